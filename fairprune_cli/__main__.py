@@ -1,0 +1,91 @@
+"""Entry point of the console script and of `python -m fairprune_cli`."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import traceback
+
+from fairprune_cli.errors import ExitCode, FairpruneError
+
+
+def main() -> None:
+    """Run the command line; every way out is one of the documented exit codes."""
+    # Two threads that spin while they wait slow each other down many times over on few cores.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    code = run(sys.argv[1:])
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader has left (`| head`); what it asked for was delivered.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(int(code))
+
+
+def run(arguments: list[str]) -> ExitCode:
+    """Run one command line and turn what happens into an exit code."""
+    import click
+
+    from fairprune_cli.app import app
+    from fairprune_cli.terminal import Terminal
+
+    signal.signal(signal.SIGTERM, _terminated)
+    terminal = Terminal()
+    try:
+        result = app(args=arguments, prog_name="fairprune", standalone_mode=False)
+        return ExitCode(result) if isinstance(result, int) else ExitCode.OK
+    except FairpruneError as error:
+        terminal.error(str(error))
+        return error.code
+    except click.exceptions.Exit as leaving:
+        return ExitCode(leaving.exit_code)
+    except click.ClickException as error:
+        context = getattr(error, "ctx", None)
+        where = context.command_path if context else "fairprune"
+        terminal.error(f"{error.format_message()}\n  to mend: see {where} --help")
+        return ExitCode.BAD_INPUT
+    except _Terminated:
+        terminal.error("terminated")
+        return ExitCode.TERMINATED
+    except (KeyboardInterrupt, click.exceptions.Abort):
+        terminal.error("interrupted")
+        return ExitCode.INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitCode.OK
+    except MemoryError:
+        terminal.error("out of memory\n  to mend: a smaller --batch-size")
+        return ExitCode.RUNTIME
+    except Exception as error:
+        return _internal(terminal, error)
+
+
+class _Terminated(BaseException):
+    """SIGTERM outside of a training loop."""
+
+
+def _terminated(*_: object) -> None:
+    raise _Terminated
+
+
+def _internal(terminal: object, error: Exception) -> ExitCode:
+    from fairprune_cli.terminal import Terminal
+
+    assert isinstance(terminal, Terminal)
+    if "out of memory" in str(error).lower():
+        terminal.error("out of memory\n  to mend: a smaller --batch-size, or another --device")
+    elif os.environ.get("FAIRPRUNE_DEBUG"):
+        terminal.error("".join(traceback.format_exception(error)))
+    else:
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        text = " ".join(str(error).split())[:500]
+        terminal.error(
+            f"internal error: {type(error).__name__}: {text} ({os.path.basename(where.filename)}:{where.lineno})\n"
+            "  to mend: run again with FAIRPRUNE_DEBUG=1 and report what it prints"
+        )
+    return ExitCode.RUNTIME
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,388 @@
+"""Typer commands: flags -> settings -> pipeline -> exit code; nothing else.
+
+Heavy modules are imported inside the commands, so that --help does not wait for torch.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Annotated, Any, Optional
+
+import typer
+
+from fairprune_cli import __version__, errors
+from fairprune_cli.config import CONFIG_FILE, FIELDS, Resolved, resolve
+from fairprune_cli.errors import ExitCode, FairpruneError
+from fairprune_cli.terminal import Terminal
+
+app = typer.Typer(
+    name="fairprune", no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Make a trained image classifier several times smaller without making it unfairer.",
+)  # fmt: skip
+data_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Manifests and data sets.")
+app.add_typer(data_app, name="data")
+
+
+def _text(name: str) -> str:
+    field = FIELDS[name]
+    choices = field.metadata["choices"]
+    default = "" if field.default in (None, ()) else f" [{field.default}]"
+    return field.metadata["text"] + (f" ({', '.join(choices)})" if choices else "") + default
+
+
+def _flag(name: str, *spellings: str) -> Any:
+    return typer.Option(*(spellings or ("--" + name.replace("_", "-"),)), help=_text(name), show_default=False)
+
+
+Model = Annotated[Path, typer.Argument(metavar="MODEL", help="checkpoint, model.safetensors or run folder")]
+Data = Annotated[Optional[str], _flag("data")]
+Config = Annotated[Optional[Path], typer.Option("--config", help="settings file [fairprune.yaml here, if any]")]
+Seed = Annotated[Optional[str], _flag("seed")]
+Device = Annotated[Optional[str], _flag("device")]
+Json = Annotated[bool, typer.Option("--json", help="one JSON document on stdout")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="no progress, no notes")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="check everything and say what would be done")]
+Attr = Annotated[Optional[list[str]], _flag("attr")]
+Arch = Annotated[Optional[str], _flag("arch")]
+Set = Annotated[Optional[list[str]], typer.Option("--set", metavar="KEY=VALUE", help="any other setting; see docs")]
+Out = Annotated[Optional[Path], typer.Option("--out", help="where to write")]
+Force = Annotated[bool, typer.Option("--force", help="overwrite what is there")]
+Trust = Annotated[bool, typer.Option("--trust-checkpoint", help="really unpickle the file: it may run code")]
+MaxGap = Annotated[Optional[str], _flag("max_gap")]
+MaxDegradation = Annotated[Optional[str], _flag("max_degradation")]
+MinAccuracy = Annotated[Optional[str], _flag("min_accuracy")]
+MinGroup = Annotated[Optional[str], _flag("min_group")]
+Confidence = Annotated[Optional[str], _flag("confidence")]
+PointEstimate = Annotated[Optional[bool], typer.Option("--point-estimate", help=_text("point_estimate"))]
+Notion = Annotated[Optional[str], _flag("notion")]
+Split = Annotated[Optional[str], _flag("split")]
+Epochs = Annotated[Optional[str], _flag("epochs")]
+BatchSize = Annotated[Optional[str], _flag("batch_size")]
+Lr = Annotated[Optional[str], _flag("lr")]
+
+
+def _settings(config: Path | None, flags: dict[str, Any]) -> Resolved:
+    file = config if config is not None else Path(CONFIG_FILE) if Path(CONFIG_FILE).exists() else None
+    if config is not None and not config.is_file():
+        raise FairpruneError("no such file", where=str(config), hint="check --config")
+    return resolve(_given(flags), os.environ, file)
+
+
+def _given(flags: dict[str, Any]) -> dict[str, Any]:
+    """Flags that were given, the pairs of --set among them."""
+    given = {k: v for k, v in flags.items() if k in FIELDS and v is not None}
+    for pair in flags.get("extra") or ():
+        key, sign, value = pair.partition("=")
+        key = key.strip().replace("-", "_")
+        if not sign:
+            raise FairpruneError(f"{pair!r} is not KEY=VALUE", where="--set", hint="for example --set rho=0.1")
+        if key not in FIELDS:
+            raise FairpruneError(f"unknown key {key!r}", where="--set", hint=errors.nearest(key, FIELDS))
+        if key in given:
+            raise FairpruneError(f"{key} is given twice", where="--set", hint="give it once")
+        given[key] = {"true": True, "false": False}.get(value.lower(), value)
+    return given
+
+
+def _terminal(quiet: bool) -> Terminal:
+    return Terminal(quiet=quiet)
+
+
+def _print_json(terminal: Terminal, document: Any) -> None:
+    terminal.result(json.dumps(document, indent=2, allow_nan=False, ensure_ascii=False))
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"fairprune {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="print the version")
+    ] = False,
+) -> None:
+    """Prune, audit and export image classifiers under fairness constraints."""
+
+
+@app.command()
+def prune(
+    model: Annotated[Optional[Path], typer.Argument(metavar="MODEL", help="dense checkpoint or run folder")] = None,
+    sparsity: Annotated[Optional[str], _flag("sparsity")] = None,
+    attr: Attr = None,
+    method: Annotated[Optional[str], _flag("method")] = None,
+    granularity: Annotated[Optional[str], _flag("granularity")] = None,
+    fairness_on: Annotated[Optional[str], _flag("fairness_on")] = None,
+    mask_step: Annotated[Optional[str], _flag("mask_step")] = None,
+    notion: Notion = None,
+    relaxation: Annotated[Optional[str], _flag("relaxation")] = None,
+    tolerance: Annotated[Optional[str], _flag("tolerance")] = None,
+    epochs: Epochs = None,
+    batch_size: BatchSize = None,
+    lr: Lr = None,
+    upper_every: Annotated[Optional[str], _flag("upper_every")] = None,
+    extra: Set = None,
+    out: Out = None,
+    resume: Annotated[Optional[Path], typer.Option("--resume", help="run folder to continue")] = None,
+    force: Force = False,
+    max_gap: MaxGap = None,
+    max_degradation: MaxDegradation = None,
+    min_accuracy: MinAccuracy = None,
+    min_group: MinGroup = None,
+    confidence: Confidence = None,
+    point_estimate: PointEstimate = None,
+    split: Split = None,
+    data: Data = None,
+    arch: Arch = None,
+    trust: Trust = False,
+    config: Config = None,
+    seed: Seed = None,
+    device: Device = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    dry_run: DryRun = False,
+) -> int:
+    """Prune a model under a fairness constraint, audit it, and write a run folder."""
+    flags = dict(locals())
+    terminal = _terminal(quiet)
+    if resume is not None:
+        refused = [n for n, v in (("MODEL", model), ("--out", out), ("--config", config)) if v is not None]
+        refused += [n for n, v in (("--force", force), ("--dry-run", dry_run)) if v]
+        if refused:
+            raise FairpruneError(f"{', '.join(refused)} cannot go with it", where="--resume", hint="leave them out")
+        from fairprune_cli import pipeline
+
+        outcome = pipeline.resume(resume, _given(flags), terminal)
+    else:
+        if model is None:
+            raise FairpruneError("no model was given", where="MODEL", hint="fairprune prune model.pt --attr gender")
+        resolved = _settings(config, flags)
+        from fairprune_cli import pipeline
+
+        outcome = pipeline.prune(pipeline.PruneRequest(model, resolved, out, force, trust, dry_run), terminal)
+    if as_json:
+        _print_json(terminal, outcome.report)
+    elif dry_run:
+        from fairprune_cli import summary
+
+        summary.print_plan(outcome.report, terminal)
+    else:
+        from fairprune_cli import summary
+
+        summary.print_report(outcome.report, terminal, outcome.folder)
+    return int(outcome.code)
+
+
+@app.command()
+def audit(
+    model: Model,
+    against: Annotated[Optional[Path], typer.Option("--against", help="dense model to compare with")] = None,
+    attr: Attr = None,
+    notion: Notion = None,
+    max_gap: MaxGap = None,
+    max_degradation: MaxDegradation = None,
+    min_accuracy: MinAccuracy = None,
+    min_group: MinGroup = None,
+    confidence: Confidence = None,
+    point_estimate: PointEstimate = None,
+    split: Split = None,
+    batch_size: BatchSize = None,
+    out: Annotated[Optional[Path], typer.Option("--out", help="folder for report.json, .html and .md")] = None,
+    force: Force = False,
+    data: Data = None,
+    arch: Arch = None,
+    trust: Trust = False,
+    config: Config = None,
+    seed: Seed = None,
+    device: Device = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    dry_run: DryRun = False,
+) -> int:
+    """Accuracy and gaps per group, with intervals; with gates, a verdict and an exit code."""
+    flags = dict(locals())
+    terminal = _terminal(quiet)
+    resolved = _settings(config, flags)
+    from fairprune_cli import auditing, summary
+
+    outcome = auditing.audit(auditing.AuditRequest(model, resolved, against, out, force, trust, dry_run), terminal)
+    if as_json:
+        _print_json(terminal, outcome.report)
+    elif dry_run:
+        summary.print_plan(outcome.report, terminal)
+    else:
+        summary.print_report(outcome.report, terminal, outcome.folder)
+    return int(outcome.code)
+
+
+@app.command()
+def train(
+    arch: Annotated[str, typer.Option("--arch", help="architecture, such as resnet10 or resnet10-w16")],
+    epochs: Annotated[Optional[str], typer.Option("--epochs", help="epochs [15]")] = None,
+    out: Annotated[Path, typer.Option("--out", help="checkpoint to write [model.pt]")] = Path("model.pt"),
+    force: Force = False,
+    batch_size: BatchSize = None,
+    lr: Annotated[Optional[str], typer.Option("--lr", help="peak learning rate [0.1]")] = None,
+    data: Data = None,
+    extra: Set = None,
+    config: Config = None,
+    seed: Seed = None,
+    device: Device = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    dry_run: DryRun = False,
+) -> int:
+    """Train a dense model on the train split; the best epoch on val is kept."""
+    flags = dict(locals())
+    terminal = _terminal(quiet)
+    resolved = _settings(config, {**flags, "epochs": epochs or "15", "lr": lr or "0.1"})
+    from fairprune_cli import dense
+
+    document = dense.train(dense.TrainRequest(resolved, out, force, dry_run), terminal)
+    if as_json:
+        _print_json(terminal, document)
+    else:
+        from fairprune_cli import summary
+
+        (summary.print_plan if dry_run else summary.print_training)(document, terminal)
+    return int(ExitCode.OK)
+
+
+@app.command()
+def export(
+    model: Model,
+    to: Annotated[str, typer.Option("--to", help="safetensors, safetensors-dense, onnx or pt2")],
+    out: Out = None,
+    force: Force = False,
+    arch: Arch = None,
+    trust: Trust = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> int:
+    """Write the model in another format; the file is read again and compared before it says done."""
+    terminal = _terminal(quiet)
+    from fairprune_cli import exports
+
+    result = exports.export(model, to, out, arch=arch, trust=trust, force=force)
+    if as_json:
+        _print_json(terminal, result.to_dict())
+    else:
+        terminal.result(
+            f"{result.path}: {result.format}, {result.bytes / 1e6:.2f} MB, read again, largest difference "
+            f"{result.max_difference:.1e}"
+        )
+    return int(ExitCode.OK)
+
+
+@app.command()
+def inspect(
+    model: Model,
+    arch: Arch = None,
+    trust: Trust = False,
+    size: Annotated[Optional[int], typer.Option("--size", min=8, max=4096, help="input side for the MACs")] = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> int:
+    """Architecture, parameters, MACs, bytes and sparsity per layer; no data needed."""
+    terminal = _terminal(quiet)
+    from fairprune_cli import auditing, summary
+
+    document = auditing.inspect(model, arch, trust, size)
+    if as_json:
+        _print_json(terminal, document)
+    else:
+        summary.print_inspection(document, terminal)
+    return int(ExitCode.OK)
+
+
+@app.command()
+def report(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="run folder or report.json")],
+    to: Annotated[str, typer.Option("--to", help="html, md, json, junit, github or card")],
+    out: Out = None,
+    force: Force = False,
+) -> int:
+    """Render a run's report.json again, to stdout or --out."""
+    from fairprune_cli.report import render, rerender
+
+    text = render(rerender.read_report(run), to)
+    if out is None:
+        _terminal(False).result(text.rstrip("\n"))
+    else:
+        rerender.write_text(out, text, force)
+    return int(ExitCode.OK)
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option("--out", help="folder to make")] = Path("fairprune-demo"),
+    force: Force = False,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="seed of data and training")] = 0,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> int:
+    """The whole story on drawn faces in under three minutes: data, dense model, pruning, audit, export, report."""
+    terminal = _terminal(quiet)
+    from fairprune_cli import demo as story
+
+    outcome = story.demo(out, seed, force, terminal, as_json)
+    if as_json:
+        _print_json(terminal, outcome.report)
+    return int(outcome.code)
+
+
+@data_app.command("init")
+def data_init(
+    path: Annotated[Path, typer.Argument(help="table (CSV, Parquet) or folder of images")],
+    out: Annotated[Optional[Path], typer.Option("--out", help="manifest to write [manifest.yaml beside it]")] = None,
+    name: Annotated[Optional[str], typer.Option("--name", help="name of the data set")] = None,
+    force: Force = False,
+) -> int:
+    """Write a manifest for a table or a folder of images."""
+    from fairprune_cli import datasets
+
+    written = datasets.init(path, out, name, force)
+    _terminal(False).result(f"{written}: written; check it with: fairprune data check --data {written}")
+    return int(ExitCode.OK)
+
+
+@data_app.command("check")
+def data_check(
+    data: Data = None, config: Config = None, as_json: Json = False, quiet: Quiet = False
+) -> int:
+    """Check manifest, table and every image; needs no torch."""
+    terminal = _terminal(quiet)
+    from fairprune_cli import datasets
+
+    return int(datasets.check(_settings(config, {"data": data}).settings, terminal, as_json))
+
+
+@data_app.command("sample")
+def data_sample(
+    out: Annotated[Path, typer.Option("--out", help="folder to make")] = Path("sample"),
+    seed: Annotated[int, typer.Option("--seed", min=0, help="seed of the drawings")] = 0,
+    force: Force = False,
+    quiet: Quiet = False,
+) -> int:
+    """Write the embedded data set: drawn faces with expression, gender and age."""
+    terminal = _terminal(quiet)
+    from fairprune_cli import datasets
+
+    terminal.result(f"{datasets.sample(out, seed, force, terminal)}: written")
+    return int(ExitCode.OK)
+
+
+@data_app.command("stats")
+def data_stats(
+    data: Data = None, attr: Attr = None, config: Config = None, as_json: Json = False, quiet: Quiet = False
+) -> int:
+    """Counts per split, label and group; needs no torch."""
+    terminal = _terminal(quiet)
+    from fairprune_cli import datasets
+
+    return int(datasets.stats(_settings(config, {"data": data, "attr": attr}).settings, terminal, as_json))

@@ -1,0 +1,25 @@
+"""Networks by name: build one, recognise one from its tensors, shrink one to the tensors of a file.
+
+A file in this folder with a table `ARCHITECTURES` (name -> function of the number of classes) adds its names
+to the supported ones: those that are recognised by themselves and that the tests go through.
+"""
+
+from __future__ import annotations
+
+from fairprune_cli.architectures.factories import is_import_path
+from fairprune_cli.architectures.fitting import fit_to_state, load_strictly
+from fairprune_cli.architectures.registry import build, names, other_names, skeleton
+from fairprune_cli.architectures.signatures import Signature, identify, signature
+
+__all__ = [
+    "Signature",
+    "build",
+    "fit_to_state",
+    "identify",
+    "is_import_path",
+    "load_strictly",
+    "names",
+    "other_names",
+    "signature",
+    "skeleton",
+]

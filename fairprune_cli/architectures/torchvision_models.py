@@ -1,0 +1,24 @@
+"""The rest of torchvision's classifiers: built by their names, without a promise that pruning fits."""
+
+from __future__ import annotations
+
+import functools
+import warnings
+
+import torchvision
+from torch import nn
+from torchvision.models import get_model, list_models
+
+
+@functools.cache
+def torchvision_names() -> tuple[str, ...]:
+    """Every image classifier of the installed torchvision, quantised ones left out."""
+    return tuple(list_models(module=torchvision.models))
+
+
+def build_torchvision(name: str, num_classes: int) -> nn.Module:
+    """A classifier with torchvision's own initial weights; nothing is downloaded."""
+    with warnings.catch_warnings():
+        # googlenet and inception_v3 warn of a future change of their initial weights.
+        warnings.simplefilter("ignore", FutureWarning)
+        return get_model(name, weights=None, num_classes=num_classes)

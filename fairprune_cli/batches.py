@@ -1,0 +1,495 @@
+"""Images as batches: decoded once into a cache, then drawn, augmented and normalised a batch at a time.
+
+manifest -> `load_images` -> `ImageSet.pool(rows)` -> `Pool.batches` (in order) or `Pool.sampler` (endless).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import zlib
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import PIL
+import torch
+from torch import Tensor
+
+from fairprune_cli.errors import ExitCode, FairpruneError, Problems
+from fairprune_cli.files import cache_dir
+from fairprune_cli.manifest import (
+    Grouping,
+    ImageFault,
+    Manifest,
+    Progress,
+    Transform,
+    chunked,
+    decoding_threads,
+    open_image,
+)
+from fairprune_cli.tables import assign_parts, cells_of, random_keys
+
+SHIFT_SHARE = 0.075  # 3 pixels of 40
+_DECODER = 1  # to be raised when the same file decodes to other pixels
+_CHECKED_BYTES = 2 << 30
+_CHUNK = 32
+
+Device = torch.device | str
+
+
+class Batch(NamedTuple):
+    """B images as the model sees them, S pixels a side."""
+
+    images: Tensor  # float32 [B, 3, S, S], normalised
+    labels: Tensor  # int64 [B]
+    groups: Tensor  # int64 [B, A], -1 = in no group
+    rows: Tensor  # int64 [B], position in the manifest
+
+
+@dataclass(frozen=True, eq=False)
+class ImageSet:
+    """All N images of a manifest, decoded."""
+
+    pixels: np.ndarray  # uint8 [N, 3, S, S], a read-only memory map
+    labels: np.ndarray  # int64 [N]
+    groups: np.ndarray  # int64 [N, A], a column per grouping
+    groupings: tuple[Grouping, ...]
+    manifest: Manifest
+    transform: Transform
+
+    def pool(self, rows: np.ndarray) -> Pool:
+        """The images at these positions of the manifest (int64 [n]), in this order."""
+        return Pool(self, rows)
+
+
+def load_images(
+    manifest: Manifest,
+    attributes: Sequence[str],
+    *,
+    transform: Transform | None = None,
+    progress: Progress | None = None,
+) -> ImageSet:
+    """Decode the images, or take them from the cache where an earlier call left them.
+
+    Args:
+        attributes: names for `manifest.grouping`, intersections such as `gender*age` included.
+        transform: instead of the manifest's, as that of the model.
+        progress: called with (images done, images in all) while decoding.
+
+    Raises:
+        FairpruneError: unknown attributes, or images that cannot be decoded (all of them, with file and row);
+            exit code 3 when the cache cannot be written.
+    """
+    transform = transform or manifest.transform
+    groupings = tuple(manifest.grouping(name) for name in attributes)
+    columns = [grouping.index for grouping in groupings]
+    groups = np.stack(columns, axis=1) if columns else np.empty((len(manifest), 0), dtype=np.int64)
+    pixels = _Cache(manifest, transform.size).pixels(progress)
+    return ImageSet(pixels, manifest.labels, groups, groupings, manifest, transform)
+
+
+# --- the cache of decoded images ----------------------------------------------------------------------------
+
+
+class _Cache:
+    """`cache_dir()/images/<key>/`: pixels.u8 and meta.json, complete or absent.
+
+    The key covers the manifest, every file's path, size and time of change, and the size of the result, so
+    changed data gets another entry. An entry is built beside its place and renamed; whoever comes second
+    waits for the first, and uses what it finds.
+    """
+
+    def __init__(self, manifest: Manifest, size: int) -> None:
+        self.manifest = manifest
+        self.shape = (len(manifest), 3, size, size)
+        self.folder = cache_dir() / "images" / self._key()
+
+    def _key(self) -> str:
+        facts = [_DECODER, PIL.__version__, self.shape[2]]
+        digest = hashlib.sha256(f"{facts}{self.manifest.sha256}".encode())
+        root = self.manifest.root
+        for file in self.manifest.files:
+            try:
+                status = os.stat(os.path.join(root, file))
+                fact = f"{file}\0{status.st_size}\0{status.st_mtime_ns}\n"
+            except OSError:
+                fact = f"{file}\0gone\n"  # decoding will report it
+            digest.update(fact.encode("utf-8", "surrogateescape"))
+        return digest.hexdigest()[:32]
+
+    def pixels(self, progress: Progress | None) -> np.ndarray:
+        found = self._open()
+        if found is not None:
+            return found
+        try:
+            self.folder.parent.mkdir(parents=True, exist_ok=True)
+            with _locked(self.folder.with_suffix(".lock")):
+                found = self._open()
+                if found is None:
+                    self._build(progress)
+                    found = self._open()
+        except OSError as error:
+            raise FairpruneError(
+                f"decoded images cannot be stored: {error.strerror or error}",
+                where=str(self.folder.parent),
+                hint=f"{np.prod(self.shape) / 1e6:,.0f} MB are needed; FAIRPRUNE_CACHE names another folder",
+                code=ExitCode.RUNTIME,
+            ) from error
+        if found is None:
+            raise FairpruneError(
+                "decoded images cannot be read back", where=str(self.folder), code=ExitCode.RUNTIME
+            )
+        return found
+
+    def _open(self) -> np.ndarray | None:
+        """The entry's pixels, or None when there is no entry or it is damaged."""
+        try:
+            meta = json.loads((self.folder / "meta.json").read_text(encoding="utf-8"))
+            sums = np.array(meta["crc32"], dtype=np.int64)
+            path = self.folder / "pixels.u8"
+            if tuple(meta["shape"]) != self.shape or path.stat().st_size != np.prod(self.shape):
+                return None
+            pixels = np.memmap(path, dtype=np.uint8, mode="r", shape=self.shape)
+        except (OSError, ValueError, TypeError, KeyError, OverflowError):
+            return None
+        # Up to 2 GiB every image is checked, beyond that an even sample: reading takes half a second a GiB.
+        step = -(-pixels.nbytes // _CHECKED_BYTES)
+        whole = len(sums) == len(pixels) and all(
+            zlib.crc32(pixels[i].data) == sums[i] for i in range(0, len(pixels), step)
+        )
+        return pixels if whole else None
+
+    def _build(self, progress: Progress | None) -> None:
+        temporary = Path(tempfile.mkdtemp(prefix=f".{self.folder.name}.", dir=self.folder.parent))
+        try:
+            sums = self._decode(temporary / "pixels.u8", progress)
+            meta = {"shape": self.shape, "manifest": self.manifest.name, "crc32": sums}
+            (temporary / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
+            if self.folder.exists():  # damaged: move it aside first, as a folder cannot replace a folder
+                os.replace(self.folder, temporary / "damaged")
+            with contextlib.suppress(FileExistsError):
+                os.rename(temporary, self.folder)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+            shutil.rmtree(self.folder / "damaged", ignore_errors=True)
+
+    def _decode(self, path: Path, progress: Progress | None) -> list[int]:
+        """Decode all images into one file; the checksum of each image."""
+        problems = Problems(str(self.manifest.path))
+        sums: list[int] = []
+        count, threads = len(self.manifest), decoding_threads()
+        waiting: deque[Future[list[np.ndarray | str]]] = deque()
+        chunks = iter(chunked(range(count), _CHUNK))
+        with ThreadPoolExecutor(threads) as pool, open(path, "wb") as stream:
+            try:
+                for chunk in chunks:
+                    waiting.append(pool.submit(self._decode_chunk, chunk))
+                    if len(waiting) >= 4 * threads:
+                        self._write(waiting.popleft().result(), stream, sums, problems)
+                        if progress is not None:
+                            progress(len(sums), count)
+                while waiting:
+                    self._write(waiting.popleft().result(), stream, sums, problems)
+                    if progress is not None:
+                        progress(len(sums), count)
+            finally:
+                pool.shutdown(wait=True, cancel_futures=True)
+            stream.flush()
+            os.fsync(stream.fileno())
+        problems.raise_if_any("mend the files or take their rows out of the table")
+        return sums
+
+    def _decode_chunk(self, chunk: Sequence[int]) -> list[np.ndarray | str]:
+        results: list[np.ndarray | str] = []
+        for i in chunk:
+            file = self.manifest.files[i]
+            try:
+                image = open_image(os.path.join(self.manifest.root, file), self.shape[2])
+                results.append(np.ascontiguousarray(np.asarray(image).transpose(2, 0, 1)))
+            except ImageFault as fault:
+                results.append(f"{self.manifest.where(i)}: image {file!r} {fault.text}")
+        return results
+
+    @staticmethod
+    def _write(results: list[np.ndarray | str], stream: Any, sums: list[int], problems: Problems) -> None:
+        for result in results:
+            if isinstance(result, str):
+                problems.add(result)
+                sums.append(0)
+            else:
+                sums.append(zlib.crc32(result.data))
+                if not problems:
+                    stream.write(result)
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold an exclusive lock, where the system has them; it falls with the process, so none stays behind."""
+    try:
+        import fcntl
+    except ImportError:  # Windows: two processes decode twice, and the later rename wins
+        yield
+        return
+    with open(path, "wb") as stream:
+        with contextlib.suppress(OSError):  # some network file systems have no locks
+            fcntl.flock(stream, fcntl.LOCK_EX)
+        yield
+
+
+# --- drawing batches ----------------------------------------------------------------------------------------
+
+
+class Pool:
+    """Some images of an `ImageSet`: labels int64 [n], groups int64 [n, A], rows int64 [n]."""
+
+    def __init__(self, images: ImageSet, rows: np.ndarray) -> None:
+        rows = np.asarray(rows, dtype=np.int64)
+        if len(rows) and not (rows.min() >= 0 and rows.max() < len(images.labels)):
+            raise IndexError(f"rows must lie in 0..{len(images.labels) - 1}")
+        self.images = images
+        self.rows = rows
+        self.labels = images.labels[rows]
+        self.groups = images.groups[rows]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def groupings(self) -> tuple[Grouping, ...]:
+        return self.images.groupings
+
+    def batches(self, size: int, device: Device, *, channels_last: bool = False) -> Iterator[Batch]:
+        """All images once, in order, `size` at a time; the last batch may be smaller."""
+        form = _Former(self, torch.device(device), channels_last)
+        for start in range(0, len(self), size):
+            yield form(np.arange(start, min(start + size, len(self))))
+
+    def sampler(
+        self,
+        size: int,
+        device: Device,
+        seed: int,
+        augment: bool,
+        weights: np.ndarray | None = None,
+        *,
+        channels_last: bool = False,
+    ) -> Sampler:
+        """Endless batches in random order; see `Sampler`."""
+        return Sampler(self, size, device, seed, augment, weights, channels_last=channels_last)
+
+
+class _Former:
+    """Makes a `Batch` of positions in a pool: uint8 to the device, augmented there, then normalised.
+
+    (u / 255 - mean) / std, in this order, which is torchvision's to the bit.
+    """
+
+    def __init__(self, pool: Pool, device: torch.device, channels_last: bool) -> None:
+        transform = pool.images.transform
+        self.pool = pool
+        self.device = device
+        self.pixels = np.asarray(pool.images.pixels)  # a plain view: a memory map is slower to index
+        self.mean = torch.tensor(transform.mean, dtype=torch.float32, device=device).view(1, 3, 1, 1)
+        self.std = torch.tensor(transform.std, dtype=torch.float32, device=device).view(1, 3, 1, 1)
+        self.layout = torch.channels_last if channels_last else torch.contiguous_format
+
+    def __call__(self, positions: np.ndarray, change: Augmentation | None = None) -> Batch:
+        rows = self.pool.rows[positions]
+        raw = self._move(np.take(self.pixels, rows, axis=0))
+        if change is not None:
+            raw = change.apply(raw)
+        images = raw.to(torch.float32).div_(255).sub_(self.mean).div_(self.std)
+        return Batch(
+            images.contiguous(memory_format=self.layout),
+            self._move(self.pool.labels[positions]),
+            self._move(self.pool.groups[positions]),
+            self._move(rows),
+        )
+
+    def _move(self, array: np.ndarray) -> Tensor:
+        tensor = torch.from_numpy(array)
+        if self.device.type == "cuda":
+            return tensor.pin_memory().to(self.device, non_blocking=True)
+        return tensor.to(self.device)
+
+
+class Augmentation(NamedTuple):
+    """A flip (bool [B]) and a shift in pixels (int64 [B] each, -p..p) per image of a batch."""
+
+    flip: Tensor
+    down: Tensor
+    right: Tensor
+
+    @classmethod
+    def draw(cls, count: int, size: int, generator: torch.Generator) -> Augmentation:
+        """Flips with probability 1/2, shifts up to 7.5 % of `size` (rounded), uniform."""
+        most = round(SHIFT_SHARE * size)
+        flip = torch.rand(count, generator=generator) < 0.5
+        shifts = torch.randint(-most, most + 1, (2, count), generator=generator)
+        return cls(flip, shifts[0], shifts[1])
+
+    def apply(self, images: Tensor) -> Tensor:
+        """The changed images, of the same type and shape [B, C, S, S]; borders are mirrored."""
+        count, channels, size, _ = images.shape
+        flip, down, right = (part.to(images.device) for part in self)
+        along = torch.arange(size, device=images.device)
+        across = torch.where(flip[:, None], size - 1 - along, along)
+        y = _mirrored(along - down[:, None], size)
+        x = _mirrored(across - right[:, None], size)
+        # One gather over flat pixel positions: four times as fast as slicing windows out of padded images.
+        flat = (y[:, :, None] * size + x[:, None, :]).view(count, 1, size * size)
+        flat = flat.expand(count, channels, size * size)
+        return images.reshape(count, channels, size * size).gather(2, flat).view_as(images)
+
+
+def _mirrored(position: Tensor, size: int) -> Tensor:
+    """Positions outside 0..size-1 reflected at the border pixel, which is not repeated."""
+    position = position.abs()
+    return torch.where(position >= size, 2 * (size - 1) - position, position)
+
+
+class Sampler:
+    """Endless batches from a pool.
+
+    Without weights: shuffled passes, each image once a pass; what does not fill a batch at the end of a pass
+    is left out, unless the pool is smaller than a batch. With weights: independent draws with replacement, an
+    image's chance proportional to its weight. Order and augmentation come from one generator, so the
+    sequence depends on `seed` alone, and a restored sampler continues it exactly.
+
+    Args:
+        size: images per batch.
+        seed: of the sampler's own generator.
+        augment: random flips and shifts.
+        weights: float [n], at least 0, in the order of the pool.
+
+    Raises:
+        FairpruneError: an empty pool.
+        ValueError: weights of a wrong shape, negative, not finite or all zero; size below 1.
+    """
+
+    def __init__(
+        self,
+        pool: Pool,
+        size: int,
+        device: Device,
+        seed: int,
+        augment: bool,
+        weights: np.ndarray | None = None,
+        *,
+        channels_last: bool = False,
+    ) -> None:
+        if not len(pool):
+            raise FairpruneError("there are no images to draw from", hint="see `fairprune data stats`")
+        if size < 1:
+            raise ValueError("a batch has at least one image")
+        self.pool = pool
+        self.size = size if weights is not None else min(size, len(pool))
+        self.augment = augment
+        self._form = _Former(pool, torch.device(device), channels_last)
+        self._generator = torch.Generator().manual_seed(seed)
+        self._order = torch.empty(0, dtype=torch.int64)
+        self._position = 0
+        self._edges = None if weights is None else _cumulative(weights, len(pool))
+
+    @property
+    def batches_per_pass(self) -> int:
+        """Batches in which about every image is seen once."""
+        return max(1, len(self.pool) // self.size)
+
+    def next(self) -> Batch:
+        positions = self._draw().numpy()
+        change = None
+        if self.augment:
+            side = self.pool.images.transform.size
+            change = Augmentation.draw(len(positions), side, self._generator)
+        return self._form(positions, change)
+
+    def _draw(self) -> Tensor:
+        if self._edges is not None:
+            at = torch.rand(self.size, generator=self._generator, dtype=torch.float64) * self._edges[-1]
+            # The edge right of the point; the last one with any weight, should rounding reach the end.
+            last = int(torch.searchsorted(self._edges, self._edges[-1]))
+            return torch.searchsorted(self._edges, at, right=True).clamp_(max=last)
+        if self._position + self.size > len(self._order):
+            self._order = torch.randperm(len(self.pool), generator=self._generator)
+            self._position = 0
+        self._position += self.size
+        return self._order[self._position - self.size : self._position]
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that decides the coming batches: tensors and plain numbers, safe for weights-only loading."""
+        return {
+            "generator": self._generator.get_state(),
+            "order": self._order.clone(),
+            "position": self._position,
+            "size": self.size,
+            "pool": self._fingerprint(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue where the sampler that gave `state` stood.
+
+        Raises:
+            FairpruneError: the state belongs to other images, another batch size, or is damaged.
+        """
+        try:
+            if (state["size"], state["pool"]) != (self.size, self._fingerprint()):
+                raise FairpruneError(
+                    "the saved position belongs to other images or another batch size",
+                    hint="resume with the data and settings of the interrupted run",
+                )
+            generator = torch.Generator()
+            generator.set_state(state["generator"])
+            order, position = state["order"].clone(), int(state["position"])
+        except (KeyError, TypeError, AttributeError, RuntimeError, ValueError) as error:
+            raise FairpruneError(f"the saved position is damaged: {error}") from error
+        self._generator, self._order, self._position = generator, order, position
+
+    def _fingerprint(self) -> int:
+        weights = b"" if self._edges is None else self._edges.numpy().tobytes()
+        return zlib.crc32(weights, zlib.crc32(self.pool.rows.tobytes()))
+
+
+def _cumulative(weights: np.ndarray, count: int) -> Tensor:
+    weights = np.asarray(weights, dtype=np.float64)
+    if weights.shape != (count,):
+        raise ValueError(f"expected {count} weights, found shape {weights.shape}")
+    if not np.isfinite(weights).all() or (weights < 0).any() or not weights.sum() > 0:
+        raise ValueError("weights must be finite, at least 0 and not all 0")
+    return torch.from_numpy(np.cumsum(weights))
+
+
+def split_rows(
+    manifest: Manifest, rows: np.ndarray, share: float, seed: int, groupings: Sequence[Grouping]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Divide rows in two, alike in label x groups; the first part has `share` of them.
+
+    Each combination of label and groups is divided to within one row. When the manifest names persons, no
+    person is in both parts, and the combinations' shares are as close as whole persons allow. The result
+    depends on the images' names and the seed, not on the order of `rows`.
+
+    Args:
+        rows: int64 [n], positions in the manifest.
+        share: of the first part, 0 to 1.
+        groupings: as from `manifest.grouping`.
+
+    Returns:
+        Two ascending int64 arrays that together hold `rows`.
+    """
+    if not 0 <= share <= 1:
+        raise ValueError(f"share must be from 0 to 1, found {share}")
+    rows = np.sort(np.asarray(rows, dtype=np.int64))
+    cells = cells_of([manifest.labels[rows], *(grouping.index[rows] for grouping in groupings)])
+    persons = None if manifest.persons is None else manifest.persons[rows]
+    keys = random_keys([manifest.files[row] for row in rows], seed)
+    part = assign_parts(cells, persons, (share, 1 - share), keys)
+    return rows[part == 0], rows[part == 1]

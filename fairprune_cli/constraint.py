@@ -1,0 +1,198 @@
+"""Multipliers: dual ascent on the exact violation, while the surrogate lends its gradient.
+
+For attribute a, rate m and group g, with r the running exact rate, tau the tolerance, S the surrogate rate of the
+batch and S_all the one over all groups:
+
+    mu <- clip(mu + eta (reference - r - tau), 0, cap)               "too low"; "too high" with the signs turned
+    L_fair = sum of mu_low (s S_all - S_g) + mu_high (S_g - s S_all)
+
+This is the proxy-Lagrangian scheme of Cotter et al. (arXiv 1809.04198), used for pruning by CEAG (arXiv
+2310.20673): exact and soft violation travel together, and a multiplier never chases the relaxation. Inside the
+tolerance multipliers fall, so a satisfied constraint costs nothing (the dead zone).
+s = min(1, 1 / sum of mu): the pull on the images as a whole never exceeds the pull of the loss itself. Without it
+a sum of multipliers above one would train the better groups to be wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fairprune_cli.fairness.base import Notion, group_rates, soft_events
+from fairprune_cli.relaxations import Relaxation
+
+BOUNDS = ("matched", "upper", "lower")
+
+
+@dataclass(frozen=True)
+class Violation:
+    """Exact and relaxed gap of one attribute, always side by side; 0..1 for the exact one, NaN if undefined."""
+
+    exact: float
+    surrogate: float
+
+
+class GroupTally:
+    """Running counts and relaxed rates of one attribute, forgetting with a memory measured in images.
+
+    Args:
+        groups: G.
+        notion: what is counted; gives K and M.
+        memory: number of images after which a count has fallen to 1/e.
+    """
+
+    def __init__(self, groups: int, notion: Notion, memory: float) -> None:
+        classes = notion.event.shape[1]
+        self.counts = np.zeros((groups, classes, classes))
+        self.soft = np.zeros((2, notion.event.shape[0], groups))  # relaxed hits, population
+        self.memory = memory
+
+    def add(self, counts: np.ndarray, soft: np.ndarray) -> None:
+        """Add a batch: counts [G, K, K] and relaxed (hits, population) [2, M, G]."""
+        keep = float(np.exp(-counts.sum() / self.memory))
+        self.counts = self.counts * keep + counts
+        self.soft = self.soft * keep + soft
+
+    def surrogate_gap(self) -> float:
+        """Largest difference of relaxed rates between two groups; NaN with fewer than two."""
+        hits, size = self.soft
+        gaps = [
+            float(np.ptp(h[n > 0] / n[n > 0])) for h, n in zip(hits, size, strict=True) if (n > 0).sum() >= 2
+        ]
+        return max(gaps) if gaps else float("nan")
+
+
+class Constraint:
+    """Constraints of one notion for several attributes, their multipliers and their Lagrangian term.
+
+    Args:
+        notion: exact rates and surrogate events, for K classes.
+        groups: number of groups G of each attribute.
+        relaxation: surrogate of the indicator.
+        tolerance: allowed difference of rates, 0..1.
+        rate: eta, step of the multipliers per update.
+        cap: largest multiplier.
+        memory: images that the exact rates look back on.
+        bound: "matched" takes delta for both signs; "upper" takes kappa for positive and delta for negative
+            terms, which bounds the exact gap from above and is convex in the margins; "lower" the reverse.
+        dense: per attribute [M, G], the dense model's rates, for notions relative to it.
+    """
+
+    def __init__(
+        self,
+        notion: Notion,
+        groups: Sequence[int],
+        relaxation: Relaxation,
+        *,
+        tolerance: float,
+        rate: float,
+        cap: float,
+        memory: float,
+        bound: str = "matched",
+        least: float = 10.0,
+        dense: Sequence[np.ndarray] | None = None,
+    ) -> None:
+        if bound not in BOUNDS:
+            raise ValueError(f"bound {bound!r} is none of {BOUNDS}")
+        self.notion = notion
+        self.relaxation = relaxation
+        self.tolerance, self.rate, self.cap, self.bound, self.least = tolerance, rate, cap, bound, least
+        self.dense = dense
+        self.tallies = [GroupTally(count, notion, memory) for count in groups]
+        self.multipliers = [np.zeros((2, notion.event.shape[0], count)) for count in groups]
+
+    def observe(self, logits: Tensor, labels: Tensor, groups: Tensor) -> None:
+        """Count a batch: exact events and relaxed ones.
+
+        Args:
+            logits: [B, K]; labels: [B]; groups: [B, A] with -1 for none. No gradient is kept.
+        """
+        logits = logits.detach().float()
+        predicted = logits.argmax(1)
+        classes = logits.shape[1]
+        soft, member = soft_events(self.notion, logits, labels, self.relaxation.delta)
+        for a, tally in enumerate(self.tallies):
+            count = len(tally.counts)
+            group = groups[:, a]
+            inside = group >= 0
+            flat = (group[inside] * classes + labels[inside]) * classes + predicted[inside]
+            counts = torch.bincount(flat, minlength=count * classes * classes).view(count, classes, classes)
+            hits = torch.zeros(2, soft.shape[1], count, device=logits.device)
+            hits[0].index_add_(1, group[inside], (soft * member)[inside].T)
+            hits[1].index_add_(1, group[inside], member[inside].T)
+            tally.add(counts.cpu().numpy().astype(float), hits.cpu().numpy().astype(float))
+
+    def update(self) -> None:
+        """One step of dual ascent on the exact violation; undefined violations leave a multiplier alone."""
+        for a, (tally, mu) in enumerate(zip(self.tallies, self.multipliers, strict=True)):
+            violation = self.notion.violation(tally.counts, self.tolerance, self._dense(a), self.least)
+            step = np.where(np.isnan(violation), 0.0, violation)
+            np.clip(mu + self.rate * step, 0.0, self.cap, out=mu)
+
+    def penalty(self, logits: Tensor, labels: Tensor, groups: Tensor) -> Tensor:
+        """The Lagrangian term of a batch: a scalar, differentiable in the logits; shapes as in `observe`."""
+        total = logits.new_zeros(())
+        if not self.active:
+            return total
+        delta, kappa = self.relaxation.delta, self.relaxation.kappa
+        falling, member = soft_events(self.notion, logits, labels, kappa if self.bound == "lower" else delta)
+        rising = falling
+        if self.bound != "matched":
+            rising, _ = soft_events(self.notion, logits, labels, kappa if self.bound == "upper" else delta)
+        for a, mu in enumerate(self.multipliers):
+            if not mu.any():
+                continue
+            count = mu.shape[-1]
+            low, present, low_all = group_rates(falling, member, groups[:, a], count)
+            high, _, high_all = group_rates(rising, member, groups[:, a], count)
+            weights = torch.as_tensor(mu, dtype=logits.dtype, device=logits.device) * present
+            share = 1.0 / torch.clamp(weights.sum(), min=1.0)
+            too_low, too_high = weights
+            if self.notion.against == "whole":
+                total = total - (too_low * low).sum()
+            else:
+                total = total + (too_low * (share * high_all[:, None] - low)).sum()
+            total = total + (too_high * (high - share * low_all[:, None])).sum()
+        return total
+
+    @property
+    def active(self) -> bool:
+        """Whether any multiplier is above zero."""
+        return any(mu.any() for mu in self.multipliers)
+
+    def violations(self) -> list[Violation]:
+        """Exact and surrogate gap per attribute, from the running counts."""
+        return [
+            Violation(self.notion.exact(tally.counts, self._dense(a)), tally.surrogate_gap())
+            for a, tally in enumerate(self.tallies)
+        ]
+
+    def group_accuracy(self) -> list[np.ndarray]:
+        """Running accuracy per attribute, [G]; NaN where a group has not been seen."""
+        result = []
+        for tally in self.tallies:
+            size = tally.counts.sum(axis=(1, 2))
+            right = np.einsum("gyy->g", tally.counts)
+            with np.errstate(invalid="ignore", divide="ignore"):
+                result.append(np.where(size > 0, right / size, np.nan))
+        return result
+
+    def _dense(self, attribute: int) -> np.ndarray | None:
+        return None if self.dense is None else self.dense[attribute]
+
+    def state_dict(self) -> dict[str, list[Tensor]]:
+        return {
+            "multipliers": [torch.from_numpy(mu.copy()) for mu in self.multipliers],
+            "counts": [torch.from_numpy(t.counts.copy()) for t in self.tallies],
+            "soft": [torch.from_numpy(t.soft.copy()) for t in self.tallies],
+        }
+
+    def load_state_dict(self, state: Mapping[str, Sequence[Tensor]]) -> None:
+        for mu, saved in zip(self.multipliers, state["multipliers"], strict=True):
+            mu[...] = saved.numpy()
+        for tally, counts, soft in zip(self.tallies, state["counts"], state["soft"], strict=True):
+            tally.counts, tally.soft = counts.numpy().copy(), soft.numpy().copy()

@@ -1,0 +1,81 @@
+"""`fairprune data`: write, check and count data sets, without torch."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from fairprune_cli.config import Settings
+from fairprune_cli.errors import ExitCode, FairpruneError
+from fairprune_cli.files import atomic_write_text
+from fairprune_cli.manifest import Manifest, check_images, find_manifest, init_manifest, load_manifest
+from fairprune_cli.sample import write_sample
+from fairprune_cli.terminal import Terminal
+
+
+def init(path: Path, out: Path | None, name: str | None, force: bool) -> Path:
+    """Write the manifest of a table or folder; returns its path."""
+    target = out or (path if path.is_dir() else path.parent) / "manifest.yaml"
+    if target.exists() and not force:
+        raise FairpruneError("already exists", where=str(target), hint="--force overwrites it, --out writes elsewhere")
+    atomic_write_text(target, init_manifest(path, name=name, out=target))
+    return target
+
+
+def _open(settings: Settings) -> Manifest:
+    return load_manifest(find_manifest(None if settings.data is None else Path(settings.data), None, None))
+
+
+def check(settings: Settings, terminal: Terminal, as_json: bool) -> ExitCode:
+    """Check everything, images included; findings are listed with file and row."""
+    manifest = _open(settings)
+    with terminal.progress("checking images", len(manifest.files)) as display:
+        findings = check_images(manifest, progress=lambda done, total: display.update(done))
+    document = {
+        "manifest": str(manifest.path), "images": len(manifest.files), "warnings": list(manifest.warnings),
+        "findings": [asdict(finding) for finding in findings],
+    }  # fmt: skip
+    if as_json:
+        terminal.result(json.dumps(document, indent=2, ensure_ascii=False))
+    else:
+        for text in manifest.warnings:
+            terminal.warn(text, code="manifest")
+        for finding in findings:
+            terminal.error(f"{finding.file}, row {finding.row}: {finding.text}")
+        verdict = f"{len(findings)} findings" if findings else "all sound"
+        terminal.result(f"{manifest.path}: {len(manifest.files)} images, {verdict}")
+    return ExitCode.BAD_INPUT if findings else ExitCode.OK
+
+
+def sample(out: Path, seed: int, force: bool, terminal: Terminal) -> Path:
+    """Write the embedded data set; returns its manifest."""
+    with terminal.progress("drawing faces", 1) as display:
+
+        def on_progress(done: int, total: int) -> None:
+            display.total = total
+            display.update(done)
+
+        return write_sample(out, seed=seed, force=force, progress=on_progress)
+
+
+def stats(settings: Settings, terminal: Terminal, as_json: bool) -> ExitCode:
+    """Counts per split, label and group."""
+    manifest = _open(settings)
+    counts = manifest.counts(settings.attr or None)
+    if as_json:
+        terminal.result(json.dumps({"manifest": str(manifest.path), "splits": counts}, indent=2, ensure_ascii=False))
+        return ExitCode.OK
+    classes = list(manifest.classes)
+    rows: list[list[str]] = []
+    for split, part in counts.items():
+        rows.append(_row(f"{split}: all", part, classes))
+        for attribute, groups in part["attributes"].items():
+            rows += [_row(f"  {attribute} = {group}", entry, classes) for group, entry in groups.items()]
+    terminal.table(f"{manifest.name}: images per split, group and label", ["", "images", *classes], rows)
+    return ExitCode.OK
+
+
+def _row(name: str, entry: dict[str, Any], classes: list[str]) -> list[str]:
+    return [name, f"{entry['n']:,}", *(f"{entry['labels'].get(label, 0):,}" for label in classes)]

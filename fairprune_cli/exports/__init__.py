@@ -1,0 +1,135 @@
+"""Models to files for other tools: one format per module, each file reloaded and compared before it stays.
+
+A format is a module of this folder with NAME, SUFFIX, TOLERANCE, `write(job, path)` and
+`reload(job, path)`; the first line of its docstring is its help text. Importing this package or a
+format imports no torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from fairprune_cli.errors import ExitCode, FairpruneError, nearest
+from fairprune_cli.files import atomic_path
+
+if TYPE_CHECKING:
+    from fairprune_cli.exports.job import Exportable
+
+_PARTS = {"codec", "container", "encodings", "header", "job"}  # of the model file itself; not formats
+
+
+@dataclass(frozen=True)
+class ExportResult:
+    """A finished export.
+
+    Attributes:
+        path: the file.
+        format: name of the format.
+        bytes: size of the file.
+        max_difference: largest absolute difference of a logit between the source and the reloaded
+            file, on random images in batches of one and three.
+    """
+
+    path: Path
+    format: str
+    bytes: int
+    max_difference: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "path": str(self.path),
+            "format": self.format,
+            "bytes": self.bytes,
+            "max_difference": self.max_difference,
+        }
+
+
+def formats() -> dict[str, ModuleType]:
+    """The formats by name, in the order of their modules."""
+    names = [info.name for info in pkgutil.iter_modules(__path__) if info.name not in _PARTS]
+    modules = [importlib.import_module(f"{__name__}.{name}") for name in sorted(names)]
+    return {module.NAME: module for module in modules}
+
+
+def export(
+    model_path: Path,
+    to: str,
+    out: Path | None = None,
+    *,
+    arch: str | None = None,
+    trust: bool = False,
+    force: bool = False,
+    input_size: int | None = None,
+) -> ExportResult:
+    """Write the model at `model_path` in the format `to`, reload the file and compare.
+
+    Args:
+        model_path: whatever `checkpoint.load_model` reads: .pt, .pth, .safetensors or a run folder.
+        to: name of a format.
+        out: file to write; beside the source when None.
+        arch, trust: as for `checkpoint.load_model`.
+        force: replace a file that exists.
+        input_size: edge of the square images in pixels; from the file's input transform when None,
+            and 224 where there is none.
+
+    Raises:
+        FairpruneError: unknown format; the model cannot be loaded or exported; the file exists; the
+            reloaded file gives other results than the source (nothing is left behind then).
+    """
+    format_named(to)  # before minutes are spent on loading
+    from fairprune_cli.checkpoint import load_model
+
+    loaded = load_model(Path(model_path), arch=arch, trust=trust)
+    return export_model(loaded, to, out, force=force, input_size=input_size)
+
+
+def export_model(
+    loaded: Exportable,
+    to: str,
+    out: Path | None = None,
+    *,
+    force: bool = False,
+    input_size: int | None = None,
+) -> ExportResult:
+    """As `export`, for a model that is loaded already; default names are beside `loaded.source`."""
+    from fairprune_cli.exports.job import job_of, largest_difference
+
+    module = format_named(to)
+    source = Path(loaded.source)
+    source = source / "model.safetensors" if source.is_dir() else source
+    path = Path(out) if out is not None else source.with_name(source.stem + module.SUFFIX)
+    if path.is_dir():
+        raise FairpruneError("is a folder", where=str(path), hint="give a file name to --out")
+    if path.exists() and source.exists() and path.samefile(source):
+        raise FairpruneError(
+            "the export would replace its own source", where=str(path), hint="give another --out"
+        )
+    if path.exists() and not force:
+        raise FairpruneError("exists already", where=str(path), hint="give another --out, or --force")
+    job = job_of(loaded, input_size)
+    with atomic_path(path) as temporary:
+        module.write(job, temporary)
+        difference, scale = largest_difference(job, module.reload(job, temporary))
+        if not difference <= module.TOLERANCE * max(1.0, scale):
+            raise FairpruneError(
+                f"the reloaded file gives other results: a logit differs by {difference:.3g}, "
+                f"the largest logit is {scale:.3g}",
+                where=str(path),
+                hint=f"nothing was written; report this with the architecture {loaded.architecture!r}",
+                code=ExitCode.RUNTIME,
+            )
+    return ExportResult(path, to, path.stat().st_size, difference)
+
+
+def format_named(name: str) -> ModuleType:
+    """The module of a format; raises FairpruneError that names the nearest known one."""
+    known = formats()
+    if name not in known:
+        raise FairpruneError(f"unknown export format {name!r}", hint=nearest(name, known))
+    return known[name]

@@ -1,0 +1,140 @@
+"""Records that stand in for the objects of a pickle, and what a call in a pickle means as data.
+
+Only the few functions that rebuild tensors, parameters and plain containers mean anything; every other class
+becomes an `Inert` record. Nothing is imported and nothing of the file is called.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+MAX_OPCODES = 5_000_000
+"""A state dict needs about 25 per tensor; the limit keeps a hostile file from filling the memory."""
+
+
+class PickleError(ValueError):
+    """The pickle is damaged or does something that no checkpoint does."""
+
+
+@dataclass(frozen=True)
+class Global:
+    """A class or function that the file names. Never imported."""
+
+    module: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.module}.{self.name}"
+
+
+@dataclass(eq=False)
+class Inert:
+    """What stands in for an object of an unknown class: its class's name and what was stored in it."""
+
+    origin: Global
+    args: tuple[Any, ...] = ()
+    state: Any = None
+    items: dict[Any, Any] = field(default_factory=dict)
+    elements: list[Any] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class StorageRef:
+    """A block of numbers outside the pickle: its key, and the name of its type in torch."""
+
+    key: str
+    type_name: str
+
+
+@dataclass(eq=False)
+class TensorRef:
+    """A tensor whose numbers have not been read yet; offset and stride count elements of the storage."""
+
+    storage: StorageRef
+    offset: int
+    size: tuple[int, ...]
+    stride: tuple[int, ...]
+    type_name: str
+
+
+def shown(text: object, limit: int) -> str:
+    """Text out of a file, safe to print: cut, and without characters that command a terminal."""
+    return "".join(letter if letter.isprintable() else "?" for letter in str(text)[:limit])
+
+
+_CONTAINERS = {"set": set, "frozenset": frozenset, "list": list, "tuple": tuple}
+_TENSOR_BUILDERS = {"_rebuild_tensor", "_rebuild_tensor_v2", "_rebuild_tensor_v3"}
+_PARAMETER_BUILDERS = {"_rebuild_parameter", "_rebuild_parameter_with_state"}
+
+
+class Copies:
+    """Counts the values copied while a pickle is read: copies of copies would outgrow any file."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def of(self, values: Any) -> Any:
+        """`values`, a sequence that is about to be copied."""
+        if not isinstance(values, list | tuple | set | frozenset):
+            raise PickleError("the pickle in it makes a container of something that is no sequence")
+        self.count += len(values)
+        if self.count > MAX_OPCODES:
+            raise PickleError(f"the pickle in it copies more than {MAX_OPCODES} values")
+        return values
+
+
+def make(function: Any, arguments: Any, copies: Copies) -> Any:
+    """What calling `function` would have given, as data. Only these few names mean anything here."""
+    arguments = arguments if isinstance(arguments, tuple) else (arguments,)
+    if not isinstance(function, Global):
+        return Inert(Global("", "object"), arguments)
+    module, name = function.module, function.name
+    if (module, name) == ("collections", "OrderedDict"):
+        pairs = copies.of(arguments[0]) if arguments else ()
+        return {hashable(key): value for key, value in pairs}
+    if module in ("builtins", "__builtin__") and name in _CONTAINERS:
+        values = copies.of(arguments[0]) if arguments else ()
+        if name.endswith("set"):
+            values = [hashable(value) for value in values]
+        return _CONTAINERS[name](values)
+    if (module, name) == ("torch", "Size"):
+        return tuple(copies.of(arguments[0]))
+    if module == "torch._utils" and name in _TENSOR_BUILDERS:
+        return _tensor(name, arguments)
+    if module == "torch._utils" and name in _PARAMETER_BUILDERS:
+        return arguments[0]
+    if module == "torch._tensor" and name.startswith("_rebuild_from_type") and len(arguments) >= 3:
+        # A tensor of a subclass; the arguments of its plain form are inside. One level, so no recursion.
+        inner = arguments[0]
+        if isinstance(inner, Global) and not inner.name.startswith("_rebuild_from_type"):
+            return make(inner, arguments[2], copies)
+    return Inert(function, arguments)
+
+
+def hashable(value: Any) -> Any:
+    """A value that may be hashed. Python hashes a tuple anew each time, and nested ones by recursion."""
+    parts = value if isinstance(value, tuple) else (value,)
+    if len(parts) > 16 or any(isinstance(part, tuple) for part in parts):
+        raise PickleError("the pickle in it has long or nested tuples as dictionary keys")
+    if any(isinstance(part, int) and part.bit_length() > 128 for part in parts):
+        raise PickleError("the pickle in it has huge numbers as dictionary keys")
+    return value
+
+
+def _tensor(name: str, arguments: tuple[Any, ...]) -> TensorRef:
+    storage, offset, size, stride = arguments[:4]
+    if not isinstance(storage, StorageRef):
+        raise PickleError("the pickle in it makes a tensor of something that is no storage")
+    type_name = storage.type_name
+    if name == "_rebuild_tensor_v3":
+        if not isinstance(arguments[6], Global):
+            raise PickleError("the pickle in it gives a tensor no number type")
+        type_name = arguments[6].name
+    for numbers in (size, stride):
+        listed = isinstance(numbers, tuple | list) and len(numbers) <= 64
+        if not listed or any(type(number) is not int for number in numbers):
+            raise PickleError("the pickle in it gives a tensor a shape that is no list of whole numbers")
+    if type(offset) is not int or len(size) != len(stride) or min((offset, *size, *stride)) < 0:
+        raise PickleError("the pickle in it gives a tensor an impossible shape")
+    return TensorRef(storage, offset, tuple(size), tuple(stride), type_name)

@@ -1,0 +1,128 @@
+"""What a run reads, checked before anything is computed: the model, the manifest, the images, the attributes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from fairprune_cli.batches import ImageSet, Pool, load_images, split_rows
+from fairprune_cli.checkpoint import LoadedModel, check_classes, load_model
+from fairprune_cli.config import Settings
+from fairprune_cli.errors import FairpruneError
+from fairprune_cli.manifest import SPLITS, Grouping, Manifest, Transform, find_manifest, load_manifest
+from fairprune_cli.terminal import Terminal
+
+
+@dataclass(frozen=True)
+class Data:
+    """A manifest, the attributes asked for, and (after `decode`) its images."""
+
+    manifest: Manifest
+    groupings: tuple[Grouping, ...]
+
+    @property
+    def attributes(self) -> tuple[str, ...]:
+        return tuple(g.name for g in self.groupings)
+
+    def rows(self, *splits: str) -> np.ndarray:
+        """Rows of the manifest in any of the named splits, int64, ascending."""
+        wanted = [SPLITS.index(name) for name in splits]
+        return np.flatnonzero(np.isin(self.manifest.splits, wanted))
+
+
+def open_data(settings: Settings, model: Path | None, terminal: Terminal, every: bool = False) -> Data:
+    """Find and check the manifest and the attributes.
+
+    Args:
+        every: take all attributes of the manifest when none is asked for; otherwise none asked for is an error
+            unless the manifest has exactly one.
+    """
+    manifest = load_manifest(
+        find_manifest(None if settings.data is None else Path(settings.data), model, None)
+    )
+    for text in manifest.warnings:
+        terminal.warn(text, code="manifest")
+    names: Sequence[str] = settings.attr
+    if not names:
+        names = tuple(manifest.attributes)
+        if len(names) > 1 and not every:
+            raise FairpruneError(
+                "no sensitive attribute was named", where="--attr",
+                hint=f"give one or more of: {', '.join(names)}; a*b for an intersection",
+            )  # fmt: skip
+    repeated = {name for name in names if list(names).count(name) > 1}
+    if repeated:
+        raise FairpruneError(f"{', '.join(sorted(repeated))} is given twice", where="--attr", hint="give it once")
+    return Data(manifest, tuple(manifest.grouping(name) for name in names))
+
+
+def open_model(path: Path, settings: Settings, manifest: Manifest, terminal: Terminal, trust: bool) -> LoadedModel:
+    """Load a model and hold it against the manifest's classes and transform.
+
+    The model keeps its own input transform where its file names one.
+    """
+    loaded = load_model(path, settings.arch, trust)
+    if loaded.trusted:
+        terminal.warn(f"{path} was unpickled with --trust-checkpoint: code in the file could run", code="trusted")
+    check_classes(loaded, manifest.classes)
+    return loaded
+
+
+def transform_of(loaded: LoadedModel, manifest: Manifest, terminal: Terminal) -> Transform:
+    """The model file's own input transform where it has one, else the manifest's."""
+    saved = loaded.metadata.get("transform") if loaded.metadata else None
+    if not saved:
+        return manifest.transform
+    own = Transform.from_dict(saved, str(loaded.source))
+    if own != manifest.transform:
+        terminal.warn(
+            f"the transform of {loaded.source} differs from the manifest's; the model's own is used", code="transform"
+        )
+    return own
+
+
+def decode(data: Data, transform: Transform, terminal: Terminal) -> ImageSet:
+    """Decode the images once into the cache; a second run reads the cache."""
+    with terminal.progress("decoding", len(data.manifest.files)) as display:
+        return load_images(
+            data.manifest, data.attributes, transform=transform,
+            progress=lambda done, total: display.update(done),
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class PruningPools:
+    """Disjoint data of the two levels, and the split that is audited."""
+
+    lower: Pool
+    upper: Pool
+    audit: Pool
+
+
+def pruning_pools(data: Data, images: ImageSet, settings: Settings) -> PruningPools:
+    """Divide the data: weight steps read train and a part of val, mask steps the rest of val, the audit its split.
+
+    The upper part is data that neither the dense model nor the weight steps have seen: only there is a group's
+    accuracy worth what it says.
+
+    Raises:
+        FairpruneError: a split has too few images.
+    """
+    val = data.rows("val")
+    if len(val) < 2:
+        raise FairpruneError(
+            f"the val split has {len(val)} images; mask steps and multipliers need images the weights never see",
+            where=str(data.manifest.path), hint="give a val split",
+        )  # fmt: skip
+    upper, rest = split_rows(data.manifest, val, settings.upper_share, settings.seed, data.groupings)
+    lower = np.sort(np.concatenate([data.rows("train"), rest]))
+    audit = data.rows(settings.split)
+    for name, rows in (("lower", lower), ("upper", upper), (settings.split, audit)):
+        if not len(rows):
+            raise FairpruneError(
+                f"no images are left for the {name} part", where=str(data.manifest.path), hint="give larger splits"
+            )
+    return PruningPools(images.pool(lower), images.pool(upper), images.pool(audit))

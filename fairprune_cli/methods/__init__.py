@@ -1,0 +1,23 @@
+"""Pruning methods; each module has a class `Method` and is found by the listing of this folder."""
+
+from __future__ import annotations
+
+from fairprune_cli import registry
+from fairprune_cli.methods.base import Method, MethodOptions
+
+
+def names() -> list[str]:
+    return registry.names(__name__)
+
+
+def get(name: str) -> type[Method]:
+    """The class of the method `name`.
+
+    Raises:
+        FairpruneError: no such method.
+    """
+    method: type[Method] = registry.find(__name__, name, "method").Method
+    return method
+
+
+__all__ = ["Method", "MethodOptions", "get", "names"]

@@ -1,0 +1,83 @@
+"""Bi-level fair pruning (Dai et al., arXiv 2312.10181): weights and mask under one fairness constraint.
+
+The lower level trains the weights under the mask; the upper level moves the mask on data that the weights do not
+see. Both descend the same Lagrangian, cross-entropy plus the constraint's term. g is its gradient with respect to
+z = m * theta, at every entry, kept or not.
+
+First order (the paper's): scores <- scores - beta (theta - m g / gamma) g, starting from the magnitudes. Both
+gradient terms come out of one backward pass. beta is relative: a step moves the scores by `mask_lr` times their
+root mean square, since theta g is many orders of magnitude smaller than theta.
+
+Second order (the default): near the lower level's optimum g vanishes in the mean, and what is left of removing
+entry i is 1/2 z_i^2 E[g_i^2], optimal brain damage (LeCun et al., 1989) with the Fisher diagonal. The estimate is
+noisy, so it is averaged and damped:
+
+    score_i = |theta_i| (EMA of g_i^2)^rho        weights
+    score_c = rms(theta_c) (EMA of (sum over c of theta g)^2)^rho      channels
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from fairprune_cli.masks import Masks
+from fairprune_cli.methods import base
+
+
+class Method(base.Method):
+    """Scores of either form of the mask step, fed by gradients of upper batches."""
+
+    constrained = True
+    upper_gradient = True
+
+    def __init__(self, masks: Masks, options: base.MethodOptions) -> None:
+        super().__init__(masks, options)
+        self._start = masks.magnitude()
+        self._scores = self._start.clone()
+        self._average = torch.zeros_like(self._start)
+        self._seen = 0
+
+    def upper_step(self) -> None:
+        self._seen += 1
+        if self.options.mask_step == "first-order":
+            gradient = self.masks.first_order_gradient(self.options.gamma)
+            scale = _rms(self._start) / _rms(gradient).clamp_min(torch.finfo(gradient.dtype).tiny)
+            self._scores -= self.options.mask_lr * scale * gradient
+        else:
+            keep = self.options.ema
+            self._average.mul_(keep).add_(self.masks.squared_gradient(), alpha=1.0 - keep)
+
+    def scores(self) -> Tensor:
+        if self.options.mask_step == "first-order":
+            return self._scores
+        if not self._seen:
+            return self.masks.magnitude()
+        return damped_score(self.masks.magnitude(), self._average, self.options.rho)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        return {
+            "start": self._start, "scores": self._scores, "average": self._average,
+            "seen": torch.tensor(self._seen),
+        }  # fmt: skip
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        self._start, self._scores, self._average = state["start"], state["scores"], state["average"]
+        self._seen = int(state["seen"])
+
+
+def damped_score(magnitude: Tensor, squared_gradient: Tensor, rho: float) -> Tensor:
+    """magnitude * squared_gradient^rho; same shapes.
+
+    The squared gradients are taken relative to their mean and kept above a millionth of a millionth of it, so that
+    a unit whose gradient vanishes (behind a dead ReLU) is ranked last and not at exactly zero. rho = 1/2 is optimal
+    brain damage, rho = 0 is magnitude.
+    """
+    mean = squared_gradient.mean().clamp_min(torch.finfo(squared_gradient.dtype).tiny)
+    return magnitude * (squared_gradient / mean).clamp_min(1e-12).pow(rho)
+
+
+def _rms(values: Tensor) -> Tensor:
+    return values.square().mean().sqrt()

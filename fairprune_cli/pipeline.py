@@ -1,0 +1,352 @@
+"""The whole story: checkpoint and manifest in, pruned and audited model out. Read this first."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from fairprune_cli import channels, fairness, masks, measure, methods, provenance, relaxations, report
+from fairprune_cli.audit import AuditResult, audit_models, notices
+from fairprune_cli.batches import Pool
+from fairprune_cli.checkpoint import LoadedModel
+from fairprune_cli.config import Resolved, Settings
+from fairprune_cli.constraint import Constraint
+from fairprune_cli.device import choose_device, set_threads
+from fairprune_cli.errors import ExitCode, FairpruneError
+from fairprune_cli.exports import codec
+from fairprune_cli.files import sha256_file
+from fairprune_cli.gate import GatePolicy, evaluate, exit_code
+from fairprune_cli.inputs import Data, PruningPools, decode, open_data, open_model, pruning_pools, transform_of
+from fairprune_cli.manifest import Transform
+from fairprune_cli.run_folder import RunFolder, default_folder
+from fairprune_cli.schedule import FORWARD_ONLY, Budget
+from fairprune_cli.signals import StopRequest, stop_on_signals
+from fairprune_cli.terminal import Terminal
+from fairprune_cli.training import Groups, Progress, Trainer, TrainOptions, reestimate_batch_norm
+
+REESTIMATION_BATCHES = 50
+SAVE_SECONDS = 300.0
+
+
+@dataclass(frozen=True)
+class PruneRequest:
+    """What `fairprune prune` was asked for, beyond the settings."""
+
+    model: Path
+    resolved: Resolved
+    out: Path | None = None
+    force: bool = False
+    trust: bool = False
+    dry_run: bool = False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The report of a command and its exit code."""
+
+    report: dict[str, Any]
+    code: ExitCode
+    folder: Path | None = None
+
+
+def prune(request: PruneRequest, terminal: Terminal) -> Outcome:
+    """Prune, audit, export and report one model; see `fairprune prune --help`."""
+    settings = request.resolved.settings
+    folder_path = request.out or default_folder(request.model, settings)
+    if not request.dry_run:
+        RunFolder.check_free(folder_path, request.force)
+    run = _Run(request.model, settings, terminal, request.trust)
+    if request.dry_run:
+        return Outcome(run.plan(folder_path), ExitCode.OK)
+    inputs = {
+        "model": str(request.model.resolve()), "model_sha256": run.loaded.sha256,
+        "manifest": str(run.data.manifest.path.resolve()), "manifest_sha256": run.data.manifest.sha256,
+        "trust": str(request.trust),
+    }  # fmt: skip
+    folder = RunFolder.create(folder_path, request.resolved, inputs, request.force)
+    return run.finish(folder, request.resolved, None)
+
+
+def resume(path: Path, flags: Mapping[str, Any], terminal: Terminal) -> Outcome:
+    """Continue an interrupted run; model and data must be the ones it started with."""
+    folder, resolved, inputs = RunFolder.resume(path, flags)
+    settings = replace(resolved.settings, data=resolved.settings.data or inputs["manifest"])
+    run = _Run(Path(inputs["model"]), settings, terminal, inputs["trust"] == "True")
+    changed = [
+        name for name, now in (("model", run.loaded.sha256), ("manifest", run.data.manifest.sha256))
+        if inputs[f"{name}_sha256"] != now
+    ]  # fmt: skip
+    if changed:
+        raise FairpruneError(
+            f"the {' and the '.join(changed)} changed since the run began", where=str(path), hint="start a new run"
+        )
+    return run.finish(folder, resolved, folder.load_state())
+
+
+class _Run:
+    """One pruning run: everything it reads, then its steps in order."""
+
+    def __init__(self, model: Path, settings: Settings, terminal: Terminal, trust: bool) -> None:
+        self.settings, self.terminal = settings, terminal
+        self.started = time.time()
+        self.threads = set_threads(settings.threads)
+        self.device = choose_device(settings.device)
+        self.method = methods.get(settings.method)
+        relaxations.get(settings.relaxation)
+        self.data: Data = open_data(settings, model, terminal)
+        self.notion = fairness.get(settings.notion, len(self.data.manifest.classes))
+        self.loaded: LoadedModel = open_model(model, settings, self.data.manifest, terminal, trust)
+        self.transform: Transform = transform_of(self.loaded, self.data.manifest, terminal)
+        self.dense: nn.Module = self.loaded.model.eval()
+        self.student: nn.Module = copy.deepcopy(self.dense)
+        self.masks = self._build_masks()
+        # Fails here, before any training, when the target is out of reach.
+        self.masks.select(self.masks.magnitude(), settings.sparsity)
+
+    def _build_masks(self) -> masks.Masks:
+        settings = self.settings
+        if settings.granularity == "weight":
+            return masks.WeightMasks(self.student, settings.layer_floor)
+        spaces = channels.channel_spaces(self.student, self.transform.size)
+        return masks.ChannelMasks(self.student, spaces, settings.min_channels)
+
+    def plan(self, folder: Path) -> dict[str, Any]:
+        """What would be done; nothing is decoded, trained or written."""
+        return {
+            "dry_run": True, "folder": str(folder), "architecture": self.loaded.architecture,
+            "method": self.settings.method, "granularity": self.settings.granularity,
+            "sparsity": self.settings.sparsity, "prunable_parameters": self.masks.total,
+            "units": len(self.masks.keep), "attributes": {g.name: list(g.groups) for g in self.data.groupings},
+            "splits": self.data.manifest.counts(), "epochs": self.settings.epochs, "device": str(self.device),
+        }  # fmt: skip
+
+    def finish(self, folder: RunFolder, resolved: Resolved, state: dict[str, Any] | None) -> Outcome:
+        """Train, save, audit the file that was saved, and report."""
+        settings, terminal = self.settings, self.terminal
+        images = decode(self.data, self.transform, terminal)
+        pools = pruning_pools(self.data, images, settings)
+        with stop_on_signals() as stop:
+            trainer = self._train(pools, folder, state, stop)
+        self._reestimate(pools.lower)
+        self._save_model(folder)
+        pruned = codec.load(folder.model)
+        with terminal.progress("auditing", len(pools.audit)) as display:
+            result = audit_models(
+                {"dense": self.dense, "pruned": pruned.to(self.device)}, pools.audit, self.data.groupings,
+                self.data.manifest.classes, self.device, progress=lambda done, total: display.update(done),
+            )  # fmt: skip
+        document = self._document(folder, resolved, trainer, result, pruned)
+        report.write(document, folder.path)
+        folder.finish()
+        return Outcome(document, exit_code(document["verdict"]), folder.path)
+
+    def _train(
+        self, pools: PruningPools, folder: RunFolder, state: dict[str, Any] | None, stop: StopRequest
+    ) -> Trainer:
+        settings, terminal, device = self.settings, self.terminal, self.device
+        torch.manual_seed(settings.seed)
+        self.dense.to(device)
+        self.student.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.masks = self._build_masks()  # its copies of the weights belong on the device too
+        constraint, extra = self._constraint(pools.upper)
+        trainer = Trainer(
+            self.student, self.masks, self.method(self.masks, _method_options(settings)), constraint,
+            Groups({g.name: g.groups for g in self.data.groupings}),
+            pools.lower.sampler(settings.batch_size, device, settings.seed + 1, settings.augment),
+            pools.upper.sampler(settings.batch_size, device, settings.seed + 2, settings.augment),
+            self._budget(len(pools.lower), extra), settings.sparsity, _train_options(settings),
+        )  # fmt: skip
+        if state is not None:
+            trainer.load_state_dict(state["trainer"])
+            terminal.note(f"continuing at step {trainer.step} of {trainer.steps}")
+        what = f"{settings.method} {settings.granularity} {settings.sparsity:g}"
+        last_save = time.monotonic()
+        seen = len(trainer.records)
+        with terminal.progress(what, trainer.steps) as display:
+
+            def on_progress(now: Progress) -> None:
+                nonlocal last_save, seen
+                display.update(now.step, _figures(now))
+                for record in trainer.records[seen:]:
+                    folder.event("epoch", asdict(record))
+                seen = len(trainer.records)
+                if time.monotonic() - last_save > SAVE_SECONDS:
+                    folder.save_state({"trainer": trainer.state_dict()})
+                    last_save = time.monotonic()
+
+            trainer.on_progress = on_progress
+            done = trainer.run(stop) if settings.sparsity > 0 else True
+        for record in trainer.records[seen:]:
+            folder.event("epoch", asdict(record))
+        if not done:
+            folder.save_state({"trainer": trainer.state_dict()})
+            assert stop.code is not None
+            raise FairpruneError(
+                f"stopped at step {trainer.step} of {trainer.steps}; the state is saved",
+                hint=f"continue with: fairprune prune --resume {folder.path}", code=stop.code,
+            )  # fmt: skip
+        return trainer
+
+    def _constraint(self, upper: Pool) -> tuple[Constraint, float]:
+        """The constraint, and the passes that its reference to the dense model costs."""
+        settings = self.settings
+        reference, cost = None, 0.0
+        if self.notion.relative:
+            result = audit_models(
+                {"dense": self.dense}, upper, self.data.groupings, self.data.manifest.classes, self.device
+            )
+            reference = [self.notion.rates(result.counts("dense", g.name))[0] for g in self.data.groupings]
+            cost = FORWARD_ONLY * len(upper) / settings.batch_size
+        constraint = Constraint(
+            self.notion, [len(g.groups) for g in self.data.groupings], relaxations.get(settings.relaxation),
+            tolerance=settings.tolerance, rate=settings.multiplier_rate, cap=settings.multiplier_cap,
+            memory=settings.multiplier_memory, bound=settings.bound, dense=reference,
+        )  # fmt: skip
+        return constraint, cost
+
+    def _budget(self, lower: int, extra: float) -> Budget:
+        settings = self.settings
+        constrained = self.method.constrained and settings.fairness_on != "none"
+        feeds = constrained and settings.multiplier_data in ("upper", "both")
+        uses_upper = self.method.upper_gradient or feeds
+        return Budget(
+            passes=settings.epochs * max(lower // settings.batch_size, 1), ramp_share=settings.ramp_share,
+            upper_every=settings.upper_every if uses_upper else 0, upper_backward=self.method.upper_gradient,
+            upper_after_ramp=feeds, extra=extra,
+        )  # fmt: skip
+
+    def _reestimate(self, lower: Pool) -> None:
+        if self.settings.sparsity == 0:
+            self.terminal.warn("sparsity is 0, so the model is left as it is", code="nothing-to-prune")
+            self.student.eval()
+            return
+        sampler = lower.sampler(self.settings.batch_size, self.device, self.settings.seed + 3, False)
+        count = min(REESTIMATION_BATCHES, max(len(lower) // self.settings.batch_size, 1))
+        with self.terminal.progress("batch norm", 1) as display:
+            reestimate_batch_norm(self.student, [sampler.next().images for _ in range(count)])
+            display.update(1)
+
+    def _save_model(self, folder: RunFolder) -> None:
+        weight = self.settings.granularity == "weight"
+        kept = self.masks.entries(self.masks.keep) if weight else {}
+        before = dict(self.dense.named_parameters())
+        removed = {
+            name: {"shape": list(before[name].shape), "kept": int(kept[name].sum()) if weight else p.numel()}
+            for name, p in self.student.named_parameters()
+            if (name in kept if weight else p.shape != before[name].shape)
+        }
+        header = codec.ModelHeader(
+            architecture=self.loaded.architecture, classes=tuple(self.data.manifest.classes),
+            transform=self.transform.to_dict(), granularity=self.settings.granularity, removed=removed,
+        )  # fmt: skip
+        codec.save_model(folder.model, self.student, header=header, masks=kept)
+
+    def _document(
+        self, folder: RunFolder, resolved: Resolved, trainer: Trainer, result: AuditResult, pruned: nn.Module
+    ) -> dict[str, Any]:
+        settings, size = self.settings, self.transform.size
+        finished = time.time()
+        document: dict[str, Any] = base_document(settings, result, self.data)
+        document |= {
+            "model": {
+                "architecture": self.loaded.architecture, "source": str(self.loaded.source),
+                "sha256": self.loaded.sha256, "output": folder.model.name, "output_sha256": sha256_file(folder.model),
+            },
+            "sparsity": {
+                "target": settings.sparsity, "achieved": self.masks.achieved, "kept": self.masks.kept,
+                "total": self.masks.total, "granularity": settings.granularity,
+            },
+            "cost": {
+                "passes": trainer.passes if settings.sparsity else 0.0, "steps": trainer.step,
+                "seconds": finished - self.started, "peak_bytes": provenance.peak_bytes(self.device),
+            },
+            "size": {
+                "dense_bytes": measure.dense_bytes(self.dense), "file_bytes": folder.model.stat().st_size,
+                "dense_parameters": measure.count_parameters(self.dense),
+                "parameters": measure.count_parameters(pruned) - (
+                    self.masks.total - self.masks.kept if settings.granularity == "weight" else 0
+                ),
+                "dense_macs": measure.macs(self.dense, size), "macs": measure.macs(pruned, size),
+            },
+            "training": [asdict(record) for record in trainer.records],
+            "layers": measure.layer_sparsity(pruned, self.dense),
+            "speed": measure.latency({"dense": self.dense, "pruned": pruned}, size),
+            "config": resolved.document(),
+            "provenance": provenance.collect(settings.seed, self.device, self.threads, self.started, finished),
+        }  # fmt: skip
+        _check_target(self.masks, settings)
+        judge(document, settings, self.terminal)
+        return document
+
+
+def base_document(settings: Settings, result: AuditResult, data: Data) -> dict[str, Any]:
+    """The parts of a report that every audited model has."""
+    manifest = data.manifest
+    document: dict[str, Any] = {
+        "schema_version": report.SCHEMA_VERSION, "tool_version": provenance.tool_version(),
+        "data": {
+            "manifest": str(manifest.path), "name": manifest.name, "sha256": manifest.sha256,
+            "split": settings.split, "splits": {k: v["n"] for k, v in manifest.counts().items()},
+            "counts": manifest.counts(),
+        },
+    }  # fmt: skip
+    document |= result.to_document(settings.confidence, settings.min_group, settings.seed)
+    return document
+
+
+def judge(document: dict[str, Any], settings: Settings, terminal: Terminal) -> None:
+    """Add gates, verdict, notices and warnings to a report, in place."""
+    policy = GatePolicy(
+        max_gap=settings.max_gap, max_degradation=settings.max_degradation, min_accuracy=settings.min_accuracy,
+        min_group=settings.min_group, confidence=settings.confidence, point_estimate=settings.point_estimate,
+        notion=settings.notion,
+    )  # fmt: skip
+    gates, verdict = evaluate(document, policy)
+    document["gates"] = [gate.to_dict() for gate in gates]
+    document["verdict"] = verdict
+    document["notion"] = settings.notion
+    document["notices"] = notices(document)
+    document["warnings"] = list(terminal.warnings)
+
+
+def _check_target(mask: masks.Masks, settings: Settings) -> None:
+    """Missing the target is an error, not a note."""
+    if settings.granularity == "weight":
+        met = mask.kept == round((1.0 - settings.sparsity) * mask.total)
+    else:
+        assert isinstance(mask, masks.ChannelMasks)
+        met = abs(mask.achieved - settings.sparsity) <= mask.largest_unit()
+    if not met:
+        raise FairpruneError(
+            f"sparsity {mask.achieved:.6f} was reached, {settings.sparsity} was asked for", code=ExitCode.RUNTIME
+        )
+
+
+def _method_options(settings: Settings) -> methods.MethodOptions:
+    return methods.MethodOptions(
+        mask_step=settings.mask_step, rho=settings.rho, ema=settings.ema, gamma=settings.gamma, mask_lr=settings.mask_lr
+    )
+
+
+def _train_options(settings: Settings) -> TrainOptions:
+    return TrainOptions(
+        lr=settings.lr, momentum=settings.momentum, weight_decay=settings.weight_decay,
+        mask_every=settings.upper_every, fairness_on=settings.fairness_on, multiplier_data=settings.multiplier_data,
+        epochs=settings.epochs, clip_norm=settings.clip_norm,
+    )  # fmt: skip
+
+
+def _figures(now: Progress) -> dict[str, str]:
+    """The figures beside the progress bar."""
+    return {
+        "loss": f"{now.loss:.3f}", "sparsity": f"{now.sparsity:.3f}", "gap": f"{now.exact_gap:.3f}",
+        "surrogate": f"{now.surrogate_gap:.3f}", "multiplier": f"{now.multiplier:.2f}",
+        "img/s": f"{now.images_per_second:.0f}",
+    }  # fmt: skip

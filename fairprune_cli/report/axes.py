@@ -1,0 +1,76 @@
+"""What every figure shares: scales, round ticks, axes, bounds, and text that fits its room."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from html import escape
+
+from fairprune_cli.report.document import Rule, Unit
+
+CHAR = 6.9  # width of a character at the 12 to 13 px of the labels, rather too much than too little
+
+
+def ticks(low: float, high: float, most: int) -> list[float]:
+    """At most `most` + 1 round values that span low to high (1, 2 or 5 times a power of ten apart)."""
+    if not high > low:
+        return [low]
+    step = 10 ** math.floor(math.log10((high - low) / most))
+    step *= next(factor for factor in (1, 2, 5, 10, 20) if (high - low) / (step * factor) <= most)
+    first = math.ceil(low / step - 1e-9)
+    return [i * step for i in range(first, math.floor(high / step + 1e-9) + 1)]
+
+
+class Scale:
+    """Maps values to pixels."""
+
+    def __init__(self, low: float, high: float, start: float, end: float) -> None:
+        self.low, self.high = low, high if high > low else low + 1.0
+        self.start, self.end = start, end
+
+    def __call__(self, value: float) -> float:
+        share = (min(max(value, self.low), self.high) - self.low) / (self.high - self.low)
+        return self.start + share * (self.end - self.start)
+
+
+def x_axis(scale: Scale, top: float, bottom: float, unit: Unit, label: str, most: int) -> list[str]:
+    body = []
+    for tick in ticks(scale.low, scale.high, most):
+        x = scale(tick)
+        body.append(f'<line class="grid" x1="{px(x)}" x2="{px(x)}" y1="{px(top)}" y2="{px(bottom)}"/>')
+        body.append(svg_text(x, bottom + 16, tick_text(tick, unit), "middle", "tick"))
+    body.append(svg_text((scale.start + scale.end) / 2, bottom + 34, label, "middle", "tick"))
+    return body
+
+
+def rule_lines(rules: Sequence[Rule], scale: Scale, top: float, bottom: float) -> list[str]:
+    body = []
+    for rule in rules:
+        x, half = scale(rule.value), len(rule.label) * CHAR / 2
+        at = min(max(x, scale.start + half), scale.end - half)
+        body.append(f'<line class="rule" x1="{px(x)}" x2="{px(x)}" y1="{px(top - 4)}" y2="{px(bottom)}"/>')
+        body.append(svg_text(at, top - 9, rule.label, "middle", "rulename"))
+    return body
+
+
+def svg_text(
+    x: float, y: float, text: str, anchor: str, kind: str, room: float | None = None, tail: bool = False
+) -> str:
+    """A text, cut to `room` pixels where given; `tail` keeps its end, which tells layer names apart."""
+    shown = text
+    if room is not None and len(text) * CHAR > room:
+        keep = max(int(room / CHAR) - 1, 1)
+        shown = f"…{text[-keep:]}" if tail else f"{text[:keep]}…"
+    hint = f"<title>{escape(text)}</title>" if shown != text else ""
+    at = "" if anchor == "start" else f' text-anchor="{anchor}"'
+    return f'<text class="{kind}" x="{px(x)}" y="{px(y)}"{at}>{hint}{escape(shown)}</text>'
+
+
+def tick_text(value: float, unit: Unit) -> str:
+    scaled = value if unit == "number" else 100 * value
+    return f"{round(scaled, 6) + 0.0:g}".replace("-", "−")
+
+
+def px(value: float) -> str:
+    """A coordinate, rounded to a tenth of a pixel."""
+    return f"{value:.1f}".removesuffix(".0")

@@ -1,0 +1,172 @@
+"""The neutral blocks that every section is made of and every writer reads: heading, note, table, plot."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+Tone = Literal["plain", "aside", "pass", "fail", "inconclusive", "none", "notice", "warning"]
+Kind = Literal["text", "number", "code", "verdict"]
+Unit = Literal["percent", "points", "number"]
+
+
+@dataclass(frozen=True)
+class Heading:
+    """A heading inside a section, such as the attribute that the next blocks speak of."""
+
+    text: str
+    block: str = field(default="heading", init=False)
+
+
+@dataclass(frozen=True)
+class Note:
+    """A paragraph. The tone says what it is for: a verdict, a notice, or a quiet aside."""
+
+    text: str
+    tone: Tone = "plain"
+    block: str = field(default="note", init=False)
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table: its title and what its cells hold."""
+
+    title: str
+    kind: Kind = "text"
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of text under titled columns; the first column names the row.
+
+    Raises:
+        ValueError: a row that has not as many cells as there are columns.
+    """
+
+    title: str
+    columns: Sequence[Column]
+    rows: Sequence[Sequence[str]]
+    note: str = ""
+    block: str = field(default="table", init=False)
+
+    def __post_init__(self) -> None:
+        for row in self.rows:
+            if len(row) != len(self.columns):
+                raise ValueError(f"{self.title}: {len(row)} cells under {len(self.columns)} columns")
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A line across a plot: a bound, a target or a tolerance, in the unit of the plot's values."""
+
+    value: float
+    label: str
+
+
+@dataclass(frozen=True)
+class Dot:
+    """One estimate with its interval; all three as fractions. `series` picks colour and shape."""
+
+    series: int
+    value: float
+    low: float | None
+    high: float | None
+    hint: str
+
+
+@dataclass(frozen=True)
+class DotRow:
+    """A labelled row of estimates, such as a group with `detail` n 795; `missing` says why there is none."""
+
+    label: str
+    text: str
+    dots: Sequence[Dot]
+    missing: str = ""
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Dots:
+    """Dot-and-whisker figure: one row per group, one dot per model."""
+
+    rows: Sequence[DotRow]
+    series: Sequence[str]
+    unit: Unit
+    rules: Sequence[Rule] = ()
+    from_zero: bool = False
+    axis: str = ""
+
+
+@dataclass(frozen=True)
+class Line:
+    """One curve; a None in `ys` breaks it. `style` picks the colour, `dashed` the stroke."""
+
+    name: str
+    xs: Sequence[float]
+    ys: Sequence[float | None]
+    style: int
+    dashed: bool = False
+
+
+@dataclass(frozen=True)
+class Lines:
+    """Curves over a common horizontal axis."""
+
+    lines: Sequence[Line]
+    unit: Unit
+    x_label: str
+    rules: Sequence[Rule] = ()
+    from_zero: bool = True
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A bar of length `share` (0 to 1, or above where something grew) with its figures as text."""
+
+    label: str
+    share: float
+    text: str
+
+
+@dataclass(frozen=True)
+class Bars:
+    """Horizontal bars on an axis of percent; `rules` marks a target."""
+
+    bars: Sequence[Bar]
+    rules: Sequence[Rule] = ()
+    axis: str = ""
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A figure with its title and the plain sentence that says what to see in it."""
+
+    title: str
+    sentence: str
+    figure: Dots | Lines | Bars
+    block: str = field(default="plot", init=False)
+
+
+Block = Heading | Note | Table | Plot
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the report: what it is called, why one reads it, and its blocks."""
+
+    name: str
+    title: str
+    lead: Sequence[str]
+    blocks: Sequence[Block]
+
+
+@dataclass(frozen=True)
+class Document:
+    """A whole report. `facts` are short lines under the title: data, model, date."""
+
+    title: str
+    facts: Sequence[str]
+    verdict: str
+    sections: Sequence[Section]
+    footer: str

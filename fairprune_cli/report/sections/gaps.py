@@ -1,0 +1,122 @@
+"""The largest difference between two groups, by every notion of fairness that was measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from fairprune_cli.report import words
+from fairprune_cli.report.document import Block, Column, DotRow, Dots, Plot, Rule, Section, Table
+from fairprune_cli.report.sections.groups import dots_of
+from fairprune_cli.report.view import Measure, View, ordered
+
+ORDER = 40
+NOTIONS = {
+    "parity": "Share predicted positive (parity)",
+    "opportunity": "True positives (opportunity)",
+    "odds": "True and false positives (odds)",
+    "worst_group": "Worst group's accuracy",
+}
+_NOT_A_GAP = {"worst_group"}  # an accuracy: higher is better, so it stands in the table only
+
+
+def build(view: View) -> Section | None:
+    rows = list(_rows(view))
+    if not rows:
+        return None
+    blocks: list[Block] = []
+    figure_rows = [
+        DotRow(
+            label=f"{attribute}: {title.split(' (')[0].lower()}" if several else title,
+            text=" → ".join(words.fixed(100 * m.value) if m.value is not None else "?" for m in found),
+            dots=dots_of([(view.label(name), m) for name, m in zip(view.models, found, strict=True)]),
+            missing=next((m.why for m in found if m.value is None), "") or words.UNDEFINED,
+        )
+        for several in [len(view.attributes) > 1]
+        for attribute, name, title, found in rows
+        if name not in _NOT_A_GAP
+    ]
+    if figure_rows:
+        figure = Dots(
+            figure_rows, [view.label(m) for m in view.models], "points", _bounds(view), True, "gap in points"
+        )
+        blocks.append(Plot("Gap by attribute and by what is compared", _sentence(view), figure))
+    columns = [Column("Attribute"), Column("What is compared")]
+    columns += [Column(f"{view.label(model).capitalize()}", "number") for model in view.models]
+    columns.append(Column("Where" if len(view.models) == 1 else f"Where, {view.label(view.judged)}"))
+    cells = [
+        [attribute, title, *(words.estimate(m) for m in found), _where(view, attribute, name)]
+        for attribute, name, title, found in rows
+    ]
+    undefined = [(f"{attribute}, {title.lower()}", m) for attribute, _, title, found in rows for m in found]
+    note = f"Gaps in points, accuracies in percent. {words.reasons(undefined)}".strip()
+    blocks.append(Table("Gap by attribute and by what is compared", columns, cells, note))
+    lead = [
+        "A gap is the difference between the best and the worst group. Zero means that all groups are "
+        "treated alike "
+        "in this respect.",
+        "The interval holds for the worst pair out of all pairs at once. If it reaches zero, chance alone "
+        "could "
+        "explain the gap.",
+    ]
+    return Section("gaps", "Gaps between groups", lead, blocks)
+
+
+def _rows(view: View) -> list[tuple[str, str, str, list[Measure]]]:
+    """(attribute, notion, title, a measure per model) of everything that is defined or says why it is not."""
+    rows = []
+    for attribute in view.attributes:
+        names = {
+            n
+            for m in view.models
+            for n in ordered(view.mapping("results", m, "attributes", attribute, "metrics"))
+        }
+        known = [
+            "accuracy",
+            *(n for n in NOTIONS if n in names),
+            *sorted(names - set(NOTIONS) - {"accuracy"}),
+        ]
+        for name in known:
+            found = [_reader(view, name)(model, attribute) for model in view.models]
+            if any(m.value is not None or m.why for m in found):
+                title = (
+                    "Accuracy"
+                    if name == "accuracy"
+                    else NOTIONS.get(name, name.replace("_", " ").capitalize())
+                )
+                rows.append((attribute, name, title, found))
+    return rows
+
+
+def _reader(view: View, name: str) -> Callable[[str, str], Measure]:
+    if name == "accuracy":
+        return view.gap
+    return lambda model, attribute: view.metric(model, attribute, name)
+
+
+def _where(view: View, attribute: str, name: str) -> str:
+    """The groups that the figure of the judged model is about: highest and lowest."""
+    record = view.attribute(view.judged, attribute)
+    metric = view.mapping("results", view.judged, "attributes", attribute, "metrics", name)
+    between = record.get("gap_between") if name == "accuracy" else metric.get("between")
+    if isinstance(between, list) and len(between) == 2:
+        return f"{between[0]} above {between[1]}"
+    return str(metric.get("group") or words.NOTHING)
+
+
+def _bounds(view: View) -> list[Rule]:
+    """The bound of gap gates, when they all share one (else a line would belong to some rows only)."""
+    bounds = {g.bound for g in view.gates if "gap" in g.metric and g.bound is not None}
+    return [Rule(bound, f"bound {words.fixed(100 * bound)}") for bound in bounds] if len(bounds) == 1 else []
+
+
+def _sentence(view: View) -> str:
+    if not view.before:
+        return "Further to the right is more unequal."
+    grown = []
+    for attribute in view.attributes:
+        before, now = (view.gap(model, attribute).value for model in (view.before, view.judged))
+        if before is not None and now is not None and now - before > 0.0005:
+            grown.append(f"{attribute} (by {words.points(now - before)})")
+    if not grown:
+        return "Further to the right is more unequal. Pruning widened no accuracy gap."
+    return f"Further to the right is more unequal. Pruning widened the accuracy gap of {words.join(grown)}."

@@ -1,0 +1,66 @@
+"""The rules the model was held against, and how each was judged."""
+
+from __future__ import annotations
+
+from fairprune_cli.report import words
+from fairprune_cli.report.document import Column, Section, Table
+from fairprune_cli.report.view import Gate, View
+
+ORDER = 20
+
+
+def build(view: View) -> Section | None:
+    if not view.gates:
+        return None
+    lead = [
+        "A gate fails when the whole interval lies beyond its bound, passes when the whole interval lies "
+        "within, "
+        "and is inconclusive otherwise: then the images are too few to decide.",
+    ]
+    if view.setting("point_estimate") is True:
+        lead.append("Here the gates judged the bare figures and not their intervals, as was asked for.")
+    return Section("gates", "Gates", lead, [table(view)])
+
+
+def table(view: View) -> Table:
+    """Every gate with bound, measured value, interval, verdict and reason."""
+    columns = [
+        Column("Gate"),
+        Column("Bound", "number"),
+        Column("Measured", "number"),
+        Column("Interval", "number"),
+        Column("Verdict", "verdict"),
+        Column("Why"),
+    ]
+    rows = [
+        [
+            gate.name,
+            bound(gate),
+            measured(gate),
+            words.span(gate.measure),
+            gate.verdict,
+            gate.reason or words.NOTHING,
+        ]
+        for gate in view.gates
+    ]
+    return Table("Gates", columns, rows)
+
+
+def is_floor(gate: Gate) -> bool:
+    """Whether the bound is the least that is allowed (an accuracy), not the most (a gap)."""
+    return gate.metric.replace("_", "-").startswith("min")
+
+
+def bound(gate: Gate) -> str:
+    """The bound in words, such as `at most 5.0 points`."""
+    if gate.bound is None:
+        return words.NOTHING
+    return (
+        f"at least {words.percent(gate.bound)}" if is_floor(gate) else f"at most {words.points(gate.bound)}"
+    )
+
+
+def measured(gate: Gate) -> str:
+    if gate.measure.value is None:
+        return words.UNDEFINED
+    return words.percent(gate.measure.value) if is_floor(gate) else words.points(gate.measure.value)

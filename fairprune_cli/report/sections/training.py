@@ -1,0 +1,193 @@
+"""How pruning went: exact against surrogate gap, multipliers, sparsity, loss and accuracy over the epochs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from fairprune_cli.report import words
+from fairprune_cli.report.document import Block, Column, Heading, Line, Lines, Plot, Rule, Section, Table
+from fairprune_cli.report.view import View, extent, number, ordered
+
+ORDER = 60
+# A surrogate this many times the exact gap gets a figure of its own: one axis would flatten the other.
+_FAR = 4.0
+
+
+def build(view: View) -> Section | None:
+    records = view.training
+    if not records:
+        return None
+    xs = [number(record.get("epoch")) or float(i) for i, record in enumerate(records)]
+    blocks: list[Block] = []
+    attributes = {
+        name for record in records for key in ("exact_gap", "surrogate_gap") for name in _keys(record, key)
+    }
+    for attribute in sorted(attributes, key=lambda name: (name.count("*"), name)):
+        blocks += [Heading(attribute), *_gap_plots(view, records, xs, attribute)]
+        blocks += _by_group(records, xs, attribute, "multipliers", "Multipliers", _MULTIPLIERS, "number")
+        blocks += _by_group(
+            records, xs, attribute, "group_accuracy", "Group accuracy in training", _GROUPS, "percent"
+        )
+    course = [
+        *_single(records, xs, [("sparsity", "sparsity")], "Sparsity", _SPARSITY, "percent", _target(view)),
+        *_single(records, xs, [("loss", "loss")], "Loss", _LOSS, "number"),
+        *_single(
+            records,
+            xs,
+            [("upper_accuracy", "mask step's images"), ("lower_accuracy", "weight step's images")],
+            "Accuracy in training",
+            _ACCURACY,
+            "percent",
+        ),
+    ]
+    if course:
+        blocks += [Heading("Course of the run"), *course]
+    blocks.append(_table(records, xs))
+    notion = view.text("notion") or words.shown(view.setting("notion"))
+    lead = [
+        "Training cannot follow the exact gap, which counts right and wrong and so has no slope. It "
+        "follows a smooth "
+        "stand-in, the surrogate; the exact gap decides how hard it pushes.",
+        "These figures come from the images of training; the audit above comes from others.",
+    ]
+    if notion and notion != words.NOTHING:
+        lead.append(f"The gap here is that of the notion that the run was asked to keep fair: {notion}.")
+    return Section("training", "During pruning", lead, blocks)
+
+
+_MULTIPLIERS = (
+    "How hard training pushes for each group. A multiplier rises while its group lags by more than the "
+    "tolerance and "
+    "falls back once it does not; one that keeps rising means that the demand was not met."
+)
+_GROUPS = (
+    "Running accuracy of each group. If the gap closes because the upper curve falls, that is levelling down."
+)
+_SPARSITY = "Share of the prunable parameters that is gone. The mask is fixed where the curve becomes flat."
+_LOSS = (
+    "What the weight steps minimise. It jumps while parameters are being removed and should settle "
+    "afterwards."
+)
+_ACCURACY = "Running accuracy. Two curves that drift apart mean that the weights fit their own images only."
+
+
+def _keys(record: dict[str, Any], key: str) -> list[str]:
+    value = record.get(key)
+    return ordered(value) if isinstance(value, dict) else []
+
+
+def _series(records: Sequence[dict[str, Any]], *path: str) -> list[float | None]:
+    values: list[float | None] = []
+    for record in records:
+        value: Any = record
+        for key in path:
+            value = value.get(key) if isinstance(value, dict) else None
+        values.append(number(value))
+    return values
+
+
+def _gap_plots(view: View, records: Sequence[dict[str, Any]], xs: list[float], attribute: str) -> list[Plot]:
+    exact = _series(records, "exact_gap", attribute)
+    surrogate = _series(records, "surrogate_gap", attribute)
+    tolerance = number(view.setting("tolerance"))
+    rules = [Rule(tolerance, f"tolerance {words.fixed(100 * tolerance)}")] if tolerance is not None else []
+    exact_line, surrogate_line = (
+        Line("exact gap", xs, exact, 1),
+        Line("surrogate gap", xs, surrogate, 4, dashed=True),
+    )
+    reach, far = extent(exact), extent(surrogate)
+    if reach and far and far[1] > _FAR * max(reach[1], tolerance or 0.0):
+        return [
+            Plot(
+                f"Exact gap, {attribute}",
+                _gap_sentence(exact, tolerance),
+                Lines([exact_line], "points", "epoch", rules),
+            ),
+            Plot(
+                f"Surrogate gap, {attribute}",
+                "The stand-in is on another scale than the exact gap; only its slope is used.",
+                Lines([surrogate_line], "points", "epoch"),
+            ),
+        ]
+    lines = [line for line in (exact_line, surrogate_line) if extent(line.ys)]
+    if not lines:
+        return []
+    title = (
+        f"Exact and surrogate gap, {attribute}"
+        if len(lines) > 1
+        else f"{lines[0].name.capitalize()}, {attribute}"
+    )
+    return [Plot(title, _gap_sentence(exact, tolerance), Lines(lines, "points", "epoch", rules))]
+
+
+def _gap_sentence(exact: list[float | None], tolerance: float | None) -> str:
+    known = [value for value in exact if value is not None]
+    if not known:
+        return "The exact gap was not recorded."
+    text = f"The exact gap went from {words.points(known[0])} to {words.points(known[-1])}"
+    if tolerance is not None:
+        inside = "within" if known[-1] <= tolerance else "outside"
+        text += f", {inside} the tolerance of {words.points(tolerance)}"
+    return f"{text}. The distance between the curves is the error of the approximation."
+
+
+def _by_group(
+    records: Sequence[dict[str, Any]],
+    xs: list[float],
+    attribute: str,
+    key: str,
+    title: str,
+    sentence: str,
+    unit: Any,
+) -> list[Plot]:
+    groups = sorted({g for r in records if isinstance(r.get(key), dict) for g in _keys(r[key], attribute)})
+    lines = [
+        Line(group, xs, _series(records, key, attribute, group), (i + 1) % 6, dashed=i >= 6)
+        for i, group in enumerate(groups)
+    ]
+    shown = [line for line in lines if extent(line.ys)]
+    figure = Lines(shown, unit, "epoch", from_zero=unit != "percent")
+    return [Plot(f"{title}, {attribute}", sentence, figure)] if shown else []
+
+
+def _single(
+    records: Sequence[dict[str, Any]],
+    xs: list[float],
+    keys: Sequence[tuple[str, str]],
+    title: str,
+    sentence: str,
+    unit: Any,
+    rules: Sequence[Rule] = (),
+) -> list[Plot]:
+    styles = (1, 0)
+    lines = [
+        Line(name, xs, values, style, dashed=style == 0)
+        for style, (key, name) in zip(styles, keys, strict=False)
+        if extent(values := _series(records, key))
+    ]
+    zero = keys[0][0] not in {"upper_accuracy", "lower_accuracy"}
+    return [Plot(title, sentence, Lines(lines, unit, "epoch", rules, zero))] if lines else []
+
+
+def _target(view: View) -> list[Rule]:
+    target = view.number("sparsity", "target")
+    return [Rule(target, f"target {words.percent(target)}")] if target is not None else []
+
+
+def _table(records: Sequence[dict[str, Any]], xs: list[float]) -> Table:
+    attributes = sorted({name for record in records for name in _keys(record, "exact_gap")})
+    columns = [Column("Epoch"), Column("Loss", "number"), Column("Sparsity (%)", "number")]
+    columns += [Column(f"{what} gap, {a}", "number") for a in attributes for what in ("Exact", "Surrogate")]
+    columns.append(Column("Images/s", "number"))
+    rows = []
+    for x, record in zip(xs, records, strict=True):
+        loss, sparsity = number(record.get("loss")), number(record.get("sparsity"))
+        row = [f"{x:g}", words.NOTHING if loss is None else words.fixed(loss, 3)]
+        row.append(words.NOTHING if sparsity is None else words.fixed(100 * sparsity, 2))
+        for a in attributes:
+            for key in ("exact_gap", "surrogate_gap"):
+                value = _series([record], key, a)[0]
+                row.append(words.NOTHING if value is None else words.fixed(100 * value))
+        rows.append([*row, words.count(number(record.get("images_per_second")))])
+    return Table("Every epoch", columns, rows, "Gaps in points.")

@@ -1,0 +1,105 @@
+"""A model card: YAML front matter with a model index that the hub reads, and a text for people."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import yaml
+
+from fairprune_cli.report import words
+from fairprune_cli.report.document import Document, Note
+from fairprune_cli.report.view import View
+from fairprune_cli.report.writers.markdown import escaped, section_lines
+
+_EVALUATION = ("groups", "gaps", "degradation")
+_REST = ("size", "data", "warnings", "settings")
+
+
+def write(view: View, document: Document) -> str:
+    """The card of the model that the report judges: the pruned one where there is one."""
+    front = yaml.safe_dump(front_matter(view), sort_keys=False, allow_unicode=True, width=100)
+    sections = {section.name: section for section in document.sections}
+    lines = ["---", front.rstrip("\n"), "---", "", f"# {escaped(document.title)}", ""]
+    lines += [" · ".join(escaped(fact) for fact in document.facts), ""] if document.facts else []
+    if verdict := sections.get("verdict"):
+        for block in verdict.blocks:
+            if isinstance(block, Note):
+                lines += [escaped(block.text), ""]
+    lines += _use(view)
+    for title, names in (
+        ("Evaluation", _EVALUATION),
+        ("Model and training", ("gates", "training", "sparsity", *_REST)),
+    ):
+        found = [sections[name] for name in names if name in sections]
+        lines += [f"## {title}", ""] if found else []
+        for section in found:
+            lines += section_lines(section, level=3)
+    return "\n".join([*lines, f"*{escaped(document.footer)}*", ""])
+
+
+def front_matter(view: View) -> dict[str, Any]:
+    """The card's metadata. A metric that is undefined is left out: the hub takes numbers alone."""
+    name = view.text("model", "name") or view.text("model", "architecture") or "model"
+    data = view.text("data", "name") or view.text("data", "manifest") or "unnamed"
+    tags = ["image-classification", "fairness", *(["pruning"] if "pruned" in view.models else [])]
+    front: dict[str, Any] = {
+        "library_name": "fairprune",
+        "pipeline_tag": "image-classification",
+        "tags": tags,
+    }
+    if metrics := _metrics(view):
+        split = view.text("data", "split")
+        result = {
+            "task": {"type": "image-classification", "name": "Image classification"},
+            # The hub wants a lower-case identifier beside the name that people read.
+            "dataset": {
+                "type": re.sub(r"[^a-z0-9._-]+", "-", data.casefold()).strip("-") or "data",
+                "name": data,
+                **({"split": split} if split else {}),
+            },
+            "metrics": metrics,
+        }
+        front["model-index"] = [{"name": name, "results": [result]}]
+    return front
+
+
+def _metrics(view: View) -> list[dict[str, Any]]:
+    if not view.models:
+        return []
+    model = view.judged
+    found: list[tuple[str, str, float | None]] = [("accuracy", "Accuracy", view.overall(model).value)]
+    for attribute in view.attributes:
+        found.append(("accuracy_gap", f"Accuracy gap, {attribute}", view.gap(model, attribute).value))
+        found += [
+            ("accuracy", f"Accuracy, {attribute}: {group}", view.group(model, attribute, group).value)
+            for group in view.groups(attribute)
+        ]
+    return [{"type": kind, "name": name, "value": round(v, 6)} for kind, name, v in found if v is not None]
+
+
+def _use(view: View) -> list[str]:
+    lines = ["## How to use", ""]
+    if "pruned" in view.models:
+        lines += [
+            "```python",
+            "import fairprune_cli",
+            "",
+            'model = fairprune_cli.load("model.safetensors")  # a torch.nn.Module in eval mode',
+            "```",
+            "",
+        ]
+    lines += ["## Limits", ""]
+    limits = [
+        "The figures hold for images like those of the data named here; other data may show other gaps.",
+        "A gap that the intervals cannot tell from zero has not been shown to be absent.",
+        "Only the attributes named here were looked at.",
+    ]
+    if small := [
+        f"{group} ({attribute})"
+        for attribute in view.attributes
+        for group in view.groups(attribute)
+        if group in view.small(attribute) or view.group(view.judged, attribute, group).value is None
+    ]:
+        limits.append(f"Not measured, too few images: {words.join(small)}.")
+    return [*lines, *(f"- {escaped(limit)}" for limit in limits), ""]

@@ -1,0 +1,59 @@
+"""GitHub Actions: annotations for gates that did not pass, and a step summary within its size limit."""
+
+from __future__ import annotations
+
+from fairprune_cli.report import words
+from fairprune_cli.report.document import Document
+from fairprune_cli.report.sections.gates import bound, measured
+from fairprune_cli.report.sections.verdict import gate_name
+from fairprune_cli.report.view import Gate, View
+from fairprune_cli.report.writers import markdown
+
+LIMIT = 1_000_000  # bytes; GitHub refuses a step summary above 1 MiB as a whole
+_IN_SUMMARY = ("verdict", "gates", "groups", "gaps", "degradation", "size", "warnings")
+
+
+def write(view: View, document: Document) -> str:
+    """Annotations first, one a line, then the summary. On stdout GitHub takes the former out of the log."""
+    lines = annotation_lines(view)
+    return "\n".join([*lines, *([""] if lines else []), summary(document)])
+
+
+def annotation_lines(view: View) -> list[str]:
+    """`::error` for every failed gate, `::warning` for every inconclusive one."""
+    return [_annotation(gate) for gate in view.gates if gate.verdict != "pass"]
+
+
+def summary(document: Document) -> str:
+    """The parts that a reviewer needs, as Markdown for GITHUB_STEP_SUMMARY; what is too long is named."""
+    text = f"## {markdown.escaped(document.title)}\n\n"
+    left_out = []
+    for section in document.sections:
+        if section.name in _IN_SUMMARY:
+            part = "\n".join(markdown.section_lines(section, level=3)) + "\n"
+            if len((text + part).encode()) < LIMIT - 1000:
+                text += part
+            else:
+                left_out.append(section.title)
+    if left_out:
+        text += f"Left out, too long for a step summary: {markdown.escaped(words.join(left_out))}.\n"
+    return text
+
+
+def _annotation(gate: Gate) -> str:
+    level, verb = ("error", "failed") if gate.verdict == "fail" else ("warning", "is inconclusive")
+    message = (
+        f"{gate.name}: measured {measured(gate)}, interval {words.span(gate.measure)}, bound {bound(gate)}."
+    )
+    if gate.reason:
+        message += f" {words.sentence(gate.reason)}"
+    title = f"fairprune gate {verb}: {gate_name(gate)}"
+    return f"::{level} title={_property(title)}::{_data(message)}"
+
+
+def _data(text: str) -> str:
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _property(text: str) -> str:
+    return _data(text).replace(":", "%3A").replace(",", "%2C")

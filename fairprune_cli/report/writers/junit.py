@@ -1,0 +1,60 @@
+"""JUnit XML for pipelines: a suite per metric and attribute, a case per gate."""
+
+from __future__ import annotations
+
+from xml.etree import ElementTree
+
+from fairprune_cli.report import words
+from fairprune_cli.report.sections.gates import bound, measured
+from fairprune_cli.report.view import Gate, View
+
+
+def write(view: View) -> str:
+    """Failed gates are failures, inconclusive ones are errors: neither can be taken for a pass."""
+    gates = view.gates
+    root = ElementTree.Element("testsuites", {"name": "fairprune", **_totals(gates)})
+    suites: dict[tuple[str, str], list[Gate]] = {}
+    for gate in gates:
+        suites.setdefault((gate.metric, gate.attribute), []).append(gate)
+    for (metric, attribute), members in suites.items():
+        name = f"{metric} x {attribute}" if attribute else metric
+        suite = ElementTree.SubElement(root, "testsuite", {"name": name, **_totals(members)})
+        properties = ElementTree.SubElement(suite, "properties")
+        for key, value in _properties(view, attribute):
+            ElementTree.SubElement(properties, "property", {"name": key, "value": value})
+        for gate in members:
+            _case(suite, gate)
+    ElementTree.indent(root)
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n{ElementTree.tostring(root, encoding="unicode")}\n'
+
+
+def _totals(gates: list[Gate]) -> dict[str, str]:
+    return {
+        "tests": str(len(gates)),
+        "failures": str(sum(gate.verdict == "fail" for gate in gates)),
+        "errors": str(sum(gate.verdict == "inconclusive" for gate in gates)),
+        "skipped": "0",
+        "time": "0",
+    }
+
+
+def _properties(view: View, attribute: str) -> list[tuple[str, str]]:
+    named = [
+        ("tool_version", view.text("tool_version")),
+        ("attribute", attribute),
+        ("model_sha256", view.text("model", "sha256")),
+        ("data_sha256", view.text("data", "sha256")),
+    ]
+    return [(key, value) for key, value in named if value]
+
+
+def _case(suite: ElementTree.Element, gate: Gate) -> None:
+    where = ".".join(part for part in ("fairprune", gate.metric, gate.attribute) if part)
+    case = ElementTree.SubElement(suite, "testcase", {"name": gate.name, "classname": where, "time": "0"})
+    figures = f"measured {measured(gate)}, interval {words.span(gate.measure)}, bound {bound(gate)}"
+    if gate.verdict != "pass":
+        tag = "failure" if gate.verdict == "fail" else "error"
+        message = gate.reason or gate.measure.why or figures
+        ElementTree.SubElement(case, tag, {"message": message, "type": gate.verdict}).text = figures
+    else:
+        ElementTree.SubElement(case, "system-out").text = figures

@@ -1,0 +1,78 @@
+"""report.md: the same document as text; tables carry what the figures of the page show."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from fairprune_cli.report import words
+from fairprune_cli.report.document import Document, Heading, Note, Plot, Section, Table
+
+MOST_ROWS = 200
+_MARKS = {"pass": "✅", "fail": "❌", "inconclusive": "❔", "none": "ℹ️", "notice": "ℹ️", "warning": "⚠️"}
+_SPECIAL = re.compile(r"([\\`*\[\]|~$])|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
+_AT_START = re.compile(r"^(\s*\d*)([#>+=.)-])(?=\s|$)")
+
+
+def write(document: Document) -> str:
+    """The whole document in GitHub's dialect of Markdown."""
+    lines = [f"# {escaped(document.title)}", ""]
+    if document.facts:
+        lines += [" · ".join(escaped(fact) for fact in document.facts), ""]
+    for section in document.sections:
+        lines += section_lines(section)
+    return "\n".join([*lines, f"*{escaped(document.footer)}*", ""])
+
+
+def section_lines(section: Section, level: int = 2) -> list[str]:
+    """A section under a heading of the given level, without its figures."""
+    lines = [f"{'#' * level} {escaped(section.title)}", ""]
+    for text in section.lead:
+        lines += [escaped(text), ""]
+    for block in section.blocks:
+        if isinstance(block, Heading):
+            lines += [f"{'#' * (level + 1)} {escaped(block.text)}", ""]
+        elif isinstance(block, Note):
+            lines += [_note(block), ""]
+        elif isinstance(block, Plot):
+            lines += [escaped(block.sentence), ""]
+        else:
+            lines += [*table_lines(block), ""]
+    return lines
+
+
+def _note(note: Note) -> str:
+    text = escaped(note.text)
+    if note.tone in ("pass", "fail", "inconclusive", "none"):
+        return f"**{_MARKS[note.tone]} {text}**"
+    return f"> {_MARKS[note.tone]} {text}" if note.tone in _MARKS else text
+
+
+def table_lines(table: Table) -> list[str]:
+    """The table with numbers to the right; cells can hold any text without breaking it."""
+    lines = [
+        _row(column.title for column in table.columns),
+        "|" + "|".join(" ---: " if column.kind == "number" else " --- " for column in table.columns) + "|",
+    ]
+    for row in table.rows[:MOST_ROWS]:
+        lines.append(_row(row))
+    if len(table.rows) > MOST_ROWS:
+        lines += ["", f"{words.plural(len(table.rows) - MOST_ROWS, 'more row')} in report.json."]
+    return [*lines, "", escaped(table.note)] if table.note else lines
+
+
+def _row(cells: Iterable[str]) -> str:
+    return "| " + " | ".join(escaped(cell) or " " for cell in cells) + " |"
+
+
+def escaped(text: str) -> str:
+    """`text` on one line, shown as it is: no mark-up, no HTML, no end of a table's cell."""
+    text = " ".join(text.split("\n")).replace("\r", " ").replace("\t", " ")
+    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    text = _SPECIAL.sub(lambda found: f"\\{found.group(0)}", text)
+    # A link that a reader did not expect is worse than an address that cannot be clicked.
+    text = text.replace("://", ":&#47;/").replace("@", "&#64;")
+    if text.lstrip().startswith("::"):
+        # On the stdout of a GitHub job a line that opens like this would be taken for a command.
+        text = text.replace("::", "\\:\\:", 1)
+    return _AT_START.sub(lambda found: f"{found.group(1)}\\{found.group(2)}", text)

@@ -1,0 +1,138 @@
+"""The folder of a run: its name, its settings, its events, and the state that `--resume` continues."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from fairprune_cli.config import FIELDS, Resolved, Settings, resolve
+from fairprune_cli.errors import ExitCode, FairpruneError
+from fairprune_cli.files import atomic_path, atomic_write_text
+
+MODEL, REPORT, CONFIG, EVENTS, STATE = "model.safetensors", "report.json", "config.yaml", "events.jsonl", "state"
+
+# Where a run's files lie and what gates ask may differ when it is continued; what it computes may not.
+_FREE_ON_RESUME = {"data", "device", "threads"}
+
+
+def default_folder(model: Path, settings: Settings) -> Path:
+    """runs/<model>-<method>-<granularity>-<sparsity> in the working directory."""
+    name = model.resolve().name if model.is_dir() else model.stem
+    return Path("runs") / f"{name}-{settings.method}-{settings.granularity}-{settings.sparsity:g}"
+
+
+class RunFolder:
+    """One run's folder; created by `create` or opened by `resume`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.model, self.report = path / MODEL, path / REPORT
+        self.state = path / STATE / "state.pt"
+
+    @staticmethod
+    def check_free(path: Path, force: bool) -> None:
+        """Raise FairpruneError when the folder is already there and may not be overwritten."""
+        if not path.exists() or force:
+            if path.exists() and not (path.is_dir() and (not any(path.iterdir()) or (path / CONFIG).exists())):
+                raise FairpruneError(
+                    "is not a run folder, so --force will not overwrite it", where=str(path), hint="give another --out"
+                )
+            return
+        if path.is_dir() and not any(path.iterdir()):
+            return
+        unfinished = (path / STATE / "state.pt").exists()
+        hint = f"continue it with --resume {path}, " if unfinished else ""
+        raise FairpruneError(
+            "already exists", where=str(path), hint=f"{hint}overwrite it with --force, or give another --out"
+        )
+
+    @classmethod
+    def create(cls, path: Path, resolved: Resolved, inputs: Mapping[str, str], force: bool) -> RunFolder:
+        """Make the folder and write config.yaml; inputs are the model's and manifest's path and hash."""
+        cls.check_free(path, force)
+        folder = cls(path)
+        try:
+            if path.exists():
+                for name in (MODEL, REPORT, "report.html", "report.md", EVENTS, CONFIG):
+                    (path / name).unlink(missing_ok=True)
+                shutil.rmtree(path / STATE, ignore_errors=True)
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise FairpruneError(
+                f"cannot be made: {error.strerror}", where=str(path), hint="give another --out", code=ExitCode.RUNTIME
+            ) from error
+        document = {"inputs": dict(inputs), "settings": resolved.document()}
+        atomic_write_text(path / CONFIG, yaml.safe_dump(document, sort_keys=False, allow_unicode=True))
+        return folder
+
+    @classmethod
+    def resume(cls, path: Path, flags: Mapping[str, Any]) -> tuple[RunFolder, Resolved, dict[str, str]]:
+        """Open an unfinished run with its own settings.
+
+        Raises:
+            FairpruneError: not a run folder, already done, or a flag contradicts the settings of the run.
+        """
+        folder = cls(path)
+        try:
+            document = yaml.safe_load((path / CONFIG).read_text(encoding="utf-8"))
+            saved = {k: v["value"] for k, v in document["settings"].items()}
+            sources = {k: str(v["source"]) for k, v in document["settings"].items()}
+            inputs = {k: str(v) for k, v in document["inputs"].items()}
+        except (OSError, yaml.YAMLError, TypeError, KeyError, AttributeError, UnicodeDecodeError) as error:
+            raise FairpruneError(
+                "has no readable config.yaml, so there is no run to continue", where=str(path),
+                hint="start it again without --resume",
+            ) from error  # fmt: skip
+        if not folder.state.exists():
+            done = "the run is already done" if folder.report.exists() else "no state was saved"
+            raise FairpruneError(f"nothing to continue: {done}", where=str(path), hint="start a new run with --out")
+        settings = resolve(saved, {}, None).settings
+        asked = {k: v for k, v in flags.items() if v is not None and v != ()}
+        given = resolve(asked, {}, None).settings
+        against = [k for k in asked if k not in _FREE_ON_RESUME and getattr(given, k) != getattr(settings, k)]
+        if against:
+            lines = ", ".join(f"--{k.replace('_', '-')} is {getattr(settings, k)!r} there" for k in against)
+            raise FairpruneError(f"flags contradict the run: {lines}", where=str(path), hint="leave these flags out")
+        free = {k: v for k, v in asked.items() if k in _FREE_ON_RESUME}
+        resolved = resolve({**saved, **free}, {}, None)
+        named = {k: sources.get(k, "default") for k in FIELDS} | dict.fromkeys(free, "flag")
+        return folder, Resolved(resolved.settings, named), inputs
+
+    def event(self, kind: str, fields: Mapping[str, Any]) -> None:
+        """Append a line to events.jsonl."""
+        line = json.dumps({"event": kind, **fields}, allow_nan=False, ensure_ascii=False)
+        try:
+            with open(self.path / EVENTS, "a", encoding="utf-8") as stream:
+                stream.write(line + "\n")
+        except OSError as error:
+            raise FairpruneError(
+                f"cannot write: {error.strerror}", where=str(self.path / EVENTS),
+                hint="check that the disk has room", code=ExitCode.RUNTIME,
+            ) from error  # fmt: skip
+
+    def save_state(self, state: Mapping[str, Any]) -> None:
+        """Write the state atomically; the former one stays until the new one is whole."""
+        import torch
+
+        with atomic_path(self.state) as temporary:
+            torch.save(dict(state), temporary)
+
+    def load_state(self) -> dict[str, Any]:
+        """The saved state; only plain types and tensors are read."""
+        import torch
+
+        try:
+            state: dict[str, Any] = torch.load(self.state, map_location="cpu", weights_only=True)
+        except (OSError, RuntimeError, pickle.UnpicklingError, EOFError, KeyError, ValueError) as error:
+            raise FairpruneError("the saved state cannot be read", where=str(self.state), hint="start again") from error
+        return state
+
+    def finish(self) -> None:
+        """Drop the state: the run is done."""
+        shutil.rmtree(self.path / STATE, ignore_errors=True)
