@@ -8,6 +8,7 @@ import sys
 import traceback
 
 from fairprune_cli.errors import ExitCode, FairpruneError
+from fairprune_cli.terminal import Terminal
 
 
 def main() -> None:
@@ -25,10 +26,9 @@ def main() -> None:
 
 def run(arguments: list[str]) -> ExitCode:
     """Run one command line and turn what happens into an exit code."""
-    import click
+    import typer
 
     from fairprune_cli.app import app
-    from fairprune_cli.terminal import Terminal
 
     signal.signal(signal.SIGTERM, _terminated)
     terminal = Terminal()
@@ -38,17 +38,12 @@ def run(arguments: list[str]) -> ExitCode:
     except FairpruneError as error:
         terminal.error(str(error))
         return error.code
-    except click.exceptions.Exit as leaving:
+    except typer.Exit as leaving:
         return ExitCode(leaving.exit_code)
-    except click.ClickException as error:
-        context = getattr(error, "ctx", None)
-        where = context.command_path if context else "fairprune"
-        terminal.error(f"{error.format_message()}\n  to mend: see {where} --help")
-        return ExitCode.BAD_INPUT
     except _Terminated:
         terminal.error("terminated")
         return ExitCode.TERMINATED
-    except (KeyboardInterrupt, click.exceptions.Abort):
+    except (KeyboardInterrupt, typer.Abort):
         terminal.error("interrupted")
         return ExitCode.INTERRUPTED
     except BrokenPipeError:
@@ -58,7 +53,24 @@ def run(arguments: list[str]) -> ExitCode:
         terminal.error("out of memory\n  to mend: a smaller --batch-size")
         return ExitCode.RUNTIME
     except Exception as error:
+        if isinstance(error, _usage_errors()):
+            return _usage(terminal, error)
         return _internal(terminal, error)
+
+
+def _usage_errors() -> type[Exception]:
+    """The base of what the command-line parser raises; newer versions of typer bring their own copy of click."""
+    import typer
+
+    return next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
+
+
+def _usage(terminal: Terminal, error: Exception) -> ExitCode:
+    context = getattr(error, "ctx", None)
+    where = context.command_path if context else "fairprune"
+    message = error.format_message()  # type: ignore[attr-defined]
+    terminal.error(f"{message}\n  to mend: see {where} --help")
+    return ExitCode.BAD_INPUT
 
 
 class _Terminated(BaseException):
@@ -69,10 +81,7 @@ def _terminated(*_: object) -> None:
     raise _Terminated
 
 
-def _internal(terminal: object, error: Exception) -> ExitCode:
-    from fairprune_cli.terminal import Terminal
-
-    assert isinstance(terminal, Terminal)
+def _internal(terminal: Terminal, error: Exception) -> ExitCode:
     if "out of memory" in str(error).lower():
         terminal.error("out of memory\n  to mend: a smaller --batch-size, or another --device")
     elif os.environ.get("FAIRPRUNE_DEBUG"):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Optional
 
@@ -270,7 +271,7 @@ def export(
 
     result = exports.export(model, to, out, arch=arch, trust=trust, force=force)
     if as_json:
-        _print_json(terminal, result.to_dict())
+        _print_json(terminal, {**asdict(result), "path": str(result.path)})
     else:
         terminal.result(
             f"{result.path}: {result.format}, {result.bytes / 1e6:.2f} MB, read again, largest difference "

@@ -104,7 +104,7 @@ def _sizes(sources: dict[str, LoadedModel], transform: Transform) -> dict[str, A
     own = sources.get("pruned", sources["dense"])
     path = model_file(own.source)
     size: dict[str, Any] = {
-        "file_bytes": path.stat().st_size, "parameters": measure.nonzero_parameters(own.model),
+        "file_bytes": path.stat().st_size, "parameters": _parameters(own),
         "macs": measure.macs(own.model, transform.size),
     }  # fmt: skip
     for key, value in (
@@ -116,6 +116,14 @@ def _sizes(sources: dict[str, LoadedModel], transform: Transform) -> dict[str, A
         else:
             size[key], size[f"{key}_undefined"] = None, "no dense model was given with --against"
     return size
+
+
+def _parameters(loaded: LoadedModel) -> int:
+    """Parameters that the file keeps: all of them, less the single weights that a mask removed."""
+    file = model_file(loaded.source)
+    masks = codec.read_masks(file) if codec.is_model_file(file) else {}
+    removed = sum(mask.numel() - int(mask.sum()) for mask in masks.values())
+    return measure.count_parameters(loaded.model) - removed
 
 
 def model_file(source: Path) -> Path:

@@ -93,6 +93,7 @@ class Constraint:
         cap: float,
         memory: float,
         bound: str = "matched",
+        levelling: float = 0.0,
         least: float = 10.0,
         dense: Sequence[np.ndarray] | None = None,
     ) -> None:
@@ -101,6 +102,7 @@ class Constraint:
         self.notion = notion
         self.relaxation = relaxation
         self.tolerance, self.rate, self.cap, self.bound, self.least = tolerance, rate, cap, bound, least
+        self.levelling = levelling
         self.dense = dense
         self.tallies = [GroupTally(count, notion, memory) for count in groups]
         self.multipliers = [np.zeros((2, notion.event.shape[0], count)) for count in groups]
@@ -150,7 +152,7 @@ class Constraint:
             low, present, low_all = group_rates(falling, member, groups[:, a], count)
             high, _, high_all = group_rates(rising, member, groups[:, a], count)
             weights = torch.as_tensor(mu, dtype=logits.dtype, device=logits.device) * present
-            share = 1.0 / torch.clamp(weights.sum(), min=1.0)
+            share = min(1.0, self.levelling / max(float(weights.sum()), 1e-9))
             too_low, too_high = weights
             if self.notion.against == "whole":
                 total = total - (too_low * low).sum()

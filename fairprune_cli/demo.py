@@ -8,7 +8,7 @@ from pathlib import Path
 from fairprune_cli import datasets, dense, exports, pipeline, summary
 from fairprune_cli.config import resolve
 from fairprune_cli.errors import FairpruneError
-from fairprune_cli.sample import DEFAULT_SIZES
+from fairprune_cli.sample import SIZES
 from fairprune_cli.terminal import Terminal
 
 ARCHITECTURE, DENSE_EPOCHS, SPARSITY = "resnet10-w16", 12, 0.98
@@ -31,7 +31,7 @@ def demo(out: Path, seed: int, force: bool, terminal: Terminal, as_json: bool) -
         if not as_json:
             terminal.result(text)
 
-    images = sum(DEFAULT_SIZES.values())
+    images = sum(SIZES.values())
     say(f"1. Drawing {images:,} faces: is this one smiling? Beards (15 % of the faces) hide the mouth.")
     manifest = datasets.sample(out, seed, False, terminal)
     say(f"2. Training a dense {ARCHITECTURE} on them.")

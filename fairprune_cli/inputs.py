@@ -65,18 +65,17 @@ def open_model(path: Path, settings: Settings, manifest: Manifest, terminal: Ter
     The model keeps its own input transform where its file names one.
     """
     loaded = load_model(path, settings.arch, trust)
-    if loaded.trusted:
-        terminal.warn(f"{path} was unpickled with --trust-checkpoint: code in the file could run", code="trusted")
+    for warning in loaded.warnings:
+        terminal.warn(warning["text"], code=warning["code"])
     check_classes(loaded, manifest.classes)
     return loaded
 
 
 def transform_of(loaded: LoadedModel, manifest: Manifest, terminal: Terminal) -> Transform:
     """The model file's own input transform where it has one, else the manifest's."""
-    saved = loaded.metadata.get("transform") if loaded.metadata else None
-    if not saved:
+    if not loaded.transform:
         return manifest.transform
-    own = Transform.from_dict(saved, str(loaded.source))
+    own = Transform.from_dict(loaded.transform, str(loaded.source))
     if own != manifest.transform:
         terminal.warn(
             f"the transform of {loaded.source} differs from the manifest's; the model's own is used", code="transform"

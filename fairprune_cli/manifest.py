@@ -422,7 +422,7 @@ class Manifest:
 
     def where(self, i: int) -> str:
         """Where image i is named: `table.csv row 7`, or the folder's name."""
-        return f"{self.table} row {self.rows[i]}" if self.rows[i] else self.images.name
+        return f"{self.table} row {self.rows[i]}" if self.rows[i] else self.images.absolute().name
 
     def rows_of(self, split: str) -> np.ndarray:
         """Positions of the images in a split ("train", "val" or "test"), int64, ascending."""
@@ -616,7 +616,7 @@ def _folder_records(
             if len(known) < count:
                 warnings.append(f"{count - len(known):,} images have no row in {table.name}")
     return _Records(
-        table.name if table is not None else root.name,
+        table.name if table is not None else root.absolute().name,
         listing.files, listing.labels, splits, persons, attributes, rows, tuple(warnings),
     )  # fmt: skip
 
@@ -634,20 +634,24 @@ def _match(image: Sequence[str], files: Sequence[str], table: Table, problems: P
             doubled.append(int(table.rows[i]))
     if absent:
         name = image[int(np.flatnonzero(table.rows == absent[0])[0])]
-        problems.add(f"{table.name} {some_rows(absent)}: no such image in the class folders, as {name!r}")
+        problems.add(f"{some_rows(table.name, absent)}: no such image in the class folders, as {name!r}")
     if doubled:
-        problems.add(f"{table.name} {some_rows(doubled)}: the image stands in an earlier row already")
+        problems.add(f"{some_rows(table.name, doubled)}: the image stands in an earlier row already")
     return [place.get(name, -1) for name in files]
 
 
 def _check(spec: _Spec, path: Path, records: _Records, sha256: str, problems: Problems) -> Manifest:
     warnings = list(records.warnings)
+    root = path.parent / spec.images
     rows = records.rows.tolist()
     count = len(rows)
     labels = np.zeros(count, dtype=np.int64)
     classes = spec.classes or tuple(sorted(set(records.labels or ())))
     if records.labels is not None:
-        labels = encode(records.labels, classes, f"{records.table}: label", rows, problems)
+        # Class folders give the labels even where a table gives the rest.
+        named = spec.format == "table"
+        source, at = (records.table, rows) if named else (root.absolute().name, [0] * count)
+        labels = encode(records.labels, classes, "label", source, at, problems)
         if len(classes) < 2:
             problems.add(f"only one class, {''.join(classes)!r}: a classifier needs at least two")
         absent = [name for k, name in enumerate(classes) if not (labels == k).any()]
@@ -662,7 +666,6 @@ def _check(spec: _Spec, path: Path, records: _Records, sha256: str, problems: Pr
     before = len(problems.texts)
     splits = _split(spec, records, labels, persons, rows, warnings, problems)
     split_faults = len(problems.texts) > before
-    root = path.parent / spec.images
     files: tuple[str, ...] = ()
     if records.files is not None and not root.is_dir():
         problems.add(f"the image root {str(root)!r} is not a folder")
@@ -728,7 +731,7 @@ def _group(
     place = f"{table}: {spec.name}"
     if spec.bins is not None:
         groups = bin_names(spec.bins)
-        index = encode_bins(cells, spec.bins, place, rows, problems)
+        index = encode_bins(cells, spec.bins, spec.name, table, rows, problems)
     else:
         groups = spec.values if spec.values is not None else distinct(cells)
         if not groups:
@@ -738,7 +741,7 @@ def _group(
             return Grouping(spec.name, (), np.full(len(cells), -1, dtype=np.int64))
         if joined := [value for value in groups if "*" in value and spec.values is None]:
             problems.add(f"{place} {joined[0]!r}: a group's name must not contain `*`")
-        index = encode(cells, groups, place, rows, problems, missing=-1)
+        index = encode(cells, groups, spec.name, table, rows, problems, missing=-1)
     empty = int((index < 0).sum())
     if empty and spec.missing == "unknown":
         groups = groups if "unknown" in groups else (*groups, "unknown")
@@ -760,8 +763,7 @@ def _split(
     problems: Problems,
 ) -> np.ndarray | None:
     if records.splits is not None:
-        place = f"{records.table}: split"
-        splits = encode(records.splits, SPLITS, place, rows, problems, codes=SPLIT_NAMES)
+        splits = encode(records.splits, SPLITS, "split", records.table, rows, problems, codes=SPLIT_NAMES)
         if persons is not None:
             pairs = np.unique(np.stack([persons, splits]), axis=1)[0]
             twice = len(pairs) - len(np.unique(pairs))

@@ -38,8 +38,8 @@ _PX = 64  # curves are drawn in 64ths of a pixel of a 40-pixel picture
 _AGES = ((18, 29), (30, 59), (60, 85))  # years drawn inside each bin
 _AGE_PERCENT = (35, 40, 25)
 _MOUTH = ((-110, 64), (50, 256))  # rise of the mouth's corners, per class
-_LID = ((58, 116), (-56, 72))
-_LID_OTHERS = (12, 110)  # whatever the label  # how far the lower lid hangs below the eye's middle, per class
+_LID = ((58, 116), (-56, 72))  # how far the lower lid hangs below the eye, per class; bearded faces
+_LID_OTHERS = (12, 110)  # the same in everybody else, whatever the label
 _SKIN = np.array(
     [(246, 215, 190), (233, 190, 158), (214, 162, 124), (178, 122, 86), (148, 100, 70), (112, 76, 54)]
 )

@@ -152,17 +152,20 @@ def _cell(value: object) -> str:
     return str(value).strip()
 
 
-def some_rows(rows: Sequence[int]) -> str:
-    """`row 4` or `rows 4, 9 and 120 more`."""
+def some_rows(table: str, rows: Sequence[int]) -> str:
+    """`table.csv row 4`, `table.csv rows 4, 9 and 120 more`, or without rows (all 0) `faces, 7 images`."""
+    if not any(rows):
+        return f"{table}, {len(rows):,} image{'s' if len(rows) > 1 else ''}"
     shown = ", ".join(str(row) for row in rows[:SHOWN])
     more = f" and {len(rows) - SHOWN:,} more" if len(rows) > SHOWN else ""
-    return f"row{'s' if len(rows) > 1 else ''} {shown}{more}"
+    return f"{table} row{'s' if len(rows) > 1 else ''} {shown}{more}"
 
 
 def encode(
     cells: Sequence[str],
     known: Sequence[str],
-    place: str,
+    what: str,
+    table: str,
     rows: Sequence[int],
     problems: Problems,
     *,
@@ -173,15 +176,15 @@ def encode(
     and -1.
 
     Args:
-        place: what the values are, for messages.
+        what: what the values are, and the table they stand in, for messages.
         missing: code of an empty cell (or NA, NaN, null); None makes it a problem like any unknown value.
         codes: spellings beyond `known`, lower case, as for splits.
     """
-    table = {value: code for code, value in enumerate(known)}
+    code_of = {value: code for code, value in enumerate(known)}
     unknown: dict[str, list[int]] = {}
     result = np.full(len(cells), -1, dtype=np.int64)
     for i, cell in enumerate(cells):
-        code = table.get(cell)
+        code = code_of.get(cell)
         if code is None:
             if missing is not None and cell.lower() in MISSING:
                 code = missing
@@ -190,13 +193,13 @@ def encode(
             else:
                 unknown.setdefault(cell, []).append(rows[i])
                 continue
-            table[cell] = code
+            code_of[cell] = code
         result[i] = code
     for value, at in list(unknown.items())[:SHOWN]:
         shown = value if len(value) <= 60 else value[:57] + "..."
-        problems.add(f"{some_rows(at)}: {place} {shown!r} is unknown; {nearest(value, known)}")
+        problems.add(f"{some_rows(table, at)}: {what} {shown!r} is unknown; {nearest(value, known)}")
     if len(unknown) > SHOWN:
-        problems.add(f"{place}: {len(unknown) - SHOWN:,} more unknown values")
+        problems.add(f"{table}: {what}: {len(unknown) - SHOWN:,} more unknown values")
     return result
 
 
@@ -211,7 +214,12 @@ def bin_names(edges: Sequence[float]) -> tuple[str, ...]:
 
 
 def encode_bins(
-    cells: Sequence[str], edges: Sequence[float], place: str, rows: Sequence[int], problems: Problems
+    cells: Sequence[str],
+    edges: Sequence[float],
+    what: str,
+    table: str,
+    rows: Sequence[int],
+    problems: Problems,
 ) -> np.ndarray:
     """Bin of each number, int64 [N]: bins are [a, b), the last one [a, b]; -1 where the cell is empty."""
     codes: dict[str, int] = {}
@@ -226,9 +234,9 @@ def encode_bins(
         result[i] = code
     for value, at in list(faults.items())[:SHOWN]:
         bounds = f"from {edges[0]:g} to {edges[-1]:g}"
-        problems.add(f"{some_rows(at)}: {place} {value[:60]!r} is not a number {bounds}")
+        problems.add(f"{some_rows(table, at)}: {what} {value[:60]!r} is not a number {bounds}")
     if len(faults) > SHOWN:
-        problems.add(f"{place}: {len(faults) - SHOWN:,} more values outside the bins")
+        problems.add(f"{table}: {what}: {len(faults) - SHOWN:,} more values outside the bins")
     return result
 
 

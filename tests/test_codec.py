@@ -183,6 +183,11 @@ def test_same_model_same_bytes(path: Path, tmp_path: Path) -> None:
     save_model(path, {"a": tensor, "c": tensor[0], "b": tensor[:, 0]}, header=HEADER, masks={"a": mask})
     save_model(other, {"b": tensor[:, 0], "c": tensor[0], "a": tensor}, header=HEADER, masks={"a": mask})
     assert path.read_bytes() == other.read_bytes()
+    size = struct.unpack("<Q", path.read_bytes()[:8])[0]
+    table = json.loads(path.read_bytes()[8 : 8 + size])
+    assert list(table) == ["__metadata__", "a.values", "b", "c", "a.bitmask"]
+    assert list(table["__metadata__"]) == sorted(table["__metadata__"])
+    assert size % 8 == 0
 
 
 def test_opens_with_the_safetensors_library_alone(path: Path) -> None:

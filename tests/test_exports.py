@@ -121,6 +121,16 @@ def test_a_checkpoint_of_unknown_history_is_described_by_what_it_is(tmp_path: Pa
     assert dense.input_size == 64
 
 
+def test_a_checkpoint_in_half_precision_keeps_its_dtype(tmp_path: Path) -> None:
+    model = network()[0].half()
+    loaded = Loaded(model, tmp_path / "x.pt", transform=TRANSFORM)
+    result = exports.export_model(loaded, "safetensors")
+    assert result.max_difference == 0
+    state = codec.read_model(result.path)[0]
+    assert state["fc.weight"].dtype == torch.float16
+    assert next(loaded.model.parameters()).dtype == torch.float16
+
+
 def without_channels(model: nn.Module) -> nn.Module:
     """Without the second half of the channels inside its first block."""
     block = next(module for module in model.modules() if hasattr(module, "conv2") and hasattr(module, "bn1"))

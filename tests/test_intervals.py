@@ -230,6 +230,18 @@ def test_equal_models_rarely_raise_an_alarm(sizes: list[int], base: float) -> No
     assert alarms <= 0.075
 
 
+@pytest.mark.parametrize(("first", "second"), [(40, 40), (30, 120)])
+def test_alarm_rate_of_two_groups_by_enumeration(first: int, second: int) -> None:
+    """Every possible outcome, weighted by its probability: no simulation error in this one."""
+    k, other = np.arange(first + 1), np.arange(second + 1)
+    n = np.array([first, second])
+    gaps = [[intervals.pairwise([i, j], n) for j in other] for i in k]
+    alarm = np.array([[gap is not None and gap.low > 0 for gap in row] for row in gaps])
+    for p in np.linspace(0.5, 0.99, 25):
+        chance = stats.binom.pmf(k, first, p)[:, None] * stats.binom.pmf(other, second, p)
+        assert (chance * alarm).sum() <= 0.05
+
+
 def test_a_bootstrap_of_the_gap_would_always_raise_an_alarm() -> None:
     """What the simultaneous intervals are for: four equal groups, true gap 0."""
     rng, n, alarms = np.random.default_rng(7), np.full(4, 200), 0

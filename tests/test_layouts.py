@@ -122,7 +122,7 @@ def test_faults_of_the_attributes_table(split: Path) -> None:
     ("text", "expected"),
     [
         (SPLIT + "attributes: {gender: {column: sex}}\n", "attributes_table: attributes.csv"),
-        (SPLIT + "classes: [cats, dog]\n", "label 'cat' is unknown; did you mean 'cats'"),
+        (SPLIT + "classes: [cats, dog]\n", ", 6 images: label 'cat' is unknown; did you mean 'cats'"),
         (SPLIT + "table: x.csv\n", "table: unknown key"),
         (SPLIT.replace("root: .", "root: gone"), "cannot be read"),
         (SPLIT.replace("format: folder", "format: foldr"), "supported: folder"),

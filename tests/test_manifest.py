@@ -219,14 +219,14 @@ def test_all_problems_at_once_with_their_rows(data: Path) -> None:
     text = error(data, MANIFEST.replace("name:", "nmae:"))
     for expected in (
         "line 2: nmae: unknown key; did you mean 'name'",
-        "row 2: table.csv: label 'smirking' is unknown",
-        "row 3: table.csv: gender 'mal' is unknown; did you mean 'male'",
-        "row 4: table.csv: age '121' is not a number from 0 to 120",
+        "table.csv row 2: label 'smirking' is unknown",
+        "table.csv row 3: gender 'mal' is unknown; did you mean 'male'",
+        "table.csv row 4: age '121' is not a number from 0 to 120",
         "table.csv row 5: image 'gone.png' does not exist",
         "table.csv row 6: image '../table.csv' leaves the image root",
         "table.csv row 8: image '/etc/passwd' is an absolute path",
         "row 32: image '007.png' stands already at table.csv row 9, and in two splits (train and test)",
-        "row 10: table.csv: split 'trian' is unknown; did you mean 'train'",
+        "table.csv row 10: split 'trian' is unknown; did you mean 'train'",
     ):
         assert expected in text
 

@@ -19,7 +19,8 @@ from fairprune_cli import report
 from fairprune_cli.report import axes, plots, words
 from fairprune_cli.report.document import Bar, Bars, Column, Dot, DotRow, Dots, Line, Lines, Rule, Table
 from fairprune_cli.report.plain import plain
-from fairprune_cli.report.view import Measure, View, measure, natural, ordered, settings
+from fairprune_cli.report.values import Measure, measure, natural, ordered, settings
+from fairprune_cli.report.view import View
 
 SCHEMA = json.loads((Path(__file__).parent.parent / "docs" / "report.schema.json").read_text("utf-8"))
 

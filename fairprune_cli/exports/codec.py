@@ -204,9 +204,7 @@ def _read(path: Path, with_masks: bool = False) -> tuple[dict[str, Tensor], Mode
             continue
         unpacked[name] = dense
         if with_masks:
-            flat = np.zeros(dense.numel(), dtype=bool)
-            flat[kept] = True
-            masks[name] = torch.from_numpy(flat).reshape(dense.shape)
+            masks[name] = dense != 0 if kept is None else _mask(kept, dense)
     problems.raise_if_any(MEND)
     # Copies, because what is left are views of the mapped file: another program that writes into it would
     # change the weights of a loaded model, or end the process.
@@ -214,8 +212,13 @@ def _read(path: Path, with_masks: bool = False) -> tuple[dict[str, Tensor], Mode
     return dict(sorted({**whole, **unpacked}.items())), header, masks
 
 
-def _unpacked(name: str, entry: dict[str, Any], stored: dict[str, Tensor]) -> tuple[Tensor, np.ndarray]:
-    """The dense tensor of an entry of `encodings`, and the positions kept; pops its parts from `stored`."""
+def _unpacked(
+    name: str, entry: dict[str, Any], stored: dict[str, Tensor]
+) -> tuple[Tensor, np.ndarray | None]:
+    """The dense tensor of an entry of `encodings`; pops its parts from `stored`.
+
+    With it the positions of the kept entries, or None where these are the entries that are not zero.
+    """
     encoding, shape, dtype = entry["encoding"], entry["shape"], DTYPES[entry["dtype"]]
     present = {key for key in (name, f"{name}.{encoding}", f"{name}.values") if key in stored}
     expected = {name} if encoding == "dense" else {f"{name}.{encoding}", f"{name}.values"}
@@ -225,12 +228,10 @@ def _unpacked(name: str, entry: dict[str, Any], stored: dict[str, Tensor]) -> tu
         tensor = stored[name]
         if list(tensor.shape) != shape or tensor.dtype != dtype:
             raise encodings.EncodingError("shape or dtype differ from the header's")
-        kept = np.flatnonzero((tensor != 0).reshape(-1).numpy())
-        if kept.size != entry["kept"]:
-            raise encodings.EncodingError(
-                f"{kept.size} entries are not zero, the header says {entry['kept']}"
-            )
-        return tensor.clone(), kept
+        nonzero = int(torch.count_nonzero(tensor))
+        if nonzero != entry["kept"]:
+            raise encodings.EncodingError(f"{nonzero} entries are not zero, the header says {entry['kept']}")
+        return tensor.clone(), None
     packed, values = stored.pop(f"{name}.{encoding}"), stored.pop(f"{name}.values")
     if packed.ndim != 1 or packed.dtype != torch.uint8 or values.ndim != 1 or values.dtype != dtype:
         raise encodings.EncodingError(
@@ -247,6 +248,12 @@ def _unpacked(name: str, entry: dict[str, Any], stored: dict[str, Tensor]) -> tu
     flat = np.zeros(total, dtype=elements.dtype)
     flat[kept] = elements
     return torch.from_numpy(flat).view(dtype).reshape(shape), kept
+
+
+def _mask(kept: np.ndarray, tensor: Tensor) -> Tensor:
+    flat = np.zeros(tensor.numel(), dtype=bool)
+    flat[kept] = True
+    return torch.from_numpy(flat).reshape(tensor.shape)
 
 
 def _cannot_store(tensor: Tensor, mask: Tensor | None) -> str:

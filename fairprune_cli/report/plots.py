@@ -13,7 +13,7 @@ from html import escape
 from fairprune_cli.report import words
 from fairprune_cli.report.axes import CHAR, Scale, px, rule_lines, svg_text, tick_text, ticks, x_axis
 from fairprune_cli.report.document import Bars, Dot, DotRow, Dots, Line, Lines
-from fairprune_cli.report.view import extent
+from fairprune_cli.report.values import extent
 
 WIDE, NARROW = 888, 350
 MOST_POINTS = 300  # more than a curve can show on such a width

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from fairprune_cli.report.view import Measure
+from fairprune_cli.report.values import Measure
 
 SPACE = "\u00a0"  # keeps a number and its unit on one line
 NOTHING = "–"

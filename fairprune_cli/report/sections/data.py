@@ -6,7 +6,8 @@ from typing import Any
 
 from fairprune_cli.report import words
 from fairprune_cli.report.document import Block, Column, Heading, Note, Section, Table
-from fairprune_cli.report.view import View, natural, number, ordered
+from fairprune_cli.report.values import natural, number, ordered
+from fairprune_cli.report.view import View
 
 ORDER = 90
 _ORDER_OF_SPLITS = {"train": 0, "val": 1, "test": 2}

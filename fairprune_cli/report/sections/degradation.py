@@ -8,7 +8,8 @@ from typing import Any
 from fairprune_cli.report import words
 from fairprune_cli.report.document import Block, Column, DotRow, Dots, Heading, Plot, Rule, Section, Table
 from fairprune_cli.report.sections.groups import dots_of
-from fairprune_cli.report.view import Measure, View, measure, natural, number
+from fairprune_cli.report.values import Measure, measure, natural, number
+from fairprune_cli.report.view import View
 
 ORDER = 50
 

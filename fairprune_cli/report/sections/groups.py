@@ -15,7 +15,8 @@ from fairprune_cli.report.document import (
     Section,
     Table,
 )
-from fairprune_cli.report.view import Measure, View, measure, natural, number, ordered
+from fairprune_cli.report.values import Measure, measure, natural, number, ordered
+from fairprune_cli.report.view import View
 
 ORDER = 30
 RATES = {"tpr": "True positives", "fpr": "False positives", "selection_rate": "Predicted positive"}

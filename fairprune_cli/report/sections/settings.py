@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from fairprune_cli.report import words
 from fairprune_cli.report.document import Block, Column, Section, Table
-from fairprune_cli.report.view import View, settings
+from fairprune_cli.report.values import settings
+from fairprune_cli.report.view import View
 
 ORDER = 110
 

@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 from fairprune_cli.report import words
 from fairprune_cli.report.document import Bar, Bars, Block, Column, Note, Plot, Rule, Section, Table
-from fairprune_cli.report.view import Measure, View, measure, ordered
+from fairprune_cli.report.values import Measure, measure, ordered
+from fairprune_cli.report.view import View
 
 ORDER = 80
 

@@ -6,7 +6,8 @@ from typing import Any
 
 from fairprune_cli.report import words
 from fairprune_cli.report.document import Bar, Bars, Block, Column, Note, Plot, Rule, Section, Table
-from fairprune_cli.report.view import View, number
+from fairprune_cli.report.values import number
+from fairprune_cli.report.view import View
 
 ORDER = 70
 _BY_GRANULARITY = {

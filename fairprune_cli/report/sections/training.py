@@ -7,7 +7,8 @@ from typing import Any
 
 from fairprune_cli.report import words
 from fairprune_cli.report.document import Block, Column, Heading, Line, Lines, Plot, Rule, Section, Table
-from fairprune_cli.report.view import View, extent, number, ordered
+from fairprune_cli.report.values import extent, number, ordered
+from fairprune_cli.report.view import View
 
 ORDER = 60
 # A surrogate this many times the exact gap gets a figure of its own: one axis would flatten the other.

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from fairprune_cli.report import words
 from fairprune_cli.report.document import Block, Column, Note, Section, Table, Tone
-from fairprune_cli.report.view import Gate, Measure, View
+from fairprune_cli.report.values import Measure
+from fairprune_cli.report.view import Gate, View
 
 ORDER = 10
 _TONES: dict[str, Tone] = {"pass": "pass", "fail": "fail", "inconclusive": "inconclusive", "none": "none"}

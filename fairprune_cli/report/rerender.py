@@ -1,0 +1,47 @@
+"""A run's report.json read again, and its renderings written where the user says."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from fairprune_cli.errors import FairpruneError
+from fairprune_cli.files import atomic_write_text
+from fairprune_cli.report import SCHEMA_VERSION
+
+LARGEST = 64 << 20
+
+
+def read_report(run: Path) -> dict[str, Any]:
+    """The report of a run folder, or a report.json itself.
+
+    Raises:
+        FairpruneError: there is none, it is no JSON object, or a newer fairprune wrote it.
+    """
+    path = run / "report.json" if run.is_dir() else run
+    try:
+        if path.stat().st_size > LARGEST:
+            raise FairpruneError(f"is larger than {LARGEST >> 20} MiB, so no report", where=str(path))
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise FairpruneError("no such report", where=str(path), hint="give a finished run folder") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise FairpruneError(f"cannot be read as a report: {' '.join(str(error).split())}", where=str(path)) from error
+    version = document.get("schema_version") if isinstance(document, dict) else None
+    if type(version) is not int:
+        raise FairpruneError("is no report: schema_version is missing", where=str(path))
+    if version > SCHEMA_VERSION:
+        raise FairpruneError(
+            f"has schema version {version}, this fairprune reads {SCHEMA_VERSION}", where=str(path),
+            hint="install a newer fairprune",
+        )  # fmt: skip
+    assert isinstance(document, dict)
+    return document
+
+
+def write_text(path: Path, text: str, force: bool) -> None:
+    """Write a rendering whole; an existing file is an error without `force`."""
+    if path.exists() and not force:
+        raise FairpruneError("already exists", where=str(path), hint="--force overwrites it")
+    atomic_write_text(path, text)
