@@ -84,9 +84,7 @@ def rates(trials: int, rng: np.random.Generator) -> Iterator[Row]:
     for groups, n, base, gap in settings():
         p = np.full(groups, base)
         p[0] -= gap
-        ours = tally(
-            gap, lambda n=n, p=p: bounds(intervals.pairwise(rng.binomial(n, p), n, CONFIDENCE)), trials
-        )
+        ours = tally(gap, lambda n=n, p=p: bounds(intervals.pairwise(rng.binomial(n, p), n, CONFIDENCE)), trials)
         other = tally(gap, lambda n=n, p=p: naive(rng.binomial(n, p), n, rng), trials)
         yield Row("accuracy gap", groups, n.tolist(), base, gap, *ours, *other[:2])
 
@@ -97,9 +95,7 @@ def odds(trials: int, rng: np.random.Generator) -> Iterator[Row]:
         tpr, fpr = np.full(groups, base), np.full(groups, 1 - base)
         tpr[0] -= gap
 
-        def draw(
-            n: NDArray[np.int64] = n, tpr: NDArray[np.float64] = tpr, fpr: NDArray[np.float64] = fpr
-        ) -> Interval:
+        def draw(n: NDArray[np.int64] = n, tpr: NDArray[np.float64] = tpr, fpr: NDArray[np.float64] = fpr) -> Interval:
             return bounds(intervals.joint([(rng.binomial(n, tpr), n), (rng.binomial(n, fpr), n)], CONFIDENCE))
 
         yield Row("odds gap", groups, n.tolist(), base, gap, *tally(gap, draw, trials))
@@ -136,10 +132,7 @@ def main() -> None:
     options = parser.parse_args()
     rng = np.random.default_rng(options.seed)
     started = time.monotonic()
-    print(
-        f"{'':16}{'sizes':44}{'base':>6}{'gap':>6}{'holds':>8}{'alarms':>8}{'width':>8}"
-        "   naive: holds, alarms"
-    )
+    print(f"{'':16}{'sizes':44}{'base':>6}{'gap':>6}{'holds':>8}{'alarms':>8}{'width':>8}   naive: holds, alarms")
     found: list[Row] = []
     for family in (rates, odds, changes):
         for row in family(options.trials, rng):

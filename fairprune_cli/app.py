@@ -9,7 +9,7 @@ import json
 import os
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import Annotated, Any
 
 import typer
 
@@ -39,30 +39,30 @@ def _flag(name: str, *spellings: str) -> Any:
 
 
 Model = Annotated[Path, typer.Argument(metavar="MODEL", help="checkpoint, model.safetensors or run folder")]
-Data = Annotated[Optional[str], _flag("data")]
-Config = Annotated[Optional[Path], typer.Option("--config", help="settings file [fairprune.yaml here, if any]")]
-Seed = Annotated[Optional[str], _flag("seed")]
-Device = Annotated[Optional[str], _flag("device")]
+Data = Annotated[str | None, _flag("data")]
+Config = Annotated[Path | None, typer.Option("--config", help="settings file [fairprune.yaml here, if any]")]
+Seed = Annotated[str | None, _flag("seed")]
+Device = Annotated[str | None, _flag("device")]
 Json = Annotated[bool, typer.Option("--json", help="one JSON document on stdout")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="no progress, no notes")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="check everything and say what would be done")]
-Attr = Annotated[Optional[list[str]], _flag("attr")]
-Arch = Annotated[Optional[str], _flag("arch")]
-Set = Annotated[Optional[list[str]], typer.Option("--set", metavar="KEY=VALUE", help="any other setting; see docs")]
-Out = Annotated[Optional[Path], typer.Option("--out", help="where to write")]
+Attr = Annotated[list[str] | None, _flag("attr")]
+Arch = Annotated[str | None, _flag("arch")]
+Set = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="any other setting; see docs")]
+Out = Annotated[Path | None, typer.Option("--out", help="where to write")]
 Force = Annotated[bool, typer.Option("--force", help="overwrite what is there")]
 Trust = Annotated[bool, typer.Option("--trust-checkpoint", help="really unpickle the file: it may run code")]
-MaxGap = Annotated[Optional[str], _flag("max_gap")]
-MaxDegradation = Annotated[Optional[str], _flag("max_degradation")]
-MinAccuracy = Annotated[Optional[str], _flag("min_accuracy")]
-MinGroup = Annotated[Optional[str], _flag("min_group")]
-Confidence = Annotated[Optional[str], _flag("confidence")]
-PointEstimate = Annotated[Optional[bool], typer.Option("--point-estimate", help=_text("point_estimate"))]
-Notion = Annotated[Optional[str], _flag("notion")]
-Split = Annotated[Optional[str], _flag("split")]
-Epochs = Annotated[Optional[str], _flag("epochs")]
-BatchSize = Annotated[Optional[str], _flag("batch_size")]
-Lr = Annotated[Optional[str], _flag("lr")]
+MaxGap = Annotated[str | None, _flag("max_gap")]
+MaxDegradation = Annotated[str | None, _flag("max_degradation")]
+MinAccuracy = Annotated[str | None, _flag("min_accuracy")]
+MinGroup = Annotated[str | None, _flag("min_group")]
+Confidence = Annotated[str | None, _flag("confidence")]
+PointEstimate = Annotated[bool | None, typer.Option("--point-estimate", help=_text("point_estimate"))]
+Notion = Annotated[str | None, _flag("notion")]
+Split = Annotated[str | None, _flag("split")]
+Epochs = Annotated[str | None, _flag("epochs")]
+BatchSize = Annotated[str | None, _flag("batch_size")]
+Lr = Annotated[str | None, _flag("lr")]
 
 
 def _settings(config: Path | None, flags: dict[str, Any]) -> Resolved:
@@ -113,23 +113,23 @@ def _root(
 
 @app.command()
 def prune(
-    model: Annotated[Optional[Path], typer.Argument(metavar="MODEL", help="dense checkpoint or run folder")] = None,
-    sparsity: Annotated[Optional[str], _flag("sparsity")] = None,
+    model: Annotated[Path | None, typer.Argument(metavar="MODEL", help="dense checkpoint or run folder")] = None,
+    sparsity: Annotated[str | None, _flag("sparsity")] = None,
     attr: Attr = None,
-    method: Annotated[Optional[str], _flag("method")] = None,
-    granularity: Annotated[Optional[str], _flag("granularity")] = None,
-    fairness_on: Annotated[Optional[str], _flag("fairness_on")] = None,
-    mask_step: Annotated[Optional[str], _flag("mask_step")] = None,
+    method: Annotated[str | None, _flag("method")] = None,
+    granularity: Annotated[str | None, _flag("granularity")] = None,
+    fairness_on: Annotated[str | None, _flag("fairness_on")] = None,
+    mask_step: Annotated[str | None, _flag("mask_step")] = None,
     notion: Notion = None,
-    relaxation: Annotated[Optional[str], _flag("relaxation")] = None,
-    tolerance: Annotated[Optional[str], _flag("tolerance")] = None,
+    relaxation: Annotated[str | None, _flag("relaxation")] = None,
+    tolerance: Annotated[str | None, _flag("tolerance")] = None,
     epochs: Epochs = None,
     batch_size: BatchSize = None,
     lr: Lr = None,
-    upper_every: Annotated[Optional[str], _flag("upper_every")] = None,
+    upper_every: Annotated[str | None, _flag("upper_every")] = None,
     extra: Set = None,
     out: Out = None,
-    resume: Annotated[Optional[Path], typer.Option("--resume", help="run folder to continue")] = None,
+    resume: Annotated[Path | None, typer.Option("--resume", help="run folder to continue")] = None,
     force: Force = False,
     max_gap: MaxGap = None,
     max_degradation: MaxDegradation = None,
@@ -182,7 +182,7 @@ def prune(
 @app.command()
 def audit(
     model: Model,
-    against: Annotated[Optional[Path], typer.Option("--against", help="dense model to compare with")] = None,
+    against: Annotated[Path | None, typer.Option("--against", help="dense model to compare with")] = None,
     attr: Attr = None,
     notion: Notion = None,
     max_gap: MaxGap = None,
@@ -193,7 +193,7 @@ def audit(
     point_estimate: PointEstimate = None,
     split: Split = None,
     batch_size: BatchSize = None,
-    out: Annotated[Optional[Path], typer.Option("--out", help="folder for report.json, .html and .md")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="folder for report.json, .html and .md")] = None,
     force: Force = False,
     data: Data = None,
     arch: Arch = None,
@@ -224,11 +224,11 @@ def audit(
 @app.command()
 def train(
     arch: Annotated[str, typer.Option("--arch", help="architecture, such as resnet10 or resnet10-w16")],
-    epochs: Annotated[Optional[str], typer.Option("--epochs", help="epochs [15]")] = None,
+    epochs: Annotated[str | None, typer.Option("--epochs", help="epochs [15]")] = None,
     out: Annotated[Path, typer.Option("--out", help="checkpoint to write [model.pt]")] = Path("model.pt"),
     force: Force = False,
     batch_size: BatchSize = None,
-    lr: Annotated[Optional[str], typer.Option("--lr", help="peak learning rate [0.1]")] = None,
+    lr: Annotated[str | None, typer.Option("--lr", help="peak learning rate [0.1]")] = None,
     data: Data = None,
     extra: Set = None,
     config: Config = None,
@@ -285,7 +285,7 @@ def inspect(
     model: Model,
     arch: Arch = None,
     trust: Trust = False,
-    size: Annotated[Optional[int], typer.Option("--size", min=8, max=4096, help="input side for the MACs")] = None,
+    size: Annotated[int | None, typer.Option("--size", min=8, max=4096, help="input side for the MACs")] = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> int:
@@ -340,8 +340,8 @@ def demo(
 @data_app.command("init")
 def data_init(
     path: Annotated[Path, typer.Argument(help="table (CSV, Parquet) or folder of images")],
-    out: Annotated[Optional[Path], typer.Option("--out", help="manifest to write [manifest.yaml beside it]")] = None,
-    name: Annotated[Optional[str], typer.Option("--name", help="name of the data set")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="manifest to write [manifest.yaml beside it]")] = None,
+    name: Annotated[str | None, typer.Option("--name", help="name of the data set")] = None,
     force: Force = False,
 ) -> int:
     """Write a manifest for a table or a folder of images."""
@@ -353,9 +353,7 @@ def data_init(
 
 
 @data_app.command("check")
-def data_check(
-    data: Data = None, config: Config = None, as_json: Json = False, quiet: Quiet = False
-) -> int:
+def data_check(data: Data = None, config: Config = None, as_json: Json = False, quiet: Quiet = False) -> int:
     """Check manifest, table and every image; needs no torch."""
     terminal = _terminal(quiet)
     from fairprune_cli import datasets

@@ -118,9 +118,7 @@ class AuditResult:
         n, correct = int(counts.sum()), int(np.trace(counts))
         record: dict[str, Any] = metrics.accuracy(correct, n, settings.confidence)
         record |= {"n": n, "correct": correct}
-        record["predicted"] = {
-            name: int(times) for name, times in zip(self.classes, counts.sum(0), strict=True)
-        }
+        record["predicted"] = {name: int(times) for name, times in zip(self.classes, counts.sum(0), strict=True)}
         if model in self.overall_pairs:
             table = self.overall_pairs[model]
             record["against_dense"] = metrics.change_records(table[None], settings.confidence)[0]
@@ -164,9 +162,7 @@ def audit_models(
     import torch
 
     if len(pool) == 0:
-        raise FairpruneError(
-            "there is no image to audit", hint="choose a split that has images, or another manifest"
-        )
+        raise FairpruneError("there is no image to audit", hint="choose a split that has images, or another manifest")
     tally = _Tally(list(models), [len(grouping.groups) for grouping in groupings], len(classes), device)
     done = 0
     for model in models.values():
@@ -284,12 +280,8 @@ class _Tally:
             classes,
             groups,
             overall={m: tables[0][0] for m, tables in counts.items()},
-            by_group={
-                m: {name: t[:-1] for name, t in zip(groups, ts[1:], strict=True)} for m, ts in counts.items()
-            },
+            by_group={m: {name: t[:-1] for name, t in zip(groups, ts[1:], strict=True)} for m, ts in counts.items()},
             overall_pairs={m: tables[0][0] for m, tables in pairs.items()},
-            pairs={
-                m: {name: t[:-1] for name, t in zip(groups, ts[1:], strict=True)} for m, ts in pairs.items()
-            },
+            pairs={m: {name: t[:-1] for name, t in zip(groups, ts[1:], strict=True)} for m, ts in pairs.items()},
             ungrouped={name: int(t[-1].sum()) for name, t in zip(groups, first[1:], strict=True)},
         )

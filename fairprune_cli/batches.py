@@ -145,9 +145,7 @@ class _Cache:
                 code=ExitCode.RUNTIME,
             ) from error
         if found is None:
-            raise FairpruneError(
-                "decoded images cannot be read back", where=str(self.folder), code=ExitCode.RUNTIME
-            )
+            raise FairpruneError("decoded images cannot be read back", where=str(self.folder), code=ExitCode.RUNTIME)
         return found
 
     def _open(self) -> np.ndarray | None:

@@ -258,9 +258,7 @@ def choose_channels(
     sizes = [space.size for space in spaces]
     total = count(sizes)
     owner = torch.repeat_interleave(torch.arange(len(spaces)), torch.tensor(sizes))
-    protected = torch.cat(
-        [_top(part, least) for part, least in zip(scores.cpu().split(sizes), floor, strict=True)]
-    )
+    protected = torch.cat([_top(part, least) for part, least in zip(scores.cpu().split(sizes), floor, strict=True)])
     order = torch.argsort(scores.cpu(), stable=True)
     order = order[~protected[order]]
     removed_from = owner[order]

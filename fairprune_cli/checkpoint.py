@@ -184,11 +184,7 @@ def _use_state(loaded: LoadedModel, contents: Contents, arch: str | None) -> Non
     loaded.architecture = arch
     loaded.classes = classes if signature.heads else _outputs(model)
     names, transform, extra = said.get("classes"), said.get("transform"), said.get("extra")
-    if (
-        isinstance(names, list | tuple)
-        and len(names) == loaded.classes
-        and all(isinstance(n, str) for n in names)
-    ):
+    if isinstance(names, list | tuple) and len(names) == loaded.classes and all(isinstance(n, str) for n in names):
         loaded.class_names = tuple(names)
     loaded.transform = transform if isinstance(transform, dict) else None
     loaded.extra = extra if isinstance(extra, dict) else {}

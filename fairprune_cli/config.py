@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fairprune_cli.errors import FairpruneError, Problems, nearest
+from fairprune_cli.errors import Problems, nearest
 
 CONFIG_FILE = "fairprune.yaml"
 
@@ -77,6 +77,7 @@ class Settings:
     multiplier_rate: float = setting(0.05, "step of the multipliers", low=0.0)
     multiplier_cap: float = setting(3.0, "largest multiplier", low=0.0)
     multiplier_memory: float = setting(2000.0, "images that the running rates look back on", above=0.0)
+    levelling: float = setting(0.0, "how far a gap may close by making the better groups worse", low=0.0, high=1.0)
     multiplier_data: str = setting(
         "upper", "batches whose exact rates move the multipliers", choices=("upper", "lower", "both")
     )
@@ -122,7 +123,7 @@ def resolve(flags: Mapping[str, Any], env: Mapping[str, str], file: Path | None)
         FairpruneError: every unknown key, wrong type and value out of range at once.
     """
     values: dict[str, Any] = {}
-    sources = {name: "default" for name in FIELDS}
+    sources = dict.fromkeys(FIELDS, "default")
     problems = Problems("settings")
     for source, layer in _layers(flags, env, file, problems):
         for key, raw in layer.items():

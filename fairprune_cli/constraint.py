@@ -9,8 +9,9 @@ batch and S_all the one over all groups:
 This is the proxy-Lagrangian scheme of Cotter et al. (arXiv 1809.04198), used for pruning by CEAG (arXiv
 2310.20673): exact and soft violation travel together, and a multiplier never chases the relaxation. Inside the
 tolerance multipliers fall, so a satisfied constraint costs nothing (the dead zone).
-s = min(1, 1 / sum of mu): the pull on the images as a whole never exceeds the pull of the loss itself. Without it
-a sum of multipliers above one would train the better groups to be wrong.
+s decides about levelling down, since a gap also closes when the better groups get worse. s = 0 (the default) only
+raises the groups that are behind. With levelling > 0, s = min(1, levelling / sum of mu): the pull on the images as a
+whole stays below that share of the loss's own, so that the better groups are at least never trained to be wrong.
 """
 
 from __future__ import annotations
@@ -60,9 +61,7 @@ class GroupTally:
     def surrogate_gap(self) -> float:
         """Largest difference of relaxed rates between two groups; NaN with fewer than two."""
         hits, size = self.soft
-        gaps = [
-            float(np.ptp(h[n > 0] / n[n > 0])) for h, n in zip(hits, size, strict=True) if (n > 0).sum() >= 2
-        ]
+        gaps = [float(np.ptp(h[n > 0] / n[n > 0])) for h, n in zip(hits, size, strict=True) if (n > 0).sum() >= 2]
         return max(gaps) if gaps else float("nan")
 
 
@@ -77,6 +76,7 @@ class Constraint:
         rate: eta, step of the multipliers per update.
         cap: largest multiplier.
         memory: images that the exact rates look back on.
+        levelling: largest share of the loss's own pull that may act against the images as a whole, 0..1.
         bound: "matched" takes delta for both signs; "upper" takes kappa for positive and delta for negative
             terms, which bounds the exact gap from above and is convex in the margins; "lower" the reverse.
         dense: per attribute [M, G], the dense model's rates, for notions relative to it.

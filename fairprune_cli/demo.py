@@ -41,7 +41,7 @@ def demo(out: Path, seed: int, force: bool, terminal: Terminal, as_json: bool) -
     trained = dense.train(dense.TrainRequest(training, model), terminal)
     if not as_json:
         summary.print_training(trained, terminal)
-    say(f"3. Pruning {100 * SPARSITY:g} % of its weights under a fairness constraint on gender, and auditing the result.")
+    say(f"3. Pruning {100 * SPARSITY:g} % of its weights under a fairness constraint on gender; auditing it.")
     flags |= {"attr": ("gender",), "granularity": "weight", "sparsity": SPARSITY}
     run = out / "runs" / "demo"
     outcome = pipeline.prune(pipeline.PruneRequest(model, resolve(flags, {}, None), run), terminal)

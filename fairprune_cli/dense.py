@@ -39,7 +39,9 @@ def train(request: TrainRequest, terminal: Terminal) -> dict[str, Any]:
     """
     settings = request.resolved.settings
     if request.out.exists() and not request.force:
-        raise FairpruneError("already exists", where=str(request.out), hint="--force overwrites it, --out writes elsewhere")
+        raise FairpruneError(
+            "already exists", where=str(request.out), hint="--force overwrites it, --out writes elsewhere"
+        )
     if settings.arch is None:
         raise FairpruneError("no architecture was given", where="--arch", hint="for example --arch resnet10")
     started = time.time()

@@ -28,9 +28,7 @@ class FairpruneError(Exception):
         code: exit code of the process, BAD_INPUT unless told otherwise.
     """
 
-    def __init__(
-        self, what: str, *, where: str = "", hint: str = "", code: ExitCode = ExitCode.BAD_INPUT
-    ) -> None:
+    def __init__(self, what: str, *, where: str = "", hint: str = "", code: ExitCode = ExitCode.BAD_INPUT) -> None:
         super().__init__(what)
         self.what = what
         self.where = where

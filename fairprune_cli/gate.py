@@ -236,9 +236,7 @@ def _sizes(record: Mapping[str, Any], figure: Mapping[str, Any]) -> dict[str, in
     return large or sizes
 
 
-def _judge(
-    metric: str, attribute: str | None, bound: float, figure: _Figure, policy: GatePolicy
-) -> GateResult:
+def _judge(metric: str, attribute: str | None, bound: float, figure: _Figure, policy: GatePolicy) -> GateResult:
     value, low, high = figure.value, figure.low, figure.high
     if value is None or low is None or high is None:
         reason = f"could not be computed: {figure.why}"
@@ -257,9 +255,7 @@ def _judge(
         outcome = INCONCLUSIVE
         needed, needed_of, reason = _deciding(figure, value, low, high, bound)
     if policy.point_estimate:
-        reason = (
-            f"judged by the bare figure, which lies {'within' if outcome == PASS else 'beyond'} the bound"
-        )
+        reason = f"judged by the bare figure, which lies {'within' if outcome == PASS else 'beyond'} the bound"
     if policy.notion == "worst-group" and metric == "max-gap":
         reason += "; for worst-group the gap of accuracies is judged, between the best group and the worst"
     if figure.small:
@@ -267,9 +263,7 @@ def _judge(
     return GateResult(metric, attribute, bound, value, low, high, outcome, reason, needed, needed_of)
 
 
-def _deciding(
-    figure: _Figure, value: float, low: float, high: float, bound: float
-) -> tuple[int | None, str, str]:
+def _deciding(figure: _Figure, value: float, low: float, high: float, bound: float) -> tuple[int | None, str, str]:
     """How many images of the smallest group would decide, if the figure stayed what it is.
 
     Normal approximation: an interval shrinks with the square root of the number of images. The wider of its
@@ -277,19 +271,13 @@ def _deciding(
     """
     distance = abs(value - bound)
     if distance <= _EQUAL:
-        reason = (
-            "the interval holds the bound, and no number of images would decide: the value equals the bound"
-        )
+        reason = "the interval holds the bound, and no number of images would decide: the value equals the bound"
         return None, "", reason
     factor = (max(high - value, value - low) / distance) ** 2
     group, n = min(figure.groups.items(), key=lambda item: item[1])
     # The side that holds the bound can be the narrower one; still, what there is did not decide.
     needed = max(_rounded_up(n * factor), n + 1)
-    whose = (
-        f" of {group} instead of {n}, and as many times more of the other groups,"
-        if group
-        else f" instead of {n}"
-    )
+    whose = f" of {group} instead of {n}, and as many times more of the other groups," if group else f" instead of {n}"
     reason = (
         f"the interval holds the bound; about {needed} images{whose} would decide at the observed value "
         "(normal approximation)"

@@ -40,9 +40,7 @@ def open_data(settings: Settings, model: Path | None, terminal: Terminal, every:
         every: take all attributes of the manifest when none is asked for; otherwise none asked for is an error
             unless the manifest has exactly one.
     """
-    manifest = load_manifest(
-        find_manifest(None if settings.data is None else Path(settings.data), model, None)
-    )
+    manifest = load_manifest(find_manifest(None if settings.data is None else Path(settings.data), model, None))
     for text in manifest.warnings:
         terminal.warn(text, code="manifest")
     names: Sequence[str] = settings.attr

@@ -208,9 +208,7 @@ def _gap(rates: Sequence[_Figures], confidence: float, seed: int, least: int, li
     return Gap(best[0], min(low, best[0]), max(min(high, limit), best[0]), best[2], best[1])
 
 
-def pairwise(
-    k: ArrayLike, n: ArrayLike, confidence: float = 0.95, seed: int = 0, least: int = 1
-) -> Gap | None:
+def pairwise(k: ArrayLike, n: ArrayLike, confidence: float = 0.95, seed: int = 0, least: int = 1) -> Gap | None:
     """Gap between the rates k / n of groups.
 
     Args:

@@ -53,8 +53,7 @@ def list_folder(root: Path, problems: Problems) -> FolderListing | None:
     if not listing.files:
         suffixes = ", ".join(suffix[1:] for suffix in IMAGE_SUFFIXES)
         problems.add(
-            f"no image in class folders below {str(root)!r} "
-            f"(root/class/image or root/split/class/image; {suffixes})"
+            f"no image in class folders below {str(root)!r} (root/class/image or root/split/class/image; {suffixes})"
         )
         return None
     return listing
@@ -67,9 +66,7 @@ def _list_folder(root: Path, problems: Problems) -> FolderListing:
     by_split = bool(named) and len(named) == len(filled)
     if len(named) > 1 and not by_split:
         others = ", ".join(repr(name) for name in filled if name not in named)
-        problems.add(
-            f"the folders {', '.join(map(repr, named))} name splits, but {others} beside them do not"
-        )
+        problems.add(f"the folders {', '.join(map(repr, named))} name splits, but {others} beside them do not")
     files: list[str] = []
     labels: list[str] = []
     splits: list[str] = []

@@ -246,9 +246,7 @@ def _parse(text: str, folder: str, problems: Problems) -> _Spec:
         problems.raise_if_any()
         raise
     if not isinstance(root, yaml.MappingNode):
-        problems.add(
-            "the manifest is empty" if root is None else f"expected keys with values, found {_kind(root)}"
-        )
+        problems.add("the manifest is empty" if root is None else f"expected keys with values, found {_kind(root)}")
         problems.raise_if_any()
     top = _Section(root, "", problems)
     if top.text("version", "1") != "1":
@@ -309,9 +307,7 @@ def _columns(top: _Section, kind: str, needed: Iterable[str]) -> dict[str, str]:
     return {key: column for key, column in columns.items() if column}
 
 
-def _fractions(
-    top: _Section, columns: Mapping[str, str]
-) -> tuple[tuple[float, float, float] | None, int, bool]:
+def _fractions(top: _Section, columns: Mapping[str, str]) -> tuple[tuple[float, float, float] | None, int, bool]:
     if not top.has("splits"):
         return None, 0, False
     if "split" in columns:
@@ -346,9 +342,7 @@ def _attributes(top: _Section, table: str) -> tuple[AttributeSpec, ...]:
         if not name.strip() or "*" in name or not name.isprintable():
             section.fault(name, "an attribute's name is printable and without `*`, which joins attributes")
             continue
-        one = _Section(
-            section.nodes[name] if section.has(name) else None, f"attributes.{name}.", top.problems
-        )
+        one = _Section(section.nodes[name] if section.has(name) else None, f"attributes.{name}.", top.problems)
         one.only("column", "values", "bins", "missing")
         values = one.texts("values") if one.has("values") else None
         bins = one.numbers("bins") if one.has("bins") else None
@@ -574,9 +568,7 @@ def _read_records(spec: _Spec, base: Path, digest: hashlib._Hash, problems: Prob
         cells = table.column(attribute.column, f"attribute {attribute.name}", problems)
         if cells is not None:
             attributes[attribute.name] = cells
-    return _Records(
-        table.name, found["image"], found["label"], found["split"], found["person"], attributes, table.rows
-    )
+    return _Records(table.name, found["image"], found["label"], found["split"], found["person"], attributes, table.rows)
 
 
 def _folder_records(
@@ -775,9 +767,7 @@ def _split(
         keys = random_keys(records.files, spec.seed)
         return assign_parts(np.maximum(labels, 0), persons if spec.by_person else None, spec.fractions, keys)
     if spec.fractions is None and "split" not in spec.columns:
-        problems.add(
-            "no splits: name a split column, or give splits: {train: 0.7, val: 0.15, test: 0.15, seed: 0}"
-        )
+        problems.add("no splits: name a split column, or give splits: {train: 0.7, val: 0.15, test: 0.15, seed: 0}")
     return None
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,8 +22,9 @@ def prunable_weights(model: nn.Module) -> dict[str, nn.Parameter]:
     """Weights of convolutions and linear layers by name; biases and norms are never pruned singly."""
     found: dict[str, nn.Parameter] = {}
     for name, module in model.named_modules():
-        if isinstance(module, nn.modules.conv._ConvNd | nn.Linear):
-            found[f"{name}.weight" if name else "weight"] = module.weight
+        weight = getattr(module, "weight", None)
+        if isinstance(module, nn.modules.conv._ConvNd | nn.Linear) and isinstance(weight, nn.Parameter):
+            found[f"{name}.weight" if name else "weight"] = weight
     return found
 
 
@@ -114,7 +116,7 @@ class Masks(ABC):
             if parameter.grad is not None:
                 parameter.grad.mul_(self._entry_masks[name])
 
-    def mask_state(self, states: Mapping[nn.Parameter, Mapping[str, object]]) -> None:
+    def mask_state(self, states: Mapping[Any, Mapping[str, object]]) -> None:
         """Zero what an optimiser remembers of masked entries (momentum would move them)."""
         for name, parameter in self.tensors.items():
             for value in states.get(parameter, {}).values():

@@ -240,9 +240,7 @@ def _forward(model: nn.Module, images: Tensor) -> None:
         with torch.inference_mode():
             model(images)
     except torch.OutOfMemoryError as error:
-        raise FairpruneError(
-            f"out of memory on a batch of {len(images)} images", code=ExitCode.RUNTIME
-        ) from error
+        raise FairpruneError(f"out of memory on a batch of {len(images)} images", code=ExitCode.RUNTIME) from error
     except (RuntimeError, ValueError, AssertionError) as error:
         raise FairpruneError(
             f"the model does not take images of {images.shape[-1]}x{images.shape[-1]} pixels: {error}",

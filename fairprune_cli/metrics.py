@@ -54,9 +54,7 @@ def judged_classes(classes: Sequence[str]) -> range:
 def selection_rates(counts: Counts, classes: Sequence[str]) -> list[Rate]:
     """Share of a group's images that is predicted as a class. counts: [G, label, prediction]."""
     n = counts.sum((1, 2))
-    return [
-        Rate(f"predicted {classes[c]}", "images", counts[:, :, c].sum(1), n) for c in judged_classes(classes)
-    ]
+    return [Rate(f"predicted {classes[c]}", "images", counts[:, :, c].sum(1), n) for c in judged_classes(classes)]
 
 
 def _given_label(counts: Counts, classes: Sequence[str], label: int, prediction: int) -> Rate:
@@ -94,9 +92,7 @@ def _too_few(names: Sequence[str], n: ArrayLike, of: str, least: int) -> str:
     """Why a gap is undefined: which groups lack the images."""
     if len(names) < 2:
         return "a gap needs two groups"
-    missing = [
-        f"{name} {size}" for name, size in zip(names, np.asarray(n), strict=True) if size < max(least, 1)
-    ]
+    missing = [f"{name} {size}" for name, size in zip(names, np.asarray(n), strict=True) if size < max(least, 1)]
     return f"fewer than two groups have {max(least, 1)} {of} ({', '.join(missing)})"
 
 

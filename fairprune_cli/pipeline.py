@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from fairprune_cli import channels, fairness, masks, measure, methods, provenance, relaxations, report
 from fairprune_cli.audit import AuditResult, audit_models, notices
@@ -207,7 +207,7 @@ class _Run:
         constraint = Constraint(
             self.notion, [len(g.groups) for g in self.data.groupings], relaxations.get(settings.relaxation),
             tolerance=settings.tolerance, rate=settings.multiplier_rate, cap=settings.multiplier_cap,
-            memory=settings.multiplier_memory, bound=settings.bound, dense=reference,
+            memory=settings.multiplier_memory, bound=settings.bound, levelling=settings.levelling, dense=reference,
         )  # fmt: skip
         return constraint, cost
 
@@ -233,9 +233,13 @@ class _Run:
             reestimate_batch_norm(self.student, [sampler.next().images for _ in range(count)])
             display.update(1)
 
+    def _entry_masks(self) -> dict[str, Tensor]:
+        """What is kept of each sparse tensor; channels leave nothing sparse behind."""
+        return self.masks.entries(self.masks.keep) if self.settings.granularity == "weight" else {}
+
     def _save_model(self, folder: RunFolder) -> None:
         weight = self.settings.granularity == "weight"
-        kept = self.masks.entries(self.masks.keep) if weight else {}
+        kept = self._entry_masks()
         before = dict(self.dense.named_parameters())
         removed = {
             name: {"shape": list(before[name].shape), "kept": int(kept[name].sum()) if weight else p.numel()}
@@ -276,7 +280,7 @@ class _Run:
                 "dense_macs": measure.macs(self.dense, size), "macs": measure.macs(pruned, size),
             },
             "training": [asdict(record) for record in trainer.records],
-            "layers": measure.layer_sparsity(pruned, self.dense),
+            "layers": measure.layer_sparsity(pruned, self.dense, self._entry_masks()),
             "speed": measure.latency({"dense": self.dense, "pruned": pruned}, size),
             "config": resolved.document(),
             "provenance": provenance.collect(settings.seed, self.device, self.threads, self.started, finished),

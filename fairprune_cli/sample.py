@@ -40,9 +40,7 @@ _AGE_PERCENT = (35, 40, 25)
 _MOUTH = ((-110, 64), (50, 256))  # rise of the mouth's corners, per class
 _LID = ((58, 116), (-56, 72))  # how far the lower lid hangs below the eye, per class; bearded faces
 _LID_OTHERS = (12, 110)  # the same in everybody else, whatever the label
-_SKIN = np.array(
-    [(246, 215, 190), (233, 190, 158), (214, 162, 124), (178, 122, 86), (148, 100, 70), (112, 76, 54)]
-)
+_SKIN = np.array([(246, 215, 190), (233, 190, 158), (214, 162, 124), (178, 122, 86), (148, 100, 70), (112, 76, 54)])
 _HAIR = np.array([(32, 26, 26), (62, 40, 28), (98, 62, 36), (142, 74, 40), (206, 164, 96), (172, 132, 84)])
 _CIRCLE = np.array([math.isqrt(65536 - t * t) for t in range(257)], dtype=np.int64)
 
@@ -125,9 +123,7 @@ def draw_faces(labels: Ints, genders: Ints, ages: Ints, rng: np.random.Generator
     smiling, male, age = (np.asarray(a, dtype=np.int64)[:, None] for a in (labels, genders, ages))
     zoom = size * 1024 // 40
     scale = zoom * draw(102, 114) // 100
-    canvas = _Canvas(
-        size, scale, (20 * _PX + draw(-64, 64)) * zoom >> 10, (21 * _PX + draw(-48, 48)) * zoom >> 10
-    )
+    canvas = _Canvas(size, scale, (20 * _PX + draw(-64, 64)) * zoom >> 10, (21 * _PX + draw(-48, 48)) * zoom >> 10)
     u = canvas.u
     turn, nod = draw(-44, 44), draw(-24, 24)
     tone = draw(0, 5 * 16 - 1)
@@ -245,16 +241,12 @@ def draw_faces(labels: Ints, genders: Ints, ages: Ints, rng: np.random.Generator
     # light from one side, contrast (a little less with age), grain
     step = np.arange(size, dtype=np.int64) * 40 // size - 20
     light = (
-        draw(236, 272)[:, :, None]
-        + (draw(-24, 24) * step // 10)[:, None, :]
-        + (draw(-16, 16) * step // 10)[:, :, None]
+        draw(236, 272)[:, :, None] + (draw(-24, 24) * step // 10)[:, None, :] + (draw(-16, 16) * step // 10)[:, :, None]
     )
     contrast = (draw(88, 104) - np.clip(age - 30, 0, 50) // 4)[:, :, None]
     grain = np.asarray(rng.bit_generator.random_raw(n * size * size // 8 + 1)).astype("<u8").view(np.uint8)
     grain = grain[: n * size * size].reshape(n, size, size)
-    noise = (
-        ((grain & 15).astype(np.int32) + (grain >> 4) - 15) * draw(12, 56)[:, :, None].astype(np.int32) // 64
-    )
+    noise = ((grain & 15).astype(np.int32) + (grain >> 4) - 15) * draw(12, 56)[:, :, None].astype(np.int32) // 64
     gain = (light * contrast).astype(np.int32)
     out = np.empty((n, size, size, 3), dtype=np.uint8)
     for channel, plane in enumerate(canvas.pixels):
@@ -282,8 +274,7 @@ def encode_png(pixels: Ints) -> bytes:
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     chunks = ((b"IHDR", header), (b"IDAT", stream), (b"IEND", b""))
     return b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-        for kind, data in chunks
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
     )
 
 
@@ -372,9 +363,7 @@ def _refuse(folder: Path, sizes: Mapping[str, int], size: int, force: bool) -> N
     if not folder.is_dir() or not any(folder.iterdir()):
         return
     if not force:
-        raise FairpruneError(
-            "the folder is not empty", where=str(folder), hint="name another folder or use --force"
-        )
+        raise FairpruneError("the folder is not empty", where=str(folder), hint="name another folder or use --force")
     manifest = folder / "manifest.yaml"
     ours = manifest.is_file() and f"name: {NAME}\n" in manifest.read_text(encoding="utf-8", errors="replace")
     if not ours and any((folder / part).exists() for part in _PARTS):

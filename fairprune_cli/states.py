@@ -41,9 +41,7 @@ def find_weights(root: Any) -> Weights:
         if wrapped is None:
             break
         node = table[wrapped]
-    weights = {
-        key: value for key, value in _table(node).items() if isinstance(key, str) and _is_tensor(value)
-    }
+    weights = {key: value for key, value in _table(node).items() if isinstance(key, str) and _is_tensor(value)}
     if not weights:
         raise FairpruneError(f"it holds no weights of a network, but {_describe(root)}", hint=_wrapper_hint())
     return weights
@@ -166,11 +164,7 @@ def _walk(root: Inert) -> Weights:
         hidden = transient if isinstance(transient, set | frozenset) else frozenset()
         for kind in ("_parameters", "_buffers"):
             for name, value in _table(state.get(kind)).items():
-                if (
-                    _is_tensor(value)
-                    and isinstance(name, str)
-                    and not (kind == "_buffers" and name in hidden)
-                ):
+                if _is_tensor(value) and isinstance(name, str) and not (kind == "_buffers" and name in hidden):
                     weights[f"{prefix}{name}"] = value
         children = [(k, v) for k, v in state["_modules"].items() if isinstance(k, str) and _is_module(v)]
         if depth > _MAX_DEPTH or any(len(name) > 256 for name, _ in children):

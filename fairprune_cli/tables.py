@@ -297,9 +297,7 @@ def assign_parts(
     return result
 
 
-def _assign_persons(
-    cells: np.ndarray, persons: np.ndarray, shares: Sequence[float], keys: np.ndarray
-) -> np.ndarray:
+def _assign_persons(cells: np.ndarray, persons: np.ndarray, shares: Sequence[float], keys: np.ndarray) -> np.ndarray:
     count = int(cells.max(initial=-1)) + 1
     numbers, person = np.unique(persons, return_inverse=True)
     pairs, sizes = np.unique(person * count + cells, return_counts=True)

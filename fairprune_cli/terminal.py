@@ -1,4 +1,4 @@
-"""The streams of a command: results on stdout, everything else on stderr; progress on a terminal, heartbeat elsewhere."""
+"""The streams of a command: results on stdout, the rest on stderr; a bar on a terminal, a heartbeat elsewhere."""
 
 from __future__ import annotations
 

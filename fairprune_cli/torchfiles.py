@@ -69,15 +69,11 @@ def reading(path: Path) -> Iterator[None]:
     except FairpruneError:
         raise
     except MemoryError as error:
-        raise FairpruneError(
-            "not enough memory to read it", where=str(path), code=ExitCode.RUNTIME
-        ) from error
+        raise FairpruneError("not enough memory to read it", where=str(path), code=ExitCode.RUNTIME) from error
     except OSError as error:
         raise FairpruneError(f"cannot be read: {error.strerror or error}", where=str(path)) from error
     except (Damaged, PickleError) as error:
-        raise FairpruneError(
-            f"not a readable checkpoint: {error}", where=str(path), hint=_DAMAGED_HINT
-        ) from error
+        raise FairpruneError(f"not a readable checkpoint: {error}", where=str(path), hint=_DAMAGED_HINT) from error
     # Parsers of damaged bytes raise nearly anything: BadZipFile, struct.error, UnicodeError, KeyError, …
     except Exception as error:
         text = shown(str(error).partition("\n")[0], 120)
@@ -113,9 +109,7 @@ class TorchFile:
         """
         dtype = _TYPES.get(ref.type_name)
         if dtype is None:
-            raise Damaged(
-                f"it holds tensors of type {shown(ref.type_name, 40)}, which no classifier's weights have"
-            )
+            raise Damaged(f"it holds tensors of type {shown(ref.type_name, 40)}, which no classifier's weights have")
         if 0 in ref.size:
             return torch.empty(ref.size, dtype=dtype)
         count = math.prod(ref.size)
@@ -252,9 +246,7 @@ def _open_legacy(stream: BinaryIO, size: int) -> TorchFile:
     data: dict[str, bytearray] = {}
     for key in keys:
         if types[key] not in _TYPES:
-            raise Damaged(
-                f"it holds numbers of type {shown(types[key], 40)}, which no classifier's weights have"
-            )
+            raise Damaged(f"it holds numbers of type {shown(types[key], 40)}, which no classifier's weights have")
         (count,) = struct.unpack("<q", stream.read(8))
         length = count * _TYPES[types[key]].itemsize
         if not 0 <= length <= size - stream.tell():

@@ -340,8 +340,7 @@ def full() -> dict[str, Any]:
         ],
         "provenance": {
             "command": (
-                "fairprune prune model.pt --sparsity 0.8 --attr gender --attr age --attr 'gender*age' "
-                "--max-gap 0.08"
+                "fairprune prune model.pt --sparsity 0.8 --attr gender --attr age --attr 'gender*age' --max-gap 0.08"
             ),
             "versions": {"python": "3.11.9", "torch": "2.14.1", "torchvision": "0.29.2", "numpy": "2.3.1"},
             "seed": 0,

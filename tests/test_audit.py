@@ -83,9 +83,7 @@ def test_counts_equal_a_plain_loop(size: int, classes: int) -> None:
     result = audit_models(both, data, [GENDER, AGE], [str(c) for c in range(classes)], batch_size=size)
     expected = {name: np.zeros((2, classes, classes), int) for name in both}
     pairs, ungrouped = np.zeros((2, 2, 2), int), 0
-    for image, label, (gender, _) in zip(
-        data.images, data.labels.tolist(), data.groups.tolist(), strict=True
-    ):
+    for image, label, (gender, _) in zip(data.images, data.labels.tolist(), data.groups.tolist(), strict=True):
         predicted = {
             "dense": int(image[:classes].argmax()),
             "pruned": int(image[classes:].argmax()),

@@ -32,9 +32,7 @@ def manifest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Manifest:
     for i in range(COUNT):
         pixels = rng.integers(0, 256, (SIZE, SIZE, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(tmp_path / "images" / f"{i}.png")
-        lines.append(
-            f"{i}.png,{'ab'[i % 2]},{'mf'[i // 2 % 2] if i != 5 else ''},{('train', 'test')[i // 12]}"
-        )
+        lines.append(f"{i}.png,{'ab'[i % 2]},{'mf'[i // 2 % 2] if i != 5 else ''},{('train', 'test')[i // 12]}")
     (tmp_path / "table.csv").write_text("\n".join(lines) + "\n")
     (tmp_path / "manifest.yaml").write_text(
         "version: 1\ntable: table.csv\nimages: images\n"
@@ -173,9 +171,7 @@ class TestPool:
         from torchvision import transforms
 
         transform = manifest.transform
-        reference = transforms.Compose(
-            [transforms.ToTensor(), transforms.Normalize(transform.mean, transform.std)]
-        )
+        reference = transforms.Compose([transforms.ToTensor(), transforms.Normalize(transform.mean, transform.std)])
         batch = next(pool.batches(COUNT, "cpu"))
         for row in range(COUNT):
             expected = reference(Image.open(manifest.images / manifest.files[row]))

@@ -27,9 +27,7 @@ from fairprune_cli.checkpoint import check_classes, load_model, read_state, save
 from fairprune_cli.errors import ExitCode, FairpruneError
 from fairprune_cli.states import WRAPPERS
 
-MODELS = {
-    name: architectures.build(name, 3, seed=1).eval() for name in ("resnet10-w16", "resnet10", "mobilenet_v2")
-}
+MODELS = {name: architectures.build(name, 3, seed=1).eval() for name in ("resnet10-w16", "resnet10", "mobilenet_v2")}
 SMALL = MODELS["resnet10-w16"]
 
 
@@ -47,9 +45,7 @@ def nested(content: Any, wrapper: str) -> dict[str, Any]:
     return {"epoch": 3, wrapper: content, "optimizer": {"state": {0: {"momentum": torch.ones(4)}}}}
 
 
-@pytest.mark.parametrize(
-    "prefix", ["", "module.", "_orig_mod.", "model.", "backbone.", "module._orig_mod.model."]
-)
+@pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.", "model.", "backbone.", "module._orig_mod.model."])
 @pytest.mark.parametrize("wrapper", ["", *WRAPPERS])
 @pytest.mark.parametrize("name", ["resnet10", "mobilenet_v2"])
 def test_every_wrapping_and_prefix(tmp_path: Path, name: str, wrapper: str, prefix: str) -> None:
@@ -204,10 +200,7 @@ def test_masks_of_torch_prune_are_multiplied_in(tmp_path: Path) -> None:
     for content in (model, model.state_dict()):
         loaded = load_model(saved(tmp_path / "a.pt", content))
         assert torch.equal(loaded.model.layer2[0].conv1.weight, model.layer2[0].conv1.weight)
-        assert (
-            int((loaded.model.layer2[0].conv1.weight == 0).sum())
-            == loaded.model.layer2[0].conv1.weight.numel() // 2
-        )
+        assert int((loaded.model.layer2[0].conv1.weight == 0).sum()) == loaded.model.layer2[0].conv1.weight.numel() // 2
         assert "torch.nn.utils.prune" in loaded.warnings[0]["text"]
 
 
@@ -327,9 +320,7 @@ def test_arch_overrides_and_must_fit(tmp_path: Path) -> None:
         load_model(path, arch="resnet11")
 
 
-def test_arch_of_ones_own_with_names_that_look_like_a_prefix(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_arch_of_ones_own_with_names_that_look_like_a_prefix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = """
     from torch import nn
     class Net(nn.Module):

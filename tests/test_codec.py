@@ -30,9 +30,7 @@ HEADER = ModelHeader(
 WIDTHS = {torch.float32: torch.int32, torch.float16: torch.int16, torch.bfloat16: torch.int16}
 
 
-def pruned(
-    shape: tuple[int, ...], density: float, seed: int = 0, dtype: torch.dtype = torch.float32
-) -> tuple:
+def pruned(shape: tuple[int, ...], density: float, seed: int = 0, dtype: torch.dtype = torch.float32) -> tuple:
     """A tensor with zeros where its mask is False."""
     generator = torch.Generator().manual_seed(seed)
     mask = torch.rand(shape, generator=generator) < density
@@ -436,9 +434,7 @@ def test_two_hundred_mutations_raise_nothing_else(sound: Path) -> None:
     assert refused > 300  # most of them are noticed, and nothing but FairpruneError came
 
 
-@pytest.mark.parametrize(
-    "content", [b"", b"\x00", b"not a model", b"\xff" * 64, struct.pack("<Q", 2) + b"{}"]
-)
+@pytest.mark.parametrize("content", [b"", b"\x00", b"not a model", b"\xff" * 64, struct.pack("<Q", 2) + b"{}"])
 def test_other_files_are_refused(path: Path, content: bytes) -> None:
     path.write_bytes(content)
     assert not codec.is_model_file(path)

@@ -13,7 +13,7 @@ from fairprune_cli.constraint import BOUNDS, Constraint
 
 
 def make(notion: str = "accuracy", relaxation: str = "logistic", groups: int = 2, **changes: object) -> Constraint:
-    options: dict[str, object] = dict(tolerance=0.02, rate=0.5, cap=3.0, memory=1e9, least=1.0)
+    options: dict[str, object] = {"tolerance": 0.02, "rate": 0.5, "cap": 3.0, "memory": 1e9, "least": 1.0}
     options.update(changes)
     return Constraint(fairness.get(notion, 2), [groups], relaxations.get(relaxation), **options)  # type: ignore[arg-type]
 
@@ -91,7 +91,7 @@ def test_term_raises_the_group_behind(relaxation: str, bound: str) -> None:
     The paper's Eq. 8 as printed loses the sign of s: both groups' terms would have the same sign, which this
     test would not pass.
     """
-    constraint = make(relaxation=relaxation, bound=bound)
+    constraint = make(relaxation=relaxation, bound=bound, levelling=1.0)
     constraint.multipliers[0][0, 0] = [0.0, 1.0]  # group 1 is behind
     logits, labels, groups = batch((0.8, 0.6))
     logits = (0.3 * logits).requires_grad_()  # inside the sloped part of every surrogate
@@ -117,18 +117,32 @@ def test_printed_equation_8_would_move_both_groups_the_same_way() -> None:
     assert gradient[groups[:, 0] == 1].mean() > 0
 
 
-def test_logistic_term_is_the_difference_of_cross_entropies() -> None:
-    constraint = make()
+@pytest.mark.parametrize("levelling", [0.0, 1.0])
+def test_logistic_term_is_the_difference_of_cross_entropies(levelling: float) -> None:
+    constraint = make(levelling=levelling)
     constraint.multipliers[0][0, 0] = [0.0, 0.7]
     logits, labels, groups = batch((0.8, 0.6))
     behind = groups[:, 0] == 1
-    expected = 0.7 * (F.cross_entropy(logits[behind], labels[behind]) - F.cross_entropy(logits, labels))
-    assert constraint.penalty(logits, labels, groups).item() == pytest.approx(expected.item(), abs=1e-6)
+    expected = 0.7 * (
+        F.cross_entropy(logits[behind], labels[behind]) - min(levelling / 0.7, 1) * F.cross_entropy(logits, labels)
+    )
+    offset = 0.7 * (1 - min(levelling / 0.7, 1))  # delta is one minus the cross-entropy
+    assert constraint.penalty(logits, labels, groups).item() == pytest.approx(expected.item() - offset, abs=1e-6)
+
+
+def test_by_default_nobody_is_pulled_down() -> None:
+    constraint = make()
+    constraint.multipliers[0][0, 0] = [0.0, 3.0]
+    logits, labels, groups = batch((0.8, 0.6))
+    logits = logits.requires_grad_()
+    constraint.penalty(logits, labels, groups).backward()
+    assert logits.grad is not None
+    assert logits.grad[groups[:, 0] == 0].abs().max() == 0.0
 
 
 def test_loss_of_the_better_group_is_never_ascended() -> None:
     """Large multipliers must not train the others to be wrong: the pull on the whole stops at the loss's own."""
-    constraint = make()
+    constraint = make(levelling=1.0)
     constraint.multipliers[0][0, 0] = [0.0, 3.0]
     logits, labels, groups = batch((0.8, 0.6))
     logits = logits.requires_grad_()
@@ -147,7 +161,7 @@ def test_upper_bound_is_above_and_lower_bound_below_the_exact_gap() -> None:
         exact = right.mean() - right[groups[:, 0] == 1].mean()
         values = {}
         for bound in BOUNDS:
-            constraint = make(relaxation=relaxation, bound=bound)
+            constraint = make(relaxation=relaxation, bound=bound, levelling=1.0)
             constraint.multipliers[0][0, 0] = [0.0, 1.0]
             values[bound] = constraint.penalty(logits, labels, groups).item()
         assert values["lower"] <= exact.item() <= values["upper"]

@@ -71,9 +71,7 @@ def test_the_examples_of_gaps_are_right() -> None:
             mask[[int(number) for number in kept.split(", ")]] = True
         wanted = [int(number) for number in packed.strip("`").split()] if "`" in packed else []
         assert encodings.pack_gaps(mask).tolist() == wanted
-        assert np.array_equal(
-            encodings.unpack_gaps(encodings.pack_gaps(mask), mask.size), np.flatnonzero(mask)
-        )
+        assert np.array_equal(encodings.unpack_gaps(encodings.pack_gaps(mask), mask.size), np.flatnonzero(mask))
 
 
 def test_the_page_says_what_zeros_do_not_give() -> None:

@@ -102,9 +102,7 @@ def test_small_groups_stay_out_and_indices_stay_those_of_the_caller() -> None:
 
 @given(rate_counts(), st.integers(0, 3))
 @settings(max_examples=60, deadline=None)
-def test_gap_contains_its_value_and_is_maximum_minus_minimum(
-    counts: tuple[np.ndarray, np.ndarray], seed: int
-) -> None:
+def test_gap_contains_its_value_and_is_maximum_minus_minimum(counts: tuple[np.ndarray, np.ndarray], seed: int) -> None:
     k, n = counts
     gap = intervals.pairwise(k, n, seed=seed)
     assert gap is not None
@@ -218,9 +216,7 @@ def test_64_groups_are_fast() -> None:
 TRIALS = 400
 
 
-@pytest.mark.parametrize(
-    "sizes", [[200, 200], [40, 5000], [200] * 4, [40, 40, 200, 200, 1000, 1000, 5000, 5000]]
-)
+@pytest.mark.parametrize("sizes", [[200, 200], [40, 5000], [200] * 4, [40, 40, 200, 200, 1000, 1000, 5000, 5000]])
 @pytest.mark.parametrize("base", [0.8, 0.95])
 def test_equal_models_rarely_raise_an_alarm(sizes: list[int], base: float) -> None:
     rng, n = np.random.default_rng(7), np.array(sizes)
@@ -265,10 +261,7 @@ def test_degradation_gap_and_largest_loss_are_covered() -> None:
     held_gap = held_worst = 0
     for _ in range(TRIALS):
         tables = np.array(
-            [
-                np.array([0, *rng.multinomial(n[g], [gained[g], lost[g], 1 - gained[g] - lost[g]])])
-                for g in range(3)
-            ]
+            [np.array([0, *rng.multinomial(n[g], [gained[g], lost[g], 1 - gained[g] - lost[g]])]) for g in range(3)]
         ).reshape(3, 2, 2)
         gap, worst = intervals.paired(tables), intervals.largest_loss(tables)
         assert gap is not None

@@ -47,9 +47,7 @@ def rows(count: int = 36) -> list[str]:
     lines = []
     for i in range(count):
         split = ("train", "val", "test")[i // 12 % 3]
-        lines.append(
-            f"{i:03d}.png,{LABELS[i % 2]},{GENDERS[i // 2 % 2]},{AGES[i % 3]},p{split}{i % 4},{split}"
-        )
+        lines.append(f"{i:03d}.png,{LABELS[i % 2]},{GENDERS[i // 2 % 2]},{AGES[i % 3]},p{split}{i % 4},{split}")
     return lines
 
 
@@ -350,9 +348,7 @@ def test_person_in_two_splits_is_a_warning(data: Path) -> None:
 
 
 class TestFractions:
-    TEXT = MANIFEST.replace(", split: split", "").replace(
-        "  age: {column: age, bins: [0, 30, 60, 120]}\n", ""
-    )
+    TEXT = MANIFEST.replace(", split: split", "").replace("  age: {column: age, bins: [0, 30, 60, 120]}\n", "")
 
     def text(self, extra: str = "") -> str:
         return self.TEXT + f"splits: {{train: 0.5, val: 0.25, test: 0.25, seed: 3{extra}}}\n"
@@ -360,18 +356,14 @@ class TestFractions:
     def test_shares_hold_in_every_class(self, data: Path) -> None:
         counts = load(data, self.text()).counts()
         for label in LABELS:
-            assert [
-                abs(counts[s]["labels"][label] - n) <= 1 for s, n in zip(counts, (9, 4.5, 4.5), strict=True)
-            ]
+            assert [abs(counts[s]["labels"][label] - n) <= 1 for s, n in zip(counts, (9, 4.5, 4.5), strict=True)]
         assert sum(split["n"] for split in counts.values()) == 36
 
     def test_an_image_keeps_its_split_when_rows_are_reordered(self, data: Path) -> None:
         first = load(data, self.text())
         write(data, rows()[::-1])
         second = load(data)
-        assert dict(zip(first.files, first.splits, strict=True)) == dict(
-            zip(second.files, second.splits, strict=True)
-        )
+        assert dict(zip(first.files, first.splits, strict=True)) == dict(zip(second.files, second.splits, strict=True))
 
     def test_another_seed_gives_another_split(self, data: Path) -> None:
         first = load(data, self.text())
@@ -431,9 +423,7 @@ def test_manifest_is_looked_up_in_the_order_of_the_contract(
     places["here"].unlink()
     with pytest.raises(FairpruneError) as caught:
         find_manifest(None, None, None)
-    assert all(
-        text in str(caught.value) for text in ("FAIRPRUNE_DATA", "fairprune.yaml", "beside", "working")
-    )
+    assert all(text in str(caught.value) for text in ("FAIRPRUNE_DATA", "fairprune.yaml", "beside", "working"))
     with pytest.raises(FairpruneError, match="--data"):
         find_manifest(tmp_path / "no.yaml", model, None)
 
@@ -454,8 +444,7 @@ def test_twenty_thousand_rows_within_two_seconds(tmp_path: Path) -> None:
     write(
         tmp_path,
         [
-            f"{i:06d}.png,{LABELS[i % 2]},{GENDERS[i // 2 % 2]},{AGES[i % 3]},p{i},"
-            f"{('train', 'test')[i // 4 % 2]}"
+            f"{i:06d}.png,{LABELS[i % 2]},{GENDERS[i // 2 % 2]},{AGES[i % 3]},p{i},{('train', 'test')[i // 4 % 2]}"
             for i in range(20_000)
         ],
     )

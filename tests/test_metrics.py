@@ -98,9 +98,7 @@ def test_order_of_groups_does_not_matter(case: tuple[np.ndarray, tuple[str, ...]
         if one is None:
             assert other is None
         else:
-            assert [one[key] for key in ("value", "low", "high")] == [
-                other[key] for key in ("value", "low", "high")
-            ]
+            assert [one[key] for key in ("value", "low", "high")] == [other[key] for key in ("value", "low", "high")]
 
 
 def test_a_perfect_classifier_without_positives_has_no_odds_difference_of_one() -> None:

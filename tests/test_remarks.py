@@ -22,9 +22,7 @@ def result(dense: list[list[int]], pruned: list[list[int]], pairs: list[list[lis
 
 def test_levelling_down_is_named() -> None:
     # male .95 to .85, female .80 to .81
-    made = result(
-        [[50, 950], [200, 800]], [[150, 850], [190, 810]], [[[50, 0], [100, 850]], [[180, 20], [10, 790]]]
-    )
+    made = result([[50, 950], [200, 800]], [[150, 850], [190, 810]], [[[50, 0], [100, 850]], [[180, 20], [10, 790]]])
     (text,) = [t for t in notices(made.to_document()) if "levelling down" in t]
     assert "from 15.0 to 4.0 points, mostly because the better group got worse" in text
     assert "male lost 10.0 points, female gained 1.0 points" in text
@@ -33,18 +31,14 @@ def test_levelling_down_is_named() -> None:
 
 
 def test_a_gap_that_shrank_for_the_right_reason_is_not_levelling_down() -> None:
-    made = result(
-        [[50, 950], [200, 800]], [[50, 950], [100, 900]], [[[50, 0], [0, 950]], [[95, 105], [5, 795]]]
-    )
+    made = result([[50, 950], [200, 800]], [[50, 950], [100, 900]], [[[50, 0], [0, 950]], [[95, 105], [5, 795]]])
     (text,) = [t for t in notices(made.to_document()) if "shrank" in t]
     assert "levelling" not in text
     assert "male stayed where it was, female gained 10.0 points" in text
 
 
 def test_a_wider_gap_is_told_with_its_noise() -> None:
-    made = result(
-        [[100, 900], [110, 890]], [[100, 900], [116, 884]], [[[90, 10], [10, 890]], [[100, 10], [16, 874]]]
-    )
+    made = result([[100, 900], [110, 890]], [[100, 900], [116, 884]], [[[90, 10], [10, 890]], [[100, 10], [16, 874]]])
     (text,) = [t for t in notices(made.to_document()) if "widened" in t]
     assert "from 1.0 to 1.6 points" in text
     assert "Sampling alone could move it as much." in text
@@ -55,9 +49,7 @@ def test_an_unchanged_model_and_one_class_predictions_are_told() -> None:
     pairs = [[[100, 0], [0, 900]], [[200, 0], [0, 800]]]
     texts = notices(result(same, same, pairs).to_document())
     assert not any("gap" in text and "point" in text for text in texts)
-    document = result(
-        [[0, 1000], [200, 800]], [[0, 1000], [0, 1000]], [[[0, 0], [0, 1000]], [[0, 200], [0, 800]]]
-    )
+    document = result([[0, 1000], [200, 800]], [[0, 1000], [0, 1000]], [[[0, 0], [0, 1000]], [[0, 200], [0, 800]]])
     texts = notices(document.to_document())
     assert any("The pruned model predicts neutral for every image" in text for text in texts)
     assert not any("The dense model" in text for text in texts)

@@ -50,9 +50,7 @@ def paths(value: Any, depth: int, prefix: tuple[str, ...] = ()) -> list[tuple[st
     if not isinstance(value, dict) or depth == 0:
         return []
     found = [(*prefix, key) for key in value]
-    return found + list(
-        itertools.chain.from_iterable(paths(value[key], depth - 1, (*prefix, key)) for key in value)
-    )
+    return found + list(itertools.chain.from_iterable(paths(value[key], depth - 1, (*prefix, key)) for key in value))
 
 
 def section(document: Any, name: str) -> Any:
@@ -88,14 +86,10 @@ def test_any_part_may_be_absent_or_null_or_of_another_kind() -> None:
     for model in ("dense", "pruned"):
         whole["results"][model]["attributes"] = {"age": whole["results"][model]["attributes"]["age"]}
     whole["degradation"] = {"age": whole["degradation"]["age"]}
-    inside = [
-        ("results", "pruned", "attributes", "age", key) for key in ("groups", "gap", "metrics", "gap_low")
-    ]
+    inside = [("results", "pruned", "attributes", "age", key) for key in ("groups", "gap", "metrics", "gap_low")]
     for path in paths(whole, 2) + inside:
         for replacement in (..., 3, "text", [], {}):
-            assert report.build_document(without(whole, path, replacement)).sections[0].name == "verdict", (
-                path
-            )
+            assert report.build_document(without(whole, path, replacement)).sections[0].name == "verdict", path
         for to in ("html", "junit", "github", "card"):
             assert report.render(without(whole, path, None), to), path
 
@@ -141,9 +135,7 @@ def test_json_turns_what_is_not_finite_into_null_with_a_reason() -> None:
     assert again["training"][3]["loss_undefined"] == "not a finite number"
     assert again["results"]["pruned"]["accuracy"] is None
     assert again["results"]["pruned"]["accuracy_undefined"] == "diverged"
-    assert "Overall accuracy is undefined: diverged." in texts(
-        section(report.build_document(document), "verdict")
-    )
+    assert "Overall accuracy is undefined: diverged." in texts(section(report.build_document(document), "verdict"))
 
 
 def test_verdict_comes_first_and_names_the_gates() -> None:
@@ -240,9 +232,7 @@ def test_a_surrogate_on_another_scale_gets_its_own_figure() -> None:
     document = fixture.full()
     for record in document["training"]:
         record["surrogate_gap"]["age"] = 3.0
-    titles = [
-        b.title for b in section(report.build_document(document), "training").blocks if isinstance(b, Plot)
-    ]
+    titles = [b.title for b in section(report.build_document(document), "training").blocks if isinstance(b, Plot)]
     assert "Exact gap, age" in titles
     assert "Surrogate gap, age" in titles
     assert "Exact and surrogate gap, gender" in titles
@@ -282,11 +272,7 @@ def test_markdown_holds_no_markup_but_its_own(name: str, to: str) -> None:
 @pytest.mark.parametrize("name", ["full", "hostile"])
 def test_markdown_tables_keep_their_columns(name: str) -> None:
     lines = report.render(REPORTS[name](), "md").split("\n")
-    tables = [
-        list(rows)
-        for is_row, rows in itertools.groupby(lines, key=lambda line: line.startswith("|"))
-        if is_row
-    ]
+    tables = [list(rows) for is_row, rows in itertools.groupby(lines, key=lambda line: line.startswith("|")) if is_row]
     assert len(tables) > 8
     for rows in tables:
         widths = {len(re.findall(r"(?<!\\)\|", re.sub(r"\\\\", "", row))) for row in rows}
@@ -358,9 +344,7 @@ def test_junit_is_xml_for_hostile_names_and_passes_only_what_passed() -> None:
 @pytest.mark.parametrize("name", ["full", "hostile"])
 def test_github_has_one_annotation_per_gate_that_did_not_pass(name: str) -> None:
     document = REPORTS[name]()
-    commands = [
-        line for line in report.render(document, "github").split("\n") if line.lstrip().startswith("::")
-    ]
+    commands = [line for line in report.render(document, "github").split("\n") if line.lstrip().startswith("::")]
     verdicts = [gate["verdict"] for gate in document["gates"]]
     assert len(commands) == len(verdicts) - verdicts.count("pass")
     assert sum(line.startswith("::error ") for line in commands) == verdicts.count("fail")

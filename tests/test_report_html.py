@@ -110,9 +110,7 @@ def test_page_stays_small(name: str) -> None:
 
 def test_a_long_run_of_a_large_network_stays_within_the_limit_and_says_what_it_leaves_out() -> None:
     document = fixture.full()
-    document["training"] = [
-        {**document["training"][-1], "epoch": i, "loss": 1 / (i + 1)} for i in range(5000)
-    ]
+    document["training"] = [{**document["training"][-1], "epoch": i, "loss": 1 / (i + 1)} for i in range(5000)]
     document["layers"] = [{**document["layers"][1], "name": f"encoder.layers.{i}.mlp"} for i in range(2000)]
     text = report.render(document, "html")
     assert len(text.encode()) < LIMIT
@@ -152,9 +150,7 @@ addEventListener("load", () => {
 </script>"""
 
 
-def laid_out(
-    folder: Path, pages: dict[str, str], dark: bool = False
-) -> tuple[list[dict[str, Any]], list[str]]:
+def laid_out(folder: Path, pages: dict[str, str], dark: bool = False) -> tuple[list[dict[str, Any]], list[str]]:
     """Lay out every page at every width; what was measured, and the lines of the console."""
     frames = "".join(
         f'<iframe data-name="{name}" style="width:{width}px;height:800px;border:0" '
@@ -192,9 +188,7 @@ def laid_out(
     )
     found = re.search(r'<pre id="found">(.*?)</pre>', done.stdout, re.DOTALL)
     assert found, done.stderr[-2000:]
-    return json.loads(html.unescape(found.group(1))), [
-        line for line in done.stderr.split("\n") if "CONSOLE" in line
-    ]
+    return json.loads(html.unescape(found.group(1))), [line for line in done.stderr.split("\n") if "CONSOLE" in line]
 
 
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no chromium in PATH to lay the page out")

@@ -116,9 +116,7 @@ def test_groups_stand_in_the_order_a_person_expects() -> None:
 
 
 def test_measures_are_read_flat_or_nested_and_keep_the_reason() -> None:
-    assert measure({"gap": 0.1, "gap_low": 0, "gap_high": 1}, "gap", "gap_low", "gap_high") == Measure(
-        0.1, 0.0, 1.0
-    )
+    assert measure({"gap": 0.1, "gap_low": 0, "gap_high": 1}, "gap", "gap_low", "gap_high") == Measure(0.1, 0.0, 1.0)
     assert measure({"odds": {"value": 0.1, "low": 0.0, "high": 0.2}}, "odds") == Measure(0.1, 0.0, 0.2)
     assert measure({"odds": None, "odds_undefined": "why"}, "odds") == Measure(None, why="why")
     assert measure({"odds": True}, "odds") == Measure(None)
@@ -182,16 +180,11 @@ def test_dots_stay_inside_the_picture(rows: list[list[float]], unit: Any, width:
 
 
 def test_dots_are_placed_on_the_scale_of_their_axis() -> None:
-    rows = [
-        DotRow(name, "", [Dot(0, value, None, None, name)])
-        for name, value in (("a", 0.2), ("b", 0.4), ("c", 0.8))
-    ]
+    rows = [DotRow(name, "", [Dot(0, value, None, None, name)]) for name, value in (("a", 0.2), ("b", 0.4), ("c", 0.8))]
     picture = ElementTree.fromstring(plots.svg(Dots(rows, ["m"], "percent"), "t", 888))
     a, b, c = (float(circle.get("cx", "0")) for circle in picture.iter("circle"))
     assert (c - a) == pytest.approx(3 * (b - a), abs=0.5)
-    labels = {
-        text.text: float(text.get("x", "0")) for text in picture.iter("text") if text.get("class") == "tick"
-    }
+    labels = {text.text: float(text.get("x", "0")) for text in picture.iter("text") if text.get("class") == "tick"}
     assert labels["40"] == pytest.approx(b, abs=0.2)
 
 
@@ -235,9 +228,7 @@ def test_text_is_cut_to_its_room_with_the_whole_in_its_hint() -> None:
 def test_the_schema_is_a_schema_and_takes_our_reports() -> None:
     Draft202012Validator.check_schema(SCHEMA)
     for document in (fixture.full(), fixture.audit_only()):
-        errors = [
-            f"{e.json_path}: {e.message}" for e in Draft202012Validator(SCHEMA).iter_errors(plain(document))
-        ]
+        errors = [f"{e.json_path}: {e.message}" for e in Draft202012Validator(SCHEMA).iter_errors(plain(document))]
         assert errors == []
 
 
@@ -274,16 +265,11 @@ def test_the_schema_and_the_writers_take_what_an_audit_writes(classes: tuple[str
     from fairprune_cli.gate import GatePolicy, evaluate
 
     size, groups = len(classes), ("m", "f", "few")
-    right = np.array(
-        [[90, 80, 2], [85, 60, 2]]
-    )  # by model and group, of 100, 100 and 3 images of every class
+    right = np.array([[90, 80, 2], [85, 60, 2]])  # by model and group, of 100, 100 and 3 images of every class
     of = np.array([100, 100, 3])
     counts = right[:, :, None, None] * np.eye(size, dtype=np.int64)
     counts[:, :, np.arange(size), np.roll(np.arange(size), 1)] += (of - right)[:, :, None]
-    pair = (
-        np.array([[[of[g] - right[0, g], 0], [right[0, g] - right[1, g], right[1, g]]] for g in range(3)])
-        * size
-    )
+    pair = np.array([[[of[g] - right[0, g], 0], [right[0, g] - right[1, g], right[1, g]]] for g in range(3)]) * size
     by_model = dict(zip(("dense", "pruned"), counts, strict=True))
     result = AuditResult(
         classes,
@@ -295,13 +281,9 @@ def test_the_schema_and_the_writers_take_what_an_audit_writes(classes: tuple[str
         {"gender": 4},
     )
     document = fixture.audit_only() | result.to_document(0.95, 30, 0)
-    gates, document["verdict"] = evaluate(
-        document, GatePolicy(max_gap=0.05, max_degradation=0.3, min_accuracy=0.6)
-    )
+    gates, document["verdict"] = evaluate(document, GatePolicy(max_gap=0.05, max_degradation=0.3, min_accuracy=0.6))
     document["gates"] = [gate.to_dict() for gate in gates]
-    errors = [
-        f"{e.json_path}: {e.message}" for e in Draft202012Validator(SCHEMA).iter_errors(plain(document))
-    ]
+    errors = [f"{e.json_path}: {e.message}" for e in Draft202012Validator(SCHEMA).iter_errors(plain(document))]
     assert errors == []
     text = bare(report.render(document, "md"))
     assert "gender: accuracy differs between groups by up to 25.0 points" in text

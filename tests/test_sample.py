@@ -121,9 +121,7 @@ def test_png_is_read_back_exactly(width: int, height: int, seed: int) -> None:
 
 def test_progress_counts_up_to_the_whole(tmp_path: Path) -> None:
     seen: list[tuple[int, int]] = []
-    write_sample(
-        tmp_path / "faces", sizes={"train": 250, "val": 10}, size=16, progress=lambda *now: seen.append(now)
-    )
+    write_sample(tmp_path / "faces", sizes={"train": 250, "val": 10}, size=16, progress=lambda *now: seen.append(now))
     assert seen == [(200, 260), (250, 260), (260, 260)]
 
 
@@ -169,9 +167,7 @@ def test_interruption_leaves_the_folder_as_it_was(tmp_path: Path, existing: bool
     assert [p.name for p in tmp_path.iterdir()] == (["faces"] if existing else [])
 
 
-def test_failure_while_replacing_brings_the_old_sample_back(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_failure_while_replacing_brings_the_old_sample_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import os
 
     folder = tmp_path / "faces"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,7 +21,7 @@ def test_cubic_ramp_by_hand() -> None:
 @given(st.integers(1, 200), st.floats(0, 0.999))
 def test_sparsity_never_falls(ramp: int, target: float) -> None:
     values = [cubic_sparsity(step, ramp, target) for step in range(ramp + 5)]
-    assert all(a <= b + 1e-12 for a, b in zip(values, values[1:], strict=False))
+    assert all(a <= b + 1e-12 for a, b in itertools.pairwise(values))
     assert values[-1] == target
 
 

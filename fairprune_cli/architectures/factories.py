@@ -95,9 +95,7 @@ def build_from_factory(path: str, num_classes: int) -> nn.Module:
     except (Exception, SystemExit) as error:
         raise _failed(path, "the call of it", error) from error
     if not isinstance(made, nn.Module):
-        raise FairpruneError(
-            f"it returned {type(made).__name__}, not a torch.nn.Module", where=f"--arch {path}"
-        )
+        raise FairpruneError(f"it returned {type(made).__name__}, not a torch.nn.Module", where=f"--arch {path}")
     return made
 
 

@@ -120,9 +120,7 @@ def _fit_convolution(layer: nn.Conv2d, prefix: str, state: Mapping[str, Tensor])
 
 
 def _fit_batch_norm(layer: nn.BatchNorm2d, prefix: str, state: Mapping[str, Tensor]) -> None:
-    own = [
-        key for key in ("weight", "bias", "running_mean", "running_var") if getattr(layer, key) is not None
-    ]
+    own = [key for key in ("weight", "bias", "running_mean", "running_var") if getattr(layer, key) is not None]
     if not own:
         return
     shape = _shape(state, f"{prefix}{own[0]}", 1)
@@ -167,9 +165,7 @@ def _refuse_meta(model: nn.Module, where: str) -> None:
         if isinstance(value, Tensor) and value.is_meta
     ]
     if loose:
-        raise FairpruneError(
-            f"the architecture has tensors that no checkpoint holds: {loose[0]}", where=where
-        )
+        raise FairpruneError(f"the architecture has tensors that no checkpoint holds: {loose[0]}", where=where)
 
 
 @torch.no_grad()

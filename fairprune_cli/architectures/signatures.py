@@ -90,15 +90,11 @@ def identify(state: Mapping[str, Tensor]) -> tuple[str, int]:
             return fitting[0].name, classes
     if len(fitting) > 1:
         choices = " and ".join(one.name for one in fitting)
-        raise FairpruneError(
-            f"the tensors fit several architectures: {choices}", hint="say which one with --arch NAME"
-        )
+        raise FairpruneError(f"the tensors fit several architectures: {choices}", hint="say which one with --arch NAME")
     closest = max(known, key=lambda one: one.likeness(state))
     difference = closest.difference(state) or "it has no outputs"
     alike = closest.likeness(state)[0] > 0.5
-    text = (
-        f"closest is {closest.name}, but {difference}" if alike else f"none of {', '.join(names())} is near"
-    )
+    text = f"closest is {closest.name}, but {difference}" if alike else f"none of {', '.join(names())} is near"
     hint = "name it with --arch NAME (any torchvision classifier) or --arch package.module:factory"
     if alike and closest.likeness(state)[0] == 1.0:
         hint += "; a network with channels removed can be read from the model.safetensors of its run only"

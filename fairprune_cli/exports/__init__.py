@@ -107,9 +107,7 @@ def export_model(
     if path.is_dir():
         raise FairpruneError("is a folder", where=str(path), hint="give a file name to --out")
     if path.exists() and source.exists() and path.samefile(source):
-        raise FairpruneError(
-            "the export would replace its own source", where=str(path), hint="give another --out"
-        )
+        raise FairpruneError("the export would replace its own source", where=str(path), hint="give another --out")
     if path.exists() and not force:
         raise FairpruneError("exists already", where=str(path), hint="give another --out, or --force")
     job = job_of(loaded, input_size)

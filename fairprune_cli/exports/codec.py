@@ -212,9 +212,7 @@ def _read(path: Path, with_masks: bool = False) -> tuple[dict[str, Tensor], Mode
     return dict(sorted({**whole, **unpacked}.items())), header, masks
 
 
-def _unpacked(
-    name: str, entry: dict[str, Any], stored: dict[str, Tensor]
-) -> tuple[Tensor, np.ndarray | None]:
+def _unpacked(name: str, entry: dict[str, Any], stored: dict[str, Tensor]) -> tuple[Tensor, np.ndarray | None]:
     """The dense tensor of an entry of `encodings`; pops its parts from `stored`.
 
     With it the positions of the kept entries, or None where these are the entries that are not zero.
@@ -234,9 +232,7 @@ def _unpacked(
         return tensor.clone(), None
     packed, values = stored.pop(f"{name}.{encoding}"), stored.pop(f"{name}.values")
     if packed.ndim != 1 or packed.dtype != torch.uint8 or values.ndim != 1 or values.dtype != dtype:
-        raise encodings.EncodingError(
-            f"not one-dimensional, or {encoding} is not U8 or values not {entry['dtype']}"
-        )
+        raise encodings.EncodingError(f"not one-dimensional, or {encoding} is not U8 or values not {entry['dtype']}")
     unpack = encodings.unpack_bitmask if encoding == "bitmask" else encodings.unpack_gaps
     total = math.prod(shape)
     kept = unpack(packed.numpy(), total)

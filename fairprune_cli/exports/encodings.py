@@ -36,9 +36,7 @@ def unpack_bitmask(packed: np.ndarray, total: int) -> np.ndarray:
         EncodingError: wrong length, or a bit set beyond the last entry.
     """
     if packed.size != bitmask_bytes(total):
-        raise EncodingError(
-            f"the bitmask has {packed.size} bytes, {bitmask_bytes(total)} belong to {total} entries"
-        )
+        raise EncodingError(f"the bitmask has {packed.size} bytes, {bitmask_bytes(total)} belong to {total} entries")
     if total % 8 and packed[-1] >> (total % 8):
         raise EncodingError("the bitmask has bits set beyond the last entry")
     # Positions, not the mask: assignment through positions is two to four times as fast in numpy.

@@ -33,9 +33,7 @@ def write(job: ExportJob, path: Path) -> None:
     """
     missing = [name for name in _PACKAGES if importlib.util.find_spec(name) is None]
     if missing:
-        raise FairpruneError(
-            f"export to onnx needs {', '.join(missing)}", hint='pip install "fairprune[onnx]"'
-        )
+        raise FairpruneError(f"export to onnx needs {', '.join(missing)}", hint='pip install "fairprune[onnx]"')
     import torch
 
     try:
@@ -52,9 +50,7 @@ def write(job: ExportJob, path: Path) -> None:
                 verbose=False,
             )
     except Exception as error:  # the exporter has many exceptions
-        raise FairpruneError(
-            f"onnx cannot express {job.header.architecture}: {str(error).splitlines()[0]}"
-        ) from error
+        raise FairpruneError(f"onnx cannot express {job.header.architecture}: {str(error).splitlines()[0]}") from error
     if program is None:
         raise FairpruneError("the onnx exporter gave no graph")
     for key, value in job.header.to_metadata().items():

@@ -59,9 +59,7 @@ def _dots(figure: Dots, width: int) -> tuple[float, list[str]]:
         room = left - 14 if wide else width - 24 - CHAR * len(text)
         detail = f"  {row.detail}" if row.detail else ""
         name = svg_text(0 if wide else 2, name_y, row.label, "start", "label", room - CHAR * len(detail))
-        body.append(
-            name.replace("</text>", f'<tspan class="detail" dx="7">{escape(row.detail)}</tspan></text>')
-        )
+        body.append(name.replace("</text>", f'<tspan class="detail" dx="7">{escape(row.detail)}</tspan></text>'))
         if text:
             body.append(svg_text(width - 2, name_y, text, "end", "value"))
         if not row.dots:
@@ -108,9 +106,7 @@ def _lines(figure: Lines, width: int) -> tuple[float, list[str]]:
     left, right, top = 50.0, width - 14.0, 12.0
     bottom = top + (190.0 if wide else 150.0)
     xs = [x for line in figure.lines for x in line.xs]
-    ys = [y for line in figure.lines for y in line.ys if y is not None] + [
-        rule.value for rule in figure.rules
-    ]
+    ys = [y for line in figure.lines for y in line.ys if y is not None] + [rule.value for rule in figure.rules]
     low, high = extent(ys) or (0.0, 1.0)
     low = min(low, 0.0) if figure.from_zero else low
     margin = 0.06 * (high - low) or 0.05 * abs(high) or 0.01
@@ -200,25 +196,15 @@ def _bars(figure: Bars, width: int) -> tuple[float, list[str]]:
 def legend(figure: Dots | Lines | Bars) -> list[tuple[str, str]]:
     """(class, name) of every series worth telling apart; empty where there is but one."""
     if isinstance(figure, Dots):
-        names = [
-            (f"s{i % STYLES} {'ring' if i == 0 else 'dot'}", name)
-            for i, name in enumerate(figure.series)
-            if name
-        ]
+        names = [(f"s{i % STYLES} {'ring' if i == 0 else 'dot'}", name) for i, name in enumerate(figure.series) if name]
         return names if len(names) > 1 else []
     if isinstance(figure, Lines):
-        names = [
-            (f"s{ln.style % STYLES} {'dashed' if ln.dashed else 'line'}", ln.name) for ln in figure.lines
-        ]
+        names = [(f"s{ln.style % STYLES} {'dashed' if ln.dashed else 'line'}", ln.name) for ln in figure.lines]
         return names if len(names) > 1 else []
     return []
 
 
 def omitted(figure: Dots | Lines | Bars) -> str:
     """A sentence on rows that a figure leaves out, so that nothing disappears without a word."""
-    total = (
-        len(figure.rows) if isinstance(figure, Dots) else len(figure.bars) if isinstance(figure, Bars) else 0
-    )
-    return (
-        f" The figure shows the first {MOST_ROWS} of {words.count(total)} rows." if total > MOST_ROWS else ""
-    )
+    total = len(figure.rows) if isinstance(figure, Dots) else len(figure.bars) if isinstance(figure, Bars) else 0
+    return f" The figure shows the first {MOST_ROWS} of {words.count(total)} rows." if total > MOST_ROWS else ""

@@ -59,11 +59,7 @@ def settings(config: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any
     rows: list[tuple[str, Any, str]] = []
     for key in sorted(config, key=natural):
         value, name = config[key], f"{prefix}{key}"
-        if (
-            isinstance(value, dict)
-            and "value" in value
-            and set(value) <= {"value", "source", "from", "origin"}
-        ):
+        if isinstance(value, dict) and "value" in value and set(value) <= {"value", "source", "from", "origin"}:
             source = next((value[k] for k in ("source", "from", "origin") if value.get(k)), "")
             rows.append((name, value["value"], str(source)))
         elif isinstance(value, dict) and value:

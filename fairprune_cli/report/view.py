@@ -149,9 +149,7 @@ class View:
 
     def n(self, attribute: str, group: str) -> int | None:
         """Images of a group; the same for every model, since all are audited on the same images."""
-        known = [
-            self.number("results", m, "attributes", attribute, "groups", group, "n") for m in self.models
-        ]
+        known = [self.number("results", m, "attributes", attribute, "groups", group, "n") for m in self.models]
         known.append(self.number("degradation", attribute, "groups", group, "n"))
         return next((int(n) for n in known if n is not None), None)
 

@@ -52,9 +52,7 @@ def _source(view: View) -> str:
 
 def _table(title: str, first: str, rows: list[tuple[str, str, Any]]) -> Table:
     """Rows of (name, split, {"n", "labels"}); a column per label unless there are too many."""
-    labels = sorted(
-        {label for _, _, cell in rows for label in ordered(_mapping(cell, "labels"))}, key=natural
-    )
+    labels = sorted({label for _, _, cell in rows for label in ordered(_mapping(cell, "labels"))}, key=natural)
     wide = len(labels) <= _MOST_LABELS
     with_split = any(split for _, split, _ in rows)
     columns = [Column(first), *([Column("Split")] if with_split else []), Column("Images", "number")]

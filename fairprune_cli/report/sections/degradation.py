@@ -29,8 +29,7 @@ def build(view: View) -> Section | None:
         return None
     lead = [
         "The change of each group's accuracy through pruning, in points. Left of zero is a loss.",
-        "Both models saw the same images, so these intervals are narrower than those of two separate "
-        "accuracies.",
+        "Both models saw the same images, so these intervals are narrower than those of two separate accuracies.",
     ]
     return Section("degradation", "Change by pruning", lead, blocks)
 
@@ -67,17 +66,13 @@ def _plot(found: _Changes) -> Plot:
         # The second series, so that the colour is the one that stands for the pruned model elsewhere.
         dots = dots_of([("", Measure(None)), ("change", change)])
         rows.append(DotRow(group, text, dots, change.why or words.UNDEFINED))
-    figure = Dots(
-        rows, ["", f"{found.model} − dense"], "points", [Rule(0.0, "no change")], True, "change in points"
-    )
+    figure = Dots(rows, ["", f"{found.model} − dense"], "points", [Rule(0.0, "no change")], True, "change in points")
     return Plot(f"Change of accuracy by {found.title}", _sentence(found), figure)
 
 
 def _sentence(found: _Changes) -> str:
     changes = {group: measure(cell, "change").value for group, cell in found.cells.items()}
-    known = {
-        group: value for group, value in changes.items() if value is not None and group not in found.small
-    }
+    known = {group: value for group, value in changes.items() if value is not None and group not in found.small}
     if not known:
         return "No group has enough images for a figure."
     group = min(known, key=known.__getitem__)
@@ -113,11 +108,5 @@ def _table(found: _Changes) -> Table:
         Column("Wrong before, right now", "number"),
         Column("Change (points)", "number"),
     ]
-    small = (
-        f"Too few images to count in the last rows: {words.join(sorted(found.small))}. "
-        if found.small
-        else ""
-    )
-    return Table(
-        f"Change of accuracy by {found.title}", columns, rows, f"{small}{words.reasons(named)}".strip()
-    )
+    small = f"Too few images to count in the last rows: {words.join(sorted(found.small))}. " if found.small else ""
+    return Table(f"Change of accuracy by {found.title}", columns, rows, f"{small}{words.reasons(named)}".strip())

@@ -37,9 +37,7 @@ def build(view: View) -> Section | None:
         if name not in _NOT_A_GAP
     ]
     if figure_rows:
-        figure = Dots(
-            figure_rows, [view.label(m) for m in view.models], "points", _bounds(view), True, "gap in points"
-        )
+        figure = Dots(figure_rows, [view.label(m) for m in view.models], "points", _bounds(view), True, "gap in points")
         blocks.append(Plot("Gap by attribute and by what is compared", _sentence(view), figure))
     columns = [Column("Attribute"), Column("What is compared")]
     columns += [Column(f"{view.label(model).capitalize()}", "number") for model in view.models]
@@ -67,9 +65,7 @@ def _rows(view: View) -> list[tuple[str, str, str, list[Measure]]]:
     rows = []
     for attribute in view.attributes:
         names = {
-            n
-            for m in view.models
-            for n in ordered(view.mapping("results", m, "attributes", attribute, "metrics"))
+            n for m in view.models for n in ordered(view.mapping("results", m, "attributes", attribute, "metrics"))
         }
         known = [
             "accuracy",
@@ -79,11 +75,7 @@ def _rows(view: View) -> list[tuple[str, str, str, list[Measure]]]:
         for name in known:
             found = [_reader(view, name)(model, attribute) for model in view.models]
             if any(m.value is not None or m.why for m in found):
-                title = (
-                    "Accuracy"
-                    if name == "accuracy"
-                    else NOTIONS.get(name, name.replace("_", " ").capitalize())
-                )
+                title = "Accuracy" if name == "accuracy" else NOTIONS.get(name, name.replace("_", " ").capitalize())
                 rows.append((attribute, name, title, found))
     return rows
 
@@ -108,11 +100,7 @@ def _bounds(view: View) -> list[Rule]:
     """The bound of gap gates with the notion they judge, when all share one bound."""
     notion = view.text("notion") or words.shown(view.setting("notion") or "accuracy")
     bounds = {g.bound for g in view.gates if "gap" in g.metric and g.bound is not None}
-    return (
-        [Rule(bound, f"bound {words.fixed(100 * bound)}, {notion}") for bound in bounds]
-        if len(bounds) == 1
-        else []
-    )
+    return [Rule(bound, f"bound {words.fixed(100 * bound)}, {notion}") for bound in bounds] if len(bounds) == 1 else []
 
 
 def _sentence(view: View) -> str:

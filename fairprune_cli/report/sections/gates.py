@@ -55,9 +55,7 @@ def bound(gate: Gate) -> str:
     """The bound in words, such as `at most 5.0 points`."""
     if gate.bound is None:
         return words.NOTHING
-    return (
-        f"at least {words.percent(gate.bound)}" if is_floor(gate) else f"at most {words.points(gate.bound)}"
-    )
+    return f"at least {words.percent(gate.bound)}" if is_floor(gate) else f"at most {words.points(gate.bound)}"
 
 
 def measured(gate: Gate) -> str:

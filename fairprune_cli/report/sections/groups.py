@@ -39,8 +39,7 @@ def build(view: View) -> Section | None:
         "How often each group is classified right. The dot is what was measured, the line is how far the "
         "truth may "
         "lie from it: the fewer images, the longer the line.",
-        "Group accuracies stand beside every gap because a gap can also shrink by making the better group "
-        "worse.",
+        "Group accuracies stand beside every gap because a gap can also shrink by making the better group worse.",
     ]
     return Section("groups", "Accuracy by group", lead, blocks)
 

@@ -18,9 +18,7 @@ def build(view: View) -> Section | None:
         columns = [Column("Setting", "code"), Column("Value", "code"), Column("From")]
         cells = [[name, words.shown(value), source or words.NOTHING] for name, value, source in rows]
         blocks.append(Table("Settings", columns, cells))
-    lead = [
-        "What is needed to repeat the run. A hash names a file by its content: equal hashes, equal files."
-    ]
+    lead = ["What is needed to repeat the run. A hash names a file by its content: equal hashes, equal files."]
     return Section("settings", "Settings and provenance", lead, blocks) if blocks else None
 
 
@@ -29,10 +27,7 @@ def _facts(view: View) -> list[list[str]]:
         ("Command", view.text("provenance", "command") or _command(view)),
         ("fairprune", view.text("tool_version")),
         ("Report format", view.text("schema_version")),
-        *(
-            (f"Version of {k}", words.shown(v))
-            for k, v in sorted(view.mapping("provenance", "versions").items())
-        ),
+        *((f"Version of {k}", words.shown(v)) for k, v in sorted(view.mapping("provenance", "versions").items())),
         ("Seed", view.text("provenance", "seed")),
         ("Device", view.text("provenance", "device")),
         ("Machine", words.shown(view.at("provenance", "machine"))),

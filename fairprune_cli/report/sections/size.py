@@ -21,9 +21,7 @@ def build(view: View) -> Section | None:
         if dense is not None and now is not None and dense > 0
     ]
     if bars:
-        sentence = (
-            "Each bar is what is left after pruning; the line at 100 is the dense model. Shorter is better."
-        )
+        sentence = "Each bar is what is left after pruning; the line at 100 is the dense model. Shorter is better."
         figure = Bars(bars, [Rule(1.0, "dense")], "percent of the dense model")
         blocks.append(Plot("What is left", sentence, figure))
     if rows:
@@ -49,9 +47,7 @@ def _sizes(view: View) -> list[_Row]:
     for name, before, after, show in named:
         dense, now = view.number("size", before), view.number("size", after)
         if dense is not None or now is not None:
-            rows.append(
-                (name, dense, now, show, "fewer" if show is words.compact else "smaller", "more", ("", ""))
-            )
+            rows.append((name, dense, now, show, "fewer" if show is words.compact else "smaller", "more", ("", "")))
     return rows
 
 
@@ -75,9 +71,7 @@ def _time(view: View, model: str, batch: str) -> Measure:
 def _spread(time: Measure) -> str:
     if time.low is None or time.high is None:
         return ""
-    low, high = (
-        words.milliseconds(value).removesuffix(f"{words.SPACE}ms") for value in (time.low, time.high)
-    )
+    low, high = (words.milliseconds(value).removesuffix(f"{words.SPACE}ms") for value in (time.low, time.high))
     return f" ({low}{words.SPACE}to{words.SPACE}{high})"
 
 

@@ -12,15 +12,10 @@ from fairprune_cli.report.view import View
 ORDER = 70
 _BY_GRANULARITY = {
     "channel": (
-        "Whole channels were removed, so the layers themselves became smaller: file and arithmetic both "
-        "shrink."
+        "Whole channels were removed, so the layers themselves became smaller: file and arithmetic both shrink."
     ),
-    "weight": (
-        "Single weights were set to zero. The file shrinks; the arithmetic does not, on ordinary hardware."
-    ),
-    "2:4": (
-        "Two of every four neighbouring weights were set to zero, the pattern that some accelerators can use."
-    ),
+    "weight": ("Single weights were set to zero. The file shrinks; the arithmetic does not, on ordinary hardware."),
+    "2:4": ("Two of every four neighbouring weights were set to zero, the pattern that some accelerators can use."),
 }
 
 
@@ -41,9 +36,7 @@ def build(view: View) -> Section | None:
         rules = [Rule(target, f"target {words.percent(target)}")] if target is not None else []
         most, least = max(bars, key=lambda bar: bar.share), min(bars, key=lambda bar: bar.share)
         sentence = f"Longest bar: {most.label}, {most.text} gone. Shortest: {least.label}, {least.text}."
-        blocks.append(
-            Plot("Share removed from each layer", sentence, Bars(bars, rules, "removed, in percent"))
-        )
+        blocks.append(Plot("Share removed from each layer", sentence, Bars(bars, rules, "removed, in percent")))
     if layers:
         blocks.append(_table(layers))
     lead = ["The share of each layer's parameters that is gone, in the order of the network."]
@@ -97,8 +90,4 @@ def _table(layers: list[dict[str, Any]]) -> Table:
 
 
 def _shape(value: Any) -> str:
-    return (
-        " × ".join(words.shown(item) for item in value)
-        if isinstance(value, list) and value
-        else words.NOTHING
-    )
+    return " × ".join(words.shown(item) for item in value) if isinstance(value, list) and value else words.NOTHING

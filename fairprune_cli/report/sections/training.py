@@ -21,15 +21,11 @@ def build(view: View) -> Section | None:
         return None
     xs = [number(record.get("epoch")) or float(i) for i, record in enumerate(records)]
     blocks: list[Block] = []
-    attributes = {
-        name for record in records for key in ("exact_gap", "surrogate_gap") for name in _keys(record, key)
-    }
+    attributes = {name for record in records for key in ("exact_gap", "surrogate_gap") for name in _keys(record, key)}
     for attribute in sorted(attributes, key=lambda name: (name.count("*"), name)):
         blocks += [Heading(attribute), *_gap_plots(view, records, xs, attribute)]
         blocks += _by_group(records, xs, attribute, "multipliers", "Multipliers", _MULTIPLIERS, "number")
-        blocks += _by_group(
-            records, xs, attribute, "group_accuracy", "Group accuracy in training", _GROUPS, "percent"
-        )
+        blocks += _by_group(records, xs, attribute, "group_accuracy", "Group accuracy in training", _GROUPS, "percent")
     course = [
         *_single(records, xs, [("sparsity", "sparsity")], "Sparsity", _SPARSITY, "percent", _target(view)),
         *_single(records, xs, [("loss", "loss")], "Loss", _LOSS, "number"),
@@ -62,14 +58,9 @@ _MULTIPLIERS = (
     "tolerance and "
     "falls back once it does not; one that keeps rising means that the demand was not met."
 )
-_GROUPS = (
-    "Running accuracy of each group. If the gap closes because the upper curve falls, that is levelling down."
-)
+_GROUPS = "Running accuracy of each group. If the gap closes because the upper curve falls, that is levelling down."
 _SPARSITY = "Share of the prunable parameters that is gone. The mask is fixed where the curve becomes flat."
-_LOSS = (
-    "What the weight steps minimise. It jumps while parameters are being removed and should settle "
-    "afterwards."
-)
+_LOSS = "What the weight steps minimise. It jumps while parameters are being removed and should settle afterwards."
 _ACCURACY = "Running accuracy. Two curves that drift apart mean that the weights fit their own images only."
 
 
@@ -114,11 +105,7 @@ def _gap_plots(view: View, records: Sequence[dict[str, Any]], xs: list[float], a
     lines = [line for line in (exact_line, surrogate_line) if extent(line.ys)]
     if not lines:
         return []
-    title = (
-        f"Exact and surrogate gap, {attribute}"
-        if len(lines) > 1
-        else f"{lines[0].name.capitalize()}, {attribute}"
-    )
+    title = f"Exact and surrogate gap, {attribute}" if len(lines) > 1 else f"{lines[0].name.capitalize()}, {attribute}"
     return [Plot(title, _gap_sentence(exact, tolerance), Lines(lines, "points", "epoch", rules))]
 
 

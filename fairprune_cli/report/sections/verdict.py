@@ -63,9 +63,7 @@ def _accuracy(view: View) -> str:
     text += f" of {words.plural(int(n), 'image')}" if n is not None else " of the images"
     text += f" (interval {words.span(now)})" if now.has_interval else ""
     before = view.overall(view.before)
-    return text + (
-        f"; the dense model on {words.percent(before.value)}." if before.value is not None else "."
-    )
+    return text + (f"; the dense model on {words.percent(before.value)}." if before.value is not None else ".")
 
 
 def _gap(view: View, attribute: str) -> str:
@@ -86,9 +84,7 @@ def _gap(view: View, attribute: str) -> str:
     return f"{text}."
 
 
-def extremes(
-    view: View, model: str, attribute: str
-) -> tuple[tuple[str, float], tuple[str, float]] | tuple[None, None]:
+def extremes(view: View, model: str, attribute: str) -> tuple[tuple[str, float], tuple[str, float]] | tuple[None, None]:
     """The groups with the best and the worst accuracy among those large enough to count, or None twice."""
     small = view.small(attribute)
     measures = [(group, view.group(model, attribute, group).value) for group in view.groups(attribute)]
@@ -134,9 +130,7 @@ def _glance(view: View) -> Table | None:
     ]
     if view.before:
         columns.append(Column(f"{view.judged.capitalize()} − {view.before}", "number"))
-    named = [
-        (attribute, view.gap(model, attribute)) for attribute in view.attributes for model in view.models
-    ]
+    named = [(attribute, view.gap(model, attribute)) for attribute in view.attributes for model in view.models]
     interval = f"In brackets: {words.percent(view.confidence, 0)} intervals." if view.confidence else ""
     return Table("At a glance", columns, rows, " ".join(t for t in (interval, words.reasons(named)) if t))
 

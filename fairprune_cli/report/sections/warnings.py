@@ -18,6 +18,4 @@ def build(view: View) -> Section | None:
     if not rows:
         return None
     lead = ["Things that did not stop the run but may change how far its figures can be trusted."]
-    return Section(
-        "warnings", "Warnings", lead, [Table("Warnings", [Column("Code", "code"), Column("Meaning")], rows)]
-    )
+    return Section("warnings", "Warnings", lead, [Table("Warnings", [Column("Code", "code"), Column("Meaning")], rows)])

@@ -42,9 +42,7 @@ def summary(document: Document) -> str:
 
 def _annotation(gate: Gate) -> str:
     level, verb = ("error", "failed") if gate.verdict == "fail" else ("warning", "is inconclusive")
-    message = (
-        f"{gate.name}: measured {measured(gate)}, interval {words.span(gate.measure)}, bound {bound(gate)}."
-    )
+    message = f"{gate.name}: measured {measured(gate)}, interval {words.span(gate.measure)}, bound {bound(gate)}."
     if gate.reason:
         message += f" {words.sentence(gate.reason)}"
     title = f"fairprune gate {verb}: {gate_name(gate)}"

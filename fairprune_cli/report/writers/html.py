@@ -15,9 +15,7 @@ MOST_ROWS = 300  # of one table; longer ones say how many rows are left to repor
 
 def write(document: Document) -> str:
     """The page. Every text is escaped; nothing in it can run or be fetched."""
-    return _template().render(
-        document=document, drawings=drawings, legend=plots.legend, cut=cut, omitted=_omitted
-    )
+    return _template().render(document=document, drawings=drawings, legend=plots.legend, cut=cut, omitted=_omitted)
 
 
 @cache
