@@ -166,6 +166,11 @@ class Constraint:
         """Whether any multiplier is above zero."""
         return any(mu.any() for mu in self.multipliers)
 
+    @property
+    def weight(self) -> float:
+        """Sum of all multipliers."""
+        return float(sum(mu.sum() for mu in self.multipliers))
+
     def violations(self) -> list[Violation]:
         """Exact and surrogate gap per attribute, from the running counts."""
         return [

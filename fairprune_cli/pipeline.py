@@ -71,7 +71,11 @@ def prune(request: PruneRequest, terminal: Terminal) -> Outcome:
         "trust": str(request.trust),
     }  # fmt: skip
     folder = RunFolder.create(folder_path, request.resolved, inputs, request.force)
-    return run.finish(folder, request.resolved, None)
+    try:
+        return run.finish(folder, request.resolved, None)
+    except BaseException:
+        folder.discard_unless_resumable()
+        raise
 
 
 def resume(path: Path, flags: Mapping[str, Any], terminal: Terminal) -> Outcome:
@@ -134,6 +138,7 @@ class _Run:
         pools = pruning_pools(self.data, images, settings)
         with stop_on_signals() as stop:
             trainer = self._train(pools, folder, state, stop)
+        folder.save_state({"trainer": trainer.state_dict()})  # an interrupted audit loses no training
         self._reestimate(pools.lower)
         self._save_model(folder)
         pruned = codec.load(folder.model)

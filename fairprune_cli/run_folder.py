@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import pickle
 import shutil
@@ -132,6 +133,15 @@ class RunFolder:
         except (OSError, RuntimeError, pickle.UnpicklingError, EOFError, KeyError, ValueError) as error:
             raise FairpruneError("the saved state cannot be read", where=str(self.state), hint="start again") from error
         return state
+
+    def discard_unless_resumable(self) -> None:
+        """Leave nothing half-written behind: without a state to continue from, the folder goes."""
+        if not self.state.exists() and not self.report.exists():
+            for name in (MODEL, EVENTS, CONFIG):
+                (self.path / name).unlink(missing_ok=True)
+            shutil.rmtree(self.path / STATE, ignore_errors=True)
+            with contextlib.suppress(OSError):  # something of the user's own is in it
+                self.path.rmdir()
 
     def finish(self) -> None:
         """Drop the state: the run is done."""

@@ -212,7 +212,7 @@ class Trainer:
         loss = F.cross_entropy(logits, batch.labels)
         whole = loss
         if self._fair in ("both", "weights"):
-            whole = loss + self.constraint.penalty(logits, batch.labels, batch.groups)
+            whole = self._lagrangian(loss, logits, batch)
         self.optimizer.zero_grad(set_to_none=True)
         whole.backward()
         value = float(loss.detach())
@@ -231,6 +231,11 @@ class Trainer:
         self._means.add_lower(value, right, len(batch.labels))
         self._means.images += len(batch.labels)
 
+    def _lagrangian(self, loss: Tensor, logits: Tensor, batch: Any) -> Tensor:
+        """(loss + penalty) / (1 + sum of multipliers): growing multipliers turn the step, not lengthen it."""
+        penalty = self.constraint.penalty(logits, batch.labels, batch.groups)
+        return (loss + penalty) / (1.0 + self.constraint.weight)
+
     @property
     def _counts_lower(self) -> bool:
         """Group rates come from lower batches where asked, and where no upper batch is there to give them."""
@@ -246,7 +251,7 @@ class Trainer:
         if wants_gradient:
             loss = F.cross_entropy(logits, batch.labels)
             if self._fair in ("both", "mask"):
-                loss = loss + self.constraint.penalty(logits, batch.labels, batch.groups)
+                loss = self._lagrangian(loss, logits, batch)
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()
             self.method.upper_step()
