@@ -17,7 +17,7 @@ from fairprune_cli.exports import codec
 from fairprune_cli.gate import exit_code
 from fairprune_cli.inputs import decode, open_data, open_model, transform_of
 from fairprune_cli.manifest import Transform
-from fairprune_cli.pipeline import Outcome, base_document, judge
+from fairprune_cli.pipeline import Outcome, base_document, gate_policy, judge
 from fairprune_cli.run_folder import MODEL
 from fairprune_cli.terminal import Terminal
 
@@ -49,6 +49,7 @@ def audit(request: AuditRequest, terminal: Terminal) -> Outcome:
         )
     if settings.notion == "degradation" and request.against is None:
         raise FairpruneError("degradation needs the dense model", where="--notion", hint="give it with --against DENSE")
+    gate_policy(settings)
     threads = set_threads(settings.threads)
     device = choose_device(settings.device)
     data = open_data(settings, request.model, terminal, every=True)

@@ -83,10 +83,10 @@ class Settings:
     )
 
     max_gap: float | None = setting(None, "gate: largest gap of the notion", low=0.0, high=1.0)
-    max_degradation: float | None = setting(None, "gate: largest loss of a group", low=-1.0, high=1.0)
+    max_degradation: float | None = setting(None, "gate: largest loss of a group", low=0.0, high=1.0)
     min_accuracy: float | None = setting(None, "gate: least accuracy", low=0.0, high=1.0)
     min_group: int = setting(30, "least denominator of a rate", low=1)
-    confidence: float = setting(0.95, "confidence of the intervals", above=0.0, below=1.0)
+    confidence: float = setting(0.95, "confidence of the intervals", low=0.5, high=0.999)
     point_estimate: bool = setting(False, "gates judge the bare figure")
     split: str = setting("test", "split that the audit reads", choices=("train", "val", "test"))
 

@@ -102,8 +102,8 @@ class PruningPools:
 def pruning_pools(data: Data, images: ImageSet, settings: Settings) -> PruningPools:
     """Divide the data: weight steps read train and a part of val, mask steps the rest of val, the audit its split.
 
-    The upper part is data that neither the dense model nor the weight steps have seen: only there is a group's
-    accuracy worth what it says.
+    The upper part is data on which neither the dense model nor the weight steps were trained: only there is a group's
+    accuracy worth what it says. (A dense model whose best epoch was picked on val has seen it that far.)
 
     Raises:
         FairpruneError: a split has too few images.

@@ -7,8 +7,9 @@ theta of what is masked wait in a stash and come back if the mask lets them in a
 
 from __future__ import annotations
 
+import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -16,6 +17,8 @@ from torch import Tensor, nn
 
 from fairprune_cli.channels import ChannelSpace, ParameterCount, choose_channels, kept_per_space
 from fairprune_cli.errors import FairpruneError
+
+PROBE = 1e-3
 
 
 def prunable_weights(model: nn.Module) -> dict[str, nn.Parameter]:
@@ -109,6 +112,11 @@ class Masks(ABC):
                 parameter.copy_(torch.where(new[name], latent, torch.zeros_like(latent)))
         self.keep = keep
         self._entry_masks = new
+
+    @contextlib.contextmanager
+    def probing(self) -> Iterator[None]:
+        """A block whose gradients are wanted at masked units too; nothing to do where zeros have one of their own."""
+        yield
 
     def mask_gradients(self) -> None:
         """Zero the gradient of masked entries, so that the weight step does not move them."""
@@ -211,7 +219,7 @@ class ChannelMasks(Masks):
     """A mask entry for every channel of every space; closed by the zeros of its gates (scale and shift).
 
     A closed channel's output is zero everywhere, so masking equals removal, while the filters behind the gate
-    keep their values and the gate keeps a gradient.
+    keep their values.
     """
 
     def __init__(self, model: nn.Module, spaces: Sequence[ChannelSpace], min_channels: float = 0.05) -> None:
@@ -249,6 +257,23 @@ class ChannelMasks(Masks):
             for step in (-1, 1)
             if 0 <= kept[s] + step <= size
         )
+
+    @contextlib.contextmanager
+    def probing(self) -> Iterator[None]:
+        """Open closed gates by a thousandth, so that their gradient is that of a gate about to open.
+
+        At exactly zero scale and shift a ReLU passes no gradient, and a closed channel could never return. ReLU is
+        positively homogeneous, so the gradient at a thousandth is the one-sided derivative at zero.
+        """
+        with torch.no_grad():
+            for name, parameter in self.tensors.items():
+                parameter.copy_(torch.where(self._entry_masks[name], parameter, PROBE * self.stash[name]))
+        try:
+            yield
+        finally:
+            with torch.no_grad():
+                for name, parameter in self.tensors.items():
+                    parameter.copy_(torch.where(self._entry_masks[name], parameter, 0.0))
 
     def magnitude(self) -> Tensor:
         """Root mean square over the entries of all filters that produce the channel."""

@@ -104,6 +104,7 @@ class _Run:
         self.device = choose_device(settings.device)
         self.method = methods.get(settings.method)
         relaxations.get(settings.relaxation)
+        gate_policy(settings)
         self.data: Data = open_data(settings, model, terminal)
         self.notion = fairness.get(settings.notion, len(self.data.manifest.classes))
         self.loaded: LoadedModel = open_model(model, settings, self.data.manifest, terminal, trust)
@@ -312,17 +313,21 @@ def base_document(settings: Settings, result: AuditResult, data: Data) -> dict[s
 
 def judge(document: dict[str, Any], settings: Settings, terminal: Terminal) -> None:
     """Add gates, verdict, notices and warnings to a report, in place."""
-    policy = GatePolicy(
-        max_gap=settings.max_gap, max_degradation=settings.max_degradation, min_accuracy=settings.min_accuracy,
-        min_group=settings.min_group, confidence=settings.confidence, point_estimate=settings.point_estimate,
-        notion=settings.notion,
-    )  # fmt: skip
-    gates, verdict = evaluate(document, policy)
+    gates, verdict = evaluate(document, gate_policy(settings))
     document["gates"] = [gate.to_dict() for gate in gates]
     document["verdict"] = verdict
     document["notion"] = settings.notion
     document["notices"] = notices(document)
     document["warnings"] = list(terminal.warnings)
+
+
+def gate_policy(settings: Settings) -> GatePolicy:
+    """The gates that the settings ask for; FairpruneError when they make no sense."""
+    return GatePolicy(
+        max_gap=settings.max_gap, max_degradation=settings.max_degradation, min_accuracy=settings.min_accuracy,
+        min_group=settings.min_group, confidence=settings.confidence, point_estimate=settings.point_estimate,
+        notion=settings.notion,
+    )  # fmt: skip
 
 
 def _check_target(mask: masks.Masks, settings: Settings) -> None:

@@ -246,21 +246,29 @@ class Trainer:
     def _upper_step(self) -> None:
         batch = self.upper.next()
         wants_gradient = self.method.upper_gradient and not self.hardened
-        with torch.set_grad_enabled(wants_gradient):
-            logits = self.model(batch.images)
-        if wants_gradient:
+        if not wants_gradient:
+            with torch.no_grad():
+                logits = self.model(batch.images)
+        else:
+            logits = self._upper_gradient(batch)
+        if self.options.multiplier_data in ("upper", "both"):
+            self.constraint.observe(logits, batch.labels, batch.groups)
+        self._means.upper_right += int((logits.detach().argmax(1) == batch.labels).sum())
+        self._means.upper_seen += len(batch.labels)
+        self._means.images += len(batch.labels)
+
+    def _upper_gradient(self, batch: Any) -> Tensor:
+        """Give the method the gradient of an upper batch; returns the logits."""
+        with self.masks.probing():
+            logits: Tensor = self.model(batch.images)
             loss = F.cross_entropy(logits, batch.labels)
             if self._fair in ("both", "mask"):
                 loss = self._lagrangian(loss, logits, batch)
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()
             self.method.upper_step()
-            self.optimizer.zero_grad(set_to_none=True)
-        if self.options.multiplier_data in ("upper", "both"):
-            self.constraint.observe(logits, batch.labels, batch.groups)
-        self._means.upper_right += int((logits.detach().argmax(1) == batch.labels).sum())
-        self._means.upper_seen += len(batch.labels)
-        self._means.images += len(batch.labels)
+        self.optimizer.zero_grad(set_to_none=True)
+        return logits.detach()
 
     def _move_mask(self, sparsity: float) -> None:
         self.masks.apply(self.masks.select(self.method.scores(), sparsity))

@@ -180,3 +180,23 @@ def test_weight_masks_leave_channels_alone() -> None:
     masks = WeightMasks(model)
     masks.apply(masks.select(masks.magnitude(), 0.5))
     assert not any("bn" in name for name in masks.tensors)
+
+
+def test_closed_channels_keep_a_gradient_while_probing_and_are_closed_again_after() -> None:
+    """Behind a ReLU an exact zero passes no gradient; a gate a thousandth open has the one-sided derivative."""
+    model = unlike_fresh("resnet10-w16").double()
+    masks = ChannelMasks(model, channel_spaces(model, 16))
+    masks.apply(masks.select(torch.rand(len(masks.keep), generator=torch.Generator().manual_seed(3)), 0.5))
+    images = torch.randn(4, 3, 16, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(4))
+    labels = torch.tensor([0, 1, 2, 0])
+    model.zero_grad()
+    nn.functional.cross_entropy(model(images), labels).backward()
+    blind = masks.squared_gradient()[~masks.keep]
+    model.zero_grad()
+    with masks.probing():
+        nn.functional.cross_entropy(model(images), labels).backward()
+        seen = masks.squared_gradient()[~masks.keep]
+    assert int(torch.count_nonzero(blind)) < int(torch.count_nonzero(seen))
+    assert int(torch.count_nonzero(seen)) > 0.8 * len(seen)
+    for name, entries in masks.entries(masks.keep).items():
+        assert masks.tensors[name].detach()[~entries].abs().sum() == 0

@@ -12,8 +12,11 @@ import fairprune_cli
 ROOT = Path(fairprune_cli.__file__).parent
 ORDER = [
     {"errors", "files", "terminal", "config", "registry", "signals", "device"},
-    {"tables", "layouts", "manifest", "sample"},
-    {"batches"},
+    {
+        "tables", "layouts", "spec", "records", "manifest_data", "manifest_build", "images", "guess", "manifest_init",
+        "manifest", "faces", "sample",
+    },
+    {"cache", "batches"},
     {"architectures", "pickles", "torchfiles", "inert", "contents", "states", "checkpoint", "exports.codec"},
     {"channels", "masks"},
     {"relaxations", "fairness"},
@@ -28,7 +31,7 @@ ORDER = [
     {"auditing", "dense", "datasets", "summary"},
     {"demo"},
     {"app", "__main__"},
-]
+]  # fmt: skip
 
 
 def _part(module: str) -> str:

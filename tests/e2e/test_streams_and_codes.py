@@ -46,7 +46,7 @@ def test_every_command_has_help(command: str, tmp_path: Path) -> None:
         (("prune", "model.pt", "--attr", "gender", "--notion", "x"), "known: accuracy"),
         (("prune", "model.pt", "--attr", "gender", "--device", "tpu"), "unknown device"),
         (("prune", "model.pt", "--attr", "gender", "--set", "roh=1"), "did you mean 'rho'?"),
-        (("prune", "model.pt", "--attr", "gender", "--arch", "resnet18"), "resnet18"),
+        (("prune", "model.pt", "--attr", "gender", "--arch", "resnet18"), "belongs to another architecture"),
         (("prune", "model.pt"), "no sensitive attribute"),
         (("prune",), "no model was given"),
         (("prune", "model.pt", "--no-such-flag"), "--no-such-flag"),
@@ -57,7 +57,8 @@ def test_every_command_has_help(command: str, tmp_path: Path) -> None:
         (("export", "model.pt", "--to", "torchscript"), "unknown export format"),
         (("report", "nowhere", "--to", "html"), "nowhere"),
         (("data", "check", "--data", "absent.yaml"), "absent.yaml"),
-        (("train", "--arch", "resnet11"), "resnet1"),
+        (("train", "--arch", "resnet11", "--out", "other.pt"), "resnet1"),
+        (("audit", "model.pt", "--confidence", "0.2"), "confidence"),
     ],
 )
 def test_bad_input_is_one_message_and_code_2(arguments: tuple[str, ...], message: str, work: Work) -> None:

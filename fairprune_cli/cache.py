@@ -1,0 +1,171 @@
+"""The cache of decoded images: every image of a manifest decoded once, then mapped into memory."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import zlib
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL
+
+from fairprune_cli.errors import ExitCode, FairpruneError, Problems
+from fairprune_cli.files import cache_dir
+from fairprune_cli.images import ImageFault, Progress, chunked, decoding_threads, open_image
+from fairprune_cli.manifest import Manifest
+
+_DECODER = 1  # to be raised when the same file decodes to other pixels
+_CHECKED_BYTES = 2 << 30
+_CHUNK = 32
+
+
+class Cache:
+    """`cache_dir()/images/<key>/`: pixels.u8 and meta.json, complete or absent.
+
+    The key covers the manifest, every file's path, size and time of change, and the size of the result, so
+    changed data gets another entry. An entry is built beside its place and renamed; whoever comes second
+    waits for the first, and uses what it finds.
+    """
+
+    def __init__(self, manifest: Manifest, size: int) -> None:
+        self.manifest = manifest
+        self.shape = (len(manifest), 3, size, size)
+        self.folder = cache_dir() / "images" / self._key()
+
+    def _key(self) -> str:
+        facts = [_DECODER, PIL.__version__, self.shape[2]]
+        digest = hashlib.sha256(f"{facts}{self.manifest.sha256}".encode())
+        root = self.manifest.root
+        for file in self.manifest.files:
+            try:
+                status = os.stat(os.path.join(root, file))
+                fact = f"{file}\0{status.st_size}\0{status.st_mtime_ns}\n"
+            except OSError:
+                fact = f"{file}\0gone\n"  # decoding will report it
+            digest.update(fact.encode("utf-8", "surrogateescape"))
+        return digest.hexdigest()[:32]
+
+    def pixels(self, progress: Progress | None) -> np.ndarray:
+        found = self._open()
+        if found is not None:
+            return found
+        try:
+            self.folder.parent.mkdir(parents=True, exist_ok=True)
+            with _locked(self.folder.with_suffix(".lock")):
+                found = self._open()
+                if found is None:
+                    self._build(progress)
+                    found = self._open()
+        except OSError as error:
+            raise FairpruneError(
+                f"decoded images cannot be stored: {error.strerror or error}",
+                where=str(self.folder.parent),
+                hint=f"{np.prod(self.shape) / 1e6:,.0f} MB are needed; FAIRPRUNE_CACHE names another folder",
+                code=ExitCode.RUNTIME,
+            ) from error
+        if found is None:
+            raise FairpruneError("decoded images cannot be read back", where=str(self.folder), code=ExitCode.RUNTIME)
+        return found
+
+    def _open(self) -> np.ndarray | None:
+        """The entry's pixels, or None when there is no entry or it is damaged."""
+        try:
+            meta = json.loads((self.folder / "meta.json").read_text(encoding="utf-8"))
+            sums = np.array(meta["crc32"], dtype=np.int64)
+            path = self.folder / "pixels.u8"
+            if tuple(meta["shape"]) != self.shape or path.stat().st_size != np.prod(self.shape):
+                return None
+            pixels = np.memmap(path, dtype=np.uint8, mode="r", shape=self.shape)
+        except (OSError, ValueError, TypeError, KeyError, OverflowError):
+            return None
+        # Up to 2 GiB every image is checked, beyond that an even sample: reading takes half a second a GiB.
+        step = -(-pixels.nbytes // _CHECKED_BYTES)
+        whole = len(sums) == len(pixels) and all(
+            zlib.crc32(pixels[i].data) == sums[i] for i in range(0, len(pixels), step)
+        )
+        return pixels if whole else None
+
+    def _build(self, progress: Progress | None) -> None:
+        temporary = Path(tempfile.mkdtemp(prefix=f".{self.folder.name}.", dir=self.folder.parent))
+        try:
+            sums = self._decode(temporary / "pixels.u8", progress)
+            meta = {"shape": self.shape, "manifest": self.manifest.name, "crc32": sums}
+            (temporary / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
+            if self.folder.exists():  # damaged: move it aside first, as a folder cannot replace a folder
+                os.replace(self.folder, temporary / "damaged")
+            with contextlib.suppress(FileExistsError):
+                os.rename(temporary, self.folder)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+            shutil.rmtree(self.folder / "damaged", ignore_errors=True)
+
+    def _decode(self, path: Path, progress: Progress | None) -> list[int]:
+        """Decode all images into one file; the checksum of each image."""
+        problems = Problems(str(self.manifest.path))
+        sums: list[int] = []
+        count, threads = len(self.manifest), decoding_threads()
+        waiting: deque[Future[list[np.ndarray | str]]] = deque()
+        chunks = iter(chunked(range(count), _CHUNK))
+        with ThreadPoolExecutor(threads) as pool, open(path, "wb") as stream:
+            try:
+                for chunk in chunks:
+                    waiting.append(pool.submit(self._decode_chunk, chunk))
+                    if len(waiting) >= 4 * threads:
+                        self._write(waiting.popleft().result(), stream, sums, problems)
+                        if progress is not None:
+                            progress(len(sums), count)
+                while waiting:
+                    self._write(waiting.popleft().result(), stream, sums, problems)
+                    if progress is not None:
+                        progress(len(sums), count)
+            finally:
+                pool.shutdown(wait=True, cancel_futures=True)
+            stream.flush()
+            os.fsync(stream.fileno())
+        problems.raise_if_any("mend the files or take their rows out of the table")
+        return sums
+
+    def _decode_chunk(self, chunk: Sequence[int]) -> list[np.ndarray | str]:
+        results: list[np.ndarray | str] = []
+        for i in chunk:
+            file = self.manifest.files[i]
+            try:
+                image = open_image(os.path.join(self.manifest.root, file), self.shape[2])
+                results.append(np.ascontiguousarray(np.asarray(image).transpose(2, 0, 1)))
+            except ImageFault as fault:
+                results.append(f"{self.manifest.where(i)}: image {file!r} {fault.text}")
+        return results
+
+    @staticmethod
+    def _write(results: list[np.ndarray | str], stream: Any, sums: list[int], problems: Problems) -> None:
+        for result in results:
+            if isinstance(result, str):
+                problems.add(result)
+                sums.append(0)
+            else:
+                sums.append(zlib.crc32(result.data))
+                if not problems:
+                    stream.write(result)
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold an exclusive lock, where the system has them; it falls with the process, so none stays behind."""
+    try:
+        import fcntl
+    except ImportError:  # Windows: two processes decode twice, and the later rename wins
+        yield
+        return
+    with open(path, "wb") as stream:
+        with contextlib.suppress(OSError):  # some network file systems have no locks
+            fcntl.flock(stream, fcntl.LOCK_EX)
+        yield
