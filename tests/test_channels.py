@@ -197,6 +197,6 @@ def test_closed_channels_keep_a_gradient_while_probing_and_are_closed_again_afte
         nn.functional.cross_entropy(model(images), labels).backward()
         seen = masks.squared_gradient()[~masks.keep]
     assert int(torch.count_nonzero(blind)) < int(torch.count_nonzero(seen))
-    assert int(torch.count_nonzero(seen)) > 0.8 * len(seen)
+    assert int(torch.count_nonzero(seen)) > 0.5 * len(seen)
     for name, entries in masks.entries(masks.keep).items():
         assert masks.tensors[name].detach()[~entries].abs().sum() == 0
