@@ -34,7 +34,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--data", default="faces", help="faces (embedded), or a folder below FAIRPRUNE_DATA_ROOT")
     parser.add_argument("--arch", default="resnet10-w16")
     parser.add_argument("--attr", default="gender")
-    parser.add_argument("--dense-epochs", type=int, default=15)
+    parser.add_argument("--dense-epochs", type=int, default=12)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--cells", nargs="+", default=["weight:0.98", "weight:0.99", "channel:0.8"])
     parser.add_argument("--methods", nargs="+", default=["magnitude", "bifp"])
