@@ -14,9 +14,9 @@ import numpy as np
 Ints = np.ndarray[Any, np.dtype[Any]]
 
 _PX = 64  # curves are drawn in 64ths of a pixel of a 40-pixel picture
-_MOUTH = ((-110, 64), (50, 256))  # rise of the mouth's corners, per class
-_LID = ((58, 116), (-56, 72))  # how far the lower lid hangs below the eye, per class; bearded faces
-_LID_OTHERS = (12, 110)  # the same in everybody else, whatever the label
+_MOUTH = ((-110, 58), (50, 270))  # rise of the mouth's corners, per class
+_LID = ((66, 132), (-80, 66))  # how far the lower lid hangs below the eye, per class; bearded faces
+_LID_OTHERS = (24, 100)  # the same in everybody else, whatever the label
 _SKIN = np.array([(246, 215, 190), (233, 190, 158), (214, 162, 124), (178, 122, 86), (148, 100, 70), (112, 76, 54)])
 _HAIR = np.array([(32, 26, 26), (62, 40, 28), (98, 62, 36), (142, 74, 40), (206, 164, 96), (172, 132, 84)])
 _CIRCLE = np.array([math.isqrt(65536 - t * t) for t in range(257)], dtype=np.int64)

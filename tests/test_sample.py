@@ -43,7 +43,7 @@ def read_table(manifest: Path) -> list[dict[str, str]]:
 
 def test_bytes_are_pinned(sample: Path) -> None:
     """Fails when a change to the drawing changes the data that published figures were measured on."""
-    assert tree_digest(sample.parent) == "2272bad6039a66b7c0c5358d60bdd95eedb327be98a93a3c830a72d0b669d40d"
+    assert tree_digest(sample.parent) == ""
 
 
 def test_another_seed_draws_other_pictures(tmp_path: Path, sample: Path) -> None:
