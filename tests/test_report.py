@@ -12,7 +12,6 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
-import report_fixture as fixture
 import yaml
 from markdown_it import MarkdownIt
 
@@ -21,6 +20,7 @@ from fairprune_cli.errors import FairpruneError
 from fairprune_cli.report.document import Heading, Note, Plot, Table
 from fairprune_cli.report.view import View
 from fairprune_cli.report.writers import github, markdown
+from tests import report_fixture as fixture
 
 REPORTS = {"full": fixture.full, "audit": fixture.audit_only, "hostile": fixture.hostile, "empty": dict}
 
@@ -408,11 +408,11 @@ def test_gate_names_are_split_into_metric_and_attribute_where_the_fields_are_abs
 
 def test_the_report_needs_neither_torch_nor_numpy() -> None:
     code = (
-        "import sys; from fairprune_cli import report; import report_fixture as f;"
+        "import sys; from fairprune_cli import report; from tests import report_fixture as f;"
         "[report.render(f.full(), to) for to in report.FORMATS];"
         "sys.exit(','.join({'torch', 'numpy', 'matplotlib'} & set(sys.modules)) or 0)"
     )
-    folder = fixture.__file__.rsplit("/", 1)[0]
+    folder = fixture.__file__.rsplit("/", 2)[0]
     done = subprocess.run(
         [sys.executable, "-c", f"import sys; sys.path.insert(0, {folder!r}); {code}"],
         capture_output=True,

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import report_fixture as fixture
 
 from fairprune_cli import report
 from fairprune_cli.report.plots import MOST_ROWS
+from tests import report_fixture as fixture
 
 REPORTS: dict[str, Callable[[], dict[str, Any]]] = {
     "full": fixture.full,

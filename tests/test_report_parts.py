@@ -10,7 +10,6 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-import report_fixture as fixture
 from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
@@ -21,6 +20,7 @@ from fairprune_cli.report.document import Bar, Bars, Column, Dot, DotRow, Dots, 
 from fairprune_cli.report.plain import plain
 from fairprune_cli.report.values import Measure, measure, natural, ordered, settings
 from fairprune_cli.report.view import View
+from tests import report_fixture as fixture
 
 SCHEMA = json.loads((Path(__file__).parent.parent / "docs" / "report.schema.json").read_text("utf-8"))
 
