@@ -27,6 +27,7 @@ from fairprune_cli.sample import write_sample
 from fairprune_cli.terminal import Terminal
 
 RESULTS = Path(__file__).parent / "results"
+PAGE = Path(__file__).parents[1] / "docs" / "results.md"
 
 
 def arguments() -> argparse.Namespace:
@@ -156,8 +157,10 @@ def markdown(result: dict[str, Any]) -> str:
         return f"{100 * entry['mean']:.1f} ± {100 * entry['sd']:.1f}"
 
     lines = [
-        f"{result['data']}, {result['architecture']}, attribute {result['attribute']}, {len(result['seeds'])} seeds, "
-        f"{result['machine']}. Mean ± standard deviation over seeds, in percent; test split.",
+        f"{result['data']}, {result['architecture']}, by {result['attribute']}",
+        "",
+        f"{len(result['seeds'])} seeds, dense model trained for {result['dense_epochs']} epochs, {result['machine']}. "
+        "Mean ± standard deviation over seeds, in percent, on the test split; seconds with one thread.",
         "",
     ]
     for name, content in result["cells"].items():
@@ -202,7 +205,19 @@ def main() -> None:
     target = RESULTS / f"fairness-{args.data}-{args.arch}.json"
     target.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     target.with_suffix(".md").write_text(markdown(result), encoding="utf-8")
+    write_page()
     print(markdown(result))
+
+
+def write_page() -> None:
+    """docs/results.md: all tables that are there."""
+    parts = [path.read_text(encoding="utf-8") for path in sorted(RESULTS.glob("fairness-*.md"))]
+    head = (
+        "# Results\n\nWritten by benchmarks/fairness.py from the runs' own reports; the JSON with every run is in\n"
+        "benchmarks/results/. Every method gets the same dense models, data and number of passes (a forward pass\n"
+        "alone counts a third). Dense figures stand in the same table.\n\n"
+    )
+    PAGE.write_text(head + "\n".join(f"## {part}" for part in parts), encoding="utf-8")
 
 
 if __name__ == "__main__":
