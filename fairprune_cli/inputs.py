@@ -84,10 +84,12 @@ def transform_of(loaded: LoadedModel, manifest: Manifest, terminal: Terminal) ->
 def decode(data: Data, transform: Transform, terminal: Terminal) -> ImageSet:
     """Decode the images once into the cache; a second run reads the cache."""
     with terminal.progress("decoding", len(data.manifest.files)) as display:
-        return load_images(
-            data.manifest, data.attributes, transform=transform,
-            progress=lambda done, total: display.update(done),
-        )  # fmt: skip
+        images = load_images(
+            data.manifest, data.attributes, transform=transform, progress=lambda done, total: display.update(done)
+        )
+        if display.done < display.total:
+            display.update(display.total)  # they were in the cache
+    return images
 
 
 @dataclass(frozen=True)
