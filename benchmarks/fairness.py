@@ -114,8 +114,6 @@ def paired(a: Sequence[float], b: Sequence[float]) -> dict[str, float]:
     """Mean of a - b over the seeds with its 95 % t interval."""
     differences = [x - y for x, y in zip(a, b, strict=True)]
     mean = statistics.fmean(differences)
-    if len(differences) < 2:
-        return {"mean": mean, "low": float("-inf"), "high": float("inf")}
     half = (
         float(scipy.stats.t.ppf(0.975, len(differences) - 1)) * statistics.stdev(differences) / len(differences) ** 0.5
     )
@@ -138,7 +136,7 @@ def gather(args: argparse.Namespace) -> dict[str, Any]:
         entry: dict[str, Any] = {
             m: {key: spread([row[key] for row in rows]) for key in rows[0]} for m, rows in complete.items()
         }
-        if {"bifp", "magnitude"} <= set(complete):
+        if {"bifp", "magnitude"} <= set(complete) and len(args.seeds) > 1:
             entry["bifp minus magnitude"] = {
                 key: paired([r[key] for r in complete["bifp"]], [r[key] for r in complete["magnitude"]])
                 for key in ("accuracy", "gap", "odds", "worst", "degradation")
@@ -154,12 +152,13 @@ def gather(args: argparse.Namespace) -> dict[str, Any]:
 
 def markdown(result: dict[str, Any]) -> str:
     def cell(entry: dict[str, float]) -> str:
-        return f"{100 * entry['mean']:.1f} ± {100 * entry['sd']:.1f}"
+        spread_over_seeds = f" ± {100 * entry['sd']:.1f}" if len(result["seeds"]) > 1 else ""
+        return f"{100 * entry['mean']:.1f}{spread_over_seeds}"
 
     lines = [
         f"{result['data']}, {result['architecture']}, by {result['attribute']}",
         "",
-        f"{len(result['seeds'])} seeds, dense model trained for {result['dense_epochs']} epochs, {result['machine']}. "
+        f"{len(result['seeds'])} seed(s), dense model trained for {result['dense_epochs']} epochs, {result['machine']}. "
         "Mean ± standard deviation over seeds, in percent, on the test split; seconds with one thread.",
         "",
     ]
@@ -203,7 +202,7 @@ def main() -> None:
     result = gather(args)
     RESULTS.mkdir(exist_ok=True)
     target = RESULTS / f"fairness-{args.data}-{args.arch}.json"
-    target.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    target.write_text(json.dumps(result, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     target.with_suffix(".md").write_text(markdown(result), encoding="utf-8")
     write_page()
     print(markdown(result))
