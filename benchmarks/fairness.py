@@ -158,15 +158,15 @@ def markdown(result: dict[str, Any]) -> str:
     lines = [
         f"{result['data']}, {result['architecture']}, by {result['attribute']}",
         "",
-        f"{len(result['seeds'])} seed(s), dense model trained for {result['dense_epochs']} epochs, {result['machine']}. "
-        "Mean ± standard deviation over seeds, in percent, on the test split; seconds with one thread.",
+        f"{len(result['seeds'])} seed(s), dense model trained for {result['dense_epochs']} epochs, "
+        f"{result['machine']}. Mean ± standard deviation over seeds, in percent, on the test split; seconds with one thread.",
         "",
     ]
     for name, content in result["cells"].items():
         methods = content["methods"]
         runs = {m: v for m, v in methods.items() if m in content["runs"]}
         groups = [k.removeprefix("accuracy ") for k in next(iter(runs.values())) if k.startswith("accuracy ")]
-        lines += [f"### {name.replace(':', ' ')}", ""]
+        lines += ["", f"### {name.replace(':', ' ')}", ""]
         lines.append(
             "| model | accuracy | " + " | ".join(groups) + " | gap | odds | degradation gap | passes | s | kB |"
         )
