@@ -159,7 +159,8 @@ def markdown(result: dict[str, Any]) -> str:
         f"{result['data']}, {result['architecture']}, by {result['attribute']}",
         "",
         f"{len(result['seeds'])} seed(s), dense model trained for {result['dense_epochs']} epochs, "
-        f"{result['machine']}. Mean ± standard deviation over seeds, in percent, on the test split; seconds with one thread.",
+        f"{result['machine']}. Mean ± standard deviation over seeds, in percent, on the test split; seconds with one "
+        "thread.",
         "",
     ]
     for name, content in result["cells"].items():
