@@ -13,6 +13,7 @@ from torch import nn
 
 from fairprune_cli.batches import Pool
 from fairprune_cli.errors import ExitCode, FairpruneError
+from fairprune_cli.optimizer import sgd
 from fairprune_cli.schedule import cosine_lr
 
 
@@ -75,12 +76,7 @@ def train_dense(
     sampler = train.sampler(options.batch_size, device, options.seed, options.augment)
     per_epoch = max(len(train) // options.batch_size, 1)
     total = options.epochs * per_epoch
-    decayed = [p for p in model.parameters() if p.dim() > 1]
-    other = [p for p in model.parameters() if p.dim() <= 1]
-    optimizer = torch.optim.SGD(
-        [{"params": decayed, "weight_decay": options.weight_decay}, {"params": other, "weight_decay": 0.0}],
-        lr=options.lr, momentum=options.momentum, nesterov=options.momentum > 0,
-    )  # fmt: skip
+    optimizer = sgd(model, options.lr, options.momentum, options.weight_decay)
     records: list[DenseEpoch] = []
     best = -1.0
     best_state = copy.deepcopy(model.state_dict())

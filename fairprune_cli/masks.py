@@ -228,7 +228,7 @@ class ChannelMasks(Masks):
         self.spaces = list(spaces)
         self.min_channels = min_channels
         self.count = ParameterCount(model, spaces)
-        self._filters = [[parameters[name] for name in space.filters] for space in spaces]
+        self._filters = [{name: parameters[name] for name in space.filters} for space in spaces]
         self._sizes = [space.size for space in spaces]
         self._dense_total = self.count(self._sizes)
         device = next(iter(self.tensors.values())).device
@@ -281,18 +281,12 @@ class ChannelMasks(Masks):
         for space, filters in zip(self.spaces, self._filters, strict=True):
             squares = torch.zeros(space.size, device=self.keep.device)
             entries = 0
-            for weight in filters:
-                latent = self.theta_of(weight)
+            for name, weight in filters.items():
+                latent = self.theta(name) if name in self.tensors else weight.detach()
                 squares += latent.reshape(space.size, -1).square().sum(1)
                 entries += latent[0].numel()
             values.append((squares / entries).sqrt())
         return torch.cat(values)
-
-    def theta_of(self, parameter: nn.Parameter) -> Tensor:
-        for name, candidate in self.tensors.items():
-            if candidate is parameter:
-                return self.theta(name)
-        return parameter.detach()
 
     def _sums(self, gamma: float | None) -> Tensor:
         values = []

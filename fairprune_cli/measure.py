@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from fairprune_cli.errors import ExitCode, FairpruneError
+from fairprune_cli.masks import prunable_weights
 
 WEIGHTED = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
 WARM_UPS = 3
@@ -31,15 +32,6 @@ def count_parameters(model: nn.Module) -> int:
 def nonzero_parameters(model: nn.Module) -> int:
     """Entries of all parameters that are not zero."""
     return sum(int(torch.count_nonzero(parameter)) for parameter in model.parameters())
-
-
-def prunable_weights(model: nn.Module) -> dict[str, Tensor]:
-    """Weights of convolutions and linear layers by their name in the state dict."""
-    return {
-        f"{name}.weight" if name else "weight": module.weight
-        for name, module in model.named_modules()
-        if isinstance(module, WEIGHTED)
-    }
 
 
 def prunable_parameters(model: nn.Module) -> int:

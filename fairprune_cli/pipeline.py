@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fairprune_cli import channels, fairness, masks, measure, methods, provenance, relaxations, report
+from fairprune_cli import __version__, channels, fairness, masks, measure, methods, provenance, relaxations, report
 from fairprune_cli.audit import AuditResult, audit_models, notices
 from fairprune_cli.batches import Pool
 from fairprune_cli.checkpoint import LoadedModel
@@ -109,8 +109,9 @@ class _Run:
         self.notion = fairness.get(settings.notion, len(self.data.manifest.classes))
         self.loaded: LoadedModel = open_model(model, settings, self.data.manifest, terminal, trust)
         self.transform: Transform = transform_of(self.loaded, self.data.manifest, terminal)
-        self.dense: nn.Module = self.loaded.model.eval()
+        self.dense: nn.Module = self.loaded.model.eval().to(self.device)
         self.student: nn.Module = copy.deepcopy(self.dense)
+        self.student.to(memory_format=torch.channels_last)
         self.masks = self._build_masks()
         # Fails here, before any training, when the target is out of reach.
         self.masks.select(self.masks.magnitude(), settings.sparsity)
@@ -158,9 +159,6 @@ class _Run:
     ) -> Trainer:
         settings, terminal, device = self.settings, self.terminal, self.device
         torch.manual_seed(settings.seed)
-        self.dense.to(device)
-        self.student.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.masks = self._build_masks()  # its copies of the weights belong on the device too
         constraint, extra = self._constraint(pools.upper)
         trainer = Trainer(
             self.student, self.masks, self.method(self.masks, _method_options(settings)), constraint,
@@ -236,7 +234,7 @@ class _Run:
         sampler = lower.sampler(self.settings.batch_size, self.device, self.settings.seed + 3, False)
         count = min(REESTIMATION_BATCHES, max(len(lower) // self.settings.batch_size, 1))
         with self.terminal.progress("batch norm", 1) as display:
-            reestimate_batch_norm(self.student, [sampler.next().images for _ in range(count)])
+            reestimate_batch_norm(self.student, (sampler.next().images for _ in range(count)))
             display.update(1)
 
     def _entry_masks(self) -> dict[str, Tensor]:
@@ -300,7 +298,7 @@ def base_document(settings: Settings, result: AuditResult, data: Data) -> dict[s
     """The parts of a report that every audited model has."""
     manifest = data.manifest
     document: dict[str, Any] = {
-        "schema_version": report.SCHEMA_VERSION, "tool_version": provenance.tool_version(),
+        "schema_version": report.SCHEMA_VERSION, "tool_version": __version__,
         "data": {
             "manifest": str(manifest.path), "name": manifest.name, "sha256": manifest.sha256,
             "split": settings.split, "splits": {k: v["n"] for k, v in manifest.counts().items()},

@@ -16,10 +16,6 @@ from fairprune_cli import __version__
 _PACKAGES = ("torch", "torchvision", "numpy", "safetensors", "torch-pruning")
 
 
-def tool_version() -> str:
-    return __version__
-
-
 def peak_bytes(device: torch.device) -> int | None:
     """Largest memory of the process so far, in bytes: on CUDA what torch allocated, else resident memory."""
     if device.type == "cuda":

@@ -26,9 +26,3 @@ def find(package: str, name: str, kind: str) -> ModuleType:
     if name not in known:
         raise FairpruneError(f"unknown {kind} {name!r}", hint=nearest(name, known))
     return importlib.import_module(f"{package}.{name.replace('-', '_')}")
-
-
-def help_text(package: str, name: str) -> str:
-    """First line of the plug-in's docstring."""
-    text = find(package, name, "plug-in").__doc__ or ""
-    return text.strip().splitlines()[0] if text.strip() else ""

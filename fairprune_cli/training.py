@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
@@ -21,6 +21,7 @@ from fairprune_cli.constraint import Constraint
 from fairprune_cli.errors import ExitCode, FairpruneError
 from fairprune_cli.masks import ChannelMasks, Masks
 from fairprune_cli.methods import Method
+from fairprune_cli.optimizer import sgd
 from fairprune_cli.schedule import Budget, cosine_lr, cubic_sparsity
 
 
@@ -39,7 +40,6 @@ class TrainOptions:
     lr: float = 0.02
     momentum: float = 0.9
     weight_decay: float = 5e-4
-    warmup: int = 0
     mask_every: int = 5
     fairness_on: str = "both"
     multiplier_data: str = "upper"
@@ -146,16 +146,10 @@ class Trainer:
         self.records: list[EpochRecord] = []
         self.spaces: Sequence[ChannelSpace] = masks.spaces if isinstance(masks, ChannelMasks) else ()
         self._means = _Means()
-        self._build_optimizer()
+        self.optimizer = self._new_optimizer()
 
-    def _build_optimizer(self) -> None:
-        # Decay is for weights: on a norm's scale it would close channels that no score has chosen.
-        decayed = [p for p in self.model.parameters() if p.dim() > 1]
-        other = [p for p in self.model.parameters() if p.dim() <= 1]
-        self.optimizer = torch.optim.SGD(
-            [{"params": decayed, "weight_decay": self.options.weight_decay}, {"params": other, "weight_decay": 0.0}],
-            lr=self.options.lr, momentum=self.options.momentum, nesterov=self.options.momentum > 0,
-        )  # fmt: skip
+    def _new_optimizer(self) -> torch.optim.SGD:
+        return sgd(self.model, self.options.lr, self.options.momentum, self.options.weight_decay)
 
     def run(self, should_stop: Callable[[], bool] = lambda: False) -> bool:
         """Train until the budget is spent.
@@ -193,7 +187,7 @@ class Trainer:
     def _one_step(self) -> None:
         if self.step >= self.ramp and not self.hardened:
             self._harden()
-        lr = cosine_lr(self.step, self.steps, self.options.lr, self.options.warmup)
+        lr = cosine_lr(self.step, self.steps, self.options.lr)
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         self._lower_step()
@@ -284,10 +278,9 @@ class Trainer:
     def _remove(self) -> None:
         named = dict(self.model.named_parameters())
         old = {name: self.optimizer.state.get(parameter, {}) for name, parameter in named.items()}
-        self.sparsity_achieved = self.masks.achieved
         indices = remove_channels(self.model, self.spaces, self.masks.keep)
         self.removed = True
-        self._build_optimizer()
+        self.optimizer = self._new_optimizer()
         for name, parameter in self.model.named_parameters():
             for key, value in old[name].items():
                 if isinstance(value, Tensor):
@@ -356,7 +349,7 @@ class Trainer:
         if state["removed"]:
             remove_channels(self.model, self.spaces, self.masks.keep)
             self.removed = True
-            self._build_optimizer()
+            self.optimizer = self._new_optimizer()
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.method.load_state_dict(state["method"])
@@ -369,14 +362,17 @@ class Trainer:
         torch.set_rng_state(state["random"])
 
 
-def reestimate_batch_norm(model: nn.Module, batches: Sequence[Tensor]) -> None:
+def reestimate_batch_norm(model: nn.Module, batches: Iterable[Tensor]) -> None:
     """Set running means and variances to the averages over `batches`, in place.
 
     After pruning the old statistics belong to another network: a model pruned to .9 with them may predict one class
     only. Leaves the model in eval mode.
+
+    Args:
+        batches: at least one [B, 3, S, S]; taken one at a time, so that they need not fit in memory together.
     """
     norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats]
-    if not norms or not batches:
+    if not norms:
         model.eval()
         return
     momentum = [norm.momentum for norm in norms]

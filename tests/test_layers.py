@@ -20,7 +20,7 @@ ORDER = [
     {"architectures", "pickles", "torchfiles", "inert", "contents", "states", "checkpoint", "exports.codec"},
     {"channels", "masks"},
     {"relaxations", "fairness"},
-    {"constraint", "schedule"},
+    {"constraint", "optimizer", "schedule"},
     {"methods"},
     {"training", "dense_training"},
     {"intervals", "metrics", "audit", "remarks", "gate", "measure", "provenance"},

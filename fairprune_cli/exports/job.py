@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from fairprune_cli.errors import FairpruneError
 from fairprune_cli.exports import codec
 from fairprune_cli.exports.header import ModelHeader
-from fairprune_cli.measure import prunable_weights
+from fairprune_cli.masks import prunable_weights
 
 FALLBACK_SIZE = 224  # what torchvision's classifiers are trained for
 

@@ -1,0 +1,19 @@
+"""The optimiser of every training loop: SGD with Nesterov momentum, decay on weights alone."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+
+def sgd(model: nn.Module, lr: float, momentum: float, weight_decay: float) -> torch.optim.SGD:
+    """SGD over all parameters; those of fewer than two dimensions do not decay.
+
+    Decay is for weights: on a norm's scale it would close channels that no score has chosen.
+    """
+    decayed = [p for p in model.parameters() if p.dim() > 1]
+    other = [p for p in model.parameters() if p.dim() <= 1]
+    return torch.optim.SGD(
+        [{"params": decayed, "weight_decay": weight_decay}, {"params": other, "weight_decay": 0.0}],
+        lr=lr, momentum=momentum, nesterov=momentum > 0,
+    )  # fmt: skip
