@@ -32,6 +32,7 @@ class Batch(NamedTuple):
     labels: Tensor  # int64 [B]
     groups: Tensor  # int64 [B, A], -1 = in no group
     rows: Tensor  # int64 [B], position in the manifest
+    weights: Tensor | None = None  # float32 [B], what an image stands for; 1 each where None
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,7 +101,7 @@ class Pool:
 
     def batches(self, size: int, device: Device, *, channels_last: bool = False) -> Iterator[Batch]:
         """All images once, in order, `size` at a time; the last batch may be smaller."""
-        form = _Former(self, torch.device(device), channels_last)
+        form = Former(self, torch.device(device), channels_last)
         for start in range(0, len(self), size):
             yield form(np.arange(start, min(start + size, len(self))))
 
@@ -118,7 +119,7 @@ class Pool:
         return Sampler(self, size, device, seed, augment, weights, channels_last=channels_last)
 
 
-class _Former:
+class Former:
     """Makes a `Batch` of positions in a pool: uint8 to the device, augmented there, then normalised.
 
     (u / 255 - mean) / std, in this order, which is torchvision's to the bit.
@@ -225,7 +226,7 @@ class Sampler:
         self.pool = pool
         self.size = size if weights is not None else min(size, len(pool))
         self.augment = augment
-        self._form = _Former(pool, torch.device(device), channels_last)
+        self._form = Former(pool, torch.device(device), channels_last)
         self._generator = torch.Generator().manual_seed(seed)
         self._order = torch.empty(0, dtype=torch.int64)
         self._position = 0

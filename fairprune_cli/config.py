@@ -54,6 +54,14 @@ class Settings:
     notion: str = setting("accuracy", "fairness notion of constraint and gate")
     relaxation: str = setting("logistic", "surrogate of the indicator")
     bound: str = setting("matched", "side from which the surrogate bounds", choices=("matched", "upper", "lower"))
+    schedule: str = setting(
+        "gradual", "sparsity rises as the method has it, or at once", choices=("gradual", "one-shot")
+    )
+    scope: str = setting(
+        "auto", "units compete over all layers or within each; auto is the method's own",
+        choices=("auto", "global", "layer"),
+    )  # fmt: skip
+    score_init: str = setting("magnitude", "first scores of bifp and bip", choices=("magnitude", "random", "gradient"))
     tolerance: float = setting(0.02, "allowed difference between groups", low=0.0, high=1.0)
 
     epochs: int = setting(6, "passes over the pruning data, upper steps included", low=1, high=100_000)
@@ -61,8 +69,18 @@ class Settings:
     lr: float = setting(0.1, "peak learning rate", above=0.0, high=10.0)
     momentum: float = setting(0.9, "momentum of SGD", low=0.0, below=1.0)
     weight_decay: float = setting(5e-4, "decay of weights (not of norms)", low=0.0, high=1.0)
+    precision: str = setting(
+        "fp32", "arithmetic of the training passes; weights, audit and file stay fp32", choices=("fp32", "bf16")
+    )
     clip_norm: float = setting(5.0, "largest gradient norm", above=0.0)
     augment: bool = setting(True, "flips and small shifts while training")
+    balance: str = setting(
+        "none", "shares of label x group in a batch: as in the data, as the Lagrangian weighs them, or even",
+        choices=("none", "adaptive", "even"),
+    )  # fmt: skip
+    distill: float = setting(0.0, "share of the loss that is distillation from the dense model", low=0.0, high=1.0)
+    temperature: float = setting(2.0, "of the distillation", above=0.0)
+    average: float = setting(0.0, "last share of the steps whose weights are averaged", low=0.0, high=1.0)
 
     upper_every: int = setting(5, "lower steps per upper step", low=1)
     upper_share: float = setting(0.5, "share of val kept for upper steps; weights never see it", above=0.0, below=1.0)
@@ -71,11 +89,19 @@ class Settings:
     ema: float = setting(0.9, "memory of the squared gradient", low=0.0, below=1.0)
     gamma: float = setting(1.0, "regulariser in the first-order implicit term", above=0.0)
     mask_lr: float = setting(0.1, "relative step of the first-order scores", above=0.0)
+    saliency_batches: int = setting(8, "upper batches that a pruning in rounds looks at", low=1)
+    rounds: int = setting(5, "rounds of lottery, fairgrape and fairprune", low=1)
+    beta: float = setting(0.33, "fairprune: weight of the privileged groups' saliency", low=0.0)
+    weight_floor: float = setting(0.3, "weighted-loss: least weight of an image", low=0.0, high=1.0)
+    weight_power: float = setting(1.0, "weighted-loss: power of the dense model's error", low=0.0)
     layer_floor: float = setting(0.05, "share of an even budget that each layer keeps", low=0.0, high=1.0)
     min_channels: float = setting(0.05, "share of its channels that each layer keeps", low=0.0, high=1.0)
 
     multiplier_rate: float = setting(0.05, "step of the multipliers", low=0.0)
     multiplier_cap: float = setting(3.0, "largest multiplier", low=0.0)
+    multiplier_decay: float = setting(
+        0.0, "share of a multiplier lost per step inside the tolerance, beside the dual step", low=0.0, high=1.0
+    )
     multiplier_memory: float = setting(2000.0, "images that the running rates look back on", above=0.0)
     levelling: float = setting(0.0, "how far a gap may close by making the better groups worse", low=0.0, high=1.0)
     multiplier_data: str = setting(

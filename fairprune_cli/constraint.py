@@ -44,18 +44,20 @@ class GroupTally:
         groups: G.
         notion: what is counted; gives K and M.
         memory: number of images after which a count has fallen to 1/e.
+        per_group: memory counts the images of each group by itself (a replay buffer per group).
     """
 
-    def __init__(self, groups: int, notion: Notion, memory: float) -> None:
+    def __init__(self, groups: int, notion: Notion, memory: float, per_group: bool = False) -> None:
         classes = notion.event.shape[1]
         self.counts = np.zeros((groups, classes, classes))
         self.soft = np.zeros((2, notion.event.shape[0], groups))  # relaxed hits, population
-        self.memory = memory
+        self.memory, self.per_group = memory, per_group
 
     def add(self, counts: np.ndarray, soft: np.ndarray) -> None:
         """Add a batch: counts [G, K, K] and relaxed (hits, population) [2, M, G]."""
-        keep = float(np.exp(-counts.sum() / self.memory))
-        self.counts = self.counts * keep + counts
+        seen = counts.sum(axis=(1, 2)) if self.per_group else np.full(len(counts), counts.sum())
+        keep = np.exp(-seen / self.memory)
+        self.counts = self.counts * keep[:, None, None] + counts
         self.soft = self.soft * keep + soft
 
     def surrogate_gap(self) -> float:
@@ -76,10 +78,15 @@ class Constraint:
         rate: eta, step of the multipliers per update.
         cap: largest multiplier.
         memory: images that the exact rates look back on.
-        levelling: largest share of the loss's own pull that may act against the images as a whole, 0..1.
+        levelling: largest share of the loss's own pull that may act against the images as a whole, 0..1; infinity
+            puts no limit on it (s = 1).
+        decay: share of a multiplier that is lost at each update inside the tolerance, beside the dual step; 0..1. 1
+            is CEAG's dual restart.
+        normalise: whether the whole Lagrangian is to be divided by 1 + the sum of the multipliers.
+        per_group: as in `GroupTally`.
         bound: "matched" takes delta for both signs; "upper" takes kappa for positive and delta for negative
             terms, which bounds the exact gap from above and is convex in the margins; "lower" the reverse.
-        dense: per attribute [M, G], the dense model's rates, for notions relative to it.
+        dense: per attribute [G, K, K], the dense model's counts, for notions relative to it.
     """
 
     def __init__(
@@ -94,6 +101,9 @@ class Constraint:
         memory: float,
         bound: str = "matched",
         levelling: float = 0.0,
+        decay: float = 0.0,
+        normalise: bool = True,
+        per_group: bool = False,
         least: float = 10.0,
         dense: Sequence[np.ndarray] | None = None,
     ) -> None:
@@ -102,40 +112,51 @@ class Constraint:
         self.notion = notion
         self.relaxation = relaxation
         self.tolerance, self.rate, self.cap, self.bound, self.least = tolerance, rate, cap, bound, least
-        self.levelling = levelling
-        self.dense = dense
-        self.tallies = [GroupTally(count, notion, memory) for count in groups]
+        self.levelling, self.decay, self.normalise = levelling, decay, normalise
+        self.dense = None if dense is None else [notion.rates(counts)[0] for counts in dense]
+        self.dense_whole = (
+            None if dense is None else [notion.rates(c.sum(axis=0, keepdims=True))[0][:, 0] for c in dense]
+        )
+        self.tallies = [GroupTally(count, notion, memory, per_group) for count in groups]
         self.multipliers = [np.zeros((2, notion.event.shape[0], count)) for count in groups]
 
-    def observe(self, logits: Tensor, labels: Tensor, groups: Tensor) -> None:
+    def observe(self, logits: Tensor, labels: Tensor, groups: Tensor, weights: Tensor | None = None) -> None:
         """Count a batch: exact events and relaxed ones.
 
         Args:
             logits: [B, K]; labels: [B]; groups: [B, A] with -1 for none. No gradient is kept.
+            weights: [B], what an image stands for; 1 each by default.
         """
         logits = logits.detach().float()
         predicted = logits.argmax(1)
         classes = logits.shape[1]
         soft, member = soft_events(self.notion, logits, labels, self.relaxation.delta)
+        weights = logits.new_ones(len(labels)) if weights is None else weights.to(logits.dtype)
+        member = member * weights[:, None]
         for a, tally in enumerate(self.tallies):
             count = len(tally.counts)
             group = groups[:, a]
             inside = group >= 0
             flat = (group[inside] * classes + labels[inside]) * classes + predicted[inside]
-            counts = torch.bincount(flat, minlength=count * classes * classes).view(count, classes, classes)
+            counts = logits.new_zeros(count * classes * classes, dtype=torch.float64)
+            counts = counts.index_add_(0, flat, weights[inside].double()).view(count, classes, classes)
             hits = torch.zeros(2, soft.shape[1], count, device=logits.device)
             hits[0].index_add_(1, group[inside], (soft * member)[inside].T)
             hits[1].index_add_(1, group[inside], member[inside].T)
-            tally.add(counts.cpu().numpy().astype(float), hits.cpu().numpy().astype(float))
+            tally.add(counts.cpu().numpy(), hits.cpu().numpy().astype(float))
 
     def update(self) -> None:
         """One step of dual ascent on the exact violation; undefined violations leave a multiplier alone."""
         for a, (tally, mu) in enumerate(zip(self.tallies, self.multipliers, strict=True)):
-            violation = self.notion.violation(tally.counts, self.tolerance, self._dense(a), self.least)
+            violation = self.notion.violation(
+                tally.counts, self.tolerance, self._dense(a), self.least,
+                None if self.dense_whole is None else self.dense_whole[a],
+            )  # fmt: skip
             step = np.where(np.isnan(violation), 0.0, violation)
-            np.clip(mu + self.rate * step, 0.0, self.cap, out=mu)
+            kept = np.where(step < 0, (1.0 - self.decay) * mu, mu)
+            np.clip(kept + self.rate * step, 0.0, self.cap, out=mu)
 
-    def penalty(self, logits: Tensor, labels: Tensor, groups: Tensor) -> Tensor:
+    def penalty(self, logits: Tensor, labels: Tensor, groups: Tensor, weights: Tensor | None = None) -> Tensor:
         """The Lagrangian term of a batch: a scalar, differentiable in the logits; shapes as in `observe`."""
         total = logits.new_zeros(())
         if not self.active:
@@ -145,16 +166,18 @@ class Constraint:
         rising = falling
         if self.bound != "matched":
             rising, _ = soft_events(self.notion, logits, labels, kappa if self.bound == "upper" else delta)
+        if weights is not None:
+            member = member * weights[:, None].to(member.dtype)
         for a, mu in enumerate(self.multipliers):
             if not mu.any():
                 continue
             count = mu.shape[-1]
             low, present, low_all = group_rates(falling, member, groups[:, a], count)
             high, _, high_all = group_rates(rising, member, groups[:, a], count)
-            weights = torch.as_tensor(mu, dtype=logits.dtype, device=logits.device) * present
-            share = min(1.0, self.levelling / max(float(weights.sum()), 1e-9))
-            too_low, too_high = weights
-            if self.notion.against == "whole":
+            acting = torch.as_tensor(mu, dtype=logits.dtype, device=logits.device) * present
+            share = min(1.0, self.levelling / max(float(acting.sum()), 1e-9))
+            too_low, too_high = acting
+            if self.notion.against == "whole" and not self.notion.relative:
                 total = total - (too_low * low).sum()
             else:
                 total = total + (too_low * (share * high_all[:, None] - low)).sum()
@@ -168,8 +191,39 @@ class Constraint:
 
     @property
     def weight(self) -> float:
-        """Sum of all multipliers."""
-        return float(sum(mu.sum() for mu in self.multipliers))
+        """Sum of all multipliers, by which the Lagrangian is divided on top of 1; 0 where it is not."""
+        return float(sum(mu.sum() for mu in self.multipliers)) if self.normalise else 0.0
+
+    def pull(self, labels: np.ndarray, groups: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+        """How much an image of each stratum weighs in the Lagrangian, relative to an image in the loss alone.
+
+        An image adds 1 / N to the loss and, through each rate m of its group g whose population has its label,
+        mu[m, g] / n[m, g] to the constraint's term.
+
+        Args:
+            labels: int [C]; groups: int [C, A], -1 for none; sizes: [C], images in each stratum.
+
+        Returns:
+            [C], at least 1.
+        """
+        total = np.ones(len(labels))
+        for a, mu in enumerate(self.multipliers):
+            inside = np.flatnonzero(groups[:, a] >= 0)
+            group = groups[inside, a]
+            member = self.notion.population[:, labels[inside]].astype(float)  # [M, C]
+            population = np.zeros(mu.shape[1:])  # [M, G]
+            for rate, row in zip(population, member, strict=True):
+                np.add.at(rate, group, row * sizes[inside])
+            both = mu.sum(axis=0)[:, group]
+            share = member * both / np.maximum(population[:, group], 1.0)
+            total[inside] += sizes.sum() * share.sum(axis=0)
+        return total
+
+    def forget(self) -> None:
+        """Drop the running counts: what was counted so far belongs to another stage."""
+        for tally in self.tallies:
+            tally.counts[...] = 0.0
+            tally.soft[...] = 0.0
 
     def violations(self) -> list[Violation]:
         """Exact and surrogate gap per attribute, from the running counts."""

@@ -62,6 +62,7 @@ class Masks(ABC):
         self.stash = {name: p.detach().clone() for name, p in self.tensors.items()}
 
     keep: Tensor  # bool [U]
+    sizes: list[int]  # units of each layer, or set of coupled channels; adds up to U
 
     @property
     @abstractmethod
@@ -87,6 +88,14 @@ class Masks(ABC):
         """[U] squared gradient that the second-order score averages; reads the parameters' `grad`."""
 
     @abstractmethod
+    def saliency(self) -> Tensor:
+        """[U] theta . g, the first-order change of the loss by each unit; reads the parameters' `grad`."""
+
+    def filters(self) -> list[Tensor]:
+        """Per set of coupled channels, [C, entries]: the weights that produce each channel. Channels only."""
+        raise FairpruneError("only channels have filters", where="--granularity", hint="use channel")
+
+    @abstractmethod
     def first_order_gradient(self, gamma: float) -> Tensor:
         """[U] derivative of the upper objective with respect to the mask; reads the parameters' `grad`."""
 
@@ -97,6 +106,15 @@ class Masks(ABC):
     @abstractmethod
     def entries(self, keep: Tensor) -> dict[str, Tensor]:
         """Per masked tensor, bool of its shape: True where kept."""
+
+    def rank_within(self, scores: Tensor) -> Tensor:
+        """[U] share of the units of the same layer with a lower score, so that every layer loses the same share."""
+        ranks = []
+        for part in scores.split(self.sizes):
+            rank = torch.empty_like(part)
+            rank[part.argsort(stable=True)] = torch.arange(len(part), dtype=part.dtype, device=part.device)
+            ranks.append((rank + 0.5) / len(part))
+        return torch.cat(ranks)
 
     def theta(self, name: str) -> Tensor:
         """The latent weights: the parameter where kept, the stash where masked."""
@@ -112,6 +130,13 @@ class Masks(ABC):
                 parameter.copy_(torch.where(new[name], latent, torch.zeros_like(latent)))
         self.keep = keep
         self._entry_masks = new
+
+    def reset(self, start: Mapping[str, Tensor]) -> None:
+        """Take theta from `start`, a state of the whole model; the mask stays."""
+        with torch.no_grad():
+            for name, parameter in self.tensors.items():
+                self.stash[name] = start[name].detach().clone()
+                parameter.copy_(start[name] * self._entry_masks[name])
 
     @contextlib.contextmanager
     def probing(self) -> Iterator[None]:
@@ -158,9 +183,9 @@ class WeightMasks(Masks):
     def __init__(self, model: nn.Module, layer_floor: float = 0.05) -> None:
         super().__init__(model, list(prunable_weights(model)))
         self.layer_floor = layer_floor
-        self._sizes = [p.numel() for p in self.tensors.values()]
+        self.sizes = [p.numel() for p in self.tensors.values()]
         device = next(iter(self.tensors.values())).device
-        self.keep = torch.ones(sum(self._sizes), dtype=torch.bool, device=device)
+        self.keep = torch.ones(sum(self.sizes), dtype=torch.bool, device=device)
         self._entry_masks = self.entries(self.keep)
 
     @property
@@ -188,6 +213,9 @@ class WeightMasks(Masks):
         """g_i^2, the Fisher diagonal's sample at z, at every entry."""
         return self._gradients().square()
 
+    def saliency(self) -> Tensor:
+        return self._flat([self.theta(name) * _gradient(name, p) for name, p in self.tensors.items()])
+
     def first_order_gradient(self, gamma: float) -> Tensor:
         """(theta - m g / gamma) g, both terms of the mask gradient (BiP, arXiv 2210.04092, eq. 7)."""
         gradient = self._gradients()
@@ -197,8 +225,8 @@ class WeightMasks(Masks):
     def select(self, scores: Tensor, sparsity: float) -> Tensor:
         count = len(scores)
         keep = round((1.0 - sparsity) * count)
-        parts = scores.split(self._sizes)
-        floors = [min(n, max(1, round(self.layer_floor * (1.0 - sparsity) * n))) for n in self._sizes]
+        parts = scores.split(self.sizes)
+        floors = [min(n, max(1, round(self.layer_floor * (1.0 - sparsity) * n))) for n in self.sizes]
         if sum(floors) > keep:
             raise FairpruneError(
                 f"sparsity {sparsity} leaves {keep} weights for {len(floors)} layers", where="--sparsity",
@@ -206,12 +234,12 @@ class WeightMasks(Masks):
             )  # fmt: skip
         ranked = scores.clone()
         # The best entries of each layer are taken first; what is left of the budget goes by score alone.
-        for part, view, floor in zip(parts, ranked.split(self._sizes), floors, strict=True):
+        for part, view, floor in zip(parts, ranked.split(self.sizes), floors, strict=True):
             view[top_k_mask(part, floor)] = torch.inf
         return top_k_mask(ranked, keep)
 
     def entries(self, keep: Tensor) -> dict[str, Tensor]:
-        parts = keep.split(self._sizes)
+        parts = keep.split(self.sizes)
         return {name: part.view_as(p) for (name, p), part in zip(self.tensors.items(), parts, strict=True)}
 
 
@@ -229,10 +257,10 @@ class ChannelMasks(Masks):
         self.min_channels = min_channels
         self.count = ParameterCount(model, spaces)
         self._filters = [{name: parameters[name] for name in space.filters} for space in spaces]
-        self._sizes = [space.size for space in spaces]
-        self._dense_total = self.count(self._sizes)
+        self.sizes = [space.size for space in spaces]
+        self._dense_total = self.count(self.sizes)
         device = next(iter(self.tensors.values())).device
-        self.keep = torch.ones(sum(self._sizes), dtype=torch.bool, device=device)
+        self.keep = torch.ones(sum(self.sizes), dtype=torch.bool, device=device)
         self._entry_masks = self.entries(self.keep)
 
     @property
@@ -253,7 +281,7 @@ class ChannelMasks(Masks):
         now = self.count(kept)
         return max(
             abs(now - self.count([k + step * (s == t) for t, k in enumerate(kept)])) / self.total
-            for s, size in enumerate(self._sizes)
+            for s, size in enumerate(self.sizes)
             for step in (-1, 1)
             if 0 <= kept[s] + step <= size
         )
@@ -277,16 +305,7 @@ class ChannelMasks(Masks):
 
     def magnitude(self) -> Tensor:
         """Root mean square over the entries of all filters that produce the channel."""
-        values = []
-        for space, filters in zip(self.spaces, self._filters, strict=True):
-            squares = torch.zeros(space.size, device=self.keep.device)
-            entries = 0
-            for name, weight in filters.items():
-                latent = self.theta(name) if name in self.tensors else weight.detach()
-                squares += latent.reshape(space.size, -1).square().sum(1)
-                entries += latent[0].numel()
-            values.append((squares / entries).sqrt())
-        return torch.cat(values)
+        return torch.cat([rows.square().mean(1).sqrt() for rows in self.filters()])
 
     def _sums(self, gamma: float | None) -> Tensor:
         values = []
@@ -311,17 +330,28 @@ class ChannelMasks(Masks):
         """
         return self._sums(None).square()
 
+    def saliency(self) -> Tensor:
+        """Sum over the gate's entries of theta g, the derivative with respect to the gate."""
+        return self._sums(None)
+
+    def filters(self) -> list[Tensor]:
+        rows = []
+        for space, filters in zip(self.spaces, self._filters, strict=True):
+            parts = [self.theta(name) if name in self.tensors else weight.detach() for name, weight in filters.items()]
+            rows.append(torch.cat([part.reshape(space.size, -1) for part in parts], dim=1))
+        return rows
+
     def first_order_gradient(self, gamma: float) -> Tensor:
         """Sum over the gate's entries of (theta - m g / gamma) g."""
         return self._sums(gamma)
 
     def select(self, scores: Tensor, sparsity: float) -> Tensor:
-        floor = [min(n, max(1, round(self.min_channels * n))) for n in self._sizes]
+        floor = [min(n, max(1, round(self.min_channels * n))) for n in self.sizes]
         return choose_channels(scores, self.spaces, self.count, sparsity, floor).to(self.keep.device)
 
     def entries(self, keep: Tensor) -> dict[str, Tensor]:
         masks: dict[str, Tensor] = {}
-        for space, part in zip(self.spaces, keep.split(self._sizes), strict=True):
+        for space, part in zip(self.spaces, keep.split(self.sizes), strict=True):
             for name in space.gates:
                 parameter = self.tensors[name]
                 shape = (space.size,) + (1,) * (parameter.dim() - 1)

@@ -12,12 +12,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fairprune_cli import __version__, channels, fairness, masks, measure, methods, provenance, relaxations, report
+from fairprune_cli import __version__, channels, masks, measure, methods, provenance, relaxations, report
+from fairprune_cli.assembly import Assembly, constrained_notion
 from fairprune_cli.audit import AuditResult, audit_models, notices
 from fairprune_cli.batches import Pool
+from fairprune_cli.batchnorm import reestimate_batch_norm
 from fairprune_cli.checkpoint import LoadedModel
 from fairprune_cli.config import Resolved, Settings
-from fairprune_cli.constraint import Constraint
 from fairprune_cli.device import choose_device, set_threads
 from fairprune_cli.errors import ExitCode, FairpruneError
 from fairprune_cli.exports import codec
@@ -26,10 +27,9 @@ from fairprune_cli.gate import GatePolicy, evaluate, exit_code
 from fairprune_cli.inputs import Data, PruningPools, decode, open_data, open_model, pruning_pools, transform_of
 from fairprune_cli.manifest import Transform
 from fairprune_cli.run_folder import RunFolder, default_folder
-from fairprune_cli.schedule import FORWARD_ONLY, Budget
 from fairprune_cli.signals import StopRequest, stop_on_signals
 from fairprune_cli.terminal import Terminal
-from fairprune_cli.training import Groups, Progress, Trainer, TrainOptions, reestimate_batch_norm
+from fairprune_cli.training import Diverged, Progress, Trainer
 
 REESTIMATION_BATCHES = 50
 SAVE_SECONDS = 300.0
@@ -103,10 +103,15 @@ class _Run:
         self.threads = set_threads(settings.threads)
         self.device = choose_device(settings.device)
         self.method = methods.get(settings.method)
+        if settings.granularity not in self.method.granularities:
+            raise FairpruneError(
+                f"the method {settings.method} does not work for {settings.granularity}", where="--granularity",
+                hint=f"use {' or '.join(self.method.granularities)}",
+            )  # fmt: skip
         relaxations.get(settings.relaxation)
         gate_policy(settings)
         self.data: Data = open_data(settings, model, terminal)
-        self.notion = fairness.get(settings.notion, len(self.data.manifest.classes))
+        self.notion = constrained_notion(settings, self.method, len(self.data.manifest.classes))
         self.loaded: LoadedModel = open_model(model, settings, self.data.manifest, terminal, trust)
         self.transform: Transform = transform_of(self.loaded, self.data.manifest, terminal)
         self.dense: nn.Module = self.loaded.model.eval().to(self.device)
@@ -142,7 +147,7 @@ class _Run:
             trainer = self._train(pools, folder, state, stop)
         folder.save_state({"trainer": trainer.state_dict()})  # an interrupted audit loses no training
         self._reestimate(pools.lower)
-        self._save_model(folder)
+        self._save_model(folder.model)
         pruned = codec.load(folder.model)
         with terminal.progress("auditing", len(pools.audit)) as display:
             result = audit_models(
@@ -157,16 +162,11 @@ class _Run:
     def _train(
         self, pools: PruningPools, folder: RunFolder, state: dict[str, Any] | None, stop: StopRequest
     ) -> Trainer:
-        settings, terminal, device = self.settings, self.terminal, self.device
+        settings, terminal = self.settings, self.terminal
         torch.manual_seed(settings.seed)
-        constraint, extra = self._constraint(pools.upper)
-        trainer = Trainer(
-            self.student, self.masks, self.method(self.masks, _method_options(settings)), constraint,
-            Groups({g.name: g.groups for g in self.data.groupings}),
-            pools.lower.sampler(settings.batch_size, device, settings.seed + 1, settings.augment),
-            pools.upper.sampler(settings.batch_size, device, settings.seed + 2, settings.augment),
-            self._budget(len(pools.lower), extra), settings.sparsity, _train_options(settings),
-        )  # fmt: skip
+        trainer = Assembly(
+            settings, self.method, self.notion, self.dense, self.student, self.masks, self.data, self.device
+        ).trainer(pools)
         if state is not None:
             trainer.load_state_dict(state["trainer"])
             terminal.note(f"continuing at step {trainer.step} of {trainer.steps}")
@@ -186,7 +186,10 @@ class _Run:
                     last_save = time.monotonic()
 
             trainer.on_progress = on_progress
-            done = trainer.run(stop) if settings.sparsity > 0 else True
+            try:
+                done = trainer.run(stop) if settings.sparsity > 0 else True
+            except Diverged as error:
+                raise self._keep_best(trainer, folder, error) from error
         for record in trainer.records[seen:]:
             folder.event("epoch", asdict(record))
         if not done:
@@ -198,33 +201,18 @@ class _Run:
             )  # fmt: skip
         return trainer
 
-    def _constraint(self, upper: Pool) -> tuple[Constraint, float]:
-        """The constraint, and the passes that its reference to the dense model costs."""
-        settings = self.settings
-        reference, cost = None, 0.0
-        if self.notion.relative:
-            result = audit_models(
-                {"dense": self.dense}, upper, self.data.groupings, self.data.manifest.classes, self.device
-            )
-            reference = [self.notion.rates(result.counts("dense", g.name))[0] for g in self.data.groupings]
-            cost = FORWARD_ONLY * len(upper) / settings.batch_size
-        constraint = Constraint(
-            self.notion, [len(g.groups) for g in self.data.groupings], relaxations.get(settings.relaxation),
-            tolerance=settings.tolerance, rate=settings.multiplier_rate, cap=settings.multiplier_cap,
-            memory=settings.multiplier_memory, bound=settings.bound, levelling=settings.levelling, dense=reference,
-        )  # fmt: skip
-        return constraint, cost
-
-    def _budget(self, lower: int, extra: float) -> Budget:
-        settings = self.settings
-        constrained = self.method.constrained and settings.fairness_on != "none"
-        feeds = constrained and settings.multiplier_data in ("upper", "both")
-        uses_upper = self.method.upper_gradient or feeds
-        return Budget(
-            passes=settings.epochs * max(lower // settings.batch_size, 1), ramp_share=settings.ramp_share,
-            upper_every=settings.upper_every if uses_upper else 0, upper_backward=self.method.upper_gradient,
-            upper_after_ramp=feeds, extra=extra,
-        )  # fmt: skip
+    def _keep_best(self, trainer: Trainer, folder: RunFolder, error: Diverged) -> FairpruneError:
+        """Save the best state of a run that diverged; the error that says where it is."""
+        best = trainer.restore_best()
+        if not best.epoch and not best.sparsity:
+            return FairpruneError(f"{error.what}; no epoch was finished", hint=error.hint, code=error.code)
+        self._save_model(folder.best)
+        figures = f"after epoch {best.epoch}, sparsity {best.sparsity:.3f}"
+        if best.accuracy >= 0:
+            figures += f", accuracy {best.accuracy:.3f} on images of the run"
+        return FairpruneError(
+            f"{error.what}; the best state before it ({figures}) is in {folder.best}", hint=error.hint, code=error.code
+        )
 
     def _reestimate(self, lower: Pool) -> None:
         if self.settings.sparsity == 0:
@@ -241,7 +229,7 @@ class _Run:
         """What is kept of each sparse tensor; channels leave nothing sparse behind."""
         return self.masks.entries(self.masks.keep) if self.settings.granularity == "weight" else {}
 
-    def _save_model(self, folder: RunFolder) -> None:
+    def _save_model(self, path: Path) -> None:
         weight = self.settings.granularity == "weight"
         kept = self._entry_masks()
         before = dict(self.dense.named_parameters())
@@ -254,7 +242,7 @@ class _Run:
             architecture=self.loaded.architecture, classes=tuple(self.data.manifest.classes),
             transform=self.transform.to_dict(), granularity=self.settings.granularity, removed=removed,
         )  # fmt: skip
-        codec.save_model(folder.model, self.student, header=header, masks=kept)
+        codec.save_model(path, self.student, header=header, masks=kept)
 
     def _document(
         self, folder: RunFolder, resolved: Resolved, trainer: Trainer, result: AuditResult, pruned: nn.Module
@@ -339,20 +327,6 @@ def _check_target(mask: masks.Masks, settings: Settings) -> None:
         raise FairpruneError(
             f"sparsity {mask.achieved:.6f} was reached, {settings.sparsity} was asked for", code=ExitCode.RUNTIME
         )
-
-
-def _method_options(settings: Settings) -> methods.MethodOptions:
-    return methods.MethodOptions(
-        mask_step=settings.mask_step, rho=settings.rho, ema=settings.ema, gamma=settings.gamma, mask_lr=settings.mask_lr
-    )
-
-
-def _train_options(settings: Settings) -> TrainOptions:
-    return TrainOptions(
-        lr=settings.lr, momentum=settings.momentum, weight_decay=settings.weight_decay,
-        mask_every=settings.upper_every, fairness_on=settings.fairness_on, multiplier_data=settings.multiplier_data,
-        epochs=settings.epochs, clip_norm=settings.clip_norm,
-    )  # fmt: skip
 
 
 def _figures(now: Progress) -> dict[str, str]:

@@ -17,6 +17,7 @@ from fairprune_cli.errors import ExitCode, FairpruneError
 from fairprune_cli.files import atomic_path, atomic_write_text
 
 MODEL, REPORT, CONFIG, EVENTS, STATE = "model.safetensors", "report.json", "config.yaml", "events.jsonl", "state"
+BEST = "best.safetensors"  # of a run that diverged
 
 # Where a run's files lie and what gates ask may differ when it is continued; what it computes may not.
 _FREE_ON_RESUME = {"data", "device", "threads"}
@@ -33,7 +34,7 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.model, self.report = path / MODEL, path / REPORT
+        self.model, self.report, self.best = path / MODEL, path / REPORT, path / BEST
         self.state = path / STATE / "state.pt"
 
     @staticmethod
@@ -60,7 +61,7 @@ class RunFolder:
         folder = cls(path)
         try:
             if path.exists():
-                for name in (MODEL, REPORT, "report.html", "report.md", EVENTS, CONFIG):
+                for name in (MODEL, BEST, REPORT, "report.html", "report.md", EVENTS, CONFIG):
                     (path / name).unlink(missing_ok=True)
                 shutil.rmtree(path / STATE, ignore_errors=True)
             path.mkdir(parents=True, exist_ok=True)
@@ -135,8 +136,8 @@ class RunFolder:
         return state
 
     def discard_unless_resumable(self) -> None:
-        """Leave nothing half-written behind: without a state to continue from, the folder goes."""
-        if not self.state.exists() and not self.report.exists():
+        """Leave nothing half-written behind: without a state to continue from or to look at, the folder goes."""
+        if not any(path.exists() for path in (self.state, self.report, self.best)):
             for name in (MODEL, EVENTS, CONFIG):
                 (self.path / name).unlink(missing_ok=True)
             shutil.rmtree(self.path / STATE, ignore_errors=True)

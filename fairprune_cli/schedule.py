@@ -29,6 +29,57 @@ FORWARD_ONLY = 1.0 / 3.0
 
 
 @dataclass(frozen=True)
+class Plan:
+    """When a method prunes and when its constraint acts, as shares (0..1) of the lower steps.
+
+    Attributes:
+        ramp: from where to where the mask moves; both the same for one shot.
+        rounds: 0 moves the mask all along the ramp, on the cubic curve; R >= 1 moves it R times, evenly spaced, the
+            first time at the start of the ramp and the last at its end, each removing the same share of what is left.
+        fair: from where to where the constraint acts.
+        rewind: after each round the weights go back to their values at the start (lottery tickets).
+        restarts: where the learning rate starts again; each stage then has a half cosine of its own.
+    """
+
+    ramp: tuple[float, float] = (0.0, 0.4)
+    rounds: int = 0
+    fair: tuple[float, float] = (0.0, 1.0)
+    rewind: bool = False
+    restarts: tuple[float, ...] = ()
+
+    def ramp_edges(self, steps: int) -> tuple[int, int]:
+        """Lower steps after which the mask begins and ends to move."""
+        return round(steps * self.ramp[0]), round(steps * self.ramp[1])
+
+    def fair_edges(self, steps: int) -> tuple[int, int]:
+        """Lower steps after which the constraint begins and ends to act."""
+        return round(steps * self.fair[0]), round(steps * self.fair[1])
+
+    def round_steps(self, steps: int) -> list[int]:
+        """Lower steps after which a round prunes, ascending; empty for a continuous ramp."""
+        start, end = self.ramp_edges(steps)
+        if self.rounds <= 1:
+            return [end] * self.rounds
+        return [start + round((end - start) * r / (self.rounds - 1)) for r in range(self.rounds)]
+
+    def sparsity(self, step: int, steps: int, target: float) -> float:
+        """Wanted sparsity after `step` of `steps` lower steps, 0..target."""
+        start, end = self.ramp_edges(steps)
+        if not self.rounds:
+            return cubic_sparsity(step - start, end - start, target)
+        done = sum(step >= edge for edge in self.round_steps(steps))
+        return target if done == self.rounds else 1.0 - (1.0 - target) ** (done / self.rounds)
+
+    def lr(self, step: int, steps: int, peak: float) -> float:
+        """Learning rate of lower step `step` (from 0): half a cosine per stage."""
+        edges = {0, steps, *(round(steps * share) for share in self.restarts)}
+        if self.rewind:
+            edges |= set(self.round_steps(steps))
+        start = max(edge for edge in edges if edge <= step)
+        return cosine_lr(step - start, min((e for e in edges if e > step), default=steps) - start, peak)
+
+
+@dataclass(frozen=True)
 class Budget:
     """How a number of passes is divided between lower (weight) and upper (mask, multiplier) steps.
 
@@ -37,18 +88,18 @@ class Budget:
 
     Attributes:
         passes: whole passes allowed.
-        upper_every: lower steps per upper step; 0 when the method takes none.
-        ramp_share: share of the lower steps in which the mask still moves.
-        upper_backward: upper steps of the ramp need gradients (a whole pass each), later ones do not.
-        upper_after_ramp: upper steps go on after the ramp, forward only, to feed the multipliers.
-        extra: passes spent before the first step (reference forward passes).
+        plan: when the mask moves and the constraint acts.
+        upper_every: lower steps per upper step.
+        gradient: upper steps in the ramp need gradients, a whole pass each.
+        feeds: upper steps feed the multipliers while the constraint acts, forward only where they need no gradient.
+        extra: passes spent outside the steps (reference forward passes, saliency at each round).
     """
 
     passes: float
-    upper_every: int
-    ramp_share: float
-    upper_backward: bool = True
-    upper_after_ramp: bool = True
+    plan: Plan
+    upper_every: int = 5
+    gradient: bool = False
+    feeds: bool = False
     extra: float = 0.0
 
     @property
@@ -59,16 +110,35 @@ class Budget:
             steps -= 1
         return steps
 
-    @property
-    def ramp_steps(self) -> int:
-        return round(self.lower_steps * self.ramp_share)
+    def upper_kind(self, step: int, steps: int) -> str | None:
+        """What follows lower step `step` (from 1) of `steps`: "gradient", "forward" or None."""
+        if step % self.upper_every:
+            return None
+        if self._moving and _within(step, self.plan.ramp_edges(steps)):
+            return "gradient"
+        return "forward" if self.feeds and _within(step, self.plan.fair_edges(steps)) else None
 
     def cost(self, steps: int) -> float:
-        """Passes that `steps` lower steps and their upper steps take together."""
-        ramp = round(steps * self.ramp_share)
+        """Passes that `steps` lower steps and what goes with them take together."""
+        ramp, fair = self.plan.ramp_edges(steps), self.plan.fair_edges(steps)
         spent = self.extra + steps
-        if self.upper_every:
-            spent += (ramp // self.upper_every) * (1.0 if self.upper_backward else FORWARD_ONLY)
-            if self.upper_after_ramp:
-                spent += (steps // self.upper_every - ramp // self.upper_every) * FORWARD_ONLY
+        if self._moving:
+            spent += self._multiples(*ramp)
+        if self.feeds:
+            forward = self._multiples(*fair)
+            if self._moving:
+                forward -= self._multiples(max(fair[0], ramp[0]), min(fair[1], ramp[1]))
+            spent += forward * FORWARD_ONLY
         return spent
+
+    @property
+    def _moving(self) -> bool:
+        return self.gradient and not self.plan.rounds
+
+    def _multiples(self, low: int, high: int) -> int:
+        """Multiples of `upper_every` in (low, high]."""
+        return max(high // self.upper_every - low // self.upper_every, 0)
+
+
+def _within(step: int, edges: tuple[int, int]) -> bool:
+    return edges[0] < step <= edges[1]

@@ -8,21 +8,23 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fairprune_cli import history
 from fairprune_cli.channels import ChannelSpace, remove_channels, take
 from fairprune_cli.constraint import Constraint
 from fairprune_cli.errors import ExitCode, FairpruneError
+from fairprune_cli.history import EpochRecord, Groups, Means, Progress
 from fairprune_cli.masks import ChannelMasks, Masks
 from fairprune_cli.methods import Method
+from fairprune_cli.objective import Objective, weights_of
 from fairprune_cli.optimizer import sgd
-from fairprune_cli.schedule import Budget, cosine_lr, cubic_sparsity
+from fairprune_cli.schedule import Budget
 
 
 class BatchSource(Protocol):
@@ -33,76 +35,43 @@ class BatchSource(Protocol):
     def load_state_dict(self, state: Mapping[str, Any]) -> None: ...
 
 
+class Diverged(FairpruneError):
+    """The loss is no longer finite; the best state before is in the trainer's `best`."""
+
+
 @dataclass(frozen=True)
 class TrainOptions:
     """How the loop trains; ranges in `Settings`."""
 
-    lr: float = 0.02
+    lr: float = 0.1
     momentum: float = 0.9
     weight_decay: float = 5e-4
     mask_every: int = 5
+    saliency_batches: int = 8
     fairness_on: str = "both"
     multiplier_data: str = "upper"
+    scope: str = "auto"
+    average: float = 0.0
+    precision: str = "fp32"
     epochs: int = 6
     clip_norm: float = 5.0
 
 
 @dataclass
-class EpochRecord:
-    """What the report plots, once per epoch; per attribute and group where it says so."""
+class Best:
+    """The model at the epoch with the best accuracy on images of the run (upper ones where there are any).
+
+    Attributes:
+        accuracy: 0..1, -1 before the first epoch of the structure.
+        model: its state; keep: its mask; removed: whether its channels are gone physically.
+    """
 
     epoch: int
-    step: int
-    loss: float
+    accuracy: float
     sparsity: float
-    exact_gap: dict[str, float | None]
-    surrogate_gap: dict[str, float | None]
-    multipliers: dict[str, dict[str, float]]
-    lower_accuracy: float
-    upper_accuracy: float | None
-    group_accuracy: dict[str, dict[str, float | None]]
-    images_per_second: float
-
-
-@dataclass
-class Progress:
-    """State of the run for the display; the same figures as an epoch record, at any step."""
-
-    step: int
-    total: int
-    loss: float
-    sparsity: float
-    exact_gap: float
-    surrogate_gap: float
-    multiplier: float
-    images_per_second: float
-
-
-@dataclass
-class _Means:
-    """Sums over the running epoch."""
-
-    loss: float = 0.0
-    lower_right: int = 0
-    lower_seen: int = 0
-    upper_right: int = 0
-    upper_seen: int = 0
-    steps: int = 0
-    images: int = 0
-    seconds: float = 0.0
-
-    def add_lower(self, loss: float, right: int, seen: int) -> None:
-        self.loss += loss
-        self.lower_right += right
-        self.lower_seen += seen
-        self.steps += 1
-
-
-@dataclass
-class Groups:
-    """Names for the records: attribute -> group names, in the order of the batch's columns."""
-
-    names: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    removed: bool
+    keep: Tensor
+    model: dict[str, Tensor]
 
 
 class Trainer:
@@ -111,8 +80,8 @@ class Trainer:
     Args:
         model: trained dense model, on its device; changed in place (channels are removed from it).
         masks: over the model's units.
-        method: scores for them.
-        constraint: counts group rates for every method; its penalty is used by constrained ones.
+        objective: what is minimised; holds the method that scores the units, and the constraint, which counts
+            group rates for every method and whose penalty is used by constrained ones.
         groups: names of attributes and groups.
         lower: batches of the weight steps.
         upper: batches of the mask steps and multipliers; data that `lower` never gives.
@@ -126,8 +95,7 @@ class Trainer:
         self,
         model: nn.Module,
         masks: Masks,
-        method: Method,
-        constraint: Constraint,
+        objective: Objective,
         groups: Groups,
         lower: BatchSource,
         upper: BatchSource,
@@ -136,17 +104,26 @@ class Trainer:
         options: TrainOptions,
         on_progress: Callable[[Progress], None] = lambda _: None,
     ) -> None:
-        self.model, self.masks, self.method, self.constraint = model, masks, method, constraint
+        self.model, self.masks, self.objective = model, masks, objective
+        self.method: Method = objective.method
+        self.constraint: Constraint = objective.constraint
         self.groups, self.lower, self.upper = groups, lower, upper
         self.budget, self.sparsity, self.options, self.on_progress = budget, sparsity, options, on_progress
-        self.steps, self.ramp = budget.lower_steps, budget.ramp_steps
+        self.steps, self.plan = budget.lower_steps, budget.plan
+        self.ramp = self.plan.ramp_edges(self.steps)[1]
+        self._rounds = self.plan.round_steps(self.steps)
+        self._fair_edges = self.plan.fair_edges(self.steps)
         self.step = 0
         self.hardened = False
         self.removed = False
         self.records: list[EpochRecord] = []
         self.spaces: Sequence[ChannelSpace] = masks.spaces if isinstance(masks, ChannelMasks) else ()
-        self._means = _Means()
+        self._means = Means()
+        self._sum: dict[str, Tensor] = {}
+        self._summed = 0
+        self._start = _copy(model.state_dict()) if self.plan.rewind else {}
         self.optimizer = self._new_optimizer()
+        self.best = self._snapshot(0, -1.0)
 
     def _new_optimizer(self) -> torch.optim.SGD:
         return sgd(self.model, self.options.lr, self.options.momentum, self.options.weight_decay)
@@ -161,7 +138,7 @@ class Trainer:
             False when it was stopped early.
 
         Raises:
-            FairpruneError: the loss is no longer finite (exit code 3).
+            Diverged: the loss is no longer finite (exit code 3).
         """
         self.model.train()
         while self.step < self.steps:
@@ -173,6 +150,7 @@ class Trainer:
             self._after_step()
         if not self.hardened:
             self._harden()
+        self._load_average()
         return True
 
     @property
@@ -182,98 +160,149 @@ class Trainer:
 
     @property
     def _fair(self) -> str:
-        return self.options.fairness_on if self.method.constrained else "none"
+        """Levels whose Lagrangian has the fairness term at this step."""
+        acts = self.method.constrained and self._fair_edges[0] <= self.step < self._fair_edges[1]
+        return self.options.fairness_on if acts else "none"
 
     def _one_step(self) -> None:
-        if self.step >= self.ramp and not self.hardened:
-            self._harden()
-        lr = cosine_lr(self.step, self.steps, self.options.lr)
+        if not self.hardened:
+            if self.step >= self.ramp:
+                self._harden()
+            elif self.step in self._rounds:
+                self._round(self.plan.sparsity(self.step, self.steps, self.sparsity))
+        if self.step == self._fair_edges[0] > 0:
+            self.constraint.forget()
         for group in self.optimizer.param_groups:
-            group["lr"] = lr
-        self._lower_step()
+            group["lr"] = self.plan.lr(self.step, self.steps, self.options.lr)
+        fair = self._fair
+        self._lower_step(fair)
         self.step += 1
-        every = self.budget.upper_every
-        if every and self.step % every == 0 and (not self.hardened or self.budget.upper_after_ramp):
-            self._upper_step()
-        if not self.hardened and self.step % self.options.mask_every == 0:
-            self._move_mask(cubic_sparsity(self.step, self.ramp, self.sparsity))
-        if self._fair != "none":
+        kind = self.budget.upper_kind(self.step, self.steps)
+        if kind is not None:
+            self._upper_step(fair, kind == "gradient" and not self.hardened)
+        if not self.hardened and not self._rounds and self.step % self.options.mask_every == 0:
+            self._move_mask(self.plan.sparsity(self.step, self.steps, self.sparsity))
+        if fair != "none":
             self.constraint.update()
 
-    def _lower_step(self) -> None:
+    def _forward(self, images: Tensor) -> Tensor:
+        """Logits [B, K] in float32, whatever the arithmetic inside."""
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=self.options.precision == "bf16"):
+            logits: Tensor = self.model(images)
+        return logits.float()
+
+    def _lower_step(self, fair: str) -> None:
         batch = self.lower.next()
-        logits = self.model(batch.images)
-        loss = F.cross_entropy(logits, batch.labels)
-        whole = loss
-        if self._fair in ("both", "weights"):
-            whole = self._lagrangian(loss, logits, batch)
+        logits = self._forward(batch.images)
+        loss = self.objective.lower(logits, batch)
+        whole = self.objective.lagrangian(loss, logits, batch) if fair in ("both", "weights") else loss
         self.optimizer.zero_grad(set_to_none=True)
         whole.backward()
         value = float(loss.detach())
         if not math.isfinite(value) or not math.isfinite(float(whole.detach())):
-            raise FairpruneError(
+            raise Diverged(
                 f"the run diverged: the loss is {value} at step {self.step + 1} of {self.steps}",
                 hint="lower --lr, or raise --tolerance", code=ExitCode.RUNTIME,
             )  # fmt: skip
         if not self.removed:
             self.masks.mask_gradients()
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.options.clip_norm)
+        norm = float(torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.options.clip_norm))
         self.optimizer.step()
-        if self._counts_lower:
-            self.constraint.observe(logits, batch.labels, batch.groups)
-        right = int((logits.detach().argmax(1) == batch.labels).sum())
-        self._means.add_lower(value, right, len(batch.labels))
-        self._means.images += len(batch.labels)
+        self._add_to_average()
+        if self._counts_lower(fair):
+            self.constraint.observe(logits, batch.labels, batch.groups, weights_of(batch))
+        means = self._means
+        means.loss += value
+        means.steps += 1
+        means.images += len(batch.labels)
+        means.gradient_norm += min(norm, 1e30)  # an infinite norm would make every later mean infinite
+        means.clipped += norm > self.options.clip_norm
+        right, seen = _right(logits, batch)
+        means.lower_right += right
+        means.lower_seen += seen
 
-    def _lagrangian(self, loss: Tensor, logits: Tensor, batch: Any) -> Tensor:
-        """(loss + penalty) / (1 + sum of multipliers): growing multipliers turn the step, not lengthen it."""
-        penalty = self.constraint.penalty(logits, batch.labels, batch.groups)
-        return (loss + penalty) / (1.0 + self.constraint.weight)
-
-    @property
-    def _counts_lower(self) -> bool:
+    def _counts_lower(self, fair: str) -> bool:
         """Group rates come from lower batches where asked, and where no upper batch is there to give them."""
-        if self.options.multiplier_data in ("lower", "both") or not self.budget.upper_every:
-            return True
-        return self.hardened and not self.budget.upper_after_ramp
+        if fair != "none":
+            return self.options.multiplier_data in ("lower", "both")
+        return self.hardened or not self.budget.gradient or bool(self._rounds)
 
-    def _upper_step(self) -> None:
+    def _counts_upper(self, fair: str) -> bool:
+        return fair == "none" or self.options.multiplier_data in ("upper", "both")
+
+    def _upper_step(self, fair: str, wants_gradient: bool) -> None:
         batch = self.upper.next()
-        wants_gradient = self.method.upper_gradient and not self.hardened
-        if not wants_gradient:
-            with torch.no_grad():
-                logits = self.model(batch.images)
+        if wants_gradient:
+            logits = self._upper_gradient(fair, batch)
         else:
-            logits = self._upper_gradient(batch)
-        if self.options.multiplier_data in ("upper", "both"):
-            self.constraint.observe(logits, batch.labels, batch.groups)
-        self._means.upper_right += int((logits.detach().argmax(1) == batch.labels).sum())
-        self._means.upper_seen += len(batch.labels)
+            with torch.no_grad():
+                logits = self._forward(batch.images)
+        if self._counts_upper(fair):
+            self.constraint.observe(logits, batch.labels, batch.groups, weights_of(batch))
+        right, seen = _right(logits, batch)
+        self._means.upper_right += right
+        self._means.upper_seen += seen
         self._means.images += len(batch.labels)
 
-    def _upper_gradient(self, batch: Any) -> Tensor:
-        """Give the method the gradient of an upper batch; returns the logits."""
+    def _upper_gradient(self, fair: str, batch: Any) -> Tensor:
+        """Give the method the gradients of an upper batch; returns the logits, [B, K]."""
+        every = torch.zeros(len(batch.labels), 0)
+        weights = weights_of(batch)
+        self.model.train(not self.method.eval_gradient)
         with self.masks.probing():
-            logits: Tensor = self.model(batch.images)
-            loss = F.cross_entropy(logits, batch.labels)
-            if self._fair in ("both", "mask"):
-                loss = self._lagrangian(loss, logits, batch)
-            self.optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            self.method.upper_step()
+            for part, index in enumerate(self.method.parts(batch.groups)):
+                whole = len(index) == len(batch.labels)
+                logits = self._forward(batch.images if whole else batch.images[index])
+                labels = batch.labels[index]
+                loss = self.objective.upper(logits, labels, None if weights is None else weights[index])
+                if fair in ("both", "mask") and not self.method.eval_gradient:
+                    loss = self.objective.lagrangian(loss, logits, batch)
+                self.optimizer.zero_grad(set_to_none=True)
+                loss.backward()
+                self.method.upper_step(part, logits.detach(), labels)
+                if not every.shape[1]:
+                    every = logits.new_zeros(len(batch.labels), logits.shape[1])
+                every[index] = logits.detach()
         self.optimizer.zero_grad(set_to_none=True)
-        return logits.detach()
+        self.model.train()
+        return every
+
+    def _round(self, sparsity: float) -> None:
+        """One pruning of a method that prunes in rounds: look at the upper data where it wants to, then prune."""
+        if self.method.upper_gradient:
+            for _ in range(self.options.saliency_batches):
+                self._upper_gradient(self._fair, self.upper.next())
+        self._move_mask(sparsity)
+        if self.plan.rewind:
+            self._rewind()
 
     def _move_mask(self, sparsity: float) -> None:
-        self.masks.apply(self.masks.select(self.method.scores(), sparsity))
+        scores = self.method.scores(sparsity)
+        if (self.method.scope if self.options.scope == "auto" else self.options.scope) == "layer":
+            scores = self.masks.rank_within(scores)
+        before = self.masks.keep
+        self.masks.apply(self.masks.select(scores, sparsity))
         self.masks.mask_state(self.optimizer.state)
+        self._means.moves += 1
+        self._means.returns += float((self.masks.keep & ~before).sum() / self.masks.keep.sum())
+
+    def _rewind(self) -> None:
+        """Put what is left back to its values at the start; momentum begins anew."""
+        self.model.load_state_dict(self._start)
+        self.masks.reset(self._start)
+        self.optimizer = self._new_optimizer()
 
     def _harden(self) -> None:
         """Fix the mask at the exact target; channels leave the model for good."""
-        self._move_mask(self.sparsity)
+        if self._rounds:
+            self._round(self.sparsity)
+        else:
+            self._move_mask(self.sparsity)
         self.hardened = True
         if isinstance(self.masks, ChannelMasks):
             self._remove()
+        # What came before has another structure and another size.
+        self.best = self._snapshot(len(self.records), -1.0)
 
     def _remove(self) -> None:
         named = dict(self.model.named_parameters())
@@ -286,51 +315,48 @@ class Trainer:
                 if isinstance(value, Tensor):
                     self.optimizer.state[parameter][key] = take(value, indices.get(name, {}))
 
-    def _after_step(self) -> None:
-        violations = self.constraint.violations()
-        means = self._means
-        speed = means.images / max(means.seconds, 1e-9)
-        worst = max(range(len(violations)), key=lambda a: _or(violations[a].exact, -1.0), default=None)
-        self.on_progress(
-            Progress(
-                self.step, self.steps, means.loss / max(means.steps, 1), self.masks.achieved,
-                violations[worst].exact if worst is not None else math.nan,
-                violations[worst].surrogate if worst is not None else math.nan,
-                max((float(mu.max()) for mu in self.constraint.multipliers), default=0.0), speed,
-            )
-        )  # fmt: skip
-        edge = math.ceil((len(self.records) + 1) * self.steps / max(self.options.epochs, 1))
-        if self.step >= min(edge, self.steps):
-            self._record(speed)
+    def _add_to_average(self) -> None:
+        """Sum up the weights of the last share of the steps, once the mask is fixed."""
+        if self.hardened and self.step >= self.steps * (1.0 - self.options.average):
+            for name, parameter in self.model.named_parameters():
+                if name in self._sum:
+                    self._sum[name] += parameter.detach()
+                else:
+                    self._sum[name] = parameter.detach().clone()
+            self._summed += 1
 
-    def _record(self, speed: float) -> None:
-        means, names = self._means, self.groups.names
-        violations = self.constraint.violations()
-        accuracy = self.constraint.group_accuracy()
-        # Several rates of a group (odds) share a line in the report: the largest multiplier speaks for them.
-        largest = [mu.max(axis=(0, 1)) for mu in self.constraint.multipliers]
-        self.records.append(
-            EpochRecord(
-                epoch=len(self.records) + 1,
-                step=self.step,
-                loss=means.loss / max(means.steps, 1),
-                sparsity=self.masks.achieved,
-                exact_gap={a: _number(v.exact) for a, v in zip(names, violations, strict=True)},
-                surrogate_gap={a: _number(v.surrogate) for a, v in zip(names, violations, strict=True)},
-                multipliers={
-                    a: dict(zip(groups, map(float, mu), strict=True))
-                    for (a, groups), mu in zip(names.items(), largest, strict=True)
-                },
-                lower_accuracy=means.lower_right / max(means.lower_seen, 1),
-                upper_accuracy=means.upper_right / means.upper_seen if means.upper_seen else None,
-                group_accuracy={
-                    a: {g: _number(float(x)) for g, x in zip(groups, values, strict=True)}
-                    for (a, groups), values in zip(names.items(), accuracy, strict=True)
-                },
-                images_per_second=speed,
-            )
+    def _load_average(self) -> None:
+        with torch.no_grad():
+            for name, parameter in self.model.named_parameters():
+                if self._summed:
+                    parameter.copy_(self._sum[name] / self._summed)
+
+    def _after_step(self) -> None:
+        sparsity = self.masks.achieved
+        edge = math.ceil((len(self.records) + 1) * self.steps / max(self.options.epochs, 1))
+        now = history.progress(self.step, self.steps, self._means, sparsity, self.constraint)
+        if self.step >= min(edge, self.steps):
+            epoch = len(self.records) + 1
+            self.records.append(
+                history.record(epoch, self.step, self._means, sparsity, self.constraint, self.groups)
+            )  # fmt: skip
+            self._means = Means()
+            last = self.records[-1]
+            accuracy = last.lower_accuracy if last.upper_accuracy is None else last.upper_accuracy
+            if accuracy >= self.best.accuracy:
+                self.best = self._snapshot(epoch, accuracy)
+        self.on_progress(now)
+
+    def _snapshot(self, epoch: int, accuracy: float) -> Best:
+        return Best(
+            epoch, accuracy, self.masks.achieved, self.removed, self.masks.keep.clone(), _copy(self.model.state_dict())
         )
-        self._means = _Means()
+
+    def restore_best(self) -> Best:
+        """Put the best state into model and masks, after a divergence; the run cannot go on from there."""
+        self.masks.keep = self.best.keep
+        self.model.load_state_dict(self.best.model)
+        return self.best
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that decides how the run goes on; plain types and tensors."""
@@ -341,6 +367,7 @@ class Trainer:
             "constraint": self.constraint.state_dict(), "lower": self.lower.state_dict(),
             "upper": self.upper.state_dict(), "records": [asdict(r) for r in self.records],
             "means": asdict(self._means), "random": torch.get_rng_state(),
+            "sum": dict(self._sum), "summed": self._summed,
         }  # fmt: skip
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -357,44 +384,24 @@ class Trainer:
         self.lower.load_state_dict(state["lower"])
         self.upper.load_state_dict(state["upper"])
         self.records = [EpochRecord(**record) for record in state["records"]]
-        self._means = _Means(**state["means"])
+        self._means = Means(**state["means"])
+        self._sum, self._summed = dict(state["sum"]), state["summed"]
         self.step, self.hardened = state["step"], state["hardened"]
         torch.set_rng_state(state["random"])
+        self.best = self._snapshot(len(self.records), -1.0)
 
 
-def reestimate_batch_norm(model: nn.Module, batches: Iterable[Tensor]) -> None:
-    """Set running means and variances to the averages over `batches`, in place.
-
-    After pruning the old statistics belong to another network: a model pruned to .9 with them may predict one class
-    only. Leaves the model in eval mode.
-
-    Args:
-        batches: at least one [B, 3, S, S]; taken one at a time, so that they need not fit in memory together.
-    """
-    norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats]
-    if not norms:
-        model.eval()
-        return
-    momentum = [norm.momentum for norm in norms]
-    model.eval()
-    for norm in norms:
-        norm.train()
-        norm.reset_running_stats()
-        norm.momentum = None  # cumulative average
-    with torch.inference_mode():
-        for images in batches:
-            model(images)
-    for norm, value in zip(norms, momentum, strict=True):
-        norm.momentum = value
-    model.eval()
+def _right(logits: Tensor, batch: Any) -> tuple[float, float]:
+    """Images classified right and images in all, each counting what it stands for."""
+    right = logits.detach().argmax(1) == batch.labels
+    weights = weights_of(batch)
+    if weights is None:
+        return float(right.sum()), float(len(right))
+    return float((right * weights).sum()), float(weights.sum())
 
 
-def _number(value: float) -> float | None:
-    return None if math.isnan(value) else value
+def _copy(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value.detach().clone() for name, value in state.items()}
 
 
-def _or(value: float, otherwise: float) -> float:
-    return otherwise if math.isnan(value) else value
-
-
-__all__ = ["EpochRecord", "Groups", "Progress", "TrainOptions", "Trainer", "reestimate_batch_norm"]
+__all__ = ["Best", "Diverged", "EpochRecord", "Groups", "Progress", "TrainOptions", "Trainer"]

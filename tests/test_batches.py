@@ -58,7 +58,8 @@ def raw(manifest: Manifest, row: int) -> np.ndarray:
 
 
 def same(one: Batch, other: Batch) -> bool:
-    return all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+    assert one.weights is other.weights is None
+    return all(torch.equal(a, b) for a, b in zip(one[:-1], other[:-1], strict=True))
 
 
 class TestLoading:

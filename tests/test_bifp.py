@@ -11,6 +11,8 @@ from fairprune_cli.masks import WeightMasks
 from fairprune_cli.methods import MethodOptions
 from fairprune_cli.methods.bifp import damped_score
 
+NONE = torch.empty(0)  # neither step reads logits or labels
+
 
 def setup(step: str) -> tuple[nn.Linear, WeightMasks, methods.Method]:
     torch.manual_seed(0)
@@ -26,7 +28,7 @@ def test_second_order_score_by_hand() -> None:
     average = torch.zeros(3, 4)
     for g in gradients:
         layer.weight.grad = g.clone()
-        method.upper_step()
+        method.upper_step(0, NONE, NONE)
         average = 0.5 * average + 0.5 * g**2
     expected = [
         abs(w) * (a / float(average.mean())) ** 0.3
@@ -43,12 +45,32 @@ def test_first_order_score_by_hand() -> None:
     masks.apply(keep)
     g = torch.randn(3, 4)
     layer.weight.grad = g.clone()
-    method.upper_step()
+    method.upper_step(0, NONE, NONE)
     gradient = [float((t - m * x / 2.0) * x) for t, m, x in zip(theta, keep.float(), g.flatten(), strict=True)]
     rms = (sum(v * v for v in gradient) / 12) ** 0.5
     start = float(theta.square().mean().sqrt())
     expected = [abs(float(t)) - 0.2 * start / rms * v for t, v in zip(theta, gradient, strict=True)]
     assert method.scores().tolist() == pytest.approx(expected, rel=1e-4)
+
+
+def test_first_scores_by_choice_have_the_scale_of_the_magnitudes() -> None:
+    torch.manual_seed(0)
+    layer = nn.Linear(40, 30, bias=False)
+    scale = float(layer.weight.detach().square().mean().sqrt())
+    for init in ("magnitude", "random", "gradient"):
+        options = MethodOptions(mask_step="first-order", score_init=init, mask_lr=1e-9)
+        method = methods.get("bifp")(WeightMasks(layer), options)
+        layer.weight.grad = torch.randn(30, 40)
+        method.upper_step(0, NONE, NONE)
+        scores = method.scores()
+        assert float(scores.square().mean().sqrt()) == pytest.approx(scale, rel=1e-4)
+        saliency = (layer.weight.detach() * layer.weight.grad).abs().flatten()
+        expected = {"magnitude": layer.weight.detach().abs().flatten(), "gradient": saliency}.get(init)
+        if expected is not None:
+            assert torch.equal(scores.argsort()[-50:], expected.argsort()[-50:])
+    again = methods.get("bifp")(WeightMasks(layer), MethodOptions(mask_step="first-order", score_init="random", seed=1))
+    other = methods.get("bifp")(WeightMasks(layer), MethodOptions(mask_step="first-order", score_init="random", seed=2))
+    assert not torch.equal(again.scores(), other.scores())
 
 
 def test_scores_do_not_share_storage_with_the_weights() -> None:

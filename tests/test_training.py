@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -11,19 +12,22 @@ import torch
 from torch import Tensor, nn
 
 from fairprune_cli import architectures, fairness, methods, relaxations
+from fairprune_cli.batchnorm import reestimate_batch_norm
 from fairprune_cli.channels import channel_spaces
 from fairprune_cli.constraint import Constraint
-from fairprune_cli.errors import ExitCode, FairpruneError
+from fairprune_cli.errors import ExitCode
 from fairprune_cli.masks import ChannelMasks, Masks, WeightMasks
 from fairprune_cli.methods import MethodOptions
+from fairprune_cli.objective import Objective
 from fairprune_cli.schedule import Budget
-from fairprune_cli.training import Groups, Trainer, TrainOptions, reestimate_batch_norm
+from fairprune_cli.training import Diverged, Groups, Trainer, TrainOptions
 
 
 class Images(NamedTuple):
     images: Tensor
     labels: Tensor
     groups: Tensor
+    rows: Tensor
 
 
 class Source:
@@ -39,7 +43,8 @@ class Source:
         groups = torch.randint(0, 2, (16, 1), generator=self.generator)
         images = torch.randn(16, 3, 16, 16, generator=self.generator)
         strength = torch.where(groups[:, 0] == 0, 1.0, 0.3)
-        return Images(images + ((labels * 2 - 1) * strength)[:, None, None, None], labels, groups)
+        shifted = images + ((labels * 2 - 1) * strength)[:, None, None, None]
+        return Images(shifted, labels, groups, torch.arange(16))
 
     def state_dict(self) -> dict[str, Any]:
         return {"random": self.generator.get_state(), "drawn": self.drawn}
@@ -57,19 +62,27 @@ def trainer(
     model = architectures.build("resnet10-w16", 2, seed=0)
     masks: Masks
     masks = WeightMasks(model) if granularity == "weight" else ChannelMasks(model, channel_spaces(model, 16))
+    options = options or TrainOptions(mask_every=2, epochs=3, saliency_batches=2)
     kind = methods.get(method)
+    made = kind(masks, method_options or MethodOptions(ramp_share=0.5, rounds=2))
     constraint = Constraint(
         fairness.get("accuracy", 2), [2], relaxations.get("logistic"), tolerance=0.0, rate=0.1, cap=3.0, memory=200.0
     )
-    budget = Budget(passes, 2 if kind.upper_gradient else 0, 0.5, kind.upper_gradient, kind.constrained)
+    plan = kind.plan(made.options)
+    feeds = kind.constrained and kind.dual.data != "lower" and options.fairness_on != "none"
+    extra = plan.rounds * options.saliency_batches if kind.upper_gradient else 0
+    budget = Budget(passes, plan, 2, kind.upper_gradient, feeds, extra)
+    teacher = torch.randn(16, 2) if kind.teacher else None
     return Trainer(
-        model, masks, kind(masks, method_options or MethodOptions()), constraint, Groups({"gender": ("a", "b")}),
-        Source(1), Source(2), budget, sparsity, options or TrainOptions(mask_every=2, epochs=3),
+        model, masks, Objective(made, constraint, teacher), Groups({"gender": ("a", "b")}), Source(1), Source(2),
+        budget, sparsity, replace(options, multiplier_data=kind.dual.data or options.multiplier_data),
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("method", methods.names())
-@pytest.mark.parametrize("granularity", ["weight", "channel"])
+EVERY = [(m, g) for m in methods.names() for g in methods.get(m).granularities]
+
+
+@pytest.mark.parametrize(("method", "granularity"), EVERY)
 def test_target_is_met_by_every_method(method: str, granularity: str) -> None:
     run = trainer(method, granularity)
     assert run.run()
@@ -85,27 +98,43 @@ def test_target_is_met_by_every_method(method: str, granularity: str) -> None:
     assert run.records[-1].exact_gap["gender"] is not None
 
 
-@pytest.mark.parametrize("method", methods.names())
-def test_no_method_takes_more_passes_than_it_was_given(method: str) -> None:
-    run = trainer(method)
+def count_passes(run: Trainer) -> tuple[list[int], list[int]]:
+    """Images forward and backward through the model from now on."""
+    forwards, backwards = [0], [0]
+
+    def forward(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        forwards[0] += len(inputs[0])
+        if output.requires_grad:
+            output.register_hook(lambda grad: backwards.__setitem__(0, backwards[0] + len(grad)))
+
+    run.model.register_forward_hook(forward)
+    return forwards, backwards
+
+
+@pytest.mark.parametrize(("method", "granularity"), [(m, g) for m, g in EVERY if g == "channel"])
+def test_no_method_takes_more_passes_than_it_was_given(method: str, granularity: str) -> None:
+    run = trainer(method, granularity)
+    forwards, backwards = count_passes(run)
     run.run()
     lower, upper = run.lower, run.upper
     assert isinstance(lower, Source)
     assert isinstance(upper, Source)
     assert lower.drawn == run.steps
     assert run.passes <= 30.0
-    assert upper.drawn == 0 or methods.get(method).upper_gradient
+    # Images that went through the model, forward and backward, against what the budget says was spent.
+    assert (forwards[0] + 2 * backwards[0]) / 16 / 3 <= run.passes + 1e-9
 
 
-@pytest.mark.parametrize("granularity", ["weight", "channel"])
-@pytest.mark.parametrize("stop_at", [3, 11, 19])  # while the mask moves, at the end of the ramp, after it
-def test_stopped_and_continued_equals_uninterrupted(granularity: str, stop_at: int) -> None:
-    whole = trainer(granularity=granularity)
+@pytest.mark.parametrize(("method", "granularity"), EVERY)
+@pytest.mark.parametrize("stop_at", [3, 11, 19])  # while the mask moves, about the end of the ramp, after it
+def test_stopped_and_continued_equals_uninterrupted(method: str, granularity: str, stop_at: int) -> None:
+    options = TrainOptions(mask_every=2, epochs=3, saliency_batches=2, average=0.3)
+    whole = trainer(method, granularity, options=options)
     whole.run()
-    first = trainer(granularity=granularity)
-    assert not first.run(lambda: first.step >= stop_at)
+    first = trainer(method, granularity, options=options)
+    first.run(lambda: first.step >= stop_at)
     state = first.state_dict()
-    second = trainer(granularity=granularity)
+    second = trainer(method, granularity, options=options)
     second.load_state_dict(state)
     assert second.run()
     expected, got = whole.model.state_dict(), second.model.state_dict()
@@ -133,9 +162,9 @@ def test_fairness_on_decides_which_level_sees_the_term(where: str) -> None:
     asked: list[str] = []
     original = run.constraint.penalty
 
-    def spy(logits: Tensor, labels: Tensor, groups: Tensor) -> Tensor:
+    def spy(logits: Tensor, labels: Tensor, groups: Tensor, weights: Tensor | None = None) -> Tensor:
         asked.append("asked")
-        return original(logits, labels, groups)
+        return original(logits, labels, groups, weights)
 
     run.constraint.penalty = spy  # type: ignore[method-assign]
     run.run()
@@ -146,7 +175,7 @@ def test_fairness_on_decides_which_level_sees_the_term(where: str) -> None:
 
 
 def test_first_and_second_order_choose_different_masks() -> None:
-    first = trainer(method_options=MethodOptions(mask_step="first-order"))
+    first = trainer(method_options=MethodOptions(mask_step="first-order", ramp_share=0.5))
     second = trainer()
     first.run()
     second.run()
@@ -155,9 +184,57 @@ def test_first_and_second_order_choose_different_masks() -> None:
 
 def test_a_diverging_run_stops_with_its_own_code() -> None:
     run = trainer(options=TrainOptions(lr=1e30, mask_every=2, clip_norm=1e30))
-    with pytest.raises(FairpruneError, match="diverged") as error:
+    with pytest.raises(Diverged, match="diverged") as error:
         run.run()
     assert error.value.code == ExitCode.RUNTIME
+    run.restore_best()
+    assert all(torch.isfinite(p).all() for p in run.model.parameters())
+
+
+def test_the_best_epoch_of_the_final_structure_is_kept() -> None:
+    run = trainer(options=TrainOptions(mask_every=2, epochs=6))
+    run.run()
+    after = [r for r in run.records if r.step > run.ramp]
+    assert run.best.accuracy == pytest.approx(max(float(r.upper_accuracy or 0) for r in after))
+    assert run.best.sparsity == pytest.approx(run.masks.achieved)
+
+
+def test_averaged_weights_are_the_mean_of_the_last_steps() -> None:
+    run = trainer("magnitude", options=TrainOptions(mask_every=2, epochs=1, average=0.2))
+    seen: list[Tensor] = []
+    run.on_progress = lambda now: seen.append(run.model.state_dict()["conv1.weight"].clone())
+    run.run()
+    first = math.ceil(0.8 * run.steps)  # the first step of the last fifth, which is after the ramp
+    assert run._summed == run.steps - first
+    expected = torch.stack(seen[first:]).mean(0)
+    assert torch.allclose(run.model.state_dict()["conv1.weight"], expected, atol=1e-6)
+
+
+def test_lottery_tickets_start_from_the_checkpoint() -> None:
+    run = trainer("lottery")
+    start = {name: value.clone() for name, value in run.model.state_dict().items()}
+    run.run(lambda: run.step >= 3)
+    run._rewind()
+    keep = run.masks.entries(run.masks.keep)
+    for name, value in run.model.state_dict().items():
+        expected = start[name] * keep[name] if name in keep else start[name]
+        assert torch.equal(value, expected), name
+
+
+@pytest.mark.parametrize("method", ["fair-then-prune", "prune-then-fair"])
+def test_two_stages_have_the_constraint_in_one(method: str) -> None:
+    run = trainer(method)
+    acted: list[int] = []
+    original = run.constraint.update
+
+    def spy() -> None:
+        acted.append(run.step)
+        original()
+
+    run.constraint.update = spy  # type: ignore[method-assign]
+    run.run()
+    half = round(run.steps / 2)
+    assert acted == list(range(1, half + 1) if method == "fair-then-prune" else range(half + 1, run.steps + 1))
 
 
 def test_epochs_are_recorded_evenly() -> None:

@@ -73,7 +73,12 @@ class Notion:
         return max(gaps) if gaps else float("nan")
 
     def violation(
-        self, counts: np.ndarray, tolerance: float, dense: np.ndarray | None = None, least: float = 1.0
+        self,
+        counts: np.ndarray,
+        tolerance: float,
+        dense: np.ndarray | None = None,
+        least: float = 1.0,
+        dense_whole: np.ndarray | None = None,
     ) -> np.ndarray:
         """How far each rate of each group is beyond the tolerance; negative inside it.
 
@@ -82,6 +87,7 @@ class Notion:
             tolerance: allowed difference, 0..1.
             dense: as in `exact`.
             least: groups with a smaller population in rate m neither give nor get a violation there.
+            dense_whole: [M] rates of the dense model over all groups, for relative notions held against the whole.
 
         Returns:
             [2, M, G]: first row "too low" (reference - rate - tolerance), second "too high"
@@ -93,6 +99,8 @@ class Notion:
         rate = np.where(size >= least, rate, np.nan)
         if self.against == "whole":
             whole, _ = self.rates(counts.sum(axis=0, keepdims=True))
+            if self.relative:
+                whole = whole - self._needed(dense_whole)[:, None]
             high = low = np.broadcast_to(whole, rate.shape)
         else:
             some = ~np.isnan(rate).all(axis=1, keepdims=True)
@@ -135,7 +143,7 @@ def group_rates(soft: Tensor, member: Tensor, groups: Tensor, count: int) -> tup
     """Relaxed rates per group and over all grouped images.
 
     Args:
-        soft, member: [B, M] from `soft_events`.
+        soft, member: [B, M] from `soft_events`; member times the images' weights where these differ.
         groups: [B] in 0..count-1, -1 for images in no group.
         count: G.
 
@@ -148,9 +156,10 @@ def group_rates(soft: Tensor, member: Tensor, groups: Tensor, count: int) -> tup
     weight = member.T @ one_hot  # [M, G]
     total = (soft * member).T @ one_hot
     present = weight > 0
-    rate = total / weight.clamp_min(1.0)
+    least = torch.finfo(soft.dtype).tiny
+    rate = total / weight.clamp_min(least)
     inside = member * grouped[:, None].to(member.dtype)
-    whole = (soft * inside).sum(0) / inside.sum(0).clamp_min(1.0)
+    whole = (soft * inside).sum(0) / inside.sum(0).clamp_min(least)
     return rate, present, whole
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fairprune_cli import registry
-from fairprune_cli.methods.base import Method, MethodOptions
+from fairprune_cli.methods.base import Dual, Method, MethodOptions
 
 
 def names() -> list[str]:
@@ -20,4 +20,4 @@ def get(name: str) -> type[Method]:
     return method
 
 
-__all__ = ["Method", "MethodOptions", "get", "names"]
+__all__ = ["Dual", "Method", "MethodOptions", "get", "names"]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from fairprune_cli.masks import Masks
+from fairprune_cli.schedule import Plan
 
 
 @dataclass(frozen=True)
@@ -19,6 +22,33 @@ class MethodOptions:
     ema: float = 0.9
     gamma: float = 1.0
     mask_lr: float = 0.1
+    score_init: str = "magnitude"
+    schedule: str = "gradual"
+    ramp_share: float = 0.4
+    rounds: int = 5
+    beta: float = 0.33
+    weight_floor: float = 0.3
+    weight_power: float = 1.0
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Dual:
+    """What a method prescribes about the constraint; None leaves it to the settings.
+
+    Attributes:
+        notion: as in `--notion`; against: as in `Notion`.
+        data: as `multiplier_data`.
+        levelling, decay, normalise, per_group: as in `Constraint`.
+    """
+
+    notion: str | None = None
+    against: str | None = None
+    data: str | None = None
+    levelling: float | None = None
+    decay: float | None = None
+    normalise: bool = True
+    per_group: bool = False
 
 
 class Method:
@@ -26,22 +56,72 @@ class Method:
 
     Class attributes:
         constrained: the method has a fairness constraint in its Lagrangian.
-        upper_gradient: it wants the gradient of an upper batch while the mask moves.
+        dual: what it prescribes about that constraint.
+        upper_gradient: it wants the gradient of an upper batch while the mask moves, or at each of its rounds.
+        eval_gradient: that gradient is taken in eval mode (batch norms with their running statistics), of the loss
+            alone: its batches hold one group only, or it looks at a model that is not being trained.
+        scope: "global", or "layer" where scores of different layers cannot be compared.
+        granularities: those it is defined for.
+        teacher: it needs the dense model's outputs on the lower data.
     """
 
     constrained = False
+    dual = Dual()
     upper_gradient = False
+    eval_gradient = False
+    scope = "global"
+    granularities: tuple[str, ...] = ("channel", "weight")
+    teacher = False
 
     def __init__(self, masks: Masks, options: MethodOptions) -> None:
         self.masks = masks
         self.options = options
 
-    def upper_step(self) -> None:
-        """Called after the backward pass of an upper batch; the parameters' `grad` is with respect to z."""
+    @classmethod
+    def plan(cls, options: MethodOptions) -> Plan:
+        """When the mask moves and the constraint acts; one shot prunes at the start of the ramp."""
+        plan = cls.gradual(options)
+        if options.schedule == "gradual":
+            return plan
+        return replace(plan, ramp=(plan.ramp[0], plan.ramp[0]), rounds=1)
 
-    def scores(self) -> Tensor:
-        """[U] scores; the largest are kept."""
+    @classmethod
+    def gradual(cls, options: MethodOptions) -> Plan:
+        """The method's own schedule."""
+        return Plan(ramp=(0.0, options.ramp_share))
+
+    def parts(self, groups: Tensor) -> Sequence[Tensor]:
+        """Positions of an upper batch, [B_i] each, whose gradients are wanted one after the other.
+
+        Args:
+            groups: [B, A], -1 for none.
+        """
+        return [torch.arange(len(groups), device=groups.device)]
+
+    def upper_step(self, part: int, logits: Tensor, labels: Tensor) -> None:
+        """Called after the backward pass of a part; the parameters' `grad` is with respect to z.
+
+        Args:
+            part: index in `parts`.
+            logits: [B_i, K], labels: [B_i], of that part.
+        """
+
+    def scores(self, sparsity: float = 0.0) -> Tensor:
+        """[U] scores; the largest are kept.
+
+        Args:
+            sparsity: that the scores are about to be projected onto; a method may leave what it would not keep
+                anyway unsorted.
+        """
         raise NotImplementedError
+
+    def image_loss(self, logits: Tensor, labels: Tensor, teacher: Tensor | None) -> Tensor:
+        """Loss of each image, [B].
+
+        Args:
+            logits: [B, K]; labels: [B]; teacher: [B, K] logits of the dense model, for methods that ask for them.
+        """
+        return F.cross_entropy(logits, labels, reduction="none")
 
     def state_dict(self) -> dict[str, Tensor]:
         return {}

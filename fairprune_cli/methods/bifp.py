@@ -4,8 +4,9 @@ The lower level trains the weights under the mask; the upper level moves the mas
 see. Both descend the same Lagrangian, cross-entropy plus the constraint's term. g is its gradient with respect to
 z = m * theta, at every entry, kept or not.
 
-First order (the paper's): scores <- scores - beta (theta - m g / gamma) g, starting from the magnitudes. Both
-gradient terms come out of one backward pass. beta is relative: a step moves the scores by `mask_lr` times their
+First order (the paper's): scores <- scores - beta (theta - m g / gamma) g, starting from the magnitudes (or, by
+`score_init`, from uniform random numbers or |theta g| of the first upper batch, either at the magnitudes' scale).
+Both gradient terms come out of one backward pass. beta is relative: a step moves the scores by `mask_lr` times their
 root mean square, since theta g is many orders of magnitude smaller than theta.
 
 Second order (the default): near the lower level's optimum g vanishes in the mean, and what is left of removing
@@ -37,11 +38,18 @@ class Method(base.Method):
         super().__init__(masks, options)
         self._start = masks.magnitude()
         self._scores = self._start.clone()
+        if options.score_init == "random":
+            generator = torch.Generator().manual_seed(options.seed)
+            drawn = torch.rand(len(self._start), generator=generator).to(self._start.device)
+            self._scores = drawn * (_rms(self._start) / _rms(drawn))
         self._average = torch.zeros_like(self._start)
         self._seen = 0
 
-    def upper_step(self) -> None:
+    def upper_step(self, part: int, logits: Tensor, labels: Tensor) -> None:
         self._seen += 1
+        if self.options.score_init == "gradient" and self._seen == 1:
+            saliency = self.masks.saliency().abs()
+            self._scores = saliency * (_rms(self._start) / _rms(saliency).clamp_min(torch.finfo(saliency.dtype).tiny))
         if self.options.mask_step == "first-order":
             gradient = self.masks.first_order_gradient(self.options.gamma)
             scale = _rms(self._start) / _rms(gradient).clamp_min(torch.finfo(gradient.dtype).tiny)
@@ -50,11 +58,9 @@ class Method(base.Method):
             keep = self.options.ema
             self._average.mul_(keep).add_(self.masks.squared_gradient(), alpha=1.0 - keep)
 
-    def scores(self) -> Tensor:
-        if self.options.mask_step == "first-order":
+    def scores(self, sparsity: float = 0.0) -> Tensor:
+        if self.options.mask_step == "first-order" or not self._seen:
             return self._scores
-        if not self._seen:
-            return self.masks.magnitude()
         return damped_score(self.masks.magnitude(), self._average, self.options.rho)
 
     def state_dict(self) -> dict[str, Tensor]:

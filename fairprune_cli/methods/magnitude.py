@@ -10,5 +10,5 @@ from fairprune_cli.methods import base
 class Method(base.Method):
     """Keep the units with the largest weights; a channel's weight is its filters' root mean square."""
 
-    def scores(self) -> Tensor:
+    def scores(self, sparsity: float = 0.0) -> Tensor:
         return self.masks.magnitude()

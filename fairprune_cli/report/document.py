@@ -139,12 +139,38 @@ class Bars:
 
 
 @dataclass(frozen=True)
+class Point:
+    """An estimate of two figures with the interval of each, (low, high) or None; all as fractions.
+
+    `series` picks colour and shape, `text` is written beside it where there is room, `hint` is shown on pointing at it.
+    """
+
+    series: int
+    x: float
+    y: float
+    x_span: tuple[float, float] | None
+    y_span: tuple[float, float] | None
+    text: str
+    hint: str
+
+
+@dataclass(frozen=True)
+class Scatter:
+    """Points in a plane of two shares; series 0 is what the others are held against."""
+
+    points: Sequence[Point]
+    series: Sequence[str]
+    x_label: str
+    y_label: str
+
+
+@dataclass(frozen=True)
 class Plot:
     """A figure with its title and the plain sentence that says what to see in it."""
 
     title: str
     sentence: str
-    figure: Dots | Lines | Bars
+    figure: Dots | Lines | Bars | Scatter
     block: str = field(default="plot", init=False)
 
 

@@ -12,7 +12,8 @@ from html import escape
 
 from fairprune_cli.report import words
 from fairprune_cli.report.axes import CHAR, Scale, px, rule_lines, svg_text, tick_text, ticks, x_axis
-from fairprune_cli.report.document import Bars, Dot, DotRow, Dots, Line, Lines
+from fairprune_cli.report.document import Bars, Dot, DotRow, Dots, Line, Lines, Scatter
+from fairprune_cli.report.scatter import mark_classes, scatter
 from fairprune_cli.report.values import extent
 
 WIDE, NARROW = 888, 350
@@ -22,12 +23,14 @@ STYLES = 6
 _AXIS = 40
 
 
-def svg(figure: Dots | Lines | Bars, title: str, width: int) -> str:
+def svg(figure: Dots | Lines | Bars | Scatter, title: str, width: int) -> str:
     """The figure as one `<svg>` element `width` pixels wide, every text in it escaped."""
     if isinstance(figure, Dots):
         height, body = _dots(figure, width)
     elif isinstance(figure, Lines):
         height, body = _lines(figure, width)
+    elif isinstance(figure, Scatter):
+        height, body = scatter(figure, width)
     else:
         height, body = _bars(figure, width)
     opening = f'<svg viewBox="0 0 {width} {px(height)}" width="{width}" height="{px(height)}" role="img">'
@@ -193,7 +196,7 @@ def _bars(figure: Bars, width: int) -> tuple[float, list[str]]:
     return bottom + _AXIS, [*body, *rule_lines(figure.rules, scale, top, bottom), *texts]
 
 
-def legend(figure: Dots | Lines | Bars) -> list[tuple[str, str]]:
+def legend(figure: Dots | Lines | Bars | Scatter) -> list[tuple[str, str]]:
     """(class, name) of every series worth telling apart; empty where there is but one."""
     if isinstance(figure, Dots):
         names = [(f"s{i % STYLES} {'ring' if i == 0 else 'dot'}", name) for i, name in enumerate(figure.series) if name]
@@ -201,10 +204,12 @@ def legend(figure: Dots | Lines | Bars) -> list[tuple[str, str]]:
     if isinstance(figure, Lines):
         names = [(f"s{ln.style % STYLES} {'dashed' if ln.dashed else 'line'}", ln.name) for ln in figure.lines]
         return names if len(names) > 1 else []
+    if isinstance(figure, Scatter):
+        return [(mark_classes(i), name) for i, name in enumerate(figure.series)]
     return []
 
 
-def omitted(figure: Dots | Lines | Bars) -> str:
+def omitted(figure: Dots | Lines | Bars | Scatter) -> str:
     """A sentence on rows that a figure leaves out, so that nothing disappears without a word."""
     total = len(figure.rows) if isinstance(figure, Dots) else len(figure.bars) if isinstance(figure, Bars) else 0
     return f" The figure shows the first {MOST_ROWS} of {words.count(total)} rows." if total > MOST_ROWS else ""

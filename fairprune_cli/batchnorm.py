@@ -1,0 +1,35 @@
+"""Running statistics of batch norms, estimated anew."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+
+def reestimate_batch_norm(model: nn.Module, batches: Iterable[Tensor]) -> None:
+    """Set running means and variances to the averages over `batches`, in place.
+
+    After pruning the old statistics belong to another network: a model pruned to .9 with them may predict one class
+    only. Leaves the model in eval mode.
+
+    Args:
+        batches: at least one [B, 3, S, S]; taken one at a time, so that they need not fit in memory together.
+    """
+    norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats]
+    if not norms:
+        model.eval()
+        return
+    momentum = [norm.momentum for norm in norms]
+    model.eval()
+    for norm in norms:
+        norm.train()
+        norm.reset_running_stats()
+        norm.momentum = None  # cumulative average
+    with torch.inference_mode():
+        for images in batches:
+            model(images)
+    for norm, value in zip(norms, momentum, strict=True):
+        norm.momentum = value
+    model.eval()
