@@ -127,4 +127,4 @@ def record(epoch: int, step: int, means: Means, sparsity: float, constraint: Con
 
 
 def _number(value: float) -> float | None:
-    return None if math.isnan(value) else value
+    return value if math.isfinite(value) else None

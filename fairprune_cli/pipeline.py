@@ -147,7 +147,7 @@ class _Run:
             trainer = self._train(pools, folder, state, stop)
         folder.save_state({"trainer": trainer.state_dict()})  # an interrupted audit loses no training
         self._reestimate(pools.lower)
-        self._save_model(folder.model)
+        self._save_model(folder.model, self.student, self.masks.keep)
         pruned = codec.load(folder.model)
         with terminal.progress("auditing", len(pools.audit)) as display:
             result = audit_models(
@@ -203,10 +203,14 @@ class _Run:
 
     def _keep_best(self, trainer: Trainer, folder: RunFolder, error: Diverged) -> FairpruneError:
         """Save the best state of a run that diverged; the error that says where it is."""
-        best = trainer.restore_best()
+        best = trainer.best
         if not best.epoch and not best.sparsity:
             return FairpruneError(f"{error.what}; no epoch was finished", hint=error.hint, code=error.code)
-        self._save_model(folder.best)
+        model = copy.deepcopy(self.dense)
+        if best.removed:
+            channels.remove_channels(model, trainer.spaces, best.keep)
+        model.load_state_dict(best.model)
+        self._save_model(folder.best, model, best.keep)
         figures = f"after epoch {best.epoch}, sparsity {best.sparsity:.3f}"
         if best.accuracy >= 0:
             figures += f", accuracy {best.accuracy:.3f} on images of the run"
@@ -225,24 +229,24 @@ class _Run:
             reestimate_batch_norm(self.student, (sampler.next().images for _ in range(count)))
             display.update(1)
 
-    def _entry_masks(self) -> dict[str, Tensor]:
+    def _entry_masks(self, keep: Tensor) -> dict[str, Tensor]:
         """What is kept of each sparse tensor; channels leave nothing sparse behind."""
-        return self.masks.entries(self.masks.keep) if self.settings.granularity == "weight" else {}
+        return self.masks.entries(keep) if self.settings.granularity == "weight" else {}
 
-    def _save_model(self, path: Path) -> None:
+    def _save_model(self, path: Path, model: nn.Module, keep: Tensor) -> None:
         weight = self.settings.granularity == "weight"
-        kept = self._entry_masks()
+        kept = self._entry_masks(keep)
         before = dict(self.dense.named_parameters())
         removed = {
             name: {"shape": list(before[name].shape), "kept": int(kept[name].sum()) if weight else p.numel()}
-            for name, p in self.student.named_parameters()
+            for name, p in model.named_parameters()
             if (name in kept if weight else p.shape != before[name].shape)
         }
         header = codec.ModelHeader(
             architecture=self.loaded.architecture, classes=tuple(self.data.manifest.classes),
             transform=self.transform.to_dict(), granularity=self.settings.granularity, removed=removed,
         )  # fmt: skip
-        codec.save_model(path, self.student, header=header, masks=kept)
+        codec.save_model(path, model, header=header, masks=kept)
 
     def _document(
         self, folder: RunFolder, resolved: Resolved, trainer: Trainer, result: AuditResult, pruned: nn.Module
@@ -272,7 +276,7 @@ class _Run:
                 "dense_macs": measure.macs(self.dense, size), "macs": measure.macs(pruned, size),
             },
             "training": [asdict(record) for record in trainer.records],
-            "layers": measure.layer_sparsity(pruned, self.dense, self._entry_masks()),
+            "layers": measure.layer_sparsity(pruned, self.dense, self._entry_masks(self.masks.keep)),
             "speed": measure.latency({"dense": self.dense, "pruned": pruned}, size),
             "config": resolved.document(),
             "provenance": provenance.collect(settings.seed, self.device, self.threads, self.started, finished),

@@ -123,7 +123,8 @@ class Trainer:
         self._summed = 0
         self._start = _copy(model.state_dict()) if self.plan.rewind else {}
         self.optimizer = self._new_optimizer()
-        self.best = self._snapshot(0, -1.0)
+        self.best: Best
+        self._keep(0, -1.0)
 
     def _new_optimizer(self) -> torch.optim.SGD:
         return sgd(self.model, self.options.lr, self.options.momentum, self.options.weight_decay)
@@ -199,14 +200,11 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         whole.backward()
         value = float(loss.detach())
-        if not math.isfinite(value) or not math.isfinite(float(whole.detach())):
-            raise Diverged(
-                f"the run diverged: the loss is {value} at step {self.step + 1} of {self.steps}",
-                hint="lower --lr, or raise --tolerance", code=ExitCode.RUNTIME,
-            )  # fmt: skip
         if not self.removed:
             self.masks.mask_gradients()
         norm = float(torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.options.clip_norm))
+        if not all(map(math.isfinite, (value, float(whole.detach()), norm))):
+            raise self._diverged(f"the loss is {value:.4g} and its gradient's norm {norm:.4g}")
         self.optimizer.step()
         self._add_to_average()
         if self._counts_lower(fair):
@@ -215,11 +213,17 @@ class Trainer:
         means.loss += value
         means.steps += 1
         means.images += len(batch.labels)
-        means.gradient_norm += min(norm, 1e30)  # an infinite norm would make every later mean infinite
+        means.gradient_norm += norm
         means.clipped += norm > self.options.clip_norm
         right, seen = _right(logits, batch)
         means.lower_right += right
         means.lower_seen += seen
+
+    def _diverged(self, what: str) -> Diverged:
+        return Diverged(
+            f"the run diverged: {what} at step {self.step + 1} of {self.steps}",
+            hint="lower --lr, or raise --tolerance", code=ExitCode.RUNTIME,
+        )  # fmt: skip
 
     def _counts_lower(self, fair: str) -> bool:
         """Group rates come from lower batches where asked, and where no upper batch is there to give them."""
@@ -278,6 +282,8 @@ class Trainer:
 
     def _move_mask(self, sparsity: float) -> None:
         scores = self.method.scores(sparsity)
+        if not bool(torch.isfinite(scores).all()):
+            raise self._diverged("scores of the mask are not finite")
         if (self.method.scope if self.options.scope == "auto" else self.options.scope) == "layer":
             scores = self.masks.rank_within(scores)
         before = self.masks.keep
@@ -301,8 +307,8 @@ class Trainer:
         self.hardened = True
         if isinstance(self.masks, ChannelMasks):
             self._remove()
-        # What came before has another structure and another size.
-        self.best = self._snapshot(len(self.records), -1.0)
+        # What came before has another size, and its accuracy says nothing about this one.
+        self._keep(len(self.records), -1.0)
 
     def _remove(self) -> None:
         named = dict(self.model.named_parameters())
@@ -344,19 +350,14 @@ class Trainer:
             last = self.records[-1]
             accuracy = last.lower_accuracy if last.upper_accuracy is None else last.upper_accuracy
             if accuracy >= self.best.accuracy:
-                self.best = self._snapshot(epoch, accuracy)
+                self._keep(epoch, accuracy)
         self.on_progress(now)
 
-    def _snapshot(self, epoch: int, accuracy: float) -> Best:
-        return Best(
-            epoch, accuracy, self.masks.achieved, self.removed, self.masks.keep.clone(), _copy(self.model.state_dict())
-        )
-
-    def restore_best(self) -> Best:
-        """Put the best state into model and masks, after a divergence; the run cannot go on from there."""
-        self.masks.keep = self.best.keep
-        self.model.load_state_dict(self.best.model)
-        return self.best
+    def _keep(self, epoch: int, accuracy: float) -> None:
+        """Remember this state as the best, unless something in it is not finite."""
+        state = _copy(self.model.state_dict())
+        if all(bool(torch.isfinite(value).all()) for value in state.values()):
+            self.best = Best(epoch, accuracy, self.masks.achieved, self.removed, self.masks.keep.clone(), state)
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that decides how the run goes on; plain types and tensors."""
@@ -388,7 +389,7 @@ class Trainer:
         self._sum, self._summed = dict(state["sum"]), state["summed"]
         self.step, self.hardened = state["step"], state["hardened"]
         torch.set_rng_state(state["random"])
-        self.best = self._snapshot(len(self.records), -1.0)
+        self._keep(len(self.records), -1.0)
 
 
 def _right(logits: Tensor, batch: Any) -> tuple[float, float]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import scipy.optimize
@@ -198,3 +200,53 @@ def test_state_round_trip() -> None:
     other.load_state_dict(constraint.state_dict())
     assert np.array_equal(other.multipliers[0], constraint.multipliers[0])
     assert other.violations() == constraint.violations()
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.25, 1.0])
+def test_multipliers_decay_inside_the_tolerance_only(decay: float) -> None:
+    constraint = make(memory=1.0, rate=0.5, decay=decay)
+    constraint.observe(*batch((0.9, 0.7)))
+    constraint.update()
+    outside = constraint.multipliers[0][0, 0, 1]
+    assert outside == pytest.approx(0.5 * 0.18)
+    constraint.observe(*batch((0.9, 0.89)))
+    constraint.update()
+    expected = max(0.0, (1 - decay) * outside + 0.5 * (0.01 - 0.02))
+    assert constraint.multipliers[0][0, 0, 1] == pytest.approx(expected)
+
+
+def test_excess_accuracy_gap_by_hand() -> None:
+    """CEAG: psi_g = (dense_g - A_g) - (dense - A); here (.9 - .8) - (.875 - .8) = .025 and (.8 - .8) - .075 = -.075."""
+    notion = dataclasses.replace(fairness.get("degradation", 2), against="whole")
+    dense = np.zeros((2, 2, 2))
+    dense[0, 0] = [270, 30]  # 300 images, .9 right
+    dense[1, 0] = [80, 20]  # 100 images, .8 right
+    made = Constraint(
+        notion, [2], relaxations.get("logistic"), tolerance=0.01, rate=1.0, cap=9.0, memory=1e12, least=1.0,
+        levelling=float("inf"), decay=1.0, normalise=False, dense=[dense],
+    )  # fmt: skip
+    logits, labels, groups = batch((0.8,), 300)
+    more, other, _ = batch((0.8,), 100)
+    logits, labels = torch.cat([logits, more]), torch.cat([labels, other])
+    groups = torch.cat([groups, torch.ones(100, 1, dtype=torch.int64)])
+    made.observe(logits, labels, groups)
+    made.update()
+    assert made.multipliers[0][0, 0] == pytest.approx([0.025 - 0.01, 0.0])
+    assert made.weight == 0.0
+    logits = logits.double()
+    logits[:300] *= 2.0  # the same decisions, other losses
+    # mu (S_all - S_0) with no limit on the pull against the whole: CE_0 - CE for logistic, up to its constant.
+    losses = F.cross_entropy(logits, labels, reduction="none")
+    expected = 0.015 * float(losses[:300].mean() - losses.mean())
+    assert float(made.penalty(logits, labels, groups)) == pytest.approx(expected, rel=1e-4)
+
+
+def test_a_buffer_per_group_forgets_by_the_group_s_own_images() -> None:
+    shared, own = make(memory=100.0), make(memory=100.0, per_group=True)
+    first, second = batch((0.9, 0.9), 50), batch((0.5,), 200)
+    for constraint in (shared, own):
+        constraint.observe(*first)
+        constraint.observe(*second)  # group 0 alone
+    assert shared.tallies[0].counts[1].sum() == pytest.approx(50 * np.exp(-2.0))
+    assert own.tallies[0].counts[1].sum() == pytest.approx(50.0)
+    assert own.tallies[0].counts[0].sum() == pytest.approx(50 * np.exp(-2.0) + 200)
