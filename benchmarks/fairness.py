@@ -3,9 +3,10 @@
     python benchmarks/fairness.py                                   the embedded faces, small network, 5 seeds
     python benchmarks/fairness.py --data lfw-smile --arch resnet10  real faces, below $FAIRPRUNE_DATA_ROOT
 
-A seed trains its own dense model and prunes it by every method. Cells that are done are kept in --work and not
-computed again, so an interrupted benchmark goes on where it was. Writes benchmarks/results/fairness-<name>.json and
-the same as Markdown. Figures are read from each run's report.json; nothing is tuned on the test split.
+A seed trains its own dense model and prunes it by every method; the cells and their statistics are those of
+`fairprune compare`. What is done is kept in --work and not computed again, so an interrupted benchmark goes on where
+it was, and several processes may work on the same --work. Writes benchmarks/results/fairness-<name>.json and the same
+as Markdown, and docs/results.md from all of these. Nothing is tuned on the test split.
 """
 
 from __future__ import annotations
@@ -13,200 +14,178 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
-import statistics
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import scipy.stats
+import yaml
 
-from fairprune_cli import dense, pipeline
+from fairprune_cli import comparison, dense
+from fairprune_cli.comparison import claims, page
 from fairprune_cli.config import resolve
+from fairprune_cli.errors import FairpruneError
+from fairprune_cli.files import atomic_write_text
+from fairprune_cli.report import words
+from fairprune_cli.report.document import Heading, Note, Table
+from fairprune_cli.report.writers import markdown
 from fairprune_cli.sample import write_sample
 from fairprune_cli.terminal import Terminal
 
 RESULTS = Path(__file__).parent / "results"
 PAGE = Path(__file__).parents[1] / "docs" / "results.md"
+DENSE_EPOCHS = 12
 
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default="faces", help="faces (embedded), or a folder below FAIRPRUNE_DATA_ROOT")
+    parser.add_argument("--size", type=int, metavar="PIXELS", help="side of the images, instead of the manifest's")
     parser.add_argument("--arch", default="resnet10-w16")
-    parser.add_argument("--attr", default="gender")
-    parser.add_argument("--dense-epochs", type=int, default=12)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
+    parser.add_argument("--attr", nargs="+", default=["gender"])
+    parser.add_argument("--dense-epochs", type=int, default=DENSE_EPOCHS)
+    parser.add_argument("--seeds", type=int, default=5, metavar="N", help="seeds 0 to N - 1 [5]")
     parser.add_argument("--cells", nargs="+", default=["weight:0.98", "weight:0.99", "channel:0.8"])
     parser.add_argument("--methods", nargs="+", default=["magnitude", "bifp"])
-    parser.add_argument("--set", nargs="*", default=[], help="settings for every run, KEY=VALUE")
+    parser.add_argument("--reference", nargs="+", default=[], help="methods to compare with [magnitude]")
+    parser.add_argument("--grid", nargs="+", default=[], help="settings to vary, KEY=V1,V2")
+    parser.add_argument("--set", nargs="+", default=[], help="settings for every run, KEY=VALUE")
     parser.add_argument("--work", type=Path, default=Path("benchmark-runs"))
     parser.add_argument("--threads", type=int, default=0)
+    parser.add_argument("--name", help="of the results [DATA-ARCH]; cells are kept by it too")
     parser.add_argument("--gather-only", action="store_true", help="make the tables from the cells that are there")
+    parser.add_argument("--list-commands", action="store_true", help="print a command per cell that is not done")
     return parser.parse_args()
+
+
+def main() -> None:
+    args = arguments()
+    terminal = Terminal()
+    manifest = manifest_of(args)
+    stem = args.data + (f"-{args.size}px" if args.size else "") + f"-{args.arch}"
+    epochs = "" if args.dense_epochs == DENSE_EPOCHS else f"-e{args.dense_epochs}"
+    template = str(args.work / f"{stem}{epochs}-{{seed}}.pt")
+    if not args.gather_only:
+        for seed in range(args.seeds):
+            model = Path(template.replace("{seed}", str(seed)))
+            once(model, lambda seed=seed, model=model: train_dense(args, manifest, seed, model))
+    request = request_of(args, manifest, template, args.name or stem)
+    if args.list_commands:
+        print("\n".join(comparison.list_commands(request)))
+        return
+    made = comparison.compare(request, terminal)
+    result = {"name": args.name or stem, "dense_epochs": args.dense_epochs, "machine": machine(made), **made.document}
+    target = RESULTS / f"fairness-{args.name or stem}.json"
+    atomic_write_text(target, json.dumps(result, indent=1, allow_nan=False) + "\n")
+    text = results_markdown(result)
+    atomic_write_text(target.with_suffix(".md"), text)
+    write_page()
+    print(text)
+    raise SystemExit(int(made.code))
+
+
+def request_of(args: argparse.Namespace, manifest: Path, template: str, name: str) -> comparison.Request:
+    """The comparison that the arguments ask for."""
+    extra = {
+        key: {"true": True, "false": False}.get(value, value) for key, value in (p.split("=", 1) for p in args.set)
+    }
+    flags = {"data": str(manifest), "attr": tuple(args.attr), "seed": 0, "threads": args.threads, **extra}
+    pairs = (cell.split(":") for cell in args.cells)
+    cells = tuple(comparison.targets([kind], [share])[0] for kind, share in pairs)
+    return comparison.Request(
+        template, resolve(flags, {}, None), tuple(args.methods), cells, args.seeds,
+        tuple(args.grid), tuple(args.reference), args.work / f"compare-{name}", gather=args.gather_only,
+        list_commands=args.list_commands,
+    )  # fmt: skip
+
+
+def once(path: Path, make: Callable[[], Any]) -> None:
+    """Have `make` write `path` unless it is there; of several processes one makes it and the others wait."""
+    while not path.exists():
+        with claims.claim(path.parent / "claims" / f"{path.name}.json") as ours:
+            if ours and not path.exists():
+                make()
+        time.sleep(0 if path.exists() else 2)
 
 
 def manifest_of(args: argparse.Namespace) -> Path:
     """The manifest of the data set; the embedded one is drawn where it is missing."""
     if args.data == "faces":
-        folder = args.work / "faces"
-        return folder / "manifest.yaml" if folder.exists() else write_sample(folder, seed=0)
-    root = os.environ.get("FAIRPRUNE_DATA_ROOT")
-    if not root:
-        raise SystemExit("set FAIRPRUNE_DATA_ROOT to the folder that holds the data set")
-    return Path(root) / args.data / "manifest.yaml"
+        path = args.work / "faces" / "manifest.yaml"
+        once(path.parent, lambda: write_sample(path.parent, seed=0))
+    else:
+        root = os.environ.get("FAIRPRUNE_DATA_ROOT")
+        if not root:
+            raise SystemExit("set FAIRPRUNE_DATA_ROOT to the folder that holds the data set")
+        path = Path(root) / args.data / "manifest.yaml"
+    return resized(path, args.size, args.work / f"{args.data}-{args.size}px") if args.size else path
 
 
-def run_cells(args: argparse.Namespace, manifest: Path) -> None:
-    extra = dict(pair.split("=", 1) for pair in args.set)
-    for seed in args.seeds:
-        common = {"data": str(manifest), "seed": seed, "threads": args.threads}
-        model = args.work / f"{args.data}-{args.arch}-{seed}.pt"
-        if not model.exists():
-            settings = resolve({**common, "arch": args.arch, "epochs": args.dense_epochs, "lr": 0.1}, {}, None)
-            trained = dense.train(dense.TrainRequest(settings, model), Terminal(quiet=True))
-            print(
-                f"{model.name}: validation accuracy {trained['val_accuracy']:.3f}, {trained['seconds']:.0f} s",
-                flush=True,
-            )
-        for cell in args.cells:
-            granularity, sparsity = cell.split(":")
-            for method in args.methods:
-                out = args.work / f"{model.stem}-{granularity}-{sparsity}-{method}"
-                if (out / "report.json").exists():
-                    continue
-                flags = {**common, **extra, "attr": (args.attr,), "granularity": granularity, "sparsity": sparsity,
-                         "method": method}  # fmt: skip
-                request = pipeline.PruneRequest(model, resolve(flags, {}, None), out, force=True)
-                outcome = pipeline.prune(request, Terminal(quiet=True))
-                found = figures(outcome.report, args.attr)
-                print(f"{out.name}: " + ", ".join(f"{k} {v:.3f}" for k, v in found.items()), flush=True)
+def resized(path: Path, size: int, folder: Path) -> Path:
+    """A manifest of the same images with another transform size, written into `folder`."""
+    # All scalars stay the text they are: a class called `no` must not become a truth value.
+    content: dict[str, Any] = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.BaseLoader)
+    base = path.parent.absolute()
+    content["transform"]["size"] = str(size)
+    table, images = ("attributes_table", "root") if "root" in content or "format" in content else ("table", "images")
+    content[images] = str(base / content.get(images, "."))
+    if table in content:
+        content[table] = str(base / content[table])
+    target = folder / "manifest.yaml"
+    text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+    if not target.exists() or target.read_text(encoding="utf-8") != text:
+        atomic_write_text(target, text)
+    return target
 
 
-def figures(report: dict[str, Any], attr: str) -> dict[str, float]:
-    """What is compared, out of one report; shares as 0..1."""
-    pruned, first = report["results"]["pruned"], report["results"]["dense"]
-    mine, theirs = pruned["attributes"][attr], first["attributes"][attr]
-    found = {
-        "accuracy": pruned["accuracy"], "gap": mine["gap"], "odds": mine["metrics"]["odds"]["value"],
-        "worst": min(g["accuracy"] for g in mine["groups"].values()),
-        "degradation": report["degradation"][attr]["gap"],
-        "dense accuracy": first["accuracy"], "dense gap": theirs["gap"],
-        "dense odds": theirs["metrics"]["odds"]["value"],
-        "dense worst": min(g["accuracy"] for g in theirs["groups"].values()),
-        "sparsity": report["sparsity"]["achieved"], "passes": report["cost"]["passes"],
-        "seconds": report["cost"]["seconds"], "file kB": report["size"]["file_bytes"] / 1e3,
-        "dense kB": report["size"]["dense_bytes"] / 1e3,
-    }  # fmt: skip
-    found |= {f"accuracy {name}": g["accuracy"] for name, g in mine["groups"].items()}
-    found |= {f"dense accuracy {name}": g["accuracy"] for name, g in theirs["groups"].items()}
-    return found
+def train_dense(args: argparse.Namespace, manifest: Path, seed: int, model: Path) -> None:
+    flags = {"data": str(manifest), "seed": seed, "threads": args.threads, "arch": args.arch, "lr": 0.1,
+             "epochs": args.dense_epochs}  # fmt: skip
+    trained = dense.train(dense.TrainRequest(resolve(flags, {}, None), model), Terminal(quiet=True))
+    accuracy, seconds = trained["val_accuracy"], trained["seconds"]
+    Terminal().note(f"{model.name}: validation accuracy {accuracy:.3f}, {seconds:.0f} s")
 
 
-def spread(values: Sequence[float]) -> dict[str, float]:
-    return {
-        "mean": statistics.fmean(values), "sd": statistics.stdev(values) if len(values) > 1 else 0.0,
-        "low": min(values), "high": max(values),
-    }  # fmt: skip
+def machine(made: comparison.Comparison) -> str:
+    """Where the cells were computed, by their own reports."""
+    found = set()
+    for cell in made.plan.cells:
+        path = made.plan.path(cell) / "report.json"
+        if path.exists():
+            where = json.loads(path.read_text(encoding="utf-8"))["provenance"]
+            found.add(where["machine"])
+    return "; ".join(sorted(found))
 
 
-def paired(a: Sequence[float], b: Sequence[float]) -> dict[str, float]:
-    """Mean of a - b over the seeds with its 95 % t interval."""
-    differences = [x - y for x, y in zip(a, b, strict=True)]
-    mean = statistics.fmean(differences)
-    half = (
-        float(scipy.stats.t.ppf(0.975, len(differences) - 1)) * statistics.stdev(differences) / len(differences) ** 0.5
-    )
-    return {"mean": mean, "low": mean - half, "high": mean + half}
-
-
-def gather(args: argparse.Namespace) -> dict[str, Any]:
-    cells: dict[str, Any] = {}
-    for cell in args.cells:
-        granularity, sparsity = cell.split(":")
-        table: dict[str, list[dict[str, float]]] = {}
-        for method in args.methods:
-            for seed in args.seeds:
-                path = args.work / f"{args.data}-{args.arch}-{seed}-{granularity}-{sparsity}-{method}" / "report.json"
-                if path.exists():
-                    table.setdefault(method, []).append(figures(json.loads(path.read_text()), args.attr))
-        complete = {m: rows for m, rows in table.items() if len(rows) == len(args.seeds)}
-        if not complete:
-            continue
-        entry: dict[str, Any] = {
-            m: {key: spread([row[key] for row in rows]) for key in rows[0]} for m, rows in complete.items()
-        }
-        if {"bifp", "magnitude"} <= set(complete) and len(args.seeds) > 1:
-            entry["bifp minus magnitude"] = {
-                key: paired([r[key] for r in complete["bifp"]], [r[key] for r in complete["magnitude"]])
-                for key in ("accuracy", "gap", "odds", "worst", "degradation")
-            }
-            entry["gap ratio"] = entry["bifp"]["gap"]["mean"] / entry["magnitude"]["gap"]["mean"]
-        cells[cell] = {"methods": entry, "runs": table}
-    return {
-        "data": args.data, "architecture": args.arch, "attribute": args.attr, "seeds": args.seeds,
-        "settings": args.set, "dense_epochs": args.dense_epochs,
-        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPU cores, no GPU", "cells": cells,
-    }  # fmt: skip
-
-
-def markdown(result: dict[str, Any]) -> str:
-    def cell(entry: dict[str, float]) -> str:
-        spread_over_seeds = f" ± {100 * entry['sd']:.1f}" if len(result["seeds"]) > 1 else ""
-        return f"{100 * entry['mean']:.1f}{spread_over_seeds}"
-
+def results_markdown(result: Mapping[str, Any]) -> str:
+    """Title without its mark, then a section per cell of the benchmark: means, differences, gaps in training."""
+    title = f"{result['data']['name']}, {result['model']['architecture']}, by {' and '.join(result['attributes'])}"
+    facts = [
+        *page.facts(result),
+        f"dense models trained for {words.plural(result['dense_epochs'], 'epoch')}",
+        result["machine"],
+    ]
     lines = [
-        f"{result['data']}, {result['architecture']}, by {result['attribute']}",
+        f"{title} ({result['name']})",
         "",
-        f"{len(result['seeds'])} seed(s), dense model trained for {result['dense_epochs']} epochs, "
-        f"{result['machine']}. Mean ± standard deviation over seeds, in percent, on the test split; seconds with one "
-        "thread.",
+        "; ".join(facts) + ".",
+        "",
+        markdown.escaped(page.shared_settings(result)),
         "",
     ]
-    for name, content in result["cells"].items():
-        methods = content["methods"]
-        runs = {m: v for m, v in methods.items() if m in content["runs"]}
-        groups = [k.removeprefix("accuracy ") for k in next(iter(runs.values())) if k.startswith("accuracy ")]
-        lines += ["", f"### {name.replace(':', ' ')}", ""]
-        lines.append(
-            "| model | accuracy | " + " | ".join(groups) + " | gap | odds | degradation gap | passes | s | kB |"
-        )
-        lines.append("|---" * (8 + len(groups)) + "|")
-        first = next(iter(runs.values()))
-        dense_cells = [first["dense accuracy"], *(first[f"dense accuracy {g}"] for g in groups), first["dense gap"],
-                       first["dense odds"]]  # fmt: skip
-        lines.append(
-            "| dense | " + " | ".join(map(cell, dense_cells)) + f" | – | – | – | {first['dense kB']['mean']:.0f} |"
-        )
-        for method, entry in runs.items():
-            shares = [entry["accuracy"], *(entry[f"accuracy {g}"] for g in groups), entry["gap"], entry["odds"],
-                      entry["degradation"]]  # fmt: skip
-            lines.append(
-                f"| {method} | " + " | ".join(map(cell, shares)) + f" | {entry['passes']['mean']:.0f} | "
-                f"{entry['seconds']['mean']:.0f} | {entry['file kB']['mean']:.0f} |"
-            )
-        if "bifp minus magnitude" in methods:
-            difference = methods["bifp minus magnitude"]
-            parts = [
-                f"{key} {100 * d['mean']:+.1f} [{100 * d['low']:+.1f}, {100 * d['high']:+.1f}]"
-                for key, d in difference.items()
-            ]
-            lines += ["", "bifp minus magnitude, paired over seeds, 95 % interval: " + "; ".join(parts) + ".",
-                      f"Ratio of mean gaps: {methods['gap ratio']:.2f}.", ""]  # fmt: skip
-    return "\n".join(lines) + "\n"
-
-
-def main() -> None:
-    args = arguments()
-    if not args.gather_only:
-        run_cells(args, manifest_of(args))
-    result = gather(args)
-    RESULTS.mkdir(exist_ok=True)
-    target = RESULTS / f"fairness-{args.data}-{args.arch}.json"
-    target.write_text(json.dumps(result, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    target.with_suffix(".md").write_text(markdown(result), encoding="utf-8")
-    write_page()
-    print(markdown(result))
+    for text in [*result["warnings"], *result["notes"]]:
+        lines += [markdown.escaped(text), ""]
+    for i, target in enumerate(result["targets"]):
+        section = page.target_section(result, target, i)
+        if section is None:
+            continue
+        lines += [f"### {section.title}", ""]
+        for block in section.blocks:
+            if isinstance(block, Table) and "intervals of the means" not in block.title:
+                lines += [f"{block.title}:", "", *markdown.table_lines(block), ""]
+            elif isinstance(block, Heading | Note):
+                lines += [markdown.escaped(block.text), ""]
+    return "\n".join(lines).rstrip() + "\n"
 
 
 def write_page() -> None:
@@ -217,8 +196,12 @@ def write_page() -> None:
         "benchmarks/results/. Every method gets the same dense models, data and number of passes (a forward pass\n"
         "alone counts a third). Dense figures stand in the same table.\n\n"
     )
-    PAGE.write_text(head + "\n".join(f"## {part}" for part in parts), encoding="utf-8")
+    atomic_write_text(PAGE, head + "\n".join(f"## {part}" for part in parts))
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except FairpruneError as error:
+        Terminal().error(str(error))
+        raise SystemExit(int(error.code)) from None

@@ -222,6 +222,83 @@ def audit(
 
 
 @app.command()
+def compare(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="dense checkpoint; {seed} in it is each seed in turn")],
+    methods: Annotated[str, typer.Option("--methods", metavar="A,B", help="methods to compare")],
+    sparsities: Annotated[str, typer.Option("--sparsities", metavar="S,T", help="sparsities to compare them at")],
+    seeds: Annotated[int, typer.Option("--seeds", min=1, help="how many seeds, from --seed on")] = 5,
+    granularities: Annotated[
+        str, typer.Option("--granularities", metavar="A,B", help="channel, weight or both")
+    ] = "channel",
+    grid: Annotated[
+        list[str] | None, typer.Option("--grid", metavar="KEY=V1,V2", help="settings to vary; repeated, their product")
+    ] = None,
+    reference: Annotated[
+        list[str] | None,
+        typer.Option("--reference", help="method that the others are held against [magnitude, or the first]"),
+    ] = None,
+    gather: Annotated[bool, typer.Option("--gather", help="tables of what is there; compute nothing")] = False,
+    list_commands: Annotated[
+        bool, typer.Option("--list-commands", help="print a shell command per cell that is not done, and stop")
+    ] = False,
+    attr: Attr = None,
+    notion: Notion = None,
+    tolerance: Annotated[str | None, _flag("tolerance")] = None,
+    epochs: Epochs = None,
+    batch_size: BatchSize = None,
+    lr: Lr = None,
+    extra: Set = None,
+    out: Annotated[Path | None, typer.Option("--out", help="folder [runs/compare-MODEL]")] = None,
+    force: Annotated[bool, typer.Option("--force", help="compute cells again that were made otherwise")] = False,
+    confidence: Confidence = None,
+    split: Split = None,
+    data: Data = None,
+    arch: Arch = None,
+    trust: Trust = False,
+    config: Config = None,
+    seed: Seed = None,
+    device: Device = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    dry_run: DryRun = False,
+) -> int:
+    """Compare methods over sparsities, settings and seeds, with intervals; go on where an earlier run was stopped."""
+    flags = dict(locals())
+    terminal = _terminal(quiet)
+    alone = [n for n, v in (("--gather", gather), ("--list-commands", list_commands), ("--dry-run", dry_run)) if v]
+    if len(alone) > 1:
+        raise FairpruneError(f"{' and '.join(alone)} cannot go together", where="fairprune compare", hint="give one")
+    resolved = _settings(config, flags)
+    from fairprune_cli import comparison
+    from fairprune_cli.comparison import printing
+
+    request = comparison.Request(
+        model, resolved, _names(methods), comparison.targets(_names(granularities), _names(sparsities)), seeds,
+        tuple(grid or ()), tuple(reference or ()), out, force, trust, dry_run, gather, list_commands,
+    )  # fmt: skip
+    if list_commands:
+        lines = comparison.list_commands(request)
+        if as_json:
+            _print_json(terminal, {"commands": lines})
+        else:
+            for line in lines:
+                terminal.result(line)
+        return int(ExitCode.OK)
+    made = comparison.compare(request, terminal)
+    if as_json:
+        _print_json(terminal, made.document)
+    elif dry_run:
+        printing.print_dry(made.document, terminal)
+    else:
+        printing.print_comparison(made.document, made.plan, terminal)
+    return int(made.code)
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+@app.command()
 def train(
     arch: Annotated[str, typer.Option("--arch", help="architecture, such as resnet10 or resnet10-w16")],
     epochs: Annotated[str | None, typer.Option("--epochs", help="epochs [15]")] = None,

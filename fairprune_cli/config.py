@@ -75,7 +75,7 @@ class Settings:
     clip_norm: float = setting(5.0, "largest gradient norm", above=0.0)
     augment: bool = setting(True, "flips and small shifts while training")
     balance: str = setting(
-        "none", "shares of label x group in a batch: as in the data, as the Lagrangian weighs them, or even",
+        "adaptive", "shares of label x group in a batch: as in the data, as the Lagrangian weighs them, or even",
         choices=("none", "adaptive", "even"),
     )  # fmt: skip
     distill: float = setting(0.0, "share of the loss that is distillation from the dense model", low=0.0, high=1.0)

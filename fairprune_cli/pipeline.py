@@ -29,10 +29,10 @@ from fairprune_cli.manifest import Transform
 from fairprune_cli.run_folder import RunFolder, default_folder
 from fairprune_cli.signals import StopRequest, stop_on_signals
 from fairprune_cli.terminal import Terminal
-from fairprune_cli.training import Diverged, Progress, Trainer
+from fairprune_cli.training import Diverged, Trainer
+from fairprune_cli.watch import Watch, limits_of
 
 REESTIMATION_BATCHES = 50
-SAVE_SECONDS = 300.0
 
 
 @dataclass(frozen=True)
@@ -171,27 +171,16 @@ class _Run:
             trainer.load_state_dict(state["trainer"])
             terminal.note(f"continuing at step {trainer.step} of {trainer.steps}")
         what = f"{settings.method} {settings.granularity} {settings.sparsity:g}"
-        last_save = time.monotonic()
-        seen = len(trainer.records)
+        limits = limits_of(settings, self.method, self.dense, pools.upper, self.device)
         with terminal.progress(what, trainer.steps) as display:
-
-            def on_progress(now: Progress) -> None:
-                nonlocal last_save, seen
-                display.update(now.step, _figures(now))
-                for record in trainer.records[seen:]:
-                    folder.event("epoch", asdict(record))
-                seen = len(trainer.records)
-                if time.monotonic() - last_save > SAVE_SECONDS:
-                    folder.save_state({"trainer": trainer.state_dict()})
-                    last_save = time.monotonic()
-
-            trainer.on_progress = on_progress
+            trainer.on_progress = watch = Watch(trainer, folder, terminal, display, limits)
             try:
                 done = trainer.run(stop) if settings.sparsity > 0 else True
             except Diverged as error:
+                watch.conclude()
                 raise self._keep_best(trainer, folder, error) from error
-        for record in trainer.records[seen:]:
-            folder.event("epoch", asdict(record))
+        if done:
+            watch.conclude()
         if not done:
             folder.save_state({"trainer": trainer.state_dict()})
             assert stop.code is not None
@@ -331,12 +320,3 @@ def _check_target(mask: masks.Masks, settings: Settings) -> None:
         raise FairpruneError(
             f"sparsity {mask.achieved:.6f} was reached, {settings.sparsity} was asked for", code=ExitCode.RUNTIME
         )
-
-
-def _figures(now: Progress) -> dict[str, str]:
-    """The figures beside the progress bar."""
-    return {
-        "loss": f"{now.loss:.3f}", "sparsity": f"{now.sparsity:.3f}", "gap": f"{now.exact_gap:.3f}",
-        "surrogate": f"{now.surrogate_gap:.3f}", "multiplier": f"{now.multiplier:.2f}",
-        "img/s": f"{now.images_per_second:.0f}",
-    }  # fmt: skip

@@ -154,6 +154,10 @@ def _epoch(i: int, epochs: int) -> dict[str, Any]:
             },
         },
         "images_per_second": 612.4 + i,
+        "gradient_norm": 0.7 + 0.5 * shock,
+        "clipped": 0.02 * shock,
+        "mask_moves": 9 if i < 7 else 4 if i == 7 else 0,
+        "mask_returns": 0.01 + 0.05 * shock if i < 8 else None,
     }
 
 

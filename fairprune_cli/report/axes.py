@@ -16,9 +16,15 @@ def ticks(low: float, high: float, most: int) -> list[float]:
     if not high > low:
         return [low]
     step = 10 ** math.floor(math.log10((high - low) / most))
-    step *= next(factor for factor in (1, 2, 5, 10, 20) if (high - low) / (step * factor) <= most)
-    first = math.ceil(low / step - 1e-9)
-    return [i * step for i in range(first, math.floor(high / step + 1e-9) + 1)]
+    factors = (1, 2, 5, 10, 20)
+    fits = next(i for i, factor in enumerate(factors) if (high - low) / (step * factor) <= most)
+    # A range shorter than its step may lie between two multiples of it, as 1 to 402 does with 500.
+    for factor in (factors[fits], factors[max(fits - 1, 0)]):
+        first = math.ceil(low / (step * factor) - 1e-9)
+        found = [i * step * factor for i in range(first, math.floor(high / (step * factor) + 1e-9) + 1)]
+        if found:
+            break
+    return found
 
 
 class Scale:

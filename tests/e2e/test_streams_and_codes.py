@@ -23,11 +23,11 @@ PRUNE = ("prune", "model.pt", "--sparsity", "0.9", "--attr", "gender", "--granul
 def test_help_is_quick_and_lists_every_command(tmp_path: Path) -> None:
     ran = fairprune("--help", cwd=tmp_path)
     assert ran.code == 0
-    for command in ("prune", "audit", "train", "export", "inspect", "report", "demo", "data"):
+    for command in ("prune", "compare", "audit", "train", "export", "inspect", "report", "demo", "data"):
         assert command in ran.out
 
 
-@pytest.mark.parametrize("command", ["prune", "audit", "train", "export", "inspect", "report", "demo"])
+@pytest.mark.parametrize("command", ["prune", "compare", "audit", "train", "export", "inspect", "report", "demo"])
 def test_every_command_has_help(command: str, tmp_path: Path) -> None:
     ran = fairprune(command, "--help", cwd=tmp_path)
     assert ran.code == 0

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from fairprune_cli.report import words
-from fairprune_cli.report.document import Block, Column, Heading, Line, Lines, Plot, Rule, Section, Table
+from fairprune_cli.report.document import Block, Column, Heading, Line, Lines, Note, Plot, Rule, Section, Table
 from fairprune_cli.report.values import extent, number, ordered
 from fairprune_cli.report.view import View
 
@@ -40,6 +40,7 @@ def build(view: View) -> Section | None:
     ]
     if course:
         blocks += [Heading("Course of the run"), *course]
+    blocks += _steps(records)
     blocks.append(_table(records, xs))
     notion = view.text("notion") or words.shown(view.setting("notion"))
     lead = [
@@ -179,3 +180,39 @@ def _table(records: Sequence[dict[str, Any]], xs: list[float]) -> Table:
                 row.append(words.NOTHING if value is None else words.fixed(100 * value))
         rows.append([*row, words.count(number(record.get("images_per_second")))])
     return Table("Every epoch", columns, rows, "Gaps in points.")
+
+
+def _steps(records: Sequence[dict[str, Any]]) -> list[Note]:
+    """Gradients and moves of the mask in a sentence each; nothing for a report from before they were recorded."""
+    notes = []
+    norms, clipped = _known(records, "gradient_norm"), _known(records, "clipped")
+    if norms:
+        text = (
+            f"Gradients of the weight steps had a norm of {_range(norms, _norm)}, {_norm(norms[-1])} in the last epoch"
+        )
+        if clipped:
+            text += f"; {words.percent(sum(clipped) / len(clipped))} of the steps were clipped"
+        notes.append(Note(f"{text}.", "aside"))
+    moves, returns = _known(records, "mask_moves"), _known(records, "mask_returns")
+    if sum(moves):
+        text = f"The mask moved {words.plural(round(sum(moves)), 'time')}"
+        if returns:
+            text += (
+                f". Of the units that a move kept, {_range(returns, words.percent)} had been masked before it, "
+                f"{words.percent(returns[-1])} in the last epoch with moves"
+            )
+        notes.append(Note(f"{text}.", "aside"))
+    return notes
+
+
+def _known(records: Sequence[dict[str, Any]], key: str) -> list[float]:
+    return [value for value in _series(records, key) if value is not None]
+
+
+def _range(values: Sequence[float], told: Callable[[float], str]) -> str:
+    low, high = told(min(values)), told(max(values))
+    return low if low == high else f"{low} to {high}"
+
+
+def _norm(value: float) -> str:
+    return words.fixed(value, 2) if value < 1000 else words.compact(value)

@@ -1,0 +1,92 @@
+"""What is compared, out of one run's report.json: figures of the pruned and the dense model, per attribute."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+# name -> (title, whether higher is better); the order is that of the tables.
+COMPARED = {
+    "accuracy": ("accuracy", True),
+    "gap": ("accuracy gap", False),
+    "notion_gap": ("gap of the notion", False),
+    "worst_group": ("worst group", True),
+    "odds_gap": ("odds gap", False),
+    "degradation_gap": ("degradation gap", False),
+}
+PER_ATTRIBUTE = (
+    "gap", "notion_gap", "odds_gap", "worst_group", "degradation_gap", "exact_gap", "surrogate_gap", "multiplier",
+)  # fmt: skip
+OVERALL = (
+    "accuracy", "achieved_sparsity", "passes", "seconds", "file_bytes", "dense_bytes", "macs", "dense_macs",
+)  # fmt: skip
+OF_GAPS_OF_ACCURACY = ("accuracy", "worst-group")
+
+
+def of_report(report: Mapping[str, Any]) -> dict[str, Any]:
+    """Figures of the pruned model; shares and gaps as fractions, undefined ones null with `<name>_undefined`.
+
+    Returns:
+        The keys of `OVERALL`, and `attributes`: by name the keys of `PER_ATTRIBUTE` and `groups`: accuracy by group.
+        exact_gap, surrogate_gap and multiplier (the largest of any group) are of the last epoch of the pruning.
+    """
+    pruned, size, cost = report["results"]["pruned"], report["size"], report["cost"]
+    found = {
+        "accuracy": pruned["accuracy"], "achieved_sparsity": report["sparsity"]["achieved"],
+        "passes": cost["passes"], "seconds": cost["seconds"], "file_bytes": size["file_bytes"],
+        "dense_bytes": size["dense_bytes"], "macs": size["macs"], "dense_macs": size["dense_macs"],
+    }  # fmt: skip
+    last = report["training"][-1] if report["training"] else {}
+    attributes = {}
+    for name, entry in pruned["attributes"].items():
+        record = _attribute(entry, report["degradation"].get(name), str(report["notion"]))
+        multipliers = (last.get("multipliers") or {}).get(name)
+        record["exact_gap"] = (last.get("exact_gap") or {}).get(name)
+        record["surrogate_gap"] = (last.get("surrogate_gap") or {}).get(name)
+        record["multiplier"] = max(multipliers.values()) if multipliers else None
+        for key in ("exact_gap", "surrogate_gap", "multiplier"):
+            if record[key] is None:
+                record[f"{key}_undefined"] = "the last epoch recorded none"
+        attributes[name] = record
+    return found | {"attributes": attributes}
+
+
+def of_dense(report: Mapping[str, Any]) -> dict[str, Any]:
+    """The same of the dense model, as far as it has them: accuracy, bytes, MACs and its own gaps."""
+    dense, size = report["results"]["dense"], report["size"]
+    return {
+        "accuracy": dense["accuracy"], "dense_bytes": size["dense_bytes"], "dense_macs": size["dense_macs"],
+        "attributes": {
+            name: _attribute(entry, None, str(report["notion"])) for name, entry in dense["attributes"].items()
+        },
+    }  # fmt: skip
+
+
+def _attribute(entry: Mapping[str, Any], degradation: Mapping[str, Any] | None, notion: str) -> dict[str, Any]:
+    record: dict[str, Any] = {"groups": {group: one["accuracy"] for group, one in entry["groups"].items()}}
+    _put(record, "gap", entry.get("gap"), entry.get("gap_undefined"))
+    metrics = entry["metrics"]
+    for key, metric in (("odds_gap", "odds"), ("worst_group", "worst_group")):
+        _put(record, key, _value(metrics.get(metric)), metrics.get(f"{metric}_undefined"))
+    if degradation is None:
+        _put(record, "degradation_gap", None, "the dense model is what it is measured against")
+    else:
+        _put(record, "degradation_gap", degradation.get("gap"), degradation.get("gap_undefined"))
+    if notion in OF_GAPS_OF_ACCURACY:
+        source: tuple[Any, Any] = (record["gap"], record.get("gap_undefined"))
+    elif notion == "degradation":
+        source = (record["degradation_gap"], record.get("degradation_gap_undefined"))
+    else:
+        source = (_value(metrics.get(notion)), metrics.get(f"{notion}_undefined"))
+    _put(record, "notion_gap", *source)
+    return record
+
+
+def _put(record: dict[str, Any], key: str, value: float | None, why: str | None) -> None:
+    record[key] = value
+    if value is None:
+        record[f"{key}_undefined"] = why or "not in the report"
+
+
+def _value(metric: Any) -> float | None:
+    return metric["value"] if isinstance(metric, Mapping) else None

@@ -1,0 +1,85 @@
+"""What goes on beside a training run: display, events, a state saved now and then, failure signs."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+
+import numpy as np
+import torch
+from torch import nn
+
+from fairprune_cli import terminal as terminals
+from fairprune_cli.batches import Pool
+from fairprune_cli.config import Settings
+from fairprune_cli.dense_training import accuracy
+from fairprune_cli.methods import Method
+from fairprune_cli.run_folder import RunFolder
+from fairprune_cli.signs import Limits, find_signs
+from fairprune_cli.terminal import Terminal
+from fairprune_cli.training import Progress, Trainer
+
+SAVE_SECONDS = 300.0
+# Enough to know the dense model's accuracy to a point; a sign looks for falls of ten.
+LOOK_AT = 2000
+
+
+class Watch:
+    """Called after every step of `trainer`."""
+
+    def __init__(
+        self, trainer: Trainer, folder: RunFolder, terminal: Terminal, display: terminals.Progress, limits: Limits
+    ) -> None:
+        self.trainer, self.folder, self.terminal, self.display = trainer, folder, terminal, display
+        self.limits = limits
+        self._written = len(trainer.records)
+        self._said: set[str] = set()
+        self._saved = time.monotonic()
+
+    def __call__(self, now: Progress) -> None:
+        self.display.update(now.step, _figures(now))
+        self.catch_up()
+        if time.monotonic() - self._saved > SAVE_SECONDS:
+            self.folder.save_state({"trainer": self.trainer.state_dict()})
+            self._saved = time.monotonic()
+
+    def catch_up(self) -> None:
+        """Write the events that are not written yet, and say signs that are not said yet."""
+        records = self.trainer.records
+        if len(records) == self._written:
+            return
+        for record in records[self._written :]:
+            self.folder.event("epoch", asdict(record))
+        self._written = len(records)
+        for sign in find_signs([asdict(record) for record in records], self.limits):
+            if sign.code not in self._said:
+                self.terminal.note(f"epoch {records[-1].epoch}: {sign.text}; {sign.advice}")
+                self._said.add(sign.code)
+
+    def conclude(self) -> None:
+        """Give the signs that hold at the end of the run to the report."""
+        self.catch_up()
+        for sign in find_signs([asdict(record) for record in self.trainer.records], self.limits):
+            self.terminal.warn(f"{sign.text}; {sign.advice}", code=sign.code)
+
+
+def limits_of(settings: Settings, method: type[Method], dense: nn.Module, upper: Pool, device: torch.device) -> Limits:
+    """What the records of a run are held against; the dense model is looked at on some of the upper images."""
+    chosen = np.random.default_rng(settings.seed).permutation(len(upper))[:LOOK_AT]
+    some = upper.images.pool(upper.rows[np.sort(chosen)])
+    return Limits(
+        tolerance=settings.tolerance, multiplier_cap=settings.multiplier_cap, sparsity=settings.sparsity,
+        epochs=settings.epochs, constrained=method.constrained and settings.fairness_on != "none",
+        moves_mask_by_gradient=method.upper_gradient and not method.eval_gradient,
+        dense_accuracy=accuracy(dense, some, device),
+        majority_share=float(np.bincount(some.labels).max() / len(some)), memory=settings.multiplier_memory,
+    )  # fmt: skip
+
+
+def _figures(now: Progress) -> dict[str, str]:
+    """The figures beside the progress bar."""
+    return {
+        "loss": f"{now.loss:.3f}", "sparsity": f"{now.sparsity:.3f}", "gap": f"{now.exact_gap:.3f}",
+        "surrogate": f"{now.surrogate_gap:.3f}", "multiplier": f"{now.multiplier:.2f}",
+        "img/s": f"{now.images_per_second:.0f}",
+    }  # fmt: skip
