@@ -132,10 +132,17 @@ def resized(path: Path, size: int, folder: Path) -> Path:
     if table in content:
         content[table] = str(base / content[table])
     target = folder / "manifest.yaml"
-    text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+    text = yaml.safe_dump(_kept(content), sort_keys=False, allow_unicode=True)
     if not target.exists() or target.read_text(encoding="utf-8") != text:
         atomic_write_text(target, text)
     return target
+
+
+def _kept(value: Any) -> Any:
+    """The content with a key that has no value still without one; the base loader gives it an empty text."""
+    if isinstance(value, dict):
+        return {key: _kept(inner) for key, inner in value.items()}
+    return [_kept(inner) for inner in value] if isinstance(value, list) else value or None
 
 
 def train_dense(args: argparse.Namespace, manifest: Path, seed: int, model: Path) -> None:

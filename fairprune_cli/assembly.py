@@ -92,11 +92,12 @@ class Assembly:
             reference = [result.counts("dense", g.name).astype(float) for g in self.data.groupings]
             cost = FORWARD_ONLY * len(pool) / settings.batch_size
         constraint = Constraint(
-            self.notion, groups, relaxations.get(settings.relaxation),
-            tolerance=settings.tolerance, rate=settings.multiplier_rate, cap=settings.multiplier_cap,
+            self.notion, groups, relaxations.get(dual.relaxation or settings.relaxation),
+            tolerance=settings.tolerance, rate=settings.multiplier_rate,
+            cap=settings.multiplier_cap if dual.cap is None else dual.cap,
             # A buffer per group remembers as many images in all as one for everybody.
             memory=settings.multiplier_memory / (max(groups) if dual.per_group else 1),
-            bound=settings.bound, dense=reference, normalise=dual.normalise, per_group=dual.per_group,
+            bound=dual.bound or settings.bound, dense=reference, normalise=dual.normalise, per_group=dual.per_group,
             levelling=settings.levelling if dual.levelling is None else dual.levelling,
             decay=settings.multiplier_decay if dual.decay is None else dual.decay,
         )  # fmt: skip

@@ -92,8 +92,8 @@ class Settings:
     saliency_batches: int = setting(8, "upper batches that a pruning in rounds looks at", low=1)
     rounds: int = setting(5, "rounds of lottery, fairgrape and fairprune", low=1)
     beta: float = setting(0.33, "fairprune: weight of the privileged groups' saliency", low=0.0)
-    weight_floor: float = setting(0.3, "weighted-loss: least weight of an image", low=0.0, high=1.0)
-    weight_power: float = setting(1.0, "weighted-loss: power of the dense model's error", low=0.0)
+    weight_floor: float = setting(0.75, "weighted-loss: least weight of an image", low=0.0, high=1.0)
+    weight_power: float = setting(5.0, "weighted-loss: power of the dense model's error", low=0.0)
     layer_floor: float = setting(0.05, "share of an even budget that each layer keeps", low=0.0, high=1.0)
     min_channels: float = setting(0.05, "share of its channels that each layer keeps", low=0.0, high=1.0)
 

@@ -67,8 +67,9 @@ def limits_of(settings: Settings, method: type[Method], dense: nn.Module, upper:
     """What the records of a run are held against; the dense model is looked at on some of the upper images."""
     chosen = np.random.default_rng(settings.seed).permutation(len(upper))[:LOOK_AT]
     some = upper.images.pool(upper.rows[np.sort(chosen)])
+    cap = settings.multiplier_cap if method.dual.cap is None else method.dual.cap
     return Limits(
-        tolerance=settings.tolerance, multiplier_cap=settings.multiplier_cap, sparsity=settings.sparsity,
+        tolerance=settings.tolerance, multiplier_cap=cap, sparsity=settings.sparsity,
         epochs=settings.epochs, constrained=method.constrained and settings.fairness_on != "none",
         moves_mask_by_gradient=method.upper_gradient and not method.eval_gradient,
         dense_accuracy=accuracy(dense, some, device),

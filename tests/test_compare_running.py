@@ -66,7 +66,7 @@ def test_a_failed_cell_is_recorded_the_others_go_on_and_the_next_run_tries_again
     monkeypatch.setattr(pipeline, "prune", failing)
     assert run(command(faces)) == ExitCode.RUNTIME
     said = capsys.readouterr()
-    assert "failed: bip-weight-0.9-s0: training diverged at step 3" in said.out
+    assert "failed: bip-weight-0.9-s0: training diverged at step 3; to mend: a smaller --lr" in said.out
     assert calls == ["magnitude-weight-0.9-s0", "magnitude-weight-0.9-s1", "bip-weight-0.9-s1"]
     document = json.loads(Path("cmp/compare.json").read_text())
     row = next(row for row in document["rows"] if row["method"] == "bip")
@@ -97,6 +97,10 @@ def test_done_cells_stay_force_computes_only_what_differs_and_json_is_alone(
     assert run(changed) == ExitCode.BAD_INPUT
     err = capsys.readouterr().err
     assert "magnitude-weight-0.9-s0 was made otherwise: min_group is 5 there, 6 here" in err
+    assert run([*changed, "--force", "--dry-run"]) == ExitCode.OK
+    listed = capsys.readouterr().out.splitlines()
+    assert listed[0] == "magnitude-weight-0.9-s0: made otherwise (min_group is 5 there, 6 here)"
+    assert listed[-1].startswith("dry run: 2 of 2 cells are left")
     calls.clear()
     assert run([*changed, "--force"]) == ExitCode.OK
     assert calls == ["magnitude-weight-0.9-s0", "magnitude-weight-0.9-s1"]
@@ -157,4 +161,20 @@ def test_out_of_reach_is_said_of_all_cells_before_the_first(
     words[words.index("0.9")] = "0.9,0.99999"
     assert run(words) == ExitCode.BAD_INPUT
     assert "error: magnitude-weight-0.99999-s0: " in capsys.readouterr().err
+    assert calls == []
+
+
+def test_a_dense_model_that_does_not_fit_is_found_before_the_first_cell(
+    faces: Path, calls: list[str], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """Also that of a later seed, which has no kind of cell to itself."""
+    model = architectures.build("resnet10-w16", 3, seed=0)
+    save_checkpoint(
+        tmp_path / "dense-1.pt", model, architecture="resnet10-w16", classes=["a", "b", "c"],
+        transform=load_manifest(faces / "manifest.yaml").transform.to_dict(), extra={},
+    )  # fmt: skip
+    (tmp_path / "dense-0.pt").write_bytes((faces / "dense.pt").read_bytes())
+    words = ["compare", "dense-{seed}.pt", *command(faces)[2:], "--data", str(faces)]
+    assert run(words) == ExitCode.BAD_INPUT
+    assert "error: magnitude-weight-0.9-s1: dense-1.pt: the network has 3 outputs" in capsys.readouterr().err
     assert calls == []

@@ -103,7 +103,7 @@ def data(shares: Sequence[int], seed: int = 0, second: bool = False) -> Problem:
 
 def scheme(
     problem: Problem, notion: str | fairness.Notion, soft: str, tolerance: float, *, levelling: float = FREE,
-    cap: float = 50.0, start: float = 0.0, dense: np.ndarray | None = None, rate: float = 1.0, steps: int = 300,
+    cap: float = 50.0, start: float = 0.0, dense: np.ndarray | None = None, rate: float = 1.0, steps: int = 200,
 ) -> tuple[np.ndarray, Constraint]:  # fmt: skip
     """Gradient descent on what a weight step minimises, ascent by `Constraint.update`; (w, the constraint)."""
     made = fairness.get(notion, 2) if isinstance(notion, str) else notion
@@ -194,7 +194,7 @@ def test_the_constrained_optimum_is_reached(
     families = rates(TWO, notion, soft)
     free = minimum(TWO)
     assert max(gap(family, free) for family in families) > 2 * tolerance  # the constraint has something to do
-    steps = 300 if soft == "linear" else 500
+    steps = 200 if soft == "linear" else 400
     w, constraint = scheme(TWO, notion, soft, tolerance, levelling=levelling, rate=rate, steps=steps)
     expected = optimum(TWO, notion, soft, tolerance)
     same(TWO, w, expected)
@@ -235,7 +235,7 @@ def test_two_attributes_are_met_together() -> None:
     families = [rates(problem, "accuracy", "linear", a)[0] for a in (0, 1)]
     one = minimum(problem, apart(families[0], tolerance))
     assert gap(families[1], one) > 1.5 * tolerance  # meeting the first alone breaks the second
-    w, constraint = scheme(problem, "accuracy", "linear", tolerance)
+    w, constraint = scheme(problem, "accuracy", "linear", tolerance, steps=350)
     same(problem, w, optimum(problem, "accuracy", "linear", tolerance))
     assert [v.exact for v in constraint.violations()] == pytest.approx([tolerance, tolerance], abs=1e-4)
     assert all(mu.max() > 0.1 for mu in constraint.multipliers)
@@ -244,7 +244,7 @@ def test_two_attributes_are_met_together() -> None:
 def test_three_groups_all_behind_the_best() -> None:
     problem, tolerance = data([90, 60, 50]), 0.1
     (family,) = rates(problem, "accuracy", "linear")
-    w, constraint = scheme(problem, "accuracy", "linear", tolerance)
+    w, constraint = scheme(problem, "accuracy", "linear", tolerance, steps=350)
     same(problem, w, optimum(problem, "accuracy", "linear", tolerance))
     assert (constraint.multipliers[0][0, 0] > 0).tolist() == [False, True, True]
     best = family[0](w)
@@ -256,7 +256,7 @@ def test_four_groups_against_the_whole() -> None:
     problem, tolerance = data([60, 40, 50, 40]), 0.1
     notion = replace(fairness.get("degradation", 2), against="whole")
     dense = np.array([0.4, 0.6, 1.1, -0.4])
-    w, constraint = scheme(problem, notion, "linear", tolerance, dense=dense)
+    w, constraint = scheme(problem, notion, "linear", tolerance, dense=dense, steps=350)
     (family,) = rates(problem, "degradation", "linear")
     whole = problem.rate("degradation", "linear", 0, None)
 
@@ -297,6 +297,17 @@ def test_with_a_group_in_between_the_reference_of_the_term_is_the_whole() -> Non
     assert problem.loss(w) > problem.loss(best) + 5e-4  # near the optimum of the pairs, and not at it
 
 
+def test_parity_of_four_groups_is_met() -> None:
+    """Met, and at no less than scipy's cost: the multipliers of the two sides need not agree, so at more than that."""
+    problem, tolerance = data([60, 40, 50, 40]), 0.3
+    (family,) = rates(problem, "parity", "linear")
+    assert gap(family, minimum(problem)) > 2 * tolerance
+    w, constraint = scheme(problem, "parity", "linear", tolerance, levelling=0.0, rate=0.3, steps=500)
+    assert gap(family, w) == pytest.approx(tolerance, abs=1e-3)
+    assert constraint.active
+    assert problem.loss(w) > problem.loss(optimum(problem, "parity", "linear", tolerance)) - 1e-5
+
+
 @pytest.mark.parametrize(("sizes", "tolerance"), [((120, 80), 0.035), ((90, 60, 50), 0.063)])
 def test_the_default_raises_the_group_behind_to_a_reference_that_stands_still(
     sizes: tuple[int, ...], tolerance: float
@@ -310,7 +321,7 @@ def test_the_default_raises_the_group_behind_to_a_reference_that_stands_still(
 
     low, high = last(minimum(problem)), 0.95
     c = scipy.optimize.brentq(lambda c: gap(family, at(c)) - tolerance, low, high, xtol=1e-6)
-    w, constraint = scheme(problem, "opportunity", "sigmoid", tolerance, levelling=0.0, steps=800)
+    w, constraint = scheme(problem, "opportunity", "sigmoid", tolerance, levelling=0.0, steps=450)
     same(problem, w, at(c))
     assert constraint.violations()[0].exact == pytest.approx(tolerance, abs=1e-4)
     # Nobody was pulled down, which the optimum of the pairs would do, and which costs loss.

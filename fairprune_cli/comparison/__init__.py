@@ -83,11 +83,14 @@ def _command(layout: Plan, cell: Cell, found: Standing) -> str:
 def _dry(layout: Plan, found: dict[str, Standing]) -> dict[str, Any]:
     return {
         "dry_run": True, "folder": str(layout.folder), "references": list(layout.references),
-        "notes": list(layout.notes),
-        "cells": [
-            {"name": c.name, "status": found[c.name].state, "reason": found[c.name].reason} for c in layout.cells
-        ],
+        "notes": list(layout.notes), "cells": [_dry_cell(cell, found[cell.name]) for cell in layout.cells],
     }  # fmt: skip
+
+
+def _dry_cell(cell: Cell, found: Standing) -> dict[str, str]:
+    # A cell that was made otherwise only gets here with --force, which computes it again.
+    status, reason = ("made otherwise", found.differs) if found.differs else (found.state, found.reason)
+    return {"name": cell.name, "status": status, "reason": reason}
 
 
 def write(layout: Plan, document: dict[str, Any]) -> None:

@@ -77,17 +77,19 @@ def default_folder(model: str) -> Path:
 
 
 def check(plan: Plan, cells: Iterable[Cell]) -> None:
-    """Open model and data of one cell of each kind, without decoding or training.
+    """Open model and data of one cell of each kind and of each dense model, without decoding or training.
 
     Raises:
-        FairpruneError: an attribute, notion or target that is out of reach, say; the message names the cell.
+        FairpruneError: an attribute, notion or target that is out of reach, say, or a seed whose dense model does not
+            fit the data; the message names the cell.
     """
-    seen = set()
+    kinds, models = set(), set()
     for cell in cells:
         kind = (cell.row.granularity, cell.row.sparsity, cell.row.point)
-        if kind in seen:
+        if kind in kinds and cell.model in models:
             continue
-        seen.add(kind)
+        kinds.add(kind)
+        models.add(cell.model)
         # What there is to warn of is said when the cell runs.
         silent = Terminal(out=io.StringIO(), err=io.StringIO(), quiet=True)
         request = pipeline.PruneRequest(

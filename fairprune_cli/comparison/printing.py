@@ -65,7 +65,8 @@ def _figures(figures: Mapping[str, Any], attribute: str, groups: list[str]) -> l
 def print_dry(document: Mapping[str, Any], terminal: Terminal) -> None:
     """The cells and how far each is."""
     for cell in document["cells"]:
-        reason = f" ({' '.join(cell['reason'].split())})" if cell["status"] == "failed" else ""
+        told = cell["status"] in ("failed", "made otherwise")
+        reason = f" ({' '.join(cell['reason'].split())})" if told else ""
         terminal.result(f"{cell['name']}: {cell['status']}{reason}")
     left = sum(cell["status"] != "done" for cell in document["cells"])
     terminal.result(

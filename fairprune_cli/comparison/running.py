@@ -96,7 +96,8 @@ def _run(plan: Plan, cell: Cell, number: int, terminal: Terminal) -> None:
         if error.code != ExitCode.RUNTIME:
             where = f"{cell.name}: {error.where}".rstrip(": ")
             raise FairpruneError(error.what, where=where, hint=error.hint, code=error.code) from error
-        record = {"name": cell.name, "message": str(error), "time": time.time(), "made_from": made_from(cell)}
+        message = "; ".join(line.strip() for line in str(error).splitlines())
+        record = {"name": cell.name, "message": message, "time": time.time(), "made_from": made_from(cell)}
         atomic_write_text(plan.failure(cell), json.dumps(record, indent=1) + "\n")
         own.note(f"failed: {error.what}")
         return

@@ -91,7 +91,9 @@ class Notion:
 
         Returns:
             [2, M, G]: first row "too low" (reference - rate - tolerance), second "too high"
-            (rate - reference - tolerance). NaN where undefined or where the direction rules it out.
+            (rate - reference - tolerance). The reference is the best of the other groups, so that a group in the lead
+            is inside its constraint by its lead and the tolerance. NaN where undefined or where the direction rules it
+            out.
         """
         rate, size = self.rates(counts)
         if self.relative:
@@ -103,10 +105,7 @@ class Notion:
                 whole = whole - self._needed(dense_whole)[:, None]
             high = low = np.broadcast_to(whole, rate.shape)
         else:
-            some = ~np.isnan(rate).all(axis=1, keepdims=True)
-            filled_high = np.where(np.isnan(rate), -np.inf, rate).max(axis=1, keepdims=True)
-            filled_low = np.where(np.isnan(rate), np.inf, rate).min(axis=1, keepdims=True)
-            high, low = np.where(some, filled_high, np.nan), np.where(some, filled_low, np.nan)
+            high, low = best_of_others(rate), -best_of_others(-rate)
         direction = self.direction[:, None]
         too_low = np.where(direction >= 0, high - rate - tolerance, np.nan)
         too_high = np.where(direction <= 0, rate - low - tolerance, np.nan)
@@ -116,6 +115,17 @@ class Notion:
         if dense is None:
             raise ValueError(f"the notion {self.name!r} needs the dense model's rates")
         return dense
+
+
+def best_of_others(rate: np.ndarray) -> np.ndarray:
+    """For each entry the largest other entry of its row; rate: [M, G] with NaN for what is left out.
+
+    Returns:
+        [M, G]; NaN where no other entry is there, and where the entry itself is NaN.
+    """
+    filled = np.where(np.isnan(rate), -np.inf, rate)
+    others = np.stack([np.delete(filled, g, axis=1).max(axis=1, initial=-np.inf) for g in range(rate.shape[1])], axis=1)
+    return np.where(np.isnan(rate) | np.isinf(others), np.nan, others)
 
 
 def soft_events(notion: Notion, logits: Tensor, labels: Tensor, indicator: object) -> tuple[Tensor, Tensor]:

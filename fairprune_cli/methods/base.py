@@ -27,8 +27,8 @@ class MethodOptions:
     ramp_share: float = 0.4
     rounds: int = 5
     beta: float = 0.33
-    weight_floor: float = 0.3
-    weight_power: float = 1.0
+    weight_floor: float = 0.75
+    weight_power: float = 5.0
     seed: int = 0
 
 
@@ -39,13 +39,17 @@ class Dual:
     Attributes:
         notion: as in `--notion`; against: as in `Notion`.
         data: as `multiplier_data`.
-        levelling, decay, normalise, per_group: as in `Constraint`.
+        relaxation, bound: as in the settings.
+        levelling, cap, decay, normalise, per_group: as in `Constraint`.
     """
 
     notion: str | None = None
     against: str | None = None
     data: str | None = None
+    relaxation: str | None = None
+    bound: str | None = None
     levelling: float | None = None
+    cap: float | None = None
     decay: float | None = None
     normalise: bool = True
     per_group: bool = False

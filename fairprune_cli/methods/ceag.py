@@ -5,7 +5,8 @@
     mu_g <- max(0, mu_g + eta (psi_g - tolerance)), and 0 at once where psi_g is within the tolerance (dual restart)
 
 Exact accuracies come from the images that the weights are trained on, remembered for each group by itself (replay
-buffers). Weights are pruned by magnitude along a cubic ramp. Its constraint is the excess loss against the dense
+buffers). For more than two classes the cross-entropy in the constraint is that of the true class against its strongest
+rival. Weights are pruned by magnitude along a cubic ramp. Its constraint is the excess loss against the dense
 model, so it keeps the gap that the dense model has.
 """
 
@@ -21,6 +22,6 @@ class Method(magnitude.Method):
 
     constrained = True
     dual = base.Dual(
-        notion="degradation", against="whole", data="lower", levelling=math.inf, decay=1.0, normalise=False,
-        per_group=True,
+        notion="degradation", against="whole", data="lower", relaxation="logistic", bound="matched", levelling=math.inf,
+        cap=math.inf, decay=1.0, normalise=False, per_group=True,
     )  # fmt: skip

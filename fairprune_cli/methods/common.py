@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
+from fairprune_cli.errors import FairpruneError
 from fairprune_cli.masks import Masks
 from fairprune_cli.methods import base
 from fairprune_cli.schedule import Plan
@@ -21,6 +22,7 @@ class GroupMethod(base.Method):
 
     upper_gradient = True
     eval_gradient = True
+    per_image = False  # I times the images of the group: the Fisher diagonal, whatever the size of the group
 
     def __init__(self, masks: Masks, options: base.MethodOptions) -> None:
         super().__init__(masks, options)
@@ -50,6 +52,8 @@ class GroupMethod(base.Method):
     def upper_step(self, part: int, logits: Tensor, labels: Tensor) -> None:
         group = self._present[part]
         squared = self.masks.saliency().square()
+        if self.per_image:
+            squared = squared * len(labels)
         self._sums[group] = self._sums[group] + squared if group in self._sums else squared
         for store, more in (
             (self._batches, 1.0), (self._seen, float(len(labels))),
@@ -63,6 +67,11 @@ class GroupMethod(base.Method):
         Groups keep their index; one without an image has importance 0.
         """
         groups = range(len(self._combinations))
+        if not self._sums:
+            raise FairpruneError(
+                "none of the images looked at is in a group of every attribute", where="--attr",
+                hint="name fewer attributes, or raise saliency_batches",
+            )  # fmt: skip
         zero = torch.zeros(len(self.masks.keep), device=self.masks.keep.device)
         importance = torch.stack([self._sums[g] / self._batches[g] if g in self._sums else zero for g in groups])
         right = torch.tensor([self._right.get(g, 0.0) for g in groups])

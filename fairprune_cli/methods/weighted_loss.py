@@ -1,4 +1,4 @@
-"""Performance-weighted loss (Meyer and Wong 2022), with gradual magnitude pruning.
+"""Performance-weighted loss (Meyer and Wong, arXiv 2211.10285), with gradual magnitude pruning.
 
     w      = floor + (1 - floor) (1 - p_true(dense))^power       weight of an image
     target = the dense model's probabilities where it is right, else the label
