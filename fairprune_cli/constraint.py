@@ -6,6 +6,10 @@ batch and S_all the one over all groups:
     mu <- clip(mu + eta (reference - r - tau), 0, cap)               "too low"; "too high" with the signs turned
     L_fair = sum of mu_low (s S_all - S_g) + mu_high (S_g - s S_all)
 
+The reference is the best of the other groups. Where both directions are wrong (parity) there is a multiplier for each
+ordered pair of groups instead, mu_hg <- clip(mu_hg + eta (r_h - r_g - tau), 0, cap); mu_low of g is its sum over h,
+mu_high of h that over g, so that the term is the sum of mu_hg (S_h - S_g), the constraints' own gradient.
+
 This is the proxy-Lagrangian scheme of Cotter et al. (arXiv 1809.04198), used for pruning by CEAG (arXiv
 2310.20673): exact and soft violation travel together, and a multiplier never chases the relaxation. Inside the
 tolerance multipliers fall, so a satisfied constraint costs nothing (the dead zone).
@@ -119,6 +123,8 @@ class Constraint:
         )
         self.tallies = [GroupTally(count, notion, memory, per_group) for count in groups]
         self.multipliers = [np.zeros((2, notion.event.shape[0], count)) for count in groups]
+        self._two_sided = np.flatnonzero(notion.direction == 0)
+        self._pairs = [np.zeros((len(self._two_sided), count, count)) for count in groups]
 
     def observe(self, logits: Tensor, labels: Tensor, groups: Tensor, weights: Tensor | None = None) -> None:
         """Count a batch: exact events and relaxed ones.
@@ -152,9 +158,18 @@ class Constraint:
                 tally.counts, self.tolerance, self._dense(a), self.least,
                 None if self.dense_whole is None else self.dense_whole[a],
             )  # fmt: skip
-            step = np.where(np.isnan(violation), 0.0, violation)
-            kept = np.where(step < 0, (1.0 - self.decay) * mu, mu)
-            np.clip(kept + self.rate * step, 0.0, self.cap, out=mu)
+            self._ascend(mu, violation)
+            if len(self._two_sided):
+                rate = self.notion.usable_rates(tally.counts, self._dense(a), self.least)[self._two_sided]
+                pairs = self._pairs[a]
+                self._ascend(pairs, rate[:, :, None] - rate[:, None, :] - self.tolerance)
+                mu[0, self._two_sided], mu[1, self._two_sided] = pairs.sum(axis=1), pairs.sum(axis=2)
+
+    def _ascend(self, mu: np.ndarray, violation: np.ndarray) -> None:
+        """mu <- clip(mu + rate violation, 0, cap) in place; undefined violations leave a multiplier alone."""
+        step = np.where(np.isnan(violation), 0.0, violation)
+        kept = np.where(step < 0, (1.0 - self.decay) * mu, mu)
+        np.clip(kept + self.rate * step, 0.0, self.cap, out=mu)
 
     def penalty(self, logits: Tensor, labels: Tensor, groups: Tensor, weights: Tensor | None = None) -> Tensor:
         """The Lagrangian term of a batch: a scalar, differentiable in the logits; shapes as in `observe`."""
@@ -248,6 +263,7 @@ class Constraint:
     def state_dict(self) -> dict[str, list[Tensor]]:
         return {
             "multipliers": [torch.from_numpy(mu.copy()) for mu in self.multipliers],
+            "pairs": [torch.from_numpy(pairs.copy()) for pairs in self._pairs],
             "counts": [torch.from_numpy(t.counts.copy()) for t in self.tallies],
             "soft": [torch.from_numpy(t.soft.copy()) for t in self.tallies],
         }
@@ -255,5 +271,7 @@ class Constraint:
     def load_state_dict(self, state: Mapping[str, Sequence[Tensor]]) -> None:
         for mu, saved in zip(self.multipliers, state["multipliers"], strict=True):
             mu[...] = saved.numpy()
+        for pairs, saved in zip(self._pairs, state["pairs"], strict=True):
+            pairs[...] = saved.numpy()
         for tally, counts, soft in zip(self.tallies, state["counts"], state["soft"], strict=True):
             tally.counts, tally.soft = counts.numpy().copy(), soft.numpy().copy()

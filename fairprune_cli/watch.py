@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from fairprune_cli.config import Settings
 from fairprune_cli.dense_training import accuracy
 from fairprune_cli.methods import Method
 from fairprune_cli.run_folder import RunFolder
-from fairprune_cli.signs import Limits, find_signs
+from fairprune_cli.signs import Limits, Sign, find_signs
 from fairprune_cli.terminal import Terminal
 from fairprune_cli.training import Progress, Trainer
 
@@ -51,7 +51,7 @@ class Watch:
         for record in records[self._written :]:
             self.folder.event("epoch", asdict(record))
         self._written = len(records)
-        for sign in find_signs([asdict(record) for record in records], self.limits):
+        for sign in self._signs():
             if sign.code not in self._said:
                 self.terminal.note(f"epoch {records[-1].epoch}: {sign.text}; {sign.advice}")
                 self._said.add(sign.code)
@@ -59,8 +59,15 @@ class Watch:
     def conclude(self) -> None:
         """Give the signs that hold at the end of the run to the report."""
         self.catch_up()
-        for sign in find_signs([asdict(record) for record in self.trainer.records], self.limits):
+        for sign in self._signs():
             self.terminal.warn(f"{sign.text}; {sign.advice}", code=sign.code)
+
+
+    def _signs(self) -> list[Sign]:
+        """Signs as of now; a constraint whose stage is over has no say any more."""
+        start, end = self.trainer.plan.fair_edges(self.trainer.steps)
+        acts = self.limits.constrained and start < self.trainer.step <= end
+        return find_signs([asdict(r) for r in self.trainer.records], replace(self.limits, constrained=acts))
 
 
 def limits_of(settings: Settings, method: type[Method], dense: nn.Module, upper: Pool, device: torch.device) -> Limits:

@@ -72,6 +72,13 @@ class Notion:
         gaps = [float(np.ptp(row[~np.isnan(row)])) for row in rate if np.count_nonzero(~np.isnan(row)) >= 2]
         return max(gaps) if gaps else float("nan")
 
+    def usable_rates(self, counts: np.ndarray, dense: np.ndarray | None = None, least: float = 1.0) -> np.ndarray:
+        """Exact rates (minus the dense model's, for relative notions), [M, G]; NaN below a population of `least`."""
+        rate, size = self.rates(counts)
+        if self.relative:
+            rate = rate - self._needed(dense)
+        return np.where(size >= least, rate, np.nan)
+
     def violation(
         self,
         counts: np.ndarray,
@@ -95,10 +102,7 @@ class Notion:
             is inside its constraint by its lead and the tolerance. NaN where undefined or where the direction rules it
             out.
         """
-        rate, size = self.rates(counts)
-        if self.relative:
-            rate = rate - self._needed(dense)
-        rate = np.where(size >= least, rate, np.nan)
+        rate = self.usable_rates(counts, dense, least)
         if self.against == "whole":
             whole, _ = self.rates(counts.sum(axis=0, keepdims=True))
             if self.relative:

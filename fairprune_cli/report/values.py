@@ -34,7 +34,12 @@ def measure(owner: Mapping[str, Any], name: str, low: str = "low", high: str = "
 
 def number(value: Any) -> float | None:
     """`value` as a float when it is a number, else None. Truth values are no numbers."""
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return None
+    try:
+        return float(value)
+    except OverflowError:  # a whole number beyond all floats
+        return None
 
 
 def natural(name: str) -> tuple[Any, ...]:
