@@ -25,6 +25,7 @@ from fairprune_cli.methods import Method
 from fairprune_cli.objective import Objective, weights_of
 from fairprune_cli.optimizer import sgd
 from fairprune_cli.schedule import Budget
+from fairprune_cli.snapshots import Best, WeightAverage, copy_of, finite
 
 
 class BatchSource(Protocol):
@@ -55,23 +56,6 @@ class TrainOptions:
     precision: str = "fp32"
     epochs: int = 6
     clip_norm: float = 5.0
-
-
-@dataclass
-class Best:
-    """The model at the epoch with the best accuracy on images of the run (upper ones where there are any).
-
-    Attributes:
-        accuracy: 0..1, -1 before the first epoch of the structure.
-        model: its state; keep: its mask; removed: whether its channels are gone physically.
-    """
-
-    epoch: int
-    accuracy: float
-    sparsity: float
-    removed: bool
-    keep: Tensor
-    model: dict[str, Tensor]
 
 
 class Trainer:
@@ -119,9 +103,8 @@ class Trainer:
         self.records: list[EpochRecord] = []
         self.spaces: Sequence[ChannelSpace] = masks.spaces if isinstance(masks, ChannelMasks) else ()
         self._means = Means()
-        self._sum: dict[str, Tensor] = {}
-        self._summed = 0
-        self._start = _copy(model.state_dict()) if self.plan.rewind else {}
+        self._average = WeightAverage()
+        self._start = copy_of(model.state_dict()) if self.plan.rewind else {}
         self.optimizer = self._new_optimizer()
         self.best: Best
         self._keep(0, -1.0)
@@ -151,7 +134,7 @@ class Trainer:
             self._after_step()
         if not self.hardened:
             self._harden()
-        self._load_average()
+        self._average.load_into(self.model)
         return True
 
     @property
@@ -206,7 +189,8 @@ class Trainer:
         if not all(map(math.isfinite, (value, float(whole.detach()), norm))):
             raise self._diverged(f"the loss is {value:.4g} and its gradient's norm {norm:.4g}")
         self.optimizer.step()
-        self._add_to_average()
+        if self.hardened and self.step >= self.steps * (1.0 - self.options.average):
+            self._average.add(self.model)
         if self._counts_lower(fair):
             self.constraint.observe(logits, batch.labels, batch.groups, weights_of(batch))
         means = self._means
@@ -321,22 +305,6 @@ class Trainer:
                 if isinstance(value, Tensor):
                     self.optimizer.state[parameter][key] = take(value, indices.get(name, {}))
 
-    def _add_to_average(self) -> None:
-        """Sum up the weights of the last share of the steps, once the mask is fixed."""
-        if self.hardened and self.step >= self.steps * (1.0 - self.options.average):
-            for name, parameter in self.model.named_parameters():
-                if name in self._sum:
-                    self._sum[name] += parameter.detach()
-                else:
-                    self._sum[name] = parameter.detach().clone()
-            self._summed += 1
-
-    def _load_average(self) -> None:
-        with torch.no_grad():
-            for name, parameter in self.model.named_parameters():
-                if self._summed:
-                    parameter.copy_(self._sum[name] / self._summed)
-
     def _after_step(self) -> None:
         sparsity = self.masks.achieved
         edge = math.ceil((len(self.records) + 1) * self.steps / max(self.options.epochs, 1))
@@ -355,8 +323,8 @@ class Trainer:
 
     def _keep(self, epoch: int, accuracy: float) -> None:
         """Remember this state as the best, unless something in it is not finite."""
-        state = _copy(self.model.state_dict())
-        if all(bool(torch.isfinite(value).all()) for value in state.values()):
+        state = copy_of(self.model.state_dict())
+        if finite(state):
             self.best = Best(epoch, accuracy, self.masks.achieved, self.removed, self.masks.keep.clone(), state)
 
     def state_dict(self) -> dict[str, Any]:
@@ -368,7 +336,7 @@ class Trainer:
             "constraint": self.constraint.state_dict(), "lower": self.lower.state_dict(),
             "upper": self.upper.state_dict(), "records": [asdict(r) for r in self.records],
             "means": asdict(self._means), "random": torch.get_rng_state(),
-            "sum": dict(self._sum), "summed": self._summed,
+            "average": self._average.state_dict(),
         }  # fmt: skip
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -386,7 +354,7 @@ class Trainer:
         self.upper.load_state_dict(state["upper"])
         self.records = [EpochRecord(**record) for record in state["records"]]
         self._means = Means(**state["means"])
-        self._sum, self._summed = dict(state["sum"]), state["summed"]
+        self._average.load_state_dict(state["average"])
         self.step, self.hardened = state["step"], state["hardened"]
         torch.set_rng_state(state["random"])
         self._keep(len(self.records), -1.0)
@@ -399,10 +367,6 @@ def _right(logits: Tensor, batch: Any) -> tuple[float, float]:
     if weights is None:
         return float(right.sum()), float(len(right))
     return float((right * weights).sum()), float(weights.sum())
-
-
-def _copy(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name: value.detach().clone() for name, value in state.items()}
 
 
 __all__ = ["Best", "Diverged", "EpochRecord", "Groups", "Progress", "TrainOptions", "Trainer"]

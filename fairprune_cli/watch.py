@@ -62,7 +62,6 @@ class Watch:
         for sign in self._signs():
             self.terminal.warn(f"{sign.text}; {sign.advice}", code=sign.code)
 
-
     def _signs(self) -> list[Sign]:
         """Signs as of now; a constraint whose stage is over has no say any more."""
         start, end = self.trainer.plan.fair_edges(self.trainer.steps)

@@ -20,7 +20,7 @@ ORDER = [
     {"architectures", "pickles", "torchfiles", "inert", "contents", "states", "checkpoint", "exports.codec"},
     {"channels", "masks"},
     {"relaxations", "fairness"},
-    {"constraint", "optimizer", "schedule"},
+    {"constraint", "optimizer", "schedule", "snapshots"},
     {"methods"},
     {"history", "objective", "training", "dense_training"},
     {"intervals", "metrics", "audit", "remarks", "signs", "gate", "measure", "provenance"},

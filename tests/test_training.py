@@ -204,7 +204,7 @@ def test_averaged_weights_are_the_mean_of_the_last_steps() -> None:
     run.on_progress = lambda now: seen.append(run.model.state_dict()["conv1.weight"].clone())
     run.run()
     first = math.ceil(0.8 * run.steps)  # the first step of the last fifth, which is after the ramp
-    assert run._summed == run.steps - first
+    assert run._average.count == run.steps - first
     expected = torch.stack(seen[first:]).mean(0)
     assert torch.allclose(run.model.state_dict()["conv1.weight"], expected, atol=1e-6)
 

@@ -1,0 +1,9 @@
+"""Masks over weights or channels: what is kept, what the scores are made of, and the projection onto a sparsity."""
+
+from __future__ import annotations
+
+from fairprune_cli.masks.base import Masks, mask_gradient
+from fairprune_cli.masks.channels import PROBE, ChannelMasks
+from fairprune_cli.masks.weights import WeightMasks, prunable_weights, top_k_mask
+
+__all__ = ["PROBE", "ChannelMasks", "Masks", "WeightMasks", "mask_gradient", "prunable_weights", "top_k_mask"]

@@ -1,0 +1,130 @@
+"""Masks over whole channels, which are closed by their gates and removed when the mask is fixed."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from fairprune_cli.channels import ChannelSpace, ParameterCount, choose_channels, kept_per_space
+from fairprune_cli.masks.base import Masks, gradient_of, mask_gradient
+
+PROBE = 1e-3
+
+
+class ChannelMasks(Masks):
+    """A mask entry for every channel of every space; closed by the zeros of its gates (scale and shift).
+
+    A closed channel's output is zero everywhere, so masking equals removal, while the filters behind the gate
+    keep their values.
+    """
+
+    def __init__(self, model: nn.Module, spaces: Sequence[ChannelSpace], min_channels: float = 0.05) -> None:
+        super().__init__(model, [name for space in spaces for name in space.gates])
+        parameters = dict(model.named_parameters())
+        self.spaces = list(spaces)
+        self.min_channels = min_channels
+        self.count = ParameterCount(model, spaces)
+        self._filters = [{name: parameters[name] for name in space.filters} for space in spaces]
+        self.sizes = [space.size for space in spaces]
+        self._dense_total = self.count(self.sizes)
+        device = next(iter(self.tensors.values())).device
+        self.keep = torch.ones(sum(self.sizes), dtype=torch.bool, device=device)
+        self._entry_masks = self.entries(self.keep)
+
+    @property
+    def total(self) -> int:
+        return self._dense_total
+
+    @property
+    def kept(self) -> int:
+        return self.count(kept_per_space(self.spaces, self.keep))
+
+    @property
+    def achieved(self) -> float:
+        return 1.0 - self.kept / self.total
+
+    def largest_unit(self) -> float:
+        """Largest share of the parameters that one more removed channel changes, at the present mask."""
+        kept = kept_per_space(self.spaces, self.keep)
+        now = self.count(kept)
+        return max(
+            abs(now - self.count([k + step * (s == t) for t, k in enumerate(kept)])) / self.total
+            for s, size in enumerate(self.sizes)
+            for step in (-1, 1)
+            if 0 <= kept[s] + step <= size
+        )
+
+    @contextlib.contextmanager
+    def probing(self) -> Iterator[None]:
+        """Open closed gates by a thousandth, so that their gradient is that of a gate about to open.
+
+        At exactly zero scale and shift a ReLU passes no gradient, and a closed channel could never return. ReLU is
+        positively homogeneous, so the gradient at a thousandth is the one-sided derivative at zero.
+        """
+        with torch.no_grad():
+            for name, parameter in self.tensors.items():
+                parameter.copy_(torch.where(self._entry_masks[name], parameter, PROBE * self.stash[name]))
+        try:
+            yield
+        finally:
+            with torch.no_grad():
+                for name, parameter in self.tensors.items():
+                    parameter.copy_(torch.where(self._entry_masks[name], parameter, 0.0))
+
+    def magnitude(self) -> Tensor:
+        """Root mean square over the entries of all filters that produce the channel."""
+        return torch.cat([rows.square().mean(1).sqrt() for rows in self.filters()])
+
+    def _sums(self, gamma: float | None) -> Tensor:
+        values = []
+        for space in self.spaces:
+            total = torch.zeros(space.size, device=self.keep.device)
+            for name in space.gates:
+                gradient = gradient_of(name, self.tensors[name])
+                theta = self.theta(name)
+                if gamma is None:
+                    part = theta * gradient
+                else:
+                    part = mask_gradient(theta, self._entry_masks[name], gradient, gamma)
+                total += part.reshape(space.size, -1).sum(1)
+            values.append(total)
+        return torch.cat(values)
+
+    def squared_gradient(self) -> Tensor:
+        """(sum over the gate's entries of theta g)^2: the squared derivative with respect to the gate.
+
+        Filters in front of a batch norm add nothing to the sum (their function is scale invariant, so theta . g
+        is zero); the scale and shift carry all of it.
+        """
+        return self._sums(None).square()
+
+    def saliency(self) -> Tensor:
+        """Sum over the gate's entries of theta g, the derivative with respect to the gate."""
+        return self._sums(None)
+
+    def filters(self) -> list[Tensor]:
+        rows = []
+        for space, filters in zip(self.spaces, self._filters, strict=True):
+            parts = [self.theta(name) if name in self.tensors else weight.detach() for name, weight in filters.items()]
+            rows.append(torch.cat([part.reshape(space.size, -1) for part in parts], dim=1))
+        return rows
+
+    def first_order_gradient(self, gamma: float) -> Tensor:
+        """Sum over the gate's entries of (theta - m g / gamma) g."""
+        return self._sums(gamma)
+
+    def select(self, scores: Tensor, sparsity: float) -> Tensor:
+        floor = [min(n, max(1, round(self.min_channels * n))) for n in self.sizes]
+        return choose_channels(scores, self.spaces, self.count, sparsity, floor).to(self.keep.device)
+
+    def entries(self, keep: Tensor) -> dict[str, Tensor]:
+        masks: dict[str, Tensor] = {}
+        for space, part in zip(self.spaces, keep.split(self.sizes), strict=True):
+            for name in space.gates:
+                parameter = self.tensors[name]
+                shape = (space.size,) + (1,) * (parameter.dim() - 1)
+                masks[name] = part.view(shape).expand_as(parameter)
+        return masks

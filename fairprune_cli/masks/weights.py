@@ -1,0 +1,115 @@
+"""Masks over single weights, and the selection of exactly so many of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from fairprune_cli.errors import FairpruneError
+from fairprune_cli.masks.base import Masks, gradient_of, mask_gradient
+
+
+def prunable_weights(model: nn.Module) -> dict[str, nn.Parameter]:
+    """Weights of convolutions and linear layers by name; biases and norms are never pruned singly."""
+    found: dict[str, nn.Parameter] = {}
+    for name, module in model.named_modules():
+        weight = getattr(module, "weight", None)
+        if isinstance(module, nn.modules.conv._ConvNd | nn.Linear) and isinstance(weight, nn.Parameter):
+            found[f"{name}.weight" if name else "weight"] = weight
+    return found
+
+
+def top_k_mask(scores: Tensor, keep: int) -> Tensor:
+    """Exactly `keep` entries with the largest scores; ties go to the lower index.
+
+    Args:
+        scores: [n], without NaN.
+        keep: 0..n.
+
+    Returns:
+        bool [n].
+    """
+    count = scores.numel()
+    if not 0 <= keep <= count:
+        raise ValueError(f"cannot keep {keep} of {count}")
+    if keep == 0:
+        return torch.zeros_like(scores, dtype=torch.bool)
+    threshold = torch.kthvalue(scores, count - keep + 1).values
+    mask = scores > threshold
+    ties = torch.nonzero(scores == threshold)[:, 0]
+    mask[ties[: keep - int(mask.sum())]] = True
+    return mask
+
+
+class WeightMasks(Masks):
+    """A mask entry for every single weight of every convolution and linear layer.
+
+    Args:
+        model: its prunable weights are masked in place.
+        layer_floor: every tensor keeps at least this share of what a uniform budget would leave it (and at least
+            one entry), so that no layer dies; 0..1.
+    """
+
+    def __init__(self, model: nn.Module, layer_floor: float = 0.05) -> None:
+        super().__init__(model, list(prunable_weights(model)))
+        self.layer_floor = layer_floor
+        self.sizes = [p.numel() for p in self.tensors.values()]
+        device = next(iter(self.tensors.values())).device
+        self.keep = torch.ones(sum(self.sizes), dtype=torch.bool, device=device)
+        self._entry_masks = self.entries(self.keep)
+
+    @property
+    def total(self) -> int:
+        return len(self.keep)
+
+    @property
+    def kept(self) -> int:
+        return int(self.keep.sum())
+
+    @property
+    def achieved(self) -> float:
+        return 1.0 - self.kept / self.total
+
+    def _flat(self, tensors: Sequence[Tensor]) -> Tensor:
+        return torch.cat([t.reshape(-1) for t in tensors])
+
+    def _gradients(self) -> Tensor:
+        return self._flat([gradient_of(name, p) for name, p in self.tensors.items()])
+
+    def magnitude(self) -> Tensor:
+        return self._flat([self.theta(name).abs() for name in self.tensors])
+
+    def squared_gradient(self) -> Tensor:
+        """g_i^2, the Fisher diagonal's sample at z, at every entry."""
+        return self._gradients().square()
+
+    def saliency(self) -> Tensor:
+        return self._flat([self.theta(name) * gradient_of(name, p) for name, p in self.tensors.items()])
+
+    def first_order_gradient(self, gamma: float) -> Tensor:
+        """(theta - m g / gamma) g, both terms of the mask gradient (BiP, arXiv 2210.04092, eq. 7)."""
+        gradient = self._gradients()
+        theta = self._flat([self.theta(name) for name in self.tensors])
+        return mask_gradient(theta, self.keep, gradient, gamma)
+
+    def select(self, scores: Tensor, sparsity: float) -> Tensor:
+        count = len(scores)
+        keep = round((1.0 - sparsity) * count)
+        parts = scores.split(self.sizes)
+        floors = [min(n, max(1, round(self.layer_floor * (1.0 - sparsity) * n))) for n in self.sizes]
+        if sum(floors) > keep:
+            raise FairpruneError(
+                f"sparsity {sparsity} leaves {keep} weights for {len(floors)} layers", where="--sparsity",
+                hint=f"{1 - sum(floors) / count:.6f} is the most for this model",
+            )  # fmt: skip
+        ranked = scores.clone()
+        # The best entries of each layer are taken first; what is left of the budget goes by score alone.
+        for part, view, floor in zip(parts, ranked.split(self.sizes), floors, strict=True):
+            view[top_k_mask(part, floor)] = torch.inf
+        return top_k_mask(ranked, keep)
+
+    def entries(self, keep: Tensor) -> dict[str, Tensor]:
+        parts = keep.split(self.sizes)
+        return {name: part.view_as(p) for (name, p), part in zip(self.tensors.items(), parts, strict=True)}

@@ -1,0 +1,66 @@
+"""States of the model that a run remembers beside its own: the best one, and the mean of the last ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass
+class Best:
+    """The model at the epoch with the best accuracy on images of the run (upper ones where there are any).
+
+    Attributes:
+        accuracy: 0..1, -1 before the first epoch of the structure.
+        model: its state; keep: its mask; removed: whether its channels are gone physically.
+    """
+
+    epoch: int
+    accuracy: float
+    sparsity: float
+    removed: bool
+    keep: Tensor
+    model: dict[str, Tensor]
+
+
+class WeightAverage:
+    """Mean of a model's parameters over the steps at which `add` was called."""
+
+    def __init__(self) -> None:
+        self._sum: dict[str, Tensor] = {}
+        self.count = 0
+
+    def add(self, model: nn.Module) -> None:
+        for name, parameter in model.named_parameters():
+            if name in self._sum:
+                self._sum[name] += parameter.detach()
+            else:
+                self._sum[name] = parameter.detach().clone()
+        self.count += 1
+
+    def load_into(self, model: nn.Module) -> None:
+        """Give the model the mean; nothing happens where nothing was added."""
+        with torch.no_grad():
+            for name, parameter in model.named_parameters():
+                if self.count:
+                    parameter.copy_(self._sum[name] / self.count)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"sum": dict(self._sum), "count": self.count}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self._sum, self.count = dict(state["sum"]), int(state["count"])
+
+
+def copy_of(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A state that training does not change."""
+    return {name: value.detach().clone() for name, value in state.items()}
+
+
+def finite(state: Mapping[str, Tensor]) -> bool:
+    """Whether every number of the state is finite."""
+    return all(bool(torch.isfinite(value).all()) for value in state.values())
