@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from fairprune_cli import __version__, errors
+from fairprune_cli import __version__, errors, registry
 from fairprune_cli.config import CONFIG_FILE, FIELDS, Resolved, resolve
 from fairprune_cli.errors import ExitCode, FairpruneError
 from fairprune_cli.terminal import Terminal
@@ -26,10 +26,15 @@ app = typer.Typer(
 data_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Manifests and data sets.")
 app.add_typer(data_app, name="data")
 
+# Settings whose values are the files of a folder.
+PLUG_INS = {
+    "method": "fairprune_cli.methods", "notion": "fairprune_cli.fairness", "relaxation": "fairprune_cli.relaxations",
+}  # fmt: skip
+
 
 def _text(name: str) -> str:
     field = FIELDS[name]
-    choices = field.metadata["choices"]
+    choices = registry.names(PLUG_INS[name]) if name in PLUG_INS else field.metadata["choices"]
     default = "" if field.default in (None, ()) else f" [{field.default}]"
     return field.metadata["text"] + (f" ({', '.join(choices)})" if choices else "") + default
 

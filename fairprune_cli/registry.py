@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from pathlib import Path
 from types import ModuleType
 
 from fairprune_cli.errors import FairpruneError, nearest
@@ -11,8 +12,9 @@ from fairprune_cli.errors import FairpruneError, nearest
 
 def names(package: str) -> list[str]:
     """Names of the plug-ins in `package`, as users type them (`worst_group.py` is `worst-group`)."""
-    module = importlib.import_module(package)
-    found = (info.name for info in pkgutil.iter_modules(module.__path__))
+    # From the folder alone: --help lists plug-ins, and importing their package would load torch.
+    folder = Path(__file__).parent.joinpath(*package.split(".")[1:])
+    found = (info.name for info in pkgutil.iter_modules([str(folder)]))
     return sorted(name.replace("_", "-") for name in found if name not in {"base", "common"})
 
 
