@@ -85,7 +85,7 @@ class Settings:
     upper_every: int = setting(5, "lower steps per upper step", low=1)
     upper_share: float = setting(0.5, "share of val kept for upper steps; weights never see it", above=0.0, below=1.0)
     ramp_share: float = setting(0.4, "share of the steps in which sparsity rises", low=0.0, high=1.0)
-    rho: float = setting(0.06, "damping exponent of the second-order score", low=0.0, high=1.0)
+    rho: float = setting(0.35, "damping exponent of the second-order score", low=0.0, high=1.0)
     ema: float = setting(0.9, "memory of the squared gradient", low=0.0, below=1.0)
     gamma: float = setting(1.0, "regulariser in the first-order implicit term", above=0.0)
     mask_lr: float = setting(0.1, "relative step of the first-order scores", above=0.0)

@@ -171,7 +171,7 @@ class _Run:
             trainer.load_state_dict(state["trainer"])
             terminal.note(f"continuing at step {trainer.step} of {trainer.steps}")
         what = f"{settings.method} {settings.granularity} {settings.sparsity:g}"
-        limits = limits_of(settings, self.method, self.dense, pools.upper, self.device)
+        limits = limits_of(settings, self.method, trainer.plan, self.dense, pools.upper, self.device)
         with terminal.progress(what, trainer.steps) as display:
             trainer.on_progress = watch = Watch(trainer, folder, terminal, display, limits)
             try:

@@ -243,7 +243,7 @@ class Trainer:
                 logits = self._forward(batch.images if whole else batch.images[index])
                 labels = batch.labels[index]
                 loss = self.objective.upper(logits, labels, None if weights is None else weights[index])
-                if fair in ("both", "mask") and not self.method.eval_gradient:
+                if fair in ("both", "mask"):
                     loss = self.objective.lagrangian(loss, logits, batch)
                 self.optimizer.zero_grad(set_to_none=True)
                 loss.backward()

@@ -15,6 +15,7 @@ from fairprune_cli.config import Settings
 from fairprune_cli.dense_training import accuracy
 from fairprune_cli.methods import Method
 from fairprune_cli.run_folder import RunFolder
+from fairprune_cli.schedule import Plan
 from fairprune_cli.signs import Limits, Sign, find_signs
 from fairprune_cli.terminal import Terminal
 from fairprune_cli.training import Progress, Trainer
@@ -69,7 +70,9 @@ class Watch:
         return find_signs([asdict(r) for r in self.trainer.records], replace(self.limits, constrained=acts))
 
 
-def limits_of(settings: Settings, method: type[Method], dense: nn.Module, upper: Pool, device: torch.device) -> Limits:
+def limits_of(
+    settings: Settings, method: type[Method], plan: Plan, dense: nn.Module, upper: Pool, device: torch.device
+) -> Limits:
     """What the records of a run are held against; the dense model is looked at on some of the upper images."""
     chosen = np.random.default_rng(settings.seed).permutation(len(upper))[:LOOK_AT]
     some = upper.images.pool(upper.rows[np.sort(chosen)])
@@ -77,7 +80,7 @@ def limits_of(settings: Settings, method: type[Method], dense: nn.Module, upper:
     return Limits(
         tolerance=settings.tolerance, multiplier_cap=cap, sparsity=settings.sparsity,
         epochs=settings.epochs, constrained=method.constrained and settings.fairness_on != "none",
-        moves_mask_by_gradient=method.upper_gradient and not method.eval_gradient,
+        moves_mask_by_gradient=method.upper_gradient and not plan.rounds,
         dense_accuracy=accuracy(dense, some, device),
         majority_share=float(np.bincount(some.labels).max() / len(some)), memory=settings.multiplier_memory,
     )  # fmt: skip

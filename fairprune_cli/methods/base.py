@@ -18,7 +18,7 @@ class MethodOptions:
     """Settings a method may read; see `Settings` for their ranges."""
 
     mask_step: str = "second-order"
-    rho: float = 0.06
+    rho: float = 0.35
     ema: float = 0.9
     gamma: float = 1.0
     mask_lr: float = 0.1
@@ -59,11 +59,12 @@ class Method:
     """Scores for the units of a mask; the training loop projects them onto the wanted sparsity.
 
     Class attributes:
-        constrained: the method has a fairness constraint in its Lagrangian.
+        constrained: the method has a fairness constraint in its Lagrangian; not together with `parts`.
         dual: what it prescribes about that constraint.
         upper_gradient: it wants the gradient of an upper batch while the mask moves, or at each of its rounds.
-        eval_gradient: that gradient is taken in eval mode (batch norms with their running statistics), of the loss
-            alone: its batches hold one group only, or it looks at a model that is not being trained.
+        eval_gradient: that gradient is taken in eval mode, batch norms with their running statistics. In training mode
+            a gradient also runs through the batch's own statistics, which is noise to a score, and means little
+            for a part that holds one group only.
         scope: "global", or "layer" where scores of different layers cannot be compared.
         granularities: those it is defined for.
         teacher: it needs the dense model's outputs on the lower data.

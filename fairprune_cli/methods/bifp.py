@@ -33,6 +33,7 @@ class Method(base.Method):
 
     constrained = True
     upper_gradient = True
+    eval_gradient = True
 
     def __init__(self, masks: Masks, options: base.MethodOptions) -> None:
         super().__init__(masks, options)
