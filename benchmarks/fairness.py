@@ -201,7 +201,8 @@ def write_page() -> None:
     head = (
         "# Results\n\nWritten by benchmarks/fairness.py from the runs' own reports; the JSON with every run is in\n"
         "benchmarks/results/. Every method gets the same dense models, data and number of passes (a forward pass\n"
-        "alone counts a third). Dense figures stand in the same table.\n\n"
+        "alone counts a third). Dense figures stand in the same table. Seconds are wall time of runs that shared the\n"
+        "machine with each other, so compare passes.\n\n"
     )
     atomic_write_text(PAGE, head + "\n".join(f"## {part}" for part in parts))
 
