@@ -62,8 +62,16 @@ class Terminal:
 
     def result(self, text: str) -> None:
         """A line of the result, to stdout."""
-        self.out.write(text + "\n")
-        self.out.flush()
+        self._deliver(text + "\n")
+
+    def _deliver(self, text: str) -> None:
+        """Write to stdout; a reader that has left (`| head`) does not change what the command does and returns."""
+        try:
+            self.out.write(text)
+            self.out.flush()
+        except BrokenPipeError:
+            # The descriptor itself is turned away, or the interpreter would complain when it flushes at the end.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self.out.fileno())
 
     def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """A table of the result, to stdout; the first column is text, the others are right-aligned figures."""
@@ -76,8 +84,10 @@ class Terminal:
             table.add_column(clean(name), justify="left" if i == 0 else "right", overflow="fold")
         for row in rows:
             table.add_row(*(clean(cell) for cell in row))
-        self._console(self.out).print(table)
-        self.out.flush()
+        console = self._console(self.out)
+        with console.capture() as captured:  # rich itself would end the process with code 1 at a broken pipe
+            console.print(table)
+        self._deliver(captured.get())
 
     def note(self, text: str) -> None:
         """A remark, to stderr unless quiet."""

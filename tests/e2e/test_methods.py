@@ -65,7 +65,8 @@ def test_a_run_that_diverges_keeps_its_best_state(work: Work, tmp_path: Path) ->
     out = tmp_path / "run"
     ran = fairprune(
         "prune", "model.pt", "--attr", "gender", "--granularity", "weight", "--epochs", "40", "--batch-size", "64",
-        "--method", "magnitude", "--lr", "10", "--set", "momentum=0.99", "--set", "clip_norm=1e30", "--set", "weight_decay=1", "--out", str(out),
+        "--method", "magnitude", "--lr", "10", "--set", "momentum=0.99", "--set", "clip_norm=1e30", "--set",
+        "weight_decay=1", "--out", str(out),
         cwd=work.folder,
     )  # fmt: skip
     assert ran.code == 3, ran.err

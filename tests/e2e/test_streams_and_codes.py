@@ -170,6 +170,16 @@ def test_interrupted_run_is_continued_to_the_same_bytes(
     assert not (out / "state").exists()
 
 
+def test_a_reader_that_has_left_changes_no_exit_code(weight_run: Path, work: Work) -> None:
+    """Not even where rich would give up, and not that of a gate."""
+    for arguments, code in (("inspect model.pt", 0), (f"audit {weight_run} --attr gender --min-accuracy 0.999", 1)):
+        command = f"{sys.executable} -m fairprune_cli {arguments} | (exec 0<&-; sleep 8); exit ${{PIPESTATUS[0]}}"
+        done = subprocess.run(["bash", "-c", command], cwd=work.folder, capture_output=True, text=True, check=False)
+        assert done.returncode == code, done.stderr
+        assert "Traceback" not in done.stderr
+        assert "BrokenPipe" not in done.stderr
+
+
 def test_a_reader_that_leaves_is_no_error(work: Work) -> None:
     command = f"{sys.executable} -m fairprune_cli inspect model.pt | head -n 1; exit ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", command], cwd=work.folder, capture_output=True, text=True, check=False)
