@@ -163,7 +163,7 @@ class Trainer:
         self.step += 1
         kind = self.budget.upper_kind(self.step, self.steps)
         if kind is not None:
-            self._upper_step(fair, kind == "gradient" and not self.hardened)
+            self._upper_step(fair, kind == "gradient")
         if not self.hardened and not self._rounds and self.step % self.options.mask_every == 0:
             self._move_mask(self.plan.sparsity(self.step, self.steps, self.sparsity))
         if fair != "none":

@@ -33,7 +33,7 @@ class Watch:
     ) -> None:
         self.trainer, self.folder, self.terminal, self.display = trainer, folder, terminal, display
         self.limits = limits
-        self._written = len(trainer.records)
+        self._records = [asdict(record) for record in trainer.records]  # an earlier process wrote these
         self._said: set[str] = set()
         self._saved = time.monotonic()
 
@@ -46,15 +46,15 @@ class Watch:
 
     def catch_up(self) -> None:
         """Write the events that are not written yet, and say signs that are not said yet."""
-        records = self.trainer.records
-        if len(records) == self._written:
+        new = [asdict(record) for record in self.trainer.records[len(self._records) :]]
+        if not new:
             return
-        for record in records[self._written :]:
-            self.folder.event("epoch", asdict(record))
-        self._written = len(records)
+        for record in new:
+            self.folder.event("epoch", record)
+        self._records += new
         for sign in self._signs():
             if sign.code not in self._said:
-                self.terminal.note(f"epoch {records[-1].epoch}: {sign.text}; {sign.advice}")
+                self.terminal.note(f"epoch {new[-1]['epoch']}: {sign.text}; {sign.advice}")
                 self._said.add(sign.code)
 
     def conclude(self) -> None:
@@ -67,7 +67,7 @@ class Watch:
         """Signs as of now; a constraint whose stage is over has no say any more."""
         start, end = self.trainer.plan.fair_edges(self.trainer.steps)
         acts = self.limits.constrained and start < self.trainer.step <= end
-        return find_signs([asdict(r) for r in self.trainer.records], replace(self.limits, constrained=acts))
+        return find_signs(self._records, replace(self.limits, constrained=acts))
 
 
 def limits_of(
