@@ -1,4 +1,4 @@
-"""Which channels of which tensors go together, what removing them saves, and their physical removal.
+"""Which channels of which tensors go together, and their physical removal.
 
 The dependency graph comes from torch-pruning and is used nowhere else; its own ratios and importances are not
 used at all. Channels that must be removed together, because layers are chained or meet in a skip connection,
@@ -198,99 +198,9 @@ def _get(model: nn.Module, name: str) -> Tensor:
     return value
 
 
-class ParameterCount:
-    """Parameters that are left as a function of how many channels each space keeps.
-
-    Exact for whole channels: a tensor's size is the product of its dimensions, and a dimension that shrinks
-    with a space holds a fixed number of indices per channel.
-    """
-
-    def __init__(self, model: nn.Module, spaces: Sequence[ChannelSpace]) -> None:
-        self._spaces = len(spaces)
-        self._fixed: list[int] = []
-        self._factors: list[list[tuple[int, int]]] = []  # per tensor: (space, indices per channel)
-        where: dict[str, list[tuple[int, int, int]]] = {}
-        for s, space in enumerate(spaces):
-            for slot in space.slots:
-                where.setdefault(slot.tensor, []).append((slot.dim, s, len(slot.channel) // space.size))
-        for name, parameter in model.named_parameters():
-            shrinking = {dim: (s, per) for dim, s, per in where.get(name, [])}
-            self._fixed.append(_product(n for d, n in enumerate(parameter.shape) if d not in shrinking))
-            self._factors.append(list(shrinking.values()))
-
-    def __call__(self, kept: Sequence[int]) -> int:
-        """Parameters left when space s keeps kept[s] channels."""
-        return sum(
-            fixed * _product(kept[s] * per for s, per in factors)
-            for fixed, factors in zip(self._fixed, self._factors, strict=True)
-        )
-
-
-def _product(numbers: Iterator[int]) -> int:
-    result = 1
-    for number in numbers:
-        result *= number
-    return result
-
-
 def kept_per_space(spaces: Sequence[ChannelSpace], keep: Tensor) -> list[int]:
     """Number of kept channels of each space; `keep` is bool [sum of sizes] in the order of the spaces."""
     return [int(part.sum()) for part in keep.split([space.size for space in spaces])]
-
-
-def choose_channels(
-    scores: Tensor, spaces: Sequence[ChannelSpace], count: ParameterCount, sparsity: float, floor: Sequence[int]
-) -> Tensor:
-    """Remove channels in the order of their scores until the share of removed parameters is nearest to the target.
-
-    Args:
-        scores: [sum of sizes]; low goes first. Ties go by position.
-        sparsity: wanted share of all parameters that is gone, 0..1.
-        floor: channels that each space keeps at least.
-
-    Returns:
-        bool [sum of sizes], True where kept. The achieved share differs from the target by less than what one
-        more channel would change.
-
-    Raises:
-        FairpruneError: the target cannot be reached with `floor` channels in every space.
-    """
-    sizes = [space.size for space in spaces]
-    total = count(sizes)
-    owner = torch.repeat_interleave(torch.arange(len(spaces)), torch.tensor(sizes))
-    protected = torch.cat([_top(part, least) for part, least in zip(scores.cpu().split(sizes), floor, strict=True)])
-    order = torch.argsort(scores.cpu(), stable=True)
-    order = order[~protected[order]]
-    removed_from = owner[order]
-
-    def gone(number: int) -> float:
-        lost = torch.bincount(removed_from[:number], minlength=len(spaces)).tolist()
-        return 1.0 - count([size - less for size, less in zip(sizes, lost, strict=True)]) / total
-
-    low, high = 0, len(order)
-    if gone(high) < sparsity - 1e-12:
-        raise FairpruneError(
-            f"sparsity {sparsity} cannot be reached: {gone(high):.4f} is the most when every layer keeps a channel",
-            where="--sparsity", hint="ask for less, or use --granularity weight",
-        )  # fmt: skip
-    while low < high:  # smallest number of removed channels that reaches the target
-        middle = (low + high) // 2
-        if gone(middle) >= sparsity - 1e-12:
-            high = middle
-        else:
-            low = middle + 1
-    number = low
-    if number and abs(gone(number - 1) - sparsity) < abs(gone(number) - sparsity):
-        number -= 1
-    keep = torch.ones(len(scores), dtype=torch.bool)
-    keep[order[:number]] = False
-    return keep
-
-
-def _top(scores: Tensor, number: int) -> Tensor:
-    chosen = torch.zeros(len(scores), dtype=torch.bool)
-    chosen[torch.argsort(scores, descending=True, stable=True)[:number]] = True
-    return chosen
 
 
 def remove_channels(model: nn.Module, spaces: Sequence[ChannelSpace], keep: Tensor) -> dict[str, dict[int, Tensor]]:

@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from fairprune_cli import architectures
-from fairprune_cli.channels import ParameterCount, channel_spaces, choose_channels, kept_per_space, remove_channels
+from fairprune_cli.channel_choice import ParameterCount, choose_channels
+from fairprune_cli.channels import channel_spaces, kept_per_space, remove_channels
 from fairprune_cli.errors import FairpruneError
 from fairprune_cli.masks import ChannelMasks, WeightMasks
 

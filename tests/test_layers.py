@@ -18,7 +18,7 @@ ORDER = [
     },
     {"cache", "batches", "stratified", "batchnorm"},
     {"architectures", "pickles", "torchfiles", "inert", "contents", "states", "checkpoint", "exports.codec"},
-    {"channels", "masks"},
+    {"channels", "channel_choice", "masks"},
     {"relaxations", "fairness"},
     {"constraint", "optimizer", "schedule", "snapshots"},
     {"methods"},

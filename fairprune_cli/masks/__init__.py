@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from fairprune_cli.masks.base import Masks, mask_gradient
 from fairprune_cli.masks.channels import PROBE, ChannelMasks
+from fairprune_cli.masks.two_of_four import TwoOfFourMasks, unfit_weights
 from fairprune_cli.masks.weights import WeightMasks, prunable_weights, top_k_mask
 
-__all__ = ["PROBE", "ChannelMasks", "Masks", "WeightMasks", "mask_gradient", "prunable_weights", "top_k_mask"]
+__all__ = [
+    "PROBE", "ChannelMasks", "Masks", "TwoOfFourMasks", "WeightMasks", "mask_gradient", "prunable_weights",
+    "top_k_mask", "unfit_weights",
+]  # fmt: skip

@@ -56,6 +56,11 @@ class Masks(ABC):
     def saliency(self) -> Tensor:
         """[U] theta . g, the first-order change of the loss by each unit; reads the parameters' `grad`."""
 
+    @property
+    def start(self) -> float:
+        """Share of the prunable parameters that an earlier pruning removed, and that stays removed."""
+        return 0.0
+
     def filters(self) -> list[Tensor]:
         """Per set of coupled channels, [C, entries]: the weights that produce each channel. Channels only."""
         raise FairpruneError("only channels have filters", where="--granularity", hint="use channel")

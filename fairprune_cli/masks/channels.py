@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
-from fairprune_cli.channels import ChannelSpace, ParameterCount, choose_channels, kept_per_space
+from fairprune_cli.channel_choice import Count, ParameterCount, choose_channels
+from fairprune_cli.channels import ChannelSpace, kept_per_space
 from fairprune_cli.masks.base import Masks, gradient_of, mask_gradient
 
 PROBE = 1e-3
@@ -19,14 +20,22 @@ class ChannelMasks(Masks):
 
     A closed channel's output is zero everywhere, so masking equals removal, while the filters behind the gate
     keep their values.
+
+    Args:
+        min_channels: share of its channels that each space keeps at least.
+        round_to: the widths of shrunk spaces are multiples of it.
+        count: what a sparsity is a share of; parameters when None.
     """
 
-    def __init__(self, model: nn.Module, spaces: Sequence[ChannelSpace], min_channels: float = 0.05) -> None:
+    def __init__(
+        self, model: nn.Module, spaces: Sequence[ChannelSpace], min_channels: float = 0.05, round_to: int = 1,
+        count: Count | None = None,
+    ) -> None:  # fmt: skip
         super().__init__(model, [name for space in spaces for name in space.gates])
         parameters = dict(model.named_parameters())
         self.spaces = list(spaces)
-        self.min_channels = min_channels
-        self.count = ParameterCount(model, spaces)
+        self.min_channels, self.round_to = min_channels, round_to
+        self.count: Count = count or ParameterCount(model, spaces)
         self._filters = [{name: parameters[name] for name in space.filters} for space in spaces]
         self.sizes = [space.size for space in spaces]
         self._dense_total = self.count(self.sizes)
@@ -47,15 +56,15 @@ class ChannelMasks(Masks):
         return 1.0 - self.kept / self.total
 
     def largest_unit(self) -> float:
-        """Largest share of the parameters that one more removed channel changes, at the present mask."""
+        """Largest share of the total that one more group of channels, kept or removed, changes at the present mask."""
         kept = kept_per_space(self.spaces, self.keep)
         now = self.count(kept)
-        return max(
-            abs(now - self.count([k + step * (s == t) for t, k in enumerate(kept)])) / self.total
-            for s, size in enumerate(self.sizes)
-            for step in (-1, 1)
-            if 0 <= kept[s] + step <= size
-        )
+        steps = [
+            [min(max(k + step * (s == t), 0), size) for t, (k, size) in enumerate(zip(kept, self.sizes, strict=True))]
+            for s in range(len(kept))
+            for step in (-self.round_to, self.round_to)
+        ]
+        return max(abs(now - self.count(widths)) for widths in steps) / self.total
 
     @contextlib.contextmanager
     def probing(self) -> Iterator[None]:
@@ -118,7 +127,7 @@ class ChannelMasks(Masks):
 
     def select(self, scores: Tensor, sparsity: float) -> Tensor:
         floor = [min(n, max(1, round(self.min_channels * n))) for n in self.sizes]
-        return choose_channels(scores, self.spaces, self.count, sparsity, floor).to(self.keep.device)
+        return choose_channels(scores, self.spaces, self.count, sparsity, floor, self.round_to).to(self.keep.device)
 
     def entries(self, keep: Tensor) -> dict[str, Tensor]:
         masks: dict[str, Tensor] = {}

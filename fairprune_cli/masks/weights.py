@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -50,15 +50,26 @@ class WeightMasks(Masks):
         model: its prunable weights are masked in place.
         layer_floor: every tensor keeps at least this share of what a uniform budget would leave it (and at least
             one entry), so that no layer dies; 0..1.
+        names: tensors that are masked; all prunable ones when None.
+        alive: what an earlier pruning left, True where kept, by tensor name; whatever it removed is zero, counts as
+            removed and never comes back. A tensor that is not named is whole.
     """
 
-    def __init__(self, model: nn.Module, layer_floor: float = 0.05) -> None:
-        super().__init__(model, list(prunable_weights(model)))
+    def __init__(
+        self, model: nn.Module, layer_floor: float = 0.05, names: Sequence[str] | None = None,
+        alive: Mapping[str, Tensor] | None = None,
+    ) -> None:  # fmt: skip
+        super().__init__(model, list(prunable_weights(model) if names is None else names))
         self.layer_floor = layer_floor
         self.sizes = [p.numel() for p in self.tensors.values()]
         device = next(iter(self.tensors.values())).device
-        self.keep = torch.ones(sum(self.sizes), dtype=torch.bool, device=device)
-        self._entry_masks = self.entries(self.keep)
+        ones = torch.ones(sum(self.sizes), dtype=torch.bool, device=device)
+        self._alive: Tensor | None = None
+        if alive and any(name in alive for name in self.tensors):
+            whole = dict(zip(self.tensors, ones.split(self.sizes), strict=True))
+            self._alive = torch.cat([alive[n].to(device).reshape(-1) if n in alive else w for n, w in whole.items()])
+        self._entry_masks = self.entries(ones)
+        self.apply(ones if self._alive is None else self._alive)
 
     @property
     def total(self) -> int:
@@ -71,6 +82,14 @@ class WeightMasks(Masks):
     @property
     def achieved(self) -> float:
         return 1.0 - self.kept / self.total
+
+    @property
+    def start(self) -> float:
+        return 0.0 if self._alive is None else 1.0 - int(self._alive.sum()) / self.total
+
+    def _ranked(self, scores: Tensor) -> Tensor:
+        """Scores with what was removed earlier below everything else."""
+        return scores if self._alive is None else scores.masked_fill(~self._alive, -torch.inf)
 
     def _flat(self, tensors: Sequence[Tensor]) -> Tensor:
         return torch.cat([t.reshape(-1) for t in tensors])
@@ -95,10 +114,14 @@ class WeightMasks(Masks):
         return mask_gradient(theta, self.keep, gradient, gamma)
 
     def select(self, scores: Tensor, sparsity: float) -> Tensor:
-        count = len(scores)
+        count, scores = len(scores), self._ranked(scores)
         keep = round((1.0 - sparsity) * count)
-        parts = scores.split(self.sizes)
-        floors = [min(n, max(1, round(self.layer_floor * (1.0 - sparsity) * n))) for n in self.sizes]
+        parts, left = scores.split(self.sizes), self.sizes
+        if self._alive is not None:
+            left = [int(part.sum()) for part in self._alive.split(self.sizes)]
+            keep = min(keep, sum(left))
+        shares = [max(1, round(self.layer_floor * (1.0 - sparsity) * n)) for n in self.sizes]
+        floors = [min(n, share) for n, share in zip(left, shares, strict=True)]
         if sum(floors) > keep:
             raise FairpruneError(
                 f"sparsity {sparsity} leaves {keep} weights for {len(floors)} layers", where="--sparsity",

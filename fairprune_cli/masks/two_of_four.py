@@ -1,0 +1,66 @@
+"""Masks in the pattern 2:4: of every four consecutive weights along the input dimension, two are kept.
+
+The pattern is that of NVIDIA's sparse tensor cores (Mishra et al., arXiv 2104.08378). It is laid over the 2-D view
+[out, in * kh * kw] of a weight, row-major, so it fits a tensor whose in * kh * kw is a multiple of four.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from fairprune_cli.errors import FairpruneError
+from fairprune_cli.masks.weights import WeightMasks, prunable_weights, top_k_mask
+
+BLOCK, KEPT = 4, 2
+SPARSITY = 1.0 - KEPT / BLOCK
+
+
+def fits(shape: torch.Size) -> bool:
+    """Whether the blocks of four divide the rows of the 2-D view [out, in * kh * kw]."""
+    return shape[0] > 0 and shape[1:].numel() % BLOCK == 0
+
+
+def unfit_weights(model: nn.Module) -> list[str]:
+    """Names of the convolution and linear weights that the pattern does not fit, and that stay dense."""
+    return [name for name, weight in prunable_weights(model).items() if not fits(weight.shape)]
+
+
+class TwoOfFourMasks(WeightMasks):
+    """A mask entry for every weight of the tensors that the pattern fits.
+
+    On the way to the pattern, at a sparsity below one half, only the two weights of a block that the pattern would
+    drop are candidates, and the lowest of all candidates go first. So no block ever loses more than two, and at one
+    half every block has lost exactly two.
+    """
+
+    def __init__(self, model: nn.Module, alive: dict[str, Tensor] | None = None) -> None:
+        fitting = [name for name, weight in prunable_weights(model).items() if fits(weight.shape)]
+        if not fitting:
+            raise FairpruneError(
+                "no convolution or linear weight has rows that blocks of four divide", where="--granularity 2:4",
+                hint="use channel or weight",
+            )  # fmt: skip
+        super().__init__(model, layer_floor=0.0, names=fitting, alive=alive)
+
+    def select(self, scores: Tensor, sparsity: float) -> Tensor:
+        """bool [U]; ties go to the lower index.
+
+        Args:
+            scores: [U].
+            sparsity: 0 to one half.
+        """
+        if not 0.0 <= sparsity <= SPARSITY + 1e-9:
+            raise FairpruneError(
+                f"the pattern 2:4 removes half of the weights, not {sparsity:g}", where="--sparsity", hint="leave it out"
+            )
+        blocks = self._ranked(scores).view(-1, BLOCK)
+        order = torch.argsort(blocks, dim=1, descending=True, stable=True)
+        candidates = torch.zeros_like(blocks, dtype=torch.bool).scatter_(1, order[:, KEPT:], True).view(-1)
+        keep = round((1.0 - sparsity) * len(scores))
+        ranked = torch.where(candidates, self._ranked(scores), torch.inf)
+        return top_k_mask(ranked, max(keep, len(scores) * KEPT // BLOCK))
+
+    def broken_blocks(self) -> int:
+        """Blocks of four that do not keep exactly two, at the present mask."""
+        return int((self.keep.view(-1, BLOCK).sum(1) != KEPT).sum())
