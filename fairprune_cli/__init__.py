@@ -16,7 +16,7 @@ __all__ = ["__version__", "load"]
 
 
 def load(path: str | PathLike[str]) -> nn.Module:
-    """Load a model that fairprune wrote, in eval mode on the CPU.
+    """Load a model that fairprune wrote, in float32 and eval mode on the CPU, whatever the file stores.
 
     Args:
         path: a `model.safetensors` written by fairprune, or the run folder that holds it.
@@ -28,4 +28,4 @@ def load(path: str | PathLike[str]) -> nn.Module:
 
     from fairprune_cli.exports.codec import load as load_file
 
-    return load_file(Path(path))
+    return load_file(Path(path)).float()

@@ -123,6 +123,9 @@ def prune(
     attr: Attr = None,
     method: Annotated[str | None, _flag("method")] = None,
     granularity: Annotated[str | None, _flag("granularity")] = None,
+    sparsity_of: Annotated[str | None, _flag("sparsity_of")] = None,
+    round_to: Annotated[str | None, _flag("round_to")] = None,
+    store: Annotated[str | None, _flag("store")] = None,
     fairness_on: Annotated[str | None, _flag("fairness_on")] = None,
     mask_step: Annotated[str | None, _flag("mask_step")] = None,
     notion: Notion = None,
@@ -233,7 +236,7 @@ def compare(
     sparsities: Annotated[str, typer.Option("--sparsities", metavar="S,T", help="sparsities to compare them at")],
     seeds: Annotated[int, typer.Option("--seeds", min=1, help="how many seeds, from --seed on")] = 5,
     granularities: Annotated[
-        str, typer.Option("--granularities", metavar="A,B", help="channel, weight or both")
+        str, typer.Option("--granularities", metavar="A,B", help="any of channel, weight and 2:4")
     ] = "channel",
     grid: Annotated[
         list[str] | None, typer.Option("--grid", metavar="KEY=V1,V2", help="settings to vary; repeated, their product")

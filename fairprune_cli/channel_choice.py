@@ -33,9 +33,13 @@ class ParameterCount:
 
     Args:
         uses: how often each entry of a tensor counts, by name; once when None, and 0 times where not named.
+        rest: what is there whatever the channels.
     """
 
-    def __init__(self, model: nn.Module, spaces: Sequence[ChannelSpace], uses: Mapping[str, int] | None = None) -> None:
+    def __init__(
+        self, model: nn.Module, spaces: Sequence[ChannelSpace], uses: Mapping[str, int] | None = None, rest: int = 0
+    ) -> None:
+        self._rest = rest
         self._fixed: list[int] = []
         self._factors: list[list[tuple[int, int]]] = []  # per tensor: (space, indices per channel)
         where: dict[str, list[tuple[int, int, int]]] = {}
@@ -52,7 +56,7 @@ class ParameterCount:
 
     def __call__(self, kept: Sequence[int]) -> int:
         """Parameters left when space s keeps kept[s] channels."""
-        return sum(
+        return self._rest + sum(
             fixed * _product(kept[s] * per for s, per in factors)
             for fixed, factors in zip(self._fixed, self._factors, strict=True)
         )
@@ -63,35 +67,40 @@ def channel_count(kept: Sequence[int]) -> int:
     return sum(kept)
 
 
-def counter(of: str, model: nn.Module, spaces: Sequence[ChannelSpace], size: int) -> Count:
-    """What a sparsity is a share of.
+def mac_count(model: nn.Module, spaces: Sequence[ChannelSpace], size: int, total: int) -> ParameterCount:
+    """Multiply-adds that are left of `total` for one image of edge `size` in pixels.
 
-    Args:
-        of: parameters, macs or channels.
-        size: edge of the square input in pixels; matters to macs alone.
+    What is no product of a weight and its inputs, such as the scores of attention, stays as it is in the dense model.
     """
-    if of == "channels":
-        return channel_count
-    return ParameterCount(model, spaces, positions(model, size) if of == "macs" else None)
+    uses = positions(model, size)
+    dense = sum(times * model.get_parameter(name).numel() for name, times in uses.items())
+    return ParameterCount(model, spaces, uses, total - dense)
 
 
 def positions(model: nn.Module, size: int) -> dict[str, int]:
-    """For each convolution or linear weight by name: the places of one image's output that it is applied at.
+    """For each weight of a layer by name: the places of one image's output that it is applied at.
 
     A place costs one multiply-add per entry of the weight, biases not counted. Layers that are called more than once
-    count each time.
+    count each time; the projections of self-attention count once per token.
     """
     found: dict[str, int] = {}
     names = {module: name for name, module in model.named_modules()}
 
-    def note(module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
-        weight = module.weight
-        assert isinstance(weight, Tensor)
-        name = f"{names[module]}.weight".lstrip(".")
-        found[name] = found.get(name, 0) + output.numel() // weight.shape[0]
+    def note(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        prefix = f"{names[module]}." if names[module] else ""
+        if isinstance(module, nn.MultiheadAttention):
+            tokens = output[0].numel() // module.embed_dim
+            leaves: tuple[str, ...] = ("in_proj_weight", "out_proj.weight")
+        else:
+            weight = module.weight
+            assert isinstance(weight, Tensor)
+            tokens, leaves = output.numel() // weight.shape[0], ("weight",)
+        for leaf in leaves:
+            if any(leaf == name for name, _ in module.named_parameters()):
+                found[prefix + leaf] = found.get(prefix + leaf, 0) + tokens
 
-    layers = [m for m in model.modules() if isinstance(m, nn.modules.conv._ConvNd | nn.Linear)]
-    handles = [layer.register_forward_hook(note) for layer in layers]
+    kinds = nn.modules.conv._ConvNd | nn.Linear | nn.MultiheadAttention
+    handles = [module.register_forward_hook(note) for module in model.modules() if isinstance(module, kinds)]
     first, training = next(model.parameters()), model.training
     try:
         model.eval()

@@ -16,6 +16,7 @@ from typing import Any
 from fairprune_cli.errors import Problems, nearest
 
 CONFIG_FILE = "fairprune.yaml"
+PATTERN_SPARSITY = 0.5  # of the granularity 2:4
 
 
 def setting(
@@ -45,8 +46,13 @@ class Settings:
     threads: int = setting(0, "CPU threads; 0 leaves it to torch", low=0)
 
     method: str = setting("bifp", "pruning method")
-    granularity: str = setting("channel", "what is removed", choices=("channel", "weight"))
+    granularity: str = setting("channel", "what is removed", choices=("channel", "weight", "2:4"))
     sparsity: float = setting(0.8, "share of prunable parameters that is gone at the end", low=0.0, below=1.0)
+    sparsity_of: str = setting(
+        "parameters", "channel: what the sparsity is a share of", choices=("parameters", "macs", "channels")
+    )
+    round_to: int = setting(1, "channel: shrunk layers keep a multiple of so many channels", low=1, high=1024)
+    store: str = setting("fp32", "number format of the weights in the file", choices=("fp32", "fp16", "bf16"))
     fairness_on: str = setting(
         "both", "level whose Lagrangian has the fairness term", choices=("both", "weights", "mask", "none")
     )
@@ -163,6 +169,14 @@ def resolve(flags: Mapping[str, Any], env: Mapping[str, str], file: Path | None)
                 problems.add(f"{source}: {name}: {error}")
                 continue
             sources[name] = source
+    if values.get("granularity") == "2:4":
+        if sources["sparsity"] == "default":
+            values["sparsity"] = PATTERN_SPARSITY
+        elif "sparsity" in values and values["sparsity"] != PATTERN_SPARSITY:
+            problems.add(
+                f"{sources['sparsity']}: sparsity: {values['sparsity']:g} cannot be had by 2:4, which removes exactly "
+                f"half of the weights it fits: give {PATTERN_SPARSITY} or leave it out"
+            )
     problems.raise_if_any()
     return Resolved(Settings(**values), sources)
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fairprune_cli import __version__, channels, masks, measure, methods, provenance, relaxations, report
+from fairprune_cli import __version__, channels, measure, methods, provenance, relaxations, report, storage, target
 from fairprune_cli.assembly import Assembly, constrained_notion
 from fairprune_cli.audit import AuditResult, audit_models, notices
 from fairprune_cli.batches import Pool
@@ -33,6 +33,7 @@ from fairprune_cli.training import Diverged, Trainer
 from fairprune_cli.watch import Watch, limits_of
 
 REESTIMATION_BATCHES = 50
+NOTED_START = 0.001  # below it zeros are an accident
 
 
 @dataclass(frozen=True)
@@ -117,16 +118,11 @@ class _Run:
         self.dense: nn.Module = self.loaded.model.eval().to(self.device)
         self.student: nn.Module = copy.deepcopy(self.dense)
         self.student.to(memory_format=torch.channels_last)
-        self.masks = self._build_masks()
+        self.before = target.earlier(self.loaded)
         # Fails here, before any training, when the target is out of reach.
-        self.masks.select(self.masks.magnitude(), settings.sparsity)
-
-    def _build_masks(self) -> masks.Masks:
-        settings = self.settings
-        if settings.granularity == "weight":
-            return masks.WeightMasks(self.student, settings.layer_floor)
-        spaces = channels.channel_spaces(self.student, self.transform.size)
-        return masks.ChannelMasks(self.student, spaces, settings.min_channels)
+        self.masks = target.build(settings, self.student, self.transform.size, self.before)
+        if self.masks.start > NOTED_START:
+            terminal.note(f"{self.masks.start:.1%} of the prunable weights are removed already; they stay removed")
 
     def plan(self, folder: Path) -> dict[str, Any]:
         """What would be done; nothing is decoded, trained or written."""
@@ -148,13 +144,18 @@ class _Run:
         folder.save_state({"trainer": trainer.state_dict()})  # an interrupted audit loses no training
         self._reestimate(pools.lower)
         self._save_model(folder.model, self.student, self.masks.keep)
-        pruned = codec.load(folder.model)
+        pruned = codec.load(folder.model).float()
         with terminal.progress("auditing", len(pools.audit)) as display:
             result = audit_models(
                 {"dense": self.dense, "pruned": pruned.to(self.device)}, pools.audit, self.data.groupings,
                 self.data.manifest.classes, self.device, progress=lambda done, total: display.update(done),
             )  # fmt: skip
         document = self._document(folder, resolved, trainer, result, pruned)
+        if settings.store != "fp32":
+            document["storage"] = storage.cost(
+                self.student, pruned, pools.audit, self.data.groupings, self.data.manifest.classes, self.device,
+                settings,
+            )  # fmt: skip
         report.write(document, folder.path)
         folder.finish()
         return Outcome(document, exit_code(document["verdict"]), folder.path)
@@ -218,40 +219,31 @@ class _Run:
             reestimate_batch_norm(self.student, (sampler.next().images for _ in range(count)))
             display.update(1)
 
-    def _entry_masks(self, keep: Tensor) -> dict[str, Tensor]:
-        """What is kept of each sparse tensor; channels leave nothing sparse behind."""
-        return self.masks.entries(keep) if self.settings.granularity == "weight" else {}
-
     def _save_model(self, path: Path, model: nn.Module, keep: Tensor) -> None:
-        weight = self.settings.granularity == "weight"
-        kept = self._entry_masks(keep)
-        before = dict(self.dense.named_parameters())
-        removed = {
-            name: {"shape": list(before[name].shape), "kept": int(kept[name].sum()) if weight else p.numel()}
-            for name, p in model.named_parameters()
-            if (name in kept if weight else p.shape != before[name].shape)
-        }
+        kept = target.sparse_entries(self.masks, keep)
+        for name, mask in kept.items():  # the state that a diverged run kept may be older than its removed channels
+            if mask.shape != model.get_parameter(name).shape:
+                kept[name] = self.before.alive[name]
+        removed = target.removed(model, self.dense, kept, self.before)
         header = codec.ModelHeader(
             architecture=self.loaded.architecture, classes=tuple(self.data.manifest.classes),
             transform=self.transform.to_dict(), granularity=self.settings.granularity, removed=removed,
         )  # fmt: skip
-        codec.save_model(path, model, header=header, masks=kept)
+        codec.save_model(path, storage.rounded(model.state_dict(), self.settings.store), header=header, masks=kept)
 
     def _document(
         self, folder: RunFolder, resolved: Resolved, trainer: Trainer, result: AuditResult, pruned: nn.Module
     ) -> dict[str, Any]:
         settings, size = self.settings, self.transform.size
         finished = time.time()
+        kept = target.sparse_entries(self.masks, self.masks.keep)
         document: dict[str, Any] = base_document(settings, result, self.data)
         document |= {
             "model": {
                 "architecture": self.loaded.architecture, "source": str(self.loaded.source),
                 "sha256": self.loaded.sha256, "output": folder.model.name, "output_sha256": sha256_file(folder.model),
             },
-            "sparsity": {
-                "target": settings.sparsity, "achieved": self.masks.achieved, "kept": self.masks.kept,
-                "total": self.masks.total, "granularity": settings.granularity,
-            },
+            "sparsity": target.sparsity_block(self.masks, settings, self.dense, pruned, self.before),
             "cost": {
                 "passes": trainer.passes if settings.sparsity else 0.0, "steps": trainer.step,
                 "seconds": finished - self.started, "peak_bytes": provenance.peak_bytes(self.device),
@@ -259,18 +251,16 @@ class _Run:
             "size": {
                 "dense_bytes": measure.dense_bytes(self.dense), "file_bytes": folder.model.stat().st_size,
                 "dense_parameters": measure.count_parameters(self.dense),
-                "parameters": measure.count_parameters(pruned) - (
-                    self.masks.total - self.masks.kept if settings.granularity == "weight" else 0
-                ),
+                "parameters": measure.count_parameters(pruned) - sum(int((~mask).sum()) for mask in kept.values()),
                 "dense_macs": measure.macs(self.dense, size), "macs": measure.macs(pruned, size),
             },
             "training": [asdict(record) for record in trainer.records],
-            "layers": measure.layer_sparsity(pruned, self.dense, self._entry_masks(self.masks.keep)),
+            "layers": measure.layer_sparsity(pruned, self.dense, kept),
             "speed": measure.latency({"dense": self.dense, "pruned": pruned}, size),
             "config": resolved.document(),
             "provenance": provenance.collect(settings.seed, self.device, self.threads, self.started, finished),
         }  # fmt: skip
-        _check_target(self.masks, settings)
+        target.check(self.masks, settings, self.dense, pruned, size)
         judge(document, settings, self.terminal)
         return document
 
@@ -307,16 +297,3 @@ def gate_policy(settings: Settings) -> GatePolicy:
         min_group=settings.min_group, confidence=settings.confidence, point_estimate=settings.point_estimate,
         notion=settings.notion,
     )  # fmt: skip
-
-
-def _check_target(mask: masks.Masks, settings: Settings) -> None:
-    """Missing the target is an error, not a note."""
-    if settings.granularity == "weight":
-        met = mask.kept == round((1.0 - settings.sparsity) * mask.total)
-    else:
-        assert isinstance(mask, masks.ChannelMasks)
-        met = abs(mask.achieved - settings.sparsity) <= mask.largest_unit()
-    if not met:
-        raise FairpruneError(
-            f"sparsity {mask.achieved:.6f} was reached, {settings.sparsity} was asked for", code=ExitCode.RUNTIME
-        )

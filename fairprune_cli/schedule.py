@@ -70,6 +70,17 @@ class Plan:
         done = sum(step >= edge for edge in self.round_steps(steps))
         return target if done == self.rounds else 1.0 - (1.0 - target) ** (done / self.rounds)
 
+    def sparsity_from(self, start: float, step: int, steps: int, target: float) -> float:
+        """As `sparsity`, for a model that begins at the sparsity `start`, 0..target: start..target.
+
+        The share of what is left at the start follows the same curve, which for the cubic one is
+        target - (target - start) (1 - t)^3, as Zhu & Gupta have it.
+        """
+        if start <= 0.0 or start >= target:
+            return max(self.sparsity(step, steps, target), start)
+        left = self.sparsity(step, steps, 1.0 - (1.0 - target) / (1.0 - start))
+        return 1.0 - (1.0 - start) * (1.0 - left)
+
     def lr(self, step: int, steps: int, peak: float) -> float:
         """Learning rate of lower step `step` (from 0): half a cosine per stage."""
         edges = {0, steps, *(round(steps * share) for share in self.restarts)}

@@ -148,12 +148,16 @@ class Trainer:
         acts = self.method.constrained and self._fair_edges[0] <= self.step < self._fair_edges[1]
         return self.options.fairness_on if acts else "none"
 
+    def _wanted(self) -> float:
+        """Sparsity that the mask should have after the present step."""
+        return self.plan.sparsity_from(self.masks.start, self.step, self.steps, self.sparsity)
+
     def _one_step(self) -> None:
         if not self.hardened:
             if self.step >= self.ramp:
                 self._harden()
             elif self.step in self._rounds:
-                self._round(self.plan.sparsity(self.step, self.steps, self.sparsity))
+                self._round(self._wanted())
         if self.step == self._fair_edges[0] > 0:
             self.constraint.forget()
         for group in self.optimizer.param_groups:
@@ -165,7 +169,7 @@ class Trainer:
         if kind is not None:
             self._upper_step(fair, kind == "gradient")
         if not self.hardened and not self._rounds and self.step % self.options.mask_every == 0:
-            self._move_mask(self.plan.sparsity(self.step, self.steps, self.sparsity))
+            self._move_mask(self._wanted())
         if fair != "none":
             self.constraint.update()
 
@@ -189,6 +193,7 @@ class Trainer:
         if not all(map(math.isfinite, (value, float(whole.detach()), norm))):
             raise self._diverged(f"the loss is {value:.4g} and its gradient's norm {norm:.4g}")
         self.optimizer.step()
+        self.masks.hold(self.model)
         if self.hardened and self.step >= self.steps * (1.0 - self.options.average):
             self._average.add(self.model)
         if self._counts_lower(fair):
@@ -298,6 +303,7 @@ class Trainer:
         named = dict(self.model.named_parameters())
         old = {name: self.optimizer.state.get(parameter, {}) for name, parameter in named.items()}
         indices = remove_channels(self.model, self.spaces, self.masks.keep)
+        self.masks.shrink(indices)
         self.removed = True
         self.optimizer = self._new_optimizer()
         for name, parameter in self.model.named_parameters():
@@ -343,7 +349,7 @@ class Trainer:
         """Continue where `state_dict` was taken; the trainer must have been built from the same dense model."""
         self.masks.load_state_dict(state["masks"])
         if state["removed"]:
-            remove_channels(self.model, self.spaces, self.masks.keep)
+            self.masks.shrink(remove_channels(self.model, self.spaces, self.masks.keep))
             self.removed = True
             self.optimizer = self._new_optimizer()
         self.model.load_state_dict(state["model"])

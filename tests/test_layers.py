@@ -25,6 +25,7 @@ ORDER = [
     {"history", "objective", "training", "dense_training"},
     {"intervals", "metrics", "audit", "remarks", "signs", "gate", "measure", "provenance"},
     {"exports"},
+    {"target", "storage"},
     {"report"},
     {"inputs", "run_folder"},
     {"assembly", "watch"},

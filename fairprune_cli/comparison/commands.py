@@ -11,7 +11,8 @@ from fairprune_cli.config import FIELDS, Resolved
 
 # Keys of Settings that `fairprune prune` has a flag for; the others go through --set.
 FLAGS = (
-    "sparsity", "attr", "method", "granularity", "fairness_on", "mask_step", "notion", "relaxation", "tolerance",
+    "sparsity", "attr", "method", "granularity", "sparsity_of", "round_to", "store", "fairness_on",
+    "mask_step", "notion", "relaxation", "tolerance",
     "epochs", "batch_size", "lr", "upper_every", "max_gap", "max_degradation", "min_accuracy", "min_group",
     "confidence", "point_estimate", "split", "data", "arch", "seed", "device",
 )  # fmt: skip

@@ -14,12 +14,14 @@ from fairprune_cli import methods, pipeline
 from fairprune_cli.comparison import grid
 from fairprune_cli.comparison.cells import SEED, Cell, Plan, Request, Row
 from fairprune_cli.comparison.grid import Point
-from fairprune_cli.config import Resolved
+from fairprune_cli.config import PATTERN_SPARSITY, Resolved
 from fairprune_cli.contents import find_model_file
 from fairprune_cli.errors import FairpruneError, Problems
 from fairprune_cli.files import sha256_file
 from fairprune_cli.manifest import find_manifest, load_manifest
 from fairprune_cli.terminal import Terminal
+
+PATTERN = "2:4"
 
 
 def plan(request: Request) -> Plan:
@@ -63,10 +65,22 @@ def plan(request: Request) -> Plan:
 
 
 def targets(granularities: Sequence[str], sparsities: Sequence[str]) -> tuple[tuple[str, float], ...]:
-    """All pairs of the two lists, checked and typed as the settings are."""
+    """All pairs of the two lists, checked and typed as the settings are; 2:4 has one sparsity, and no other pair.
+
+    Raises:
+        FairpruneError: 2:4 without its sparsity in the list.
+    """
     shares = grid.distinct([grid.typed("sparsity", text) for text in sparsities], "--sparsities")
     kinds = grid.distinct([grid.typed("granularity", text) for text in granularities], "--granularities")
-    return tuple(itertools.product(kinds, shares))
+    if PATTERN in kinds and PATTERN_SPARSITY not in shares:
+        raise FairpruneError(
+            f"{PATTERN} removes exactly half of the weights it fits", where="--sparsities",
+            hint=f"have {PATTERN_SPARSITY} in the list; the other sparsities then leave {PATTERN} out",
+        )  # fmt: skip
+    return tuple(
+        (kind, share) for kind, share in itertools.product(kinds, shares)
+        if kind != PATTERN or share == PATTERN_SPARSITY
+    )  # fmt: skip
 
 
 def default_folder(model: str) -> Path:

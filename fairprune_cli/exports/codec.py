@@ -155,6 +155,7 @@ def load(path: Path, arch: str | None = None) -> nn.Module:
 
     Args:
         path: a model file or a run folder.
+            Its tensors keep the dtypes of the file; where these are mixed, `.float()` makes the model run.
         arch: overrides the architecture of the header. A header that names a `package.module:factory`
             is refused without it: a file must not choose which code runs.
 
@@ -174,6 +175,11 @@ def load(path: Path, arch: str | None = None) -> nn.Module:
         # `skeleton` refuses names that mean "import this"; only what the caller typed may be imported.
         typed = arch is not None and architectures.is_import_path(arch)
         model = (architectures.build if typed else architectures.skeleton)(name, count)
+        kinds = {tensor.dtype for tensor in state.values() if tensor.is_floating_point()}
+        if len(kinds) > 1:  # fitting runs the model once, which takes one dtype
+            floats = {key: t.float() if t.is_floating_point() else t for key, t in state.items()}
+            model = architectures.load_strictly(architectures.fit_to_state(model, floats), state, str(path))
+            return model.eval()
         return architectures.fit_to_state(model, state).eval()
     except FairpruneError as error:
         raise FairpruneError(error.what, where=error.where or str(path), hint=error.hint) from error

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from fairprune_cli.channels import take
 from fairprune_cli.errors import FairpruneError
 
 
@@ -25,6 +26,7 @@ class Masks(ABC):
         parameters = dict(model.named_parameters())
         self.tensors = {name: parameters[name] for name in tensors}
         self.stash = {name: p.detach().clone() for name, p in self.tensors.items()}
+        self.held: dict[str, Tensor] = {}  # True where kept, by tensor name: zeros that this mask does not count
 
     keep: Tensor  # bool [U]
     sizes: list[int]  # units of each layer, or set of coupled channels; adds up to U
@@ -125,6 +127,18 @@ class Masks(ABC):
             for value in states.get(parameter, {}).values():
                 if isinstance(value, Tensor) and value.shape == parameter.shape:
                     value.mul_(self._entry_masks[name])
+
+    def hold(self, model: nn.Module) -> None:
+        """Called after each weight step: what an earlier pruning removed goes back to zero where no mask sees to it."""
+        if self.held:
+            with torch.no_grad():
+                for name, parameter in model.named_parameters():
+                    if name in self.held:
+                        parameter.mul_(self.held[name])
+
+    def shrink(self, indices: Mapping[str, Mapping[int, Tensor]]) -> None:
+        """Told of the kept indices per tensor and dimension when channels have left the model."""
+        self.held = {name: take(mask, indices.get(name, {})) for name, mask in self.held.items()}
 
     def state_dict(self) -> dict[str, object]:
         return {"keep": self.keep, "stash": dict(self.stash)}

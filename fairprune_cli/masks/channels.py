@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -25,11 +25,13 @@ class ChannelMasks(Masks):
         min_channels: share of its channels that each space keeps at least.
         round_to: the widths of shrunk spaces are multiples of it.
         count: what a sparsity is a share of; parameters when None.
+        alive: what an earlier pruning left of single weights, True where kept, by tensor name. They are not what is
+            counted here, but what it removed stays zero.
     """
 
     def __init__(
         self, model: nn.Module, spaces: Sequence[ChannelSpace], min_channels: float = 0.05, round_to: int = 1,
-        count: Count | None = None,
+        count: Count | None = None, alive: Mapping[str, Tensor] | None = None,
     ) -> None:  # fmt: skip
         super().__init__(model, [name for space in spaces for name in space.gates])
         parameters = dict(model.named_parameters())
@@ -40,6 +42,7 @@ class ChannelMasks(Masks):
         self.sizes = [space.size for space in spaces]
         self._dense_total = self.count(self.sizes)
         device = next(iter(self.tensors.values())).device
+        self.held = {name: mask.to(device) for name, mask in (alive or {}).items()}
         self.keep = torch.ones(sum(self.sizes), dtype=torch.bool, device=device)
         self._entry_masks = self.entries(self.keep)
 

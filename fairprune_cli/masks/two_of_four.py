@@ -6,6 +6,8 @@ The pattern is that of NVIDIA's sparse tensor cores (Mishra et al., arXiv 2104.0
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 
@@ -32,9 +34,13 @@ class TwoOfFourMasks(WeightMasks):
     On the way to the pattern, at a sparsity below one half, only the two weights of a block that the pattern would
     drop are candidates, and the lowest of all candidates go first. So no block ever loses more than two, and at one
     half every block has lost exactly two.
+
+    Args:
+        alive: what an earlier pruning left, as for `WeightMasks`; also of tensors that the pattern does not fit. Where
+            it left fewer than two weights of a block, the mask keeps two places and one of them holds a zero.
     """
 
-    def __init__(self, model: nn.Module, alive: dict[str, Tensor] | None = None) -> None:
+    def __init__(self, model: nn.Module, alive: Mapping[str, Tensor] | None = None) -> None:
         fitting = [name for name, weight in prunable_weights(model).items() if fits(weight.shape)]
         if not fitting:
             raise FairpruneError(
@@ -42,6 +48,7 @@ class TwoOfFourMasks(WeightMasks):
                 hint="use channel or weight",
             )  # fmt: skip
         super().__init__(model, layer_floor=0.0, names=fitting, alive=alive)
+        self.held = {name: mask.to(self.keep.device) for name, mask in (alive or {}).items()}
 
     def select(self, scores: Tensor, sparsity: float) -> Tensor:
         """bool [U]; ties go to the lower index.
@@ -52,7 +59,9 @@ class TwoOfFourMasks(WeightMasks):
         """
         if not 0.0 <= sparsity <= SPARSITY + 1e-9:
             raise FairpruneError(
-                f"the pattern 2:4 removes half of the weights, not {sparsity:g}", where="--sparsity", hint="leave it out"
+                f"the pattern 2:4 removes half of the weights, not {sparsity:g}",
+                where="--sparsity",
+                hint="leave it out",
             )
         blocks = self._ranked(scores).view(-1, BLOCK)
         order = torch.argsort(blocks, dim=1, descending=True, stable=True)

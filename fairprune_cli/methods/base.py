@@ -75,7 +75,7 @@ class Method:
     upper_gradient = False
     eval_gradient = False
     scope = "global"
-    granularities: tuple[str, ...] = ("channel", "weight")
+    granularities: tuple[str, ...] = ("channel", "weight", "2:4")
     teacher = False
 
     def __init__(self, masks: Masks, options: MethodOptions) -> None:
