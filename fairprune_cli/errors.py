@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 
 class ExitCode(enum.IntEnum):
@@ -40,38 +41,62 @@ class FairpruneError(Exception):
         return f"{text}\n  to mend: {self.hint}" if self.hint else text
 
 
+@dataclass(frozen=True)
+class Problem:
+    """One fault: in words, a code for programs, and the file and row (from 1; 0 for none) it stands in."""
+
+    text: str
+    code: str = "manifest"
+    file: str = ""
+    row: int = 0
+
+
 class Problems:
     """Collects problems so that all of them are reported at once.
 
     Args:
         where: file that all the problems belong to.
         limit: most lines shown; the rest is counted, never dropped silently.
+        every: keep each problem of a kind (`data check`), instead of a few and their number.
     """
 
-    def __init__(self, where: str, limit: int = 20) -> None:
+    def __init__(self, where: str, limit: int = 20, every: bool = False) -> None:
         self.where = where
         self.limit = limit
-        self.texts: list[str] = []
+        self.every = every
+        self.found: list[Problem] = []
 
-    def add(self, text: str) -> None:
-        self.texts.append(text)
+    @property
+    def texts(self) -> list[str]:
+        return [problem.text for problem in self.found]
 
-    def extend(self, texts: Iterable[str]) -> None:
-        self.texts.extend(texts)
+    def add(self, text: str, code: str = "manifest", file: str = "", row: int = 0) -> None:
+        self.found.append(Problem(text, code, file, row))
+
+    def extend(self, texts: Iterable[str], code: str = "manifest") -> None:
+        self.found.extend(Problem(text, code) for text in texts)
+
+    def add_some(self, problems: Sequence[Problem], most: int, more: str, before: str = "") -> None:
+        """The first `most` problems of a kind, then "[before] N more [more]"; all of them where `every` is set."""
+        shown = problems if self.every else problems[:most]
+        self.found.extend(shown)
+        if len(problems) > len(shown):
+            self.add(f"{before}{len(problems) - len(shown):,} more {more}", problems[0].code)
 
     def __bool__(self) -> bool:
-        return bool(self.texts)
+        return bool(self.found)
 
     def raise_if_any(self, hint: str = "") -> None:
         """Raise one FairpruneError that lists every problem collected so far."""
-        if not self.texts:
+        texts = self.texts
+        if not texts:
             return
-        if len(self.texts) == 1:
-            raise FairpruneError(self.texts[0], where=self.where, hint=hint)
-        lines = [f"{len(self.texts)} problems"]
-        lines += [f"  - {text}" for text in self.texts[: self.limit]]
-        if len(self.texts) > self.limit:
-            lines.append(f"  … and {len(self.texts) - self.limit} more")
+        if len(texts) == 1:
+            raise FairpruneError(texts[0], where=self.where, hint=hint)
+        lines = [f"{len(texts)} problems"]
+        lines += [f"  - {text}" for text in texts[: self.limit]]
+        if len(texts) > self.limit:
+            lines.append(f"  … and {len(texts) - self.limit} more")
         raise FairpruneError("\n".join(lines), where=self.where, hint=hint)
 
 

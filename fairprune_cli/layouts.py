@@ -9,10 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fairprune_cli.errors import Problems
+from fairprune_cli.errors import Problem, Problems
 from fairprune_cli.tables import IMAGE_SUFFIXES, SHOWN, SPLIT_NAMES, SPLITS
-
-FORMATS = ("folder",)
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,6 +83,15 @@ def _refuse(error: OSError) -> None:
     raise error  # os.walk passes over what it cannot read, and images would be missing silently
 
 
+def images_below(root: Path, problems: Problems) -> list[str]:
+    """All images below a folder, relative to it, folder by folder; hidden entries and other files are passed over."""
+    try:
+        return _images(root, problems, deep=True)
+    except OSError as error:
+        problems.add(f"the folder {error.filename or str(root)!r} cannot be read: {error.strerror or error}")
+        return []
+
+
 def subfolders(folder: Path) -> list[str]:
     with os.scandir(folder) as entries:
         return sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
@@ -109,7 +116,12 @@ def _images(folder: Path, problems: Problems, deep: bool = False) -> list[str]:
 
 
 def check_files(
-    root: Path, files: Sequence[str], splits: Sequence[int] | None, places: Sequence[str], problems: Problems
+    root: Path,
+    files: Sequence[str],
+    splits: Sequence[int] | None,
+    table: str,
+    rows: Sequence[int],
+    problems: Problems,
 ) -> tuple[str, ...]:
     """Normalised paths, after checking that each is a file inside `root` and named once.
 
@@ -117,23 +129,28 @@ def check_files(
 
     Args:
         splits: split of each file, to say when a doubled one stands in two splits.
-        places: where each file is named ("table.csv row 3"), for messages.
+        table, rows: where each file is named, for messages; row 0 for none.
     """
+    places = [f"{table} row {row}" if row else table for row in rows]
     base = os.path.realpath(root)
     normal = [_normalised(path) for path in files]
     folders: dict[str, _Folder] = {}
     first: dict[str, int] = {}
-    faults: dict[str, list[str]] = {}
+    faults: dict[str, list[Problem]] = {}
+
+    def note(kind: str, text: str) -> None:
+        faults.setdefault(kind, []).append(Problem(f"{places[i]}: {text}", kind, path, int(rows[i])))
+
     for i, path in enumerate(normal):
         if fault := _path_fault(path):
-            faults.setdefault("path", []).append(f"{places[i]}: image {path[:200]!r} {fault}")
+            note("outside" if "root" in fault else "path", f"image {path[:200]!r} {fault}")
             continue
         earlier = first.setdefault(path, i)
         if earlier != i:
-            text = f"{places[i]}: image {path!r} stands already at {places[earlier]}"
+            text = f"image {path!r} stands already at {places[earlier]}"
             if splits is not None and splits[i] != splits[earlier]:
                 text += f", and in two splits ({SPLITS[splits[earlier]]} and {SPLITS[splits[i]]})"
-            faults.setdefault("doubled", []).append(text)
+            note("doubled", text)
             continue
         folder, _, name = path.rpartition("/")
         listing = folders.get(folder)
@@ -143,12 +160,9 @@ def check_files(
             continue
         fault = listing.fault(name)
         if fault:
-            kind = "outside" if "outside" in fault else "missing"
-            faults.setdefault(kind, []).append(f"{places[i]}: image {path!r} {fault}")
-    for kind, texts in faults.items():
-        problems.extend(texts[:SHOWN])
-        if len(texts) > SHOWN:
-            problems.add(f"{len(texts) - SHOWN:,} more images with this fault: {kind}")
+            note("outside" if "outside" in fault else "missing", f"image {path!r} {fault}")
+    for kind, found in faults.items():
+        problems.add_some(found, SHOWN, f"images with this fault: {kind}")
     return tuple(normal)
 
 

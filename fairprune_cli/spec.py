@@ -7,27 +7,34 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import yaml
 
-from fairprune_cli.errors import FairpruneError, Problems, nearest
-from fairprune_cli.layouts import FORMATS
+from fairprune_cli import registry
+from fairprune_cli.errors import FairpruneError, Problem, Problems
+from fairprune_cli.sections import Section, kind_of
 from fairprune_cli.tables import SPLITS
 
 SMALLEST_SIDE = 8
+FORMATS_PACKAGE = "fairprune_cli.formats"
 
 
 @dataclass(frozen=True)
 class AttributeSpec:
-    """How an attribute's groups come out of a column: by `values`, by `bins`, or all that occur."""
+    """How groups (or classes) come out of a column: by `values`, by `bins`, by `names`, or all that occur.
+
+    `names` maps cells to the names of groups; several cells may share one. With `bins` it names the bins, and its
+    keys are their positions.
+    """
 
     name: str
     column: str
     values: tuple[str, ...] | None = None
     bins: tuple[float, ...] | None = None
     missing: str = "drop"  # or "unknown", a group of its own
+    names: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -53,8 +60,8 @@ class Transform:
             text = yaml.safe_dump(dict(values), default_flow_style=True, width=math.inf)
         except (TypeError, ValueError, yaml.YAMLError) as error:
             raise FairpruneError("expected size, mean and std", where=where) from error
-        transform = _transform(_Section(yaml.compose(text, Loader=yaml.BaseLoader), "", problems))
-        problems.texts = [text.removeprefix("line 1: ") for text in problems.texts]
+        transform = _transform(Section(yaml.compose(text, Loader=yaml.BaseLoader), "", problems))
+        problems.found = [Problem(text.removeprefix("line 1: ")) for text in problems.texts]
         problems.raise_if_any()
         assert transform is not None
         return transform
@@ -65,7 +72,7 @@ class Spec:
     """A manifest's document, checked for itself; nothing of the data has been read yet."""
 
     name: str
-    format: str  # "table" or "folder"
+    format: str  # "table", "folder", or a data set as its authors ship it
     table: str  # the sidecar table under `folder`, "" for none
     images: str
     columns: Mapping[str, str]
@@ -75,114 +82,8 @@ class Spec:
     seed: int
     by_person: bool
     transform: Transform
-
-
-class _Section:
-    """A mapping of the document with typed reading; a fault is noted with its line, never raised."""
-
-    def __init__(self, node: yaml.Node | None, place: str, problems: Problems) -> None:
-        self.place = place
-        self.problems = problems
-        self.nodes: dict[str, yaml.Node] = {}
-        if not isinstance(node, yaml.MappingNode):
-            if node is not None:
-                problems.add(
-                    f"line {_line(node)}: {place.rstrip('.') or 'the manifest'}: expected keys with "
-                    f"values, found {_kind(node)}"
-                )
-            return
-        for key, value in node.value:
-            if not isinstance(key, yaml.ScalarNode):
-                problems.add(f"line {_line(key)}: {place}: a key must be a word")
-            elif key.value in self.nodes:
-                problems.add(f"line {_line(key)}: the key {place + key.value!r} stands twice")
-            else:
-                self.nodes[key.value] = value
-
-    def fault(self, key: str, text: str) -> None:
-        line = f"line {_line(self.nodes[key])}: " if key in self.nodes else ""
-        self.problems.add(f"{line}{self.place}{key}: {text}")
-
-    def only(self, *known: str) -> None:
-        for key in self.nodes:
-            if key not in known:
-                self.fault(key, f"unknown key; {nearest(key, known)}")
-
-    def section(self, key: str) -> _Section:
-        return _Section(self.nodes.get(key), f"{self.place}{key}.", self.problems)
-
-    def has(self, key: str) -> bool:
-        """Whether the key stands there with a value; an empty one or a bare `null` counts as absent."""
-        node = self.nodes.get(key)
-        return node is not None and not (
-            isinstance(node, yaml.ScalarNode) and not node.style and node.value in ("", "~", "null")
-        )
-
-    def text(self, key: str, default: str | None = None) -> str:
-        """A printable string; a missing one is a fault unless there is a default. "" stands for a fault."""
-        if not self.has(key):
-            if default is None:
-                self.fault(key, "is missing")
-            return default or ""
-        return self._scalar(key, self.nodes[key])
-
-    def _scalar(self, key: str, node: yaml.Node) -> str:
-        if not isinstance(node, yaml.ScalarNode):
-            self.fault(key, f"expected text, found {_kind(node)}")
-        elif not node.value.strip() or not node.value.isprintable():
-            self.fault(key, f"expected printable text, found {node.value[:60]!r}")
-        else:
-            return node.value.strip()
-        return ""
-
-    def texts(self, key: str) -> tuple[str, ...]:
-        """A list of distinct strings; () stands for a fault."""
-        node = self.nodes[key]
-        if not isinstance(node, yaml.SequenceNode):
-            self.fault(key, f"expected a list, found {_kind(node)}")
-            return ()
-        values = tuple(self._scalar(key, item) for item in node.value)
-        if doubled := sorted({value for value in values if value and values.count(value) > 1}):
-            self.fault(key, f"named twice: {', '.join(doubled)}")
-        return values if all(values) and not doubled else ()
-
-    def number(self, key: str, default: float | None = None) -> float:
-        """A finite number; NaN stands for a fault."""
-        text = self.text(key, None if default is None else str(default))
-        return self._number(key, text) if text else math.nan
-
-    def numbers(self, key: str) -> tuple[float, ...]:
-        """A list of finite numbers; () stands for a fault."""
-        if not self.has(key):
-            self.fault(key, "is missing")
-            return ()
-        node = self.nodes[key]
-        if not isinstance(node, yaml.SequenceNode):
-            self.fault(key, f"expected a list of numbers, found {_kind(node)}")
-            return ()
-        values = tuple(self._number(key, self._scalar(key, item)) for item in node.value)
-        return values if all(math.isfinite(value) for value in values) else ()
-
-    def _number(self, key: str, text: str) -> float:
-        try:
-            number = float(text)
-        except ValueError:
-            number = math.nan
-        if text and not math.isfinite(number):
-            self.fault(key, f"expected a number, found {text[:60]!r}")
-        return number if math.isfinite(number) else math.nan
-
-
-def _line(node: yaml.Node) -> int:
-    return node.start_mark.line + 1
-
-
-def _kind(node: yaml.Node) -> str:
-    if isinstance(node, yaml.MappingNode):
-        return "keys with values"
-    if isinstance(node, yaml.SequenceNode):
-        return "a list"
-    return repr(node.value[:60]) if node.value else "nothing"
+    label: AttributeSpec | None = None  # where `label` says more than the name of a column
+    split_names: Mapping[str, str] | None = None  # cell of the split column -> split
 
 
 def parse(text: str, folder: str, problems: Problems) -> Spec:
@@ -202,37 +103,40 @@ def parse(text: str, folder: str, problems: Problems) -> Spec:
         problems.raise_if_any()
         raise
     if not isinstance(root, yaml.MappingNode):
-        problems.add("the manifest is empty" if root is None else f"expected keys with values, found {_kind(root)}")
+        problems.add("the manifest is empty" if root is None else f"expected keys with values, found {kind_of(root)}")
         problems.raise_if_any()
-    top = _Section(root, "", problems)
+    top = Section(root, "", problems)
     if top.text("version", "1") != "1":
         top.fault("version", "this fairprune reads version 1")
     kind = top.text("format", "table")
     common = ("version", "name", "format", "classes", "attributes", "splits", "transform", "columns")
+    formats = native_formats()
     needed: tuple[str, ...] = ()
     if kind == "table":
-        top.only(*common, "table", "images")
-        table, images, needed = top.text("table"), top.text("images", "."), ("image", "label")
-    elif kind in FORMATS:
-        top.only(*common, "root", "attributes_table")
+        top.only(*common, "table", "images", "label")
+        table, images = top.text("table"), top.text("images", ".")
+        needed = ("image",) if top.has("label") else ("image", "label")
+    elif kind in ("folder", *formats):
+        top.only(*common, "root", "attributes_table", *(("label",) if kind != "folder" else ()))
         table, images = top.text("attributes_table", ""), top.text("root", ".")
     else:
         if kind:
             top.fault(
                 "format",
-                f"{kind!r} is not supported; supported: {', '.join(FORMATS)}, or, without "
+                f"{kind!r} is not supported; supported: {', '.join(('folder', *formats))}, or, without "
                 "`format`, a `table` (CSV or Parquet) with a row per image",
             )
         # What the other keys mean depends on the format, so nothing more can be said of them.
         problems.raise_if_any()
     columns = _columns(top, kind, needed)
-    fractions, seed, by_person = _fractions(top, columns)
+    fractions, seed, by_person, split_names = _splits(top, kind, columns)
     classes = top.texts("classes") if top.has("classes") else ()
-    if kind == "table" and not top.has("classes"):
+    label = _label(top, kind, columns)
+    if kind == "table" and not top.has("classes") and not (label and (label.names or label.bins)):
         top.fault("classes", "is missing: the names of the labels, in the order of the model's outputs")
     elif len(classes) == 1:
         top.fault("classes", "a classifier needs at least two")
-    attributes = _attributes(top, table)
+    attributes = _attributes(top, kind, table)
     if not top.has("transform"):
         top.fault("transform", "is missing: {size: 64, mean: [0.5, 0.5, 0.5], std: [0.25, 0.25, 0.25]}")
     transform = _transform(top.section("transform")) if top.has("transform") else None
@@ -248,10 +152,17 @@ def parse(text: str, folder: str, problems: Problems) -> Spec:
         seed=seed,
         by_person=by_person,
         transform=transform or Transform(SMALLEST_SIDE, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
+        label=label,
+        split_names=split_names,
     )
 
 
-def _columns(top: _Section, kind: str, needed: Iterable[str]) -> dict[str, str]:
+def native_formats() -> list[str]:
+    """Names of the data sets that are read as their authors ship them."""
+    return registry.names(FORMATS_PACKAGE)
+
+
+def _columns(top: Section, kind: str, needed: Iterable[str]) -> dict[str, str]:
     section = top.section("columns")
     section.only("image", "person", *(("label", "split") if kind == "table" else ()))
     columns = {key: section.text(key) for key in section.nodes if section.has(key)}
@@ -263,62 +174,118 @@ def _columns(top: _Section, kind: str, needed: Iterable[str]) -> dict[str, str]:
     return {key: column for key, column in columns.items() if column}
 
 
-def _fractions(top: _Section, columns: Mapping[str, str]) -> tuple[tuple[float, float, float] | None, int, bool]:
+def _splits(
+    top: Section, kind: str, columns: Mapping[str, str]
+) -> tuple[tuple[float, float, float] | None, int, bool, dict[str, str] | None]:
+    """Shares of the splits (None without), their seed, whether persons stay whole, and names in a split column."""
     if not top.has("splits"):
-        return None, 0, False
+        return None, 0, False, None
+    section = top.section("splits")
+    if section.has("names"):
+        section.only("names")
+        if "split" not in columns:
+            section.fault("names", "needs a split column, as in columns: {split: partition}")
+        names = _names(section)
+        for name in sorted(set(names.values()) - set(SPLITS)):
+            section.fault("names", f"{name!r} is no split: train, val or test")
+        return None, 0, False, names
     if "split" in columns:
         top.fault("splits", "a split column is named as well: remove one of the two")
-    section = top.section("splits")
-    section.only(*SPLITS, "seed", "by")
+    section.only(*SPLITS, "seed", "by", "names")
     seed = section.number("seed", 0)
     if not seed.is_integer():
         section.fault("seed", "expected a whole number")
         seed = 0
     by = section.text("by", "")
+    knows_persons = "person" in columns or kind in native_formats()
     if by and by != "person":
         section.fault("by", f"only `person` is known, found {by!r}")
-    elif by and "person" not in columns:
+    elif by and not knows_persons:
         section.fault("by", "needs the column that tells persons apart, as in columns: {person: person_id}")
     train, val, test = (section.number(name, 0) for name in SPLITS)
     shares = (train, val, test)
     if any(math.isnan(share) for share in shares):
-        return (1.0, 0.0, 0.0), int(seed), False
+        return (1.0, 0.0, 0.0), int(seed), False, None
     if min(shares) < 0 or abs(sum(shares) - 1) > 1e-6:
         top.fault("splits", f"train, val and test must be shares that sum to 1, found {sum(shares):g}")
-        return (1.0, 0.0, 0.0), int(seed), False
-    return shares, int(seed), by == "person" and "person" in columns
+        return (1.0, 0.0, 0.0), int(seed), False, None
+    return shares, int(seed), by == "person" and knows_persons, None
 
 
-def _attributes(top: _Section, table: str) -> tuple[AttributeSpec, ...]:
+def _label(top: Section, kind: str, columns: Mapping[str, str]) -> AttributeSpec | None:
+    """What is to be predicted: `label: COLUMN`, or `label: {column: COLUMN, names: {..}}` or with `bins`."""
+    if kind == "folder" or not (top.has("label") or kind in native_formats()):
+        return None
+    if not top.has("label"):
+        top.fault("label", "is missing: the column that is to be predicted, as in label: Blond_Hair")
+        return None
+    if "label" in columns:
+        top.fault("label", "stands under `columns` as well: remove one of the two")
+    if not top.is_mapping("label"):
+        column = top.text("label")
+        return AttributeSpec("label", column) if column else None
+    section = top.section("label")
+    section.only("column", "names", "bins")
+    bins = _bins(section)
+    names = _names(section, bins) if section.has("names") else None
+    return AttributeSpec("label", section.text("column"), None, bins or None, names=names)
+
+
+def _names(section: Section, bins: Sequence[float] | None = None) -> dict[str, str]:
+    """`names`: {cell: name}, or with bins a list with a name for each."""
+    if bins is not None:
+        listed = section.texts("names")
+        if listed and len(listed) != len(bins) - 1:
+            section.fault("names", f"expected a name for each of the {len(bins) - 1} bins, found {len(listed)}")
+        names = {str(i): name for i, name in enumerate(listed)}
+    else:
+        inner = section.section("names")
+        names = {key.strip(): inner.text(key) for key in inner.nodes}
+    if any("*" in name for name in names.values()):
+        section.fault("names", "a group's name must not contain `*`, which joins attributes")
+    return {cell: name for cell, name in names.items() if name}
+
+
+def _bins(section: Section) -> tuple[float, ...] | None:
+    """Edges in rising order; () stands for a fault, None for no bins."""
+    if not section.has("bins"):
+        return None
+    bins = section.numbers("bins")
+    if len(bins) < 2 or any(b <= a for a, b in itertools.pairwise(bins)):
+        if bins:
+            section.fault("bins", "expected at least two edges in rising order")
+        return ()
+    return bins
+
+
+def _attributes(top: Section, kind: str, table: str) -> tuple[AttributeSpec, ...]:
     found = []
     section = top.section("attributes")
-    if section.nodes and not table and not top.has("table"):
+    if section.nodes and kind == "folder" and not table:
         top.fault("attributes", "needs a table of their values: attributes_table: attributes.csv")
     for name in section.nodes:
         if not name.strip() or "*" in name or not name.isprintable():
             section.fault(name, "an attribute's name is printable and without `*`, which joins attributes")
             continue
-        one = _Section(section.nodes[name] if section.has(name) else None, f"attributes.{name}.", top.problems)
-        one.only("column", "values", "bins", "missing")
+        one = Section(section.nodes[name] if section.has(name) else None, f"attributes.{name}.", top.problems)
+        one.only("column", "values", "bins", "missing", "names")
         values = one.texts("values") if one.has("values") else None
-        bins = one.numbers("bins") if one.has("bins") else None
+        bins = _bins(one)
         missing = one.text("missing", "drop")
         if missing not in ("drop", "unknown"):
             one.fault("missing", f"expected drop or unknown, found {missing!r}")
         if values is not None and bins is not None:
             one.fault("bins", "give either values or bins")
-        if bins and (len(bins) < 2 or any(b <= a for a, b in itertools.pairwise(bins))):
-            one.fault("bins", "expected at least two edges in rising order")
-            bins = ()
         if values is not None and any("*" in value for value in values):
             one.fault("values", "a group's name must not contain `*`, which joins attributes")
         if values == () or bins == ():
             continue
-        found.append(AttributeSpec(name, one.text("column", name), values, bins, missing))
+        names = _names(one, bins) if one.has("names") else None
+        found.append(AttributeSpec(name, one.text("column", name), values, bins, missing, names))
     return tuple(found)
 
 
-def _transform(section: _Section) -> Transform | None:
+def _transform(section: Section) -> Transform | None:
     section.only("size", "mean", "std")
     size = section.number("size")
     means, deviations = section.numbers("mean"), section.numbers("std")

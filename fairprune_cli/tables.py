@@ -6,6 +6,7 @@ so that all of them are shown at once.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import hashlib
 import io
@@ -17,13 +18,14 @@ from pathlib import Path
 
 import numpy as np
 
-from fairprune_cli.errors import Problems, nearest
+from fairprune_cli.errors import Problem, Problems, nearest
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
 SPLITS = ("train", "val", "test")
 SPLIT_NAMES = {"train": 0, "training": 0, "val": 1, "valid": 1, "validation": 1, "test": 2}
 MISSING = frozenset({"", "na", "n/a", "nan", "null"})
 SHOWN = 6
+_ADVISED = 50
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +49,7 @@ class Table:
         if any(header.lower().endswith(IMAGE_SUFFIXES) for header in self.header):
             text += " (the first line looks like data: is the header missing?)"
         if text not in problems.texts:
-            problems.add(text)
+            problems.add(text, "unknown-column", self.name, 1)
         return None
 
 
@@ -57,11 +59,8 @@ def read_table(path: Path, problems: Problems, wanted: Sequence[str] | None = No
     Args:
         wanted: columns to read from a Parquet file, all when None; a CSV is always read whole.
     """
-    try:
-        data = path.read_bytes()
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        problems.add(f"the table {str(path)!r} cannot be read: {reason}")
+    data = _bytes(path, problems)
+    if data is None:
         return None
     digest = hashlib.sha256(data).hexdigest()
     if path.suffix.lower() in (".parquet", ".pq") or data[:4] == b"PAR1":
@@ -69,12 +68,48 @@ def read_table(path: Path, problems: Problems, wanted: Sequence[str] | None = No
     return _read_csv(path, data, digest, problems)
 
 
-def _read_csv(path: Path, data: bytes, digest: str, problems: Problems) -> Table | None:
+def _bytes(path: Path, problems: Problems) -> bytes | None:
     try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        problems.add(f"{path.name} row {line}: byte 0x{data[error.start]:02x} is not UTF-8; save it as UTF-8")
+        return path.read_bytes()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        problems.add(f"the table {str(path)!r} cannot be read: {reason}", "missing-table", path.name)
+        return None
+
+
+def decoded(path: Path, problems: Problems) -> tuple[str | None, str]:
+    """A file's text (UTF-8, with or without BOM), None after noting what is wrong with it, and its SHA-256."""
+    data = _bytes(path, problems)
+    if data is None:
+        return None, ""
+    return _text(path.name, data, problems), hashlib.sha256(data).hexdigest()
+
+
+def _text(name: str, data: bytes, problems: Problems) -> str | None:
+    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        text = f"{name} row 1: byte 0x{data[0]:02x} is not UTF-8: this is UTF-16; save it as UTF-8"
+        problems.add(text, "not-utf-8", name, 1)
+        return None
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        pass
+    bad = []
+    for row, line in enumerate(data.split(b"\n"), 1):
+        try:
+            line.decode("utf-8")
+        except UnicodeDecodeError as error:
+            found = f"{name} row {row}: byte 0x{line[error.start]:02x} is not UTF-8; save it as UTF-8"
+            with contextlib.suppress(UnicodeDecodeError):
+                found += f" (in Windows-1252 the line reads {line.decode('cp1252').strip()[:60]!r})"
+            bad.append(Problem(found, "not-utf-8", name, row))
+    problems.add_some(bad, SHOWN, "rows that are not UTF-8", f"{name}: ")
+    return None
+
+
+def _read_csv(path: Path, data: bytes, digest: str, problems: Problems) -> Table | None:
+    text = _text(path.name, data, problems)
+    if text is None:
         return None
     first = text.split("\n", 1)[0]
     delimiter = next((mark for mark in ",;\t" if mark in first), ",")
@@ -89,27 +124,29 @@ def _read_csv(path: Path, data: bytes, digest: str, problems: Problems) -> Table
                 lines.append(last + 1)
             last = reader.line_num
     except csv.Error as error:
-        problems.add(f"{path.name} row {last + 1}: not valid CSV: {error} (is a quote left open or doubled?)")
+        text = f"{path.name} row {last + 1}: not valid CSV: {error} (is a quote left open or doubled?)"
+        problems.add(text, "bad-quoting", path.name, last + 1)
         return None
     if not records:
-        problems.add(f"{path.name} is empty: it needs a header and a row per image")
+        problems.add(f"{path.name} is empty: it needs a header and a row per image", "bad-table", path.name)
         return None
     header = [name.strip() for name in records.pop(0)]
     del lines[0]
     doubled = sorted({name for name in header if header.count(name) > 1})
     if doubled:
-        problems.add(f"{path.name}: column names stand twice in the header: {', '.join(map(repr, doubled))}")
+        text = f"{path.name}: column names stand twice in the header: {', '.join(map(repr, doubled))}"
+        problems.add(text, "bad-table", path.name, 1)
         return None
     if not records:
-        problems.add(f"{path.name} has a header and no rows")
+        problems.add(f"{path.name} has a header and no rows", "bad-table", path.name)
         return None
     width = len(header)
-    ragged = [i for i, record in enumerate(records) if len(record) != width]
-    for i in ragged[:SHOWN]:
-        problems.add(f"{path.name} row {lines[i]}: {len(records[i])} cells where the header has {width}")
+    ragged = [
+        Problem(f"{path.name} row {line}: {len(record)} cells where the header has {width}", "bad-row", path.name, line)
+        for line, record in zip(lines, records, strict=True) if len(record) != width
+    ]  # fmt: skip
+    problems.add_some(ragged, SHOWN, "rows have another number of cells", f"{path.name}: ")
     if ragged:
-        if len(ragged) > SHOWN:
-            problems.add(f"{path.name}: {len(ragged) - SHOWN} more rows have another number of cells")
         return None
     cells = zip(*records, strict=True)
     columns = {name: [cell.strip() for cell in column] for name, column in zip(header, cells, strict=True)}
@@ -123,23 +160,26 @@ def _read_parquet(
         import pyarrow as arrow
         import pyarrow.parquet as parquet
     except ImportError:
-        problems.add(f"{path.name} is Parquet, which needs `pip install pyarrow`; or save it as CSV")
+        text = f"{path.name} is Parquet, which needs `pip install pyarrow`; or save it as CSV"
+        problems.add(text, "bad-table", path.name)
         return None
     try:
         source = parquet.ParquetFile(arrow.BufferReader(data))
         known = source.schema_arrow.names
         names = [name for name in known if wanted is None or name in wanted]
         if doubled := sorted({name for name in names if known.count(name) > 1}):
-            problems.add(f"{path.name}: column names stand twice: {', '.join(map(repr, doubled))}")
+            text = f"{path.name}: column names stand twice: {', '.join(map(repr, doubled))}"
+            problems.add(text, "bad-table", path.name)
             return None
         content = source.read(columns=names).to_pydict()
         columns = {name: [_cell(value) for value in content[name]] for name in names}
         count = source.metadata.num_rows
     except (arrow.ArrowException, OSError, ValueError, OverflowError) as error:
-        problems.add(f"{path.name} is not a readable Parquet file: {str(error).splitlines()[0]}")
+        text = f"{path.name} is not a readable Parquet file: {str(error).splitlines()[0]}"
+        problems.add(text, "bad-table", path.name)
         return None
     if not count:
-        problems.add(f"{path.name} has no rows")
+        problems.add(f"{path.name} has no rows", "bad-table", path.name)
         return None
     return Table(path.name, tuple(known), columns, np.arange(1, count + 1, dtype=np.int64), digest)
 
@@ -195,11 +235,14 @@ def encode(
                 continue
             code_of[cell] = code
         result[i] = code
-    for value, at in list(unknown.items())[:SHOWN]:
+    found: list[Problem] = []
+    for value, at in unknown.items():
         shown = value if len(value) <= 60 else value[:57] + "..."
-        problems.add(f"{some_rows(table, at)}: {what} {shown!r} is unknown; {nearest(value, known)}")
-    if len(unknown) > SHOWN:
-        problems.add(f"{table}: {what}: {len(unknown) - SHOWN:,} more unknown values")
+        # Looking for the nearest of many costs time, and helps for the first few.
+        hint = f"; {nearest(value, known)}" if len(found) < _ADVISED else ""
+        text = f"{some_rows(table, at)}: {what} {shown!r} is unknown{hint}"
+        found.append(Problem(text, "unknown-value", table, at[0]))
+    problems.add_some(found, SHOWN, "unknown values", f"{table}: {what}: ")
     return result
 
 
@@ -232,11 +275,12 @@ def encode_bins(
         if code == -2:
             faults.setdefault(cell, []).append(rows[i])
         result[i] = code
-    for value, at in list(faults.items())[:SHOWN]:
-        bounds = f"from {edges[0]:g} to {edges[-1]:g}"
-        problems.add(f"{some_rows(table, at)}: {what} {value[:60]!r} is not a number {bounds}")
-    if len(faults) > SHOWN:
-        problems.add(f"{table}: {what}: {len(faults) - SHOWN:,} more values outside the bins")
+    bounds = f"from {edges[0]:g} to {edges[-1]:g}"
+    found = [
+        Problem(f"{some_rows(table, at)}: {what} {cell[:60]!r} is not a number {bounds}", "unknown-value", table, at[0])
+        for cell, at in faults.items()
+    ]
+    problems.add_some(found, SHOWN, "values outside the bins", f"{table}: {what}: ")
     return result
 
 

@@ -13,7 +13,7 @@ ROOT = Path(fairprune_cli.__file__).parent
 ORDER = [
     {"errors", "files", "terminal", "config", "registry", "signals", "device"},
     {
-        "tables", "layouts", "spec", "records", "manifest_data", "manifest_build", "images", "guess", "manifest_init",
+        "tables", "layouts", "sections", "spec", "formats", "naming", "records", "manifest_data", "manifest_build", "images", "guess", "manifest_init",
         "manifest", "faces", "sample",
     },
     {"cache", "batches", "stratified", "batchnorm"},

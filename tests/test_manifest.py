@@ -279,7 +279,7 @@ def test_links_must_stay_inside_the_image_root(data: Path) -> None:
         ("table: table.csv", "table: tabel.csv", "cannot be read: No such file"),
         ("images: images", "images: imgs", "is not a folder"),
         (", split: split", "", "no splits"),
-        ("name: faces", "format: celeba", "'celeba' is not supported; supported: folder"),
+        ("name: faces", "format: celebb", "'celebb' is not supported; supported: folder, celeba"),
         ("name: faces", "splits: {train: 0.7, test: 0.3}", "a split column is named as well"),
         ("name: faces", "name: [", "not valid YAML"),
         ("name: faces", 'name: "\\UFFFFFFFF"', "not valid YAML"),

@@ -1,0 +1,1 @@
+"""Data sets as their authors ship them, a format per file: `read`, `recognise` and `suggest` (base.py)."""
