@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import multiprocessing
 import os
 import sys
@@ -14,7 +13,8 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 _context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload(["fairprune_cli.pipeline", "fairprune_cli.app", "fairprune_cli.summary", "tests.processes"])
+_PRELOADED = ("pipeline", "app", "summary", "exports", "report")
+_context.set_forkserver_preload([*(f"fairprune_cli.{name}" for name in _PRELOADED), "tests.processes"])
 
 
 @dataclass
@@ -46,19 +46,21 @@ class Started:
         raise AssertionError(f"nothing happened: {self.err}")
 
 
-def start(*arguments: str, cwd: Path, log: Path, env: dict[str, str] | None = None, limits: dict[str, int] | None = None,
-          before: Callable[[], None] | None = None) -> Started:  # fmt: skip
+def start(
+    *arguments: str,
+    cwd: Path,
+    log: Path,
+    env: dict[str, str] | None = None,
+    before: Callable[[], None] | None = None,
+) -> Started:
     """Run `fairprune ARGUMENTS` in a process of its own.
 
     Args:
         env: variables to set; the cache is that of this process.
-        limits: names of `resource`, such as RLIMIT_FSIZE, to their values.
         before: called in the new process before the command; can be pickled.
     """
     environment = {name: os.environ[name] for name in ("FAIRPRUNE_CACHE",) if name in os.environ} | (env or {})
-    process = _context.Process(
-        target=_child, args=(arguments, str(cwd), str(log), environment, limits or {}, before), daemon=True
-    )
+    process = _context.Process(target=_child, args=(arguments, str(cwd), str(log), environment, before), daemon=True)
     log.write_text("", encoding="utf-8")
     # Without the guard the new process would import the test runner's main module.
     main, sys.modules["__main__"].__spec__ = sys.modules["__main__"].__spec__, None  # type: ignore[assignment]
@@ -73,22 +75,17 @@ def start(*arguments: str, cwd: Path, log: Path, env: dict[str, str] | None = No
 
 
 def _child(
-    arguments: tuple[str, ...], cwd: str, log: str, env: dict[str, str], limits: dict[str, int],
-    before: Callable[[], None] | None,
-) -> None:  # fmt: skip
-    import resource
-
+    arguments: tuple[str, ...], cwd: str, log: str, env: dict[str, str], before: Callable[[], None] | None
+) -> None:
     os.chdir(cwd)
     os.environ.update(env)
-    stream = io.TextIOWrapper(open(log, "ab", buffering=0), encoding="utf-8", write_through=True)
+    stream = os.fdopen(os.open(log, os.O_WRONLY | os.O_APPEND), "w", encoding="utf-8", buffering=1)
     sys.stdout = sys.stderr = stream
     from fairprune_cli.__main__ import run
 
     assert threading.current_thread() is threading.main_thread()
     if before is not None:
         before()
-    for name, value in limits.items():
-        resource.setrlimit(getattr(resource, name), (value, resource.getrlimit(getattr(resource, name))[1]))
     code = run(list(arguments))
     stream.flush()
     os._exit(int(code))

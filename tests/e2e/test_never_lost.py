@@ -128,13 +128,26 @@ def test_a_full_disk_leaves_the_former_state(work: Work, stopped: Path, tmp_path
     out = tmp_path / "run"
     shutil.copytree(stopped, out)
     before = (out / "state" / "state.pt").read_bytes()
-    ran = begin(work, tmp_path, "prune", "--resume", str(out), limits={"RLIMIT_FSIZE": len(before) // 2})
+    ran = begin(work, tmp_path, "prune", "--resume", str(out), before=full_disk)
     assert ran.wait() == 3, ran.err
     assert ran.err.count("error:") == 1
     assert "cannot write" in ran.err
     assert "internal" not in ran.err
     assert (out / "state" / "state.pt").read_bytes() == before
     assert not list((out / "state").glob(".*.tmp"))
+
+
+def full_disk() -> None:
+    """From the first training step on, no file of this process gets larger than half a state."""
+    import resource
+
+    from fairprune_cli.run_folder import RunFolder
+
+    def full(self: RunFolder, epochs: int) -> None:
+        half = self.state.stat().st_size // 2
+        resource.setrlimit(resource.RLIMIT_FSIZE, (half, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+
+    RunFolder.keep_events = full  # type: ignore[method-assign]
 
 
 def test_too_little_memory_leaves_the_former_state(work: Work, stopped: Path, tmp_path: Path) -> None:
