@@ -8,6 +8,7 @@ import sys
 import traceback
 
 from fairprune_cli.errors import ExitCode, FairpruneError
+from fairprune_cli.memory import is_out_of_memory
 from fairprune_cli.terminal import Terminal
 
 
@@ -49,9 +50,6 @@ def run(arguments: list[str]) -> ExitCode:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.OK
-    except MemoryError:
-        terminal.error("out of memory\n  to mend: a smaller --batch-size")
-        return ExitCode.RUNTIME
     except Exception as error:
         if isinstance(error, _usage_errors()):
             return _usage(terminal, error)
@@ -82,7 +80,7 @@ def _terminated(*_: object) -> None:
 
 
 def _internal(terminal: Terminal, error: Exception) -> ExitCode:
-    if "out of memory" in str(error).lower():
+    if is_out_of_memory(error):
         terminal.error("out of memory\n  to mend: a smaller --batch-size, or another --device")
     elif os.environ.get("FAIRPRUNE_DEBUG"):
         terminal.error("".join(traceback.format_exception(error)))

@@ -45,6 +45,7 @@ class ImageSet:
     groupings: tuple[Grouping, ...]
     manifest: Manifest
     transform: Transform
+    digest: str = ""  # of all pixels; "" where they do not come from a cache
 
     def pool(self, rows: np.ndarray) -> Pool:
         """The images at these positions of the manifest (int64 [n]), in this order."""
@@ -73,8 +74,9 @@ def load_images(
     groupings = tuple(manifest.grouping(name) for name in attributes)
     columns = [grouping.index for grouping in groupings]
     groups = np.stack(columns, axis=1) if columns else np.empty((len(manifest), 0), dtype=np.int64)
-    pixels = Cache(manifest, transform.size).pixels(progress)
-    return ImageSet(pixels, manifest.labels, groups, groupings, manifest, transform)
+    cache = Cache(manifest, transform.size)
+    pixels = cache.pixels(progress)
+    return ImageSet(pixels, manifest.labels, groups, groupings, manifest, transform, cache.digest)
 
 
 # --- drawing batches ----------------------------------------------------------------------------------------

@@ -40,6 +40,7 @@ class Cache:
         self.manifest = manifest
         self.shape = (len(manifest), 3, size, size)
         self.folder = cache_dir() / "images" / self._key()
+        self.digest = ""  # of all pixels, once they have been opened
 
     def _key(self) -> str:
         facts = [_DECODER, PIL.__version__, self.shape[2]]
@@ -92,6 +93,7 @@ class Cache:
         whole = len(sums) == len(pixels) and all(
             zlib.crc32(pixels[i].data) == sums[i] for i in range(0, len(pixels), step)
         )
+        self.digest = hashlib.sha256(sums.tobytes()).hexdigest()
         return pixels if whole else None
 
     def _build(self, progress: Progress | None) -> None:

@@ -44,6 +44,7 @@ class Settings:
     seed: int = setting(0, "seed of every random draw", low=0, high=2**31 - 1)
     device: str = setting("auto", "auto, cpu, cuda, cuda:N or mps")
     threads: int = setting(0, "CPU threads; 0 leaves it to torch", low=0)
+    save_minutes: float = setting(5.0, "minutes between saved states; 0 is after every step", low=0.0)
 
     method: str = setting("bifp", "pruning method")
     granularity: str = setting("channel", "what is removed", choices=("channel", "weight", "2:4"))

@@ -26,6 +26,7 @@ from fairprune_cli.files import sha256_file
 from fairprune_cli.gate import GatePolicy, evaluate, exit_code
 from fairprune_cli.inputs import Data, PruningPools, decode, open_data, open_model, pruning_pools, transform_of
 from fairprune_cli.manifest import Transform
+from fairprune_cli.origins import origin_of, refuse_other_origin
 from fairprune_cli.run_folder import RunFolder, default_folder
 from fairprune_cli.signals import StopRequest, stop_on_signals
 from fairprune_cli.terminal import Terminal
@@ -92,7 +93,10 @@ def resume(path: Path, flags: Mapping[str, Any], terminal: Terminal) -> Outcome:
         raise FairpruneError(
             f"the {' and the '.join(changed)} changed since the run began", where=str(path), hint="start a new run"
         )
-    return run.finish(folder, resolved, folder.load_state())
+    state = folder.load_state()
+    if state is None:
+        terminal.note("no state was saved before the run ended; it begins at its first step")
+    return run.finish(folder, resolved, state)
 
 
 class _Run:
@@ -139,9 +143,14 @@ class _Run:
         settings, terminal = self.settings, self.terminal
         images = decode(self.data, self.transform, terminal)
         pools = pruning_pools(self.data, images, settings)
+        self.origin = origin_of(
+            settings, model=self.loaded.sha256, manifest=self.data.manifest.sha256, images=images.digest
+        )
+        if state is not None:
+            refuse_other_origin(state["origin"], self.origin, str(folder.state))
         with stop_on_signals() as stop:
             trainer = self._train(pools, folder, state, stop)
-        folder.save_state({"trainer": trainer.state_dict()})  # an interrupted audit loses no training
+        self._save_state(folder, trainer)  # an interrupted audit loses no training
         self._reestimate(pools.lower)
         self._save_model(folder.model, self.student, self.masks.keep)
         pruned = codec.load(folder.model).float()
@@ -160,6 +169,9 @@ class _Run:
         folder.finish()
         return Outcome(document, exit_code(document["verdict"]), folder.path)
 
+    def _save_state(self, folder: RunFolder, trainer: Trainer) -> None:
+        folder.save_state({"trainer": trainer.state_dict(), "origin": self.origin})
+
     def _train(
         self, pools: PruningPools, folder: RunFolder, state: dict[str, Any] | None, stop: StopRequest
     ) -> Trainer:
@@ -171,10 +183,14 @@ class _Run:
         if state is not None:
             trainer.load_state_dict(state["trainer"])
             terminal.note(f"continuing at step {trainer.step} of {trainer.steps}")
+        folder.keep_events(len(trainer.records))
         what = f"{settings.method} {settings.granularity} {settings.sparsity:g}"
         limits = limits_of(settings, self.method, trainer.plan, self.dense, pools.upper, self.device)
         with terminal.progress(what, trainer.steps) as display:
-            trainer.on_progress = watch = Watch(trainer, folder, terminal, display, limits)
+            trainer.on_progress = watch = Watch(
+                trainer, folder, terminal, display, limits,
+                lambda: self._save_state(folder, trainer), 60.0 * settings.save_minutes,
+            )  # fmt: skip
             try:
                 done = trainer.run(stop) if settings.sparsity > 0 else True
             except Diverged as error:
@@ -183,7 +199,7 @@ class _Run:
         if done:
             watch.conclude()
         if not done:
-            folder.save_state({"trainer": trainer.state_dict()})
+            self._save_state(folder, trainer)
             assert stop.code is not None
             raise FairpruneError(
                 f"stopped at step {trainer.step} of {trainer.steps}; the state is saved",

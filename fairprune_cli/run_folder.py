@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
-import pickle
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,13 +14,13 @@ import yaml
 
 from fairprune_cli.config import FIELDS, Resolved, Settings, resolve
 from fairprune_cli.errors import ExitCode, FairpruneError
-from fairprune_cli.files import atomic_path, atomic_write_text
+from fairprune_cli.files import atomic_path, atomic_write_text, remove_leftovers
 
 MODEL, REPORT, CONFIG, EVENTS, STATE = "model.safetensors", "report.json", "config.yaml", "events.jsonl", "state"
 BEST = "best.safetensors"  # of a run that diverged
 
 # Where a run's files lie and what gates ask may differ when it is continued; what it computes may not.
-_FREE_ON_RESUME = {"data", "device", "threads"}
+FREE_ON_RESUME = {"data", "device", "threads", "save_minutes"}
 
 
 def default_folder(model: Path, settings: Settings) -> Path:
@@ -48,7 +48,7 @@ class RunFolder:
             return
         if path.is_dir() and not any(path.iterdir()):
             return
-        unfinished = (path / STATE / "state.pt").exists()
+        unfinished = (path / STATE / "state.pt").exists() or ((path / CONFIG).exists() and not (path / REPORT).exists())
         hint = f"continue it with --resume {path}, " if unfinished else ""
         raise FairpruneError(
             "already exists", where=str(path), hint=f"{hint}overwrite it with --force, or give another --out"
@@ -61,9 +61,11 @@ class RunFolder:
         folder = cls(path)
         try:
             if path.exists():
-                for name in (MODEL, BEST, REPORT, "report.html", "report.md", EVENTS, CONFIG):
-                    (path / name).unlink(missing_ok=True)
+                # config.yaml stays until it is replaced: whenever this is cut short, the folder is still a run's.
                 shutil.rmtree(path / STATE, ignore_errors=True)
+                for name in (MODEL, BEST, REPORT, "report.html", "report.md", EVENTS):
+                    (path / name).unlink(missing_ok=True)
+                remove_leftovers(path)
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise FairpruneError(
@@ -75,7 +77,7 @@ class RunFolder:
 
     @classmethod
     def resume(cls, path: Path, flags: Mapping[str, Any]) -> tuple[RunFolder, Resolved, dict[str, str]]:
-        """Open an unfinished run with its own settings.
+        """Open an unfinished run with its own settings; without a state it begins at its first step.
 
         Raises:
             FairpruneError: not a run folder, already done, or a flag contradicts the settings of the run.
@@ -91,17 +93,18 @@ class RunFolder:
                 "has no readable config.yaml, so there is no run to continue", where=str(path),
                 hint="start it again without --resume",
             ) from error  # fmt: skip
-        if not folder.state.exists():
-            done = "the run is already done" if folder.report.exists() else "no state was saved"
-            raise FairpruneError(f"nothing to continue: {done}", where=str(path), hint="start a new run with --out")
+        if not folder.state.exists() and folder.report.exists():
+            raise FairpruneError(
+                "nothing to continue: the run is already done", where=str(path), hint="start a new run with --out"
+            )
         settings = resolve(saved, {}, None).settings
         asked = {k: v for k, v in flags.items() if v is not None and v != ()}
         given = resolve(asked, {}, None).settings
-        against = [k for k in asked if k not in _FREE_ON_RESUME and getattr(given, k) != getattr(settings, k)]
+        against = [k for k in asked if k not in FREE_ON_RESUME and getattr(given, k) != getattr(settings, k)]
         if against:
             lines = ", ".join(f"--{k.replace('_', '-')} is {getattr(settings, k)!r} there" for k in against)
             raise FairpruneError(f"flags contradict the run: {lines}", where=str(path), hint="leave these flags out")
-        free = {k: v for k, v in asked.items() if k in _FREE_ON_RESUME}
+        free = {k: v for k, v in asked.items() if k in FREE_ON_RESUME}
         resolved = resolve({**saved, **free}, {}, None)
         named = {k: sources.get(k, "default") for k in FIELDS} | dict.fromkeys(free, "flag")
         return folder, Resolved(resolved.settings, named), inputs
@@ -118,21 +121,48 @@ class RunFolder:
                 hint="check that the disk has room", code=ExitCode.RUNTIME,
             ) from error  # fmt: skip
 
+    def keep_events(self, epochs: int) -> None:
+        """Drop what a killed process wrote into events.jsonl after the state that is continued, of `epochs` epochs."""
+        try:
+            lines = (self.path / EVENTS).read_text(encoding="utf-8", errors="replace").splitlines()
+        except FileNotFoundError:
+            return
+        kept, seen = [], 0
+        for line in lines:
+            with contextlib.suppress(ValueError):  # the last line may be cut short
+                seen += json.loads(line)["event"] == "epoch"
+                if seen <= epochs:
+                    kept.append(line)
+        if kept != lines:
+            atomic_write_text(self.path / EVENTS, "".join(f"{line}\n" for line in kept))
+
     def save_state(self, state: Mapping[str, Any]) -> None:
         """Write the state atomically; the former one stays until the new one is whole."""
         import torch
 
-        with atomic_path(self.state) as temporary:
-            torch.save(dict(state), temporary)
+        with atomic_path(self.state) as temporary, open(temporary, "wb") as stream:
+            try:
+                torch.save(dict(state), stream)
+            except RuntimeError as error:  # what torch makes of a full disk
+                text = " ".join(str(error).split())[:100]
+                raise OSError(errno.ENOSPC, f"the state could not be written ({text})") from error
+            stream.flush()
 
-    def load_state(self) -> dict[str, Any]:
-        """The saved state; only plain types and tensors are read."""
+    def load_state(self) -> dict[str, Any] | None:
+        """The saved state, None where there is none; only plain types and tensors are read."""
         import torch
 
+        remove_leftovers(self.path)
+        remove_leftovers(self.path / STATE)
+        if not self.state.exists():
+            return None
         try:
-            state: dict[str, Any] = torch.load(self.state, map_location="cpu", weights_only=True)
-        except (OSError, RuntimeError, pickle.UnpicklingError, EOFError, KeyError, ValueError) as error:
+            state = torch.load(self.state, map_location="cpu", weights_only=True)
+        # Damaged files make torch raise nearly anything.
+        except Exception as error:
             raise FairpruneError("the saved state cannot be read", where=str(self.state), hint="start again") from error
+        if not isinstance(state, dict) or not {"trainer", "origin"} <= state.keys():
+            raise FairpruneError("it is not a state of this version", where=str(self.state), hint="start again")
         return state
 
     def discard_unless_resumable(self) -> None:
@@ -146,4 +176,5 @@ class RunFolder:
 
     def finish(self) -> None:
         """Drop the state: the run is done."""
+        self.state.unlink(missing_ok=True)  # first, as a run without it and with a report is a finished one
         shutil.rmtree(self.path / STATE, ignore_errors=True)

@@ -64,3 +64,27 @@ def copy_of(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def finite(state: Mapping[str, Tensor]) -> bool:
     """Whether every number of the state is finite."""
     return all(bool(torch.isfinite(value).all()) for value in state.values())
+
+
+def on_device(state: Any, device: torch.device) -> Any:
+    """A state of dicts and lists with every tensor of it on `device`."""
+    if isinstance(state, Tensor):
+        return state.to(device)
+    if isinstance(state, Mapping):
+        return {key: on_device(value, device) for key, value in state.items()}
+    return [on_device(value, device) for value in state] if isinstance(state, list) else state
+
+
+def random_state() -> dict[str, Tensor]:
+    """States of torch's own generators, by kind of device; CUDA's only once it is in use."""
+    states = {"cpu": torch.get_rng_state()}
+    if torch.cuda.is_initialized():
+        states["cuda"] = torch.cuda.get_rng_state()
+    return states
+
+
+def set_random_state(states: Mapping[str, Tensor]) -> None:
+    """Put back what `random_state` gave, as far as this machine has the devices."""
+    torch.set_rng_state(states["cpu"])
+    if "cuda" in states and torch.cuda.is_available():
+        torch.cuda.set_rng_state(states["cuda"])

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from fairprune_cli import history
+from fairprune_cli import history, snapshots
 from fairprune_cli.channels import ChannelSpace, remove_channels, take
 from fairprune_cli.constraint import Constraint
 from fairprune_cli.errors import ExitCode, FairpruneError
@@ -341,29 +341,30 @@ class Trainer:
             "masks": self.masks.state_dict(), "method": self.method.state_dict(),
             "constraint": self.constraint.state_dict(), "lower": self.lower.state_dict(),
             "upper": self.upper.state_dict(), "records": [asdict(r) for r in self.records],
-            "means": asdict(self._means), "random": torch.get_rng_state(),
-            "average": self._average.state_dict(),
+            "means": asdict(self._means), "random": snapshots.random_state(),
+            "average": self._average.state_dict(), "best": vars(self.best),
         }  # fmt: skip
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue where `state_dict` was taken; the trainer must have been built from the same dense model."""
-        self.masks.load_state_dict(state["masks"])
+        device = self.masks.keep.device  # a state is read on the CPU, wherever it was made
+        self.masks.load_state_dict(snapshots.on_device(state["masks"], device))
         if state["removed"]:
             self.masks.shrink(remove_channels(self.model, self.spaces, self.masks.keep))
             self.removed = True
             self.optimizer = self._new_optimizer()
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.method.load_state_dict(state["method"])
+        self.method.load_state_dict(snapshots.on_device(state["method"], device))
         self.constraint.load_state_dict(state["constraint"])
         self.lower.load_state_dict(state["lower"])
         self.upper.load_state_dict(state["upper"])
         self.records = [EpochRecord(**record) for record in state["records"]]
         self._means = Means(**state["means"])
-        self._average.load_state_dict(state["average"])
+        self._average.load_state_dict(snapshots.on_device(state["average"], device))
         self.step, self.hardened = state["step"], state["hardened"]
-        torch.set_rng_state(state["random"])
-        self._keep(len(self.records), -1.0)
+        snapshots.set_random_state(state["random"])
+        self.best = Best(**snapshots.on_device(state["best"], device))
 
 
 def _right(logits: Tensor, batch: Any) -> tuple[float, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import asdict, replace
 
 import numpy as np
@@ -20,19 +21,23 @@ from fairprune_cli.signs import Limits, Sign, find_signs
 from fairprune_cli.terminal import Terminal
 from fairprune_cli.training import Progress, Trainer
 
-SAVE_SECONDS = 300.0
 # Enough to know the dense model's accuracy to a point; a sign looks for falls of ten.
 LOOK_AT = 2000
 
 
 class Watch:
-    """Called after every step of `trainer`."""
+    """Called after every step of `trainer`.
+
+    Args:
+        save: writes the state; called when `save_seconds` have passed since the last time, between two steps.
+    """
 
     def __init__(
-        self, trainer: Trainer, folder: RunFolder, terminal: Terminal, display: terminals.Progress, limits: Limits
-    ) -> None:
+        self, trainer: Trainer, folder: RunFolder, terminal: Terminal, display: terminals.Progress, limits: Limits,
+        save: Callable[[], None], save_seconds: float,
+    ) -> None:  # fmt: skip
         self.trainer, self.folder, self.terminal, self.display = trainer, folder, terminal, display
-        self.limits = limits
+        self.limits, self.save, self.save_seconds = limits, save, save_seconds
         self._records = [asdict(record) for record in trainer.records]  # an earlier process wrote these
         self._said: set[str] = set()
         self._saved = time.monotonic()
@@ -40,8 +45,8 @@ class Watch:
     def __call__(self, now: Progress) -> None:
         self.display.update(now.step, _figures(now))
         self.catch_up()
-        if time.monotonic() - self._saved > SAVE_SECONDS:
-            self.folder.save_state({"trainer": self.trainer.state_dict()})
+        if time.monotonic() - self._saved >= self.save_seconds:
+            self.save()
             self._saved = time.monotonic()
 
     def catch_up(self) -> None:

@@ -11,7 +11,7 @@ import fairprune_cli
 
 ROOT = Path(fairprune_cli.__file__).parent
 ORDER = [
-    {"errors", "files", "terminal", "config", "registry", "signals", "device"},
+    {"errors", "files", "terminal", "config", "registry", "signals", "device", "memory"},
     {
         "tables", "layouts", "sections", "spec", "formats", "naming", "records", "manifest_data", "manifest_build", "images", "guess", "manifest_init",
         "manifest", "faces", "sample",
@@ -28,6 +28,7 @@ ORDER = [
     {"target", "storage"},
     {"report"},
     {"inputs", "run_folder"},
+    {"origins"},
     {"assembly", "watch"},
     {"pipeline"},
     {"comparison"},

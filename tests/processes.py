@@ -1,0 +1,91 @@
+"""The command in processes that are quick to start: forked from one that has imported torch and done nothing else."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+
+_context = multiprocessing.get_context("forkserver")
+_PRELOADED = ("pipeline", "app", "summary", "exports", "report")
+_context.set_forkserver_preload([*(f"fairprune_cli.{name}" for name in _PRELOADED), "tests.processes"])
+
+
+@dataclass
+class Started:
+    """A running command; what it writes to stderr goes to a file."""
+
+    process: ForkServerProcess
+    log: Path
+
+    def wait(self, seconds: float = 120.0) -> int:
+        """The exit code, negative for a signal."""
+        self.process.join(seconds)
+        assert self.process.exitcode is not None, f"still running: {self.err}"
+        return self.process.exitcode
+
+    @property
+    def err(self) -> str:
+        return self.log.read_text(encoding="utf-8")
+
+    def wait_until(self, condition: Callable[[], bool], seconds: float = 120.0) -> bool:
+        """True once the condition holds, False if the process ends before."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            if condition():
+                return True
+            if not self.process.is_alive():
+                return False
+            time.sleep(0.002)
+        raise AssertionError(f"nothing happened: {self.err}")
+
+
+def start(
+    *arguments: str,
+    cwd: Path,
+    log: Path,
+    env: dict[str, str] | None = None,
+    before: Callable[[], None] | None = None,
+) -> Started:
+    """Run `fairprune ARGUMENTS` in a process of its own.
+
+    Args:
+        env: variables to set; the cache is that of this process.
+        before: called in the new process before the command; can be pickled.
+    """
+    environment = {name: os.environ[name] for name in ("FAIRPRUNE_CACHE",) if name in os.environ} | (env or {})
+    process = _context.Process(target=_child, args=(arguments, str(cwd), str(log), environment, before), daemon=True)
+    log.write_text("", encoding="utf-8")
+    # Without the guard the new process would import the test runner's main module.
+    main, sys.modules["__main__"].__spec__ = sys.modules["__main__"].__spec__, None  # type: ignore[assignment]
+    file = sys.modules["__main__"].__dict__.pop("__file__", None)
+    try:
+        process.start()
+    finally:
+        sys.modules["__main__"].__spec__ = main
+        if file is not None:
+            sys.modules["__main__"].__file__ = file
+    return Started(process, log)
+
+
+def _child(
+    arguments: tuple[str, ...], cwd: str, log: str, env: dict[str, str], before: Callable[[], None] | None
+) -> None:
+    os.chdir(cwd)
+    os.environ.update(env)
+    stream = os.fdopen(os.open(log, os.O_WRONLY | os.O_APPEND), "w", encoding="utf-8", buffering=1)
+    sys.stdout = sys.stderr = stream
+    from fairprune_cli.__main__ import run
+
+    assert threading.current_thread() is threading.main_thread()
+    if before is not None:
+        before()
+    code = run(list(arguments))
+    stream.flush()
+    os._exit(int(code))
