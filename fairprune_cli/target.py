@@ -13,7 +13,6 @@ from fairprune_cli import channel_choice, channels, masks, measure
 from fairprune_cli.checkpoint import LoadedModel
 from fairprune_cli.config import Settings
 from fairprune_cli.errors import ExitCode, FairpruneError
-from fairprune_cli.exports import codec
 
 
 @dataclass(frozen=True)
@@ -35,12 +34,11 @@ class Earlier:
 
 
 def earlier(loaded: LoadedModel) -> Earlier:
-    """What was removed from a model before: by its own masks where the file has some, else by its zeros."""
+    """What was removed from a model before: zeros of its weights, and what a file of ours says of its shapes."""
     removed = loaded.metadata.get("removed") or {}
     shapes = {name: tuple(entry["shape"]) for name, entry in removed.items() if "shape" in entry}
     weights = masks.prunable_weights(loaded.model)
-    own = codec.read_masks(loaded.source) if loaded.metadata else {}
-    alive = {name: own[name] if name in own else weight.detach() != 0 for name, weight in weights.items()}
+    alive = {name: weight.detach() != 0 for name, weight in weights.items()}
     return Earlier({name: mask for name, mask in alive.items() if not bool(mask.all())}, shapes)
 
 
@@ -69,10 +67,11 @@ def build(settings: Settings, model: nn.Module, size: int, before: Earlier) -> m
         spaces = channels.channel_spaces(model, size)
         count = _count(settings.sparsity_of, model, spaces, size)
         made = masks.ChannelMasks(model, spaces, settings.min_channels, settings.round_to, count, before.alive)
+    more = f"ask for {math.ceil(made.start * 1e4) / 1e4:.4f} or more" if granularity != "2:4" else "use weight"
     if round((1.0 - settings.sparsity) * made.total) > round((1.0 - made.start) * made.total):
         raise FairpruneError(
             f"sparsity {settings.sparsity:g} is less than what the model has already, {made.start:.6f}",
-            where="--sparsity", hint=f"ask for {made.start:.4f} or more, or give the dense model",
+            where="--sparsity", hint=f"{more}, or give the dense model",
         )  # fmt: skip
     made.select(made.magnitude(), settings.sparsity)  # raises where the target is out of reach
     return made
@@ -147,17 +146,18 @@ def sparsity_block(
         block["dense_tensors"] = masks.unfit_weights(model)
     if before.zeros or before.shapes:
         block["start"] = mask.start
-        block["of_original"] = _of_original(mask, pruned, before)
+        block["of_original"] = _of_original(mask, model, pruned, before)
     return block
 
 
-def _of_original(mask: masks.Masks, pruned: nn.Module, before: Earlier) -> dict[str, Any]:
+def _of_original(mask: masks.Masks, given: nn.Module, pruned: nn.Module, before: Earlier) -> dict[str, Any]:
     """Kept and total of all parameters (channel) or prunable weights (weight, 2:4) against the first dense model."""
     channel = isinstance(mask, masks.ChannelMasks)
     named = dict(pruned.named_parameters()) if channel else masks.prunable_weights(pruned)
     alive = {**(before.alive if not channel else {}), **sparse_entries(mask, mask.keep)}
+    shapes = {name: tuple(p.shape) for name, p in given.named_parameters()} | dict(before.shapes)
     kept = total = 0
     for name, parameter in named.items():
-        total += math.prod(before.shapes.get(name, parameter.shape))
+        total += math.prod(shapes[name])
         kept += int(alive[name].sum()) if name in alive else parameter.numel()
     return {"achieved": 1.0 - kept / total, "kept": kept, "total": total}

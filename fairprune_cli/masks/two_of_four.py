@@ -50,6 +50,12 @@ class TwoOfFourMasks(WeightMasks):
         super().__init__(model, layer_floor=0.0, names=fitting, alive=alive)
         self.held = {name: mask.to(self.keep.device) for name, mask in (alive or {}).items()}
 
+    @property
+    def start(self) -> float:
+        if self._alive is not None and int(self._alive.view(-1, BLOCK).sum(1).max()) <= KEPT:
+            return SPARSITY  # the pattern is there already, though some blocks may have lost more
+        return super().start
+
     def select(self, scores: Tensor, sparsity: float) -> Tensor:
         """bool [U]; ties go to the lower index.
 

@@ -24,7 +24,7 @@ def run(work: Work, out: Path, **flags: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("method", methods.names())
 def test_every_method_reports_a_pruned_model_within_the_same_passes(method: str, work: Work, tmp_path: Path) -> None:
-    for granularity in methods.get(method).granularities:
+    for granularity in set(methods.get(method).granularities) - {"2:4"}:  # which has a sparsity of its own
         report = run(work, tmp_path / granularity, method=method, granularity=granularity, sparsity=0.7)
         # 550 lower images in batches of 64: 8 passes, of which a step can leave less than one and a third over.
         assert 8 - 4 / 3 < report["cost"]["passes"] <= 8

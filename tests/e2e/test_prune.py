@@ -14,9 +14,14 @@ import yaml
 from safetensors import safe_open
 
 import fairprune_cli
+from fairprune_cli import pipeline
 from fairprune_cli.batches import load_images
 from fairprune_cli.checkpoint import load_model
+from fairprune_cli.config import resolve
+from fairprune_cli.errors import FairpruneError
+from fairprune_cli.exports import codec
 from fairprune_cli.manifest import load_manifest
+from fairprune_cli.terminal import Terminal
 from tests.e2e.conftest import Work, fairprune
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs" / "report.schema.json").read_text())
@@ -163,3 +168,53 @@ def test_several_attributes_and_an_intersection(work: Work, tmp_path: Path) -> N
     document = json.loads(ran.out)
     assert set(document["results"]["pruned"]["attributes"]) == {"gender", "gender*age"}
     assert len(document["results"]["pruned"]["attributes"]["gender*age"]["groups"]) == 6
+
+
+def in_process(work: Work, model: Path, out: Path, **flags: Any) -> dict[str, Any]:
+    common = {"data": str(work.folder / "manifest.yaml"), "attr": ("gender",), "epochs": 1, "batch_size": 64}
+    request = pipeline.PruneRequest(model, resolve(common | flags, {}, None), out)
+    report = pipeline.prune(request, Terminal(quiet=True)).report
+    jsonschema.validate(report, SCHEMA)
+    return report
+
+
+def test_two_of_four_in_16_bits_is_exact_in_the_file_and_says_what_rounding_costs(work: Work, tmp_path: Path) -> None:
+    report = in_process(work, work.model, tmp_path / "run", granularity="2:4", store="bf16")
+    assert report["sparsity"]["achieved"] == report["sparsity"]["target"] == 0.5
+    assert report["sparsity"]["dense_tensors"] == ["conv1.weight"]
+    masks = codec.read_masks(tmp_path / "run" / "model.safetensors")
+    assert codec.read_header(tmp_path / "run" / "model.safetensors").granularity == "2:4"
+    for mask in masks.values():
+        assert bool((mask.reshape(len(mask), -1).unflatten(1, (-1, 4)).sum(-1) == 2).all())
+    assert report["size"]["file_bytes"] < 0.35 * report["size"]["dense_bytes"]
+    cost = report["storage"]
+    assert cost["format"] == "bf16"
+    assert cost["accuracy"] == report["results"]["pruned"]["accuracy"]
+    groups = cost["degradation"]["gender"]["groups"]
+    assert cost["accuracy"] - cost["accuracy_before"] == pytest.approx(
+        sum(groups[name]["change"] * groups[name]["n"] for name in groups) / sum(g["n"] for g in groups.values())
+    )
+    text = (tmp_path / "run" / "report.md").read_text()
+    assert "on a CPU nothing gets faster" in text
+    assert "1 tensor stayed dense" in text
+    assert "Cost of rounding" in text
+    model = fairprune_cli.load(tmp_path / "run")
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
+
+
+def test_pruning_goes_on_from_a_pruned_model(work: Work, weight_run: Path, channel_run: Path, tmp_path: Path) -> None:
+    further = in_process(work, weight_run, tmp_path / "weight", granularity="weight", sparsity=0.95)
+    assert further["sparsity"]["start"] == pytest.approx(0.9, abs=1e-3)
+    assert further["sparsity"]["kept"] == round(0.05 * further["sparsity"]["total"])
+    before, after = fairprune_cli.load(weight_run), fairprune_cli.load(tmp_path / "weight")
+    for name, parameter in after.named_parameters():
+        if parameter.ndim > 1:
+            assert not bool(parameter[before.get_parameter(name) == 0].any())
+    with pytest.raises(FairpruneError, match="less than what the model has already"):
+        in_process(work, weight_run, tmp_path / "less", granularity="weight", sparsity=0.5)
+
+    mixed = in_process(work, channel_run, tmp_path / "mixed", granularity="weight", sparsity=0.5)
+    assert mixed["sparsity"]["total"] < further["sparsity"]["total"]
+    assert mixed["sparsity"]["of_original"]["total"] == further["sparsity"]["total"]
+    assert mixed["sparsity"]["of_original"]["achieved"] > 0.85
+    assert "Against the model before any pruning" in (tmp_path / "mixed" / "report.md").read_text()
