@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from fairprune_cli import checking, findings
 from fairprune_cli.config import Settings
 from fairprune_cli.errors import ExitCode, FairpruneError
 from fairprune_cli.files import atomic_write_text
-from fairprune_cli.manifest import Manifest, check_images, find_manifest, init_manifest, load_manifest
+from fairprune_cli.manifest import Manifest, find_manifest, init_manifest, load_manifest
 from fairprune_cli.sample import write_sample
 from fairprune_cli.terminal import Terminal
+
+_LISTED = 20  # findings of a kind that are shown as text
 
 
 def init(path: Path, out: Path | None, name: str | None, force: bool) -> Path:
@@ -29,24 +32,36 @@ def _open(settings: Settings) -> Manifest:
 
 
 def check(settings: Settings, terminal: Terminal, as_json: bool) -> ExitCode:
-    """Check everything, images included; findings are listed with file and row."""
-    manifest = _open(settings)
-    with terminal.progress("checking images", len(manifest.files)) as display:
-        findings = check_images(manifest, progress=lambda done, total: display.update(done))
-    document = {
-        "manifest": str(manifest.path), "images": len(manifest.files), "warnings": list(manifest.warnings),
-        "findings": [asdict(finding) for finding in findings],
-    }  # fmt: skip
+    """Check everything, images included; findings are listed with file and row, and errors among them give 2."""
+    path = find_manifest(None if settings.data is None else Path(settings.data), None, None)
+    with terminal.progress("checking images", 1) as display:
+
+        def on_progress(done: int, total: int) -> None:
+            display.total = total
+            display.update(done)
+
+        checked = checking.check(path, on_progress)
+    errors, warnings = checked.count(findings.ERROR), checked.count(findings.WARNING)
     if as_json:
-        terminal.result(json.dumps(document, indent=2, ensure_ascii=False))
-    else:
-        for text in manifest.warnings:
-            terminal.warn(text, code="manifest")
-        for finding in findings:
-            terminal.error(f"{finding.file}, row {finding.row}: {finding.text}")
-        verdict = f"{len(findings)} findings" if findings else "all sound"
-        terminal.result(f"{manifest.path}: {len(manifest.files)} images, {verdict}")
-    return ExitCode.BAD_INPUT if findings else ExitCode.OK
+        terminal.result(json.dumps(checked.document(), indent=2, ensure_ascii=False, allow_nan=False))
+        return ExitCode.BAD_INPUT if errors else ExitCode.OK
+    say = {findings.ERROR: terminal.error, findings.WARNING: terminal.warn, findings.NOTE: terminal.note}
+    told: Counter[tuple[str, str]] = Counter()
+    for finding in checked.findings:
+        kind = (finding.severity, finding.code)
+        told[kind] += 1
+        if told[kind] <= _LISTED:
+            say[finding.severity](finding.line())
+    for (severity, code), n in told.items():
+        if n > _LISTED:
+            say[severity](f"{n - _LISTED:,} more findings of the kind {code}; --json lists them all")
+    for one in checked.associations:
+        if not one.notable:
+            terminal.note(one.text)
+    counts = [f"{n:,} {what}{'s' if n > 1 else ''}" for n, what in ((errors, "error"), (warnings, "warning")) if n]
+    verdict = ", ".join(counts) if errors else f"sound, {counts[0]}" if counts else "all sound"
+    terminal.result(f"{checked.manifest}: {checked.images} images, {verdict}")
+    return ExitCode.BAD_INPUT if errors else ExitCode.OK
 
 
 def sample(out: Path, seed: int, force: bool, terminal: Terminal) -> Path:

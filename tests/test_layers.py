@@ -13,8 +13,8 @@ ROOT = Path(fairprune_cli.__file__).parent
 ORDER = [
     {"errors", "files", "terminal", "config", "registry", "signals", "device"},
     {
-        "tables", "layouts", "sections", "spec", "formats", "naming", "records", "manifest_data", "manifest_build", "images", "guess", "manifest_init",
-        "manifest", "faces", "sample",
+        "tables", "layouts", "sections", "spec", "formats", "naming", "records", "manifest_data", "manifest_build",
+        "images", "findings", "guess", "manifest_init", "manifest", "association", "checking", "faces", "sample",
     },
     {"cache", "batches", "stratified", "batchnorm"},
     {"architectures", "pickles", "torchfiles", "inert", "contents", "states", "checkpoint", "exports.codec"},
