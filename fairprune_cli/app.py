@@ -467,3 +467,13 @@ def data_stats(
     from fairprune_cli import datasets
 
     return int(datasets.stats(_settings(config, {"data": data, "attr": attr}).settings, terminal, as_json))
+
+
+@data_app.command("cache")
+def data_cache(
+    clear: Annotated[bool, typer.Option("--clear", help="remove everything in it")] = False, as_json: Json = False
+) -> int:
+    """Show or empty the cache of decoded images."""
+    from fairprune_cli import datasets
+
+    return int(datasets.cache(clear, _terminal(False), as_json))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from fairprune_cli import checking, findings
+from fairprune_cli import cache_store, checking, findings
 from fairprune_cli.config import Settings
 from fairprune_cli.errors import ExitCode, FairpruneError
 from fairprune_cli.files import atomic_write_text
@@ -73,6 +74,33 @@ def sample(out: Path, seed: int, force: bool, terminal: Terminal) -> Path:
             display.update(done)
 
         return write_sample(out, seed=seed, force=force, progress=on_progress)
+
+
+def cache(clear: bool, terminal: Terminal, as_json: bool) -> ExitCode:
+    """What the cache of decoded images holds, or, with `clear`, what was removed from it."""
+    limit = cache_store.limit()
+    entries = cache_store.clear() if clear else cache_store.entries()
+    total = sum(entry.bytes for entry in entries)
+    document = {
+        "folder": str(cache_store.root()), "limit": limit, "bytes": 0 if clear else total,
+        "entries": [] if clear else [entry.document() for entry in entries],
+        "removed": [entry.document() for entry in entries] if clear else [],
+    }  # fmt: skip
+    if as_json:
+        terminal.result(json.dumps(document, indent=2, ensure_ascii=False))
+        return ExitCode.OK
+    if clear:
+        terminal.result(f"{cache_store.root()}: {len(entries)} entries removed, {total / 1e6:,.1f} MB")
+        return ExitCode.OK
+    rows = [
+        [entry.name or entry.folder.name, f"{entry.images:,}", str(entry.side), f"{entry.bytes / 1e6:,.1f}",
+         time.strftime("%Y-%m-%d %H:%M", time.localtime(entry.used))]
+        for entry in reversed(entries)
+    ]  # fmt: skip
+    if rows:
+        terminal.table("decoded images, last used first", ["data set", "images", "side", "MB", "used"], rows)
+    terminal.result(f"{cache_store.root()}: {total / 1e6:,.1f} MB of at most {limit / 1e6:,.0f} MB")
+    return ExitCode.OK
 
 
 def stats(settings: Settings, terminal: Terminal, as_json: bool) -> ExitCode:

@@ -27,21 +27,25 @@ class ImageFault(Exception):
         self.text = text
 
 
-def open_image(path: str | Path | IO[bytes], size: int | None = None) -> Image.Image:
+def open_image(path: str | Path | IO[bytes], size: int | None = None, *, wanted: int | None = None) -> Image.Image:
     """An image file as 8-bit RGB, turned as its EXIF orientation says; with `size`, size x size pixels.
 
     Grey, CMYK, palette and 16-bit images are converted; transparency is dropped, as torchvision's image
     folders do. The shorter side is scaled to `size` (bilinear with antialiasing) and the centre is taken.
 
+    Args:
+        wanted: side that the caller is going to scale to; a JPEG far larger than that is decoded at a fraction, still
+            at least twice the target. `size` when None.
+
     Raises:
         ImageFault: missing, not an image, truncated, or smaller than 8 pixels on a side.
     """
+    wanted = wanted or size
     with _faults(), Image.open(path) as opened:
         image: Image.Image = opened
         _check_side(opened)
-        if size is not None:
-            # JPEGs far larger than needed are decoded at a fraction, still at least twice the target.
-            opened.draft(None, (2 * size, 2 * size))
+        if wanted is not None:
+            opened.draft(None, (2 * wanted, 2 * wanted))
         image = _upright(image)
         # Grey is scaled before it is tripled.
         return _rgb(_resized(image, size)) if image.mode == "L" else _resized(_rgb(image), size)

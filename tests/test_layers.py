@@ -15,8 +15,9 @@ ORDER = [
     {
         "tables", "layouts", "sections", "spec", "formats", "naming", "records", "manifest_data", "manifest_build",
         "images", "findings", "guess", "manifest_init", "manifest", "association", "checking", "faces", "sample",
+        "fingerprint", "cache_store",
     },
-    {"cache", "batches", "stratified", "batchnorm"},
+    {"decoding", "cache", "batches", "stratified", "batchnorm"},
     {"architectures", "pickles", "torchfiles", "inert", "contents", "states", "checkpoint", "exports.codec"},
     {"channels", "masks"},
     {"relaxations", "fairness"},
