@@ -8,7 +8,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from fairprune_cli import cache_store, checking, findings
+from fairprune_cli import cache_store, checking, findings, gallery
 from fairprune_cli.config import Settings
 from fairprune_cli.errors import ExitCode, FairpruneError
 from fairprune_cli.files import atomic_write_text
@@ -103,10 +103,23 @@ def cache(clear: bool, terminal: Terminal, as_json: bool) -> ExitCode:
     return ExitCode.OK
 
 
-def stats(settings: Settings, terminal: Terminal, as_json: bool) -> ExitCode:
-    """Counts per split, label and group."""
+def stats(
+    settings: Settings,
+    terminal: Terminal,
+    as_json: bool,
+    out: Path | None = None,
+    split: str = "train",
+    force: bool = False,
+) -> ExitCode:
+    """Counts per split, label and group; with `out` also a picture of some images of each in a split."""
     manifest = _open(settings)
     counts = manifest.counts(settings.attr or None)
+    if out is not None:
+        shown = gallery.draw(manifest, split, settings.attr or None)
+        gallery.write(shown, out, f"{manifest.name}: {split}", force)
+        for file in shown.faulty:
+            terminal.warn(f"{file} cannot be decoded; see `fairprune data check`", code="image")
+        terminal.note(f"written: {out}")
     if as_json:
         terminal.result(json.dumps({"manifest": str(manifest.path), "splits": counts}, indent=2, ensure_ascii=False))
         return ExitCode.OK

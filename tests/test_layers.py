@@ -15,7 +15,7 @@ ORDER = [
     {
         "tables", "layouts", "sections", "spec", "formats", "naming", "records", "manifest_data", "manifest_build",
         "images", "findings", "guess", "manifest_init", "manifest", "association", "checking", "faces", "sample",
-        "fingerprint", "cache_store",
+        "fingerprint", "cache_store", "gallery",
     },
     {"decoding", "cache", "batches", "stratified", "batchnorm"},
     {"architectures", "pickles", "torchfiles", "inert", "contents", "states", "checkpoint", "exports.codec"},
