@@ -463,10 +463,30 @@ def data_sample(
 
 @data_app.command("stats")
 def data_stats(
-    data: Data = None, attr: Attr = None, config: Config = None, as_json: Json = False, quiet: Quiet = False
+    data: Data = None,
+    attr: Attr = None,
+    split: Annotated[str | None, typer.Option("--split", help="split that the picture shows [train]")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="picture to write: images per group and label (.png, .svg, .html)")
+    ] = None,
+    force: Force = False,
+    config: Config = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
 ) -> int:
-    """Counts per split, label and group; needs no torch."""
+    """Counts per split, label and group, and with --out a picture of them; needs no torch."""
     terminal = _terminal(quiet)
     from fairprune_cli import datasets
 
-    return int(datasets.stats(_settings(config, {"data": data, "attr": attr}).settings, terminal, as_json))
+    settings = _settings(config, {"data": data, "attr": attr}).settings
+    return int(datasets.stats(settings, terminal, as_json, out, split or "train", force))
+
+
+@data_app.command("cache")
+def data_cache(
+    clear: Annotated[bool, typer.Option("--clear", help="remove everything in it")] = False, as_json: Json = False
+) -> int:
+    """Show or empty the cache of decoded images."""
+    from fairprune_cli import datasets
+
+    return int(datasets.cache(clear, _terminal(False), as_json))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,8 +21,18 @@ from fairprune_cli.manifest import Grouping, Manifest, Transform
 from fairprune_cli.tables import assign_parts, cells_of, random_keys
 
 SHIFT_SHARE = 0.075  # 3 pixels of 40
+RESIDENT_SHARE = 0.4  # of a GPU's free memory that decoded images may take
+_UPLOAD = 4096
 
 Device = torch.device | str
+
+
+def fits(device: torch.device, size: int) -> bool:
+    """Whether `size` bytes of images may live on the device: a GPU that has them free, and as much again and more."""
+    if device.type != "cuda":
+        return False  # in main memory they are already
+    free, _ = torch.cuda.mem_get_info(device)
+    return size <= RESIDENT_SHARE * free
 
 
 class Batch(NamedTuple):
@@ -46,6 +56,18 @@ class ImageSet:
     manifest: Manifest
     transform: Transform
     digest: str = ""  # of all pixels; "" where they do not come from a cache
+    _resident: dict[torch.device, Tensor] = field(default_factory=dict, init=False, repr=False)
+
+    def resident(self, device: torch.device) -> Tensor | None:
+        """The pixels on the device, uint8 [N, 3, S, S], moved there once; None where they do not fit beside a model."""
+        found = self._resident.get(device)
+        if found is None and fits(device, self.pixels.nbytes):
+            found = torch.empty(self.pixels.shape, dtype=torch.uint8, device=device)
+            for start in range(0, len(self.pixels), _UPLOAD):
+                part = np.array(self.pixels[start : start + _UPLOAD])
+                found[start : start + len(part)] = torch.from_numpy(part).to(device)
+            self._resident[device] = found
+        return found
 
     def pool(self, rows: np.ndarray) -> Pool:
         """The images at these positions of the manifest (int64 [n]), in this order."""
@@ -132,13 +154,15 @@ class Former:
         self.pool = pool
         self.device = device
         self.pixels = np.asarray(pool.images.pixels)  # a plain view: a memory map is slower to index
+        self.resident = pool.images.resident(device)
         self.mean = torch.tensor(transform.mean, dtype=torch.float32, device=device).view(1, 3, 1, 1)
         self.std = torch.tensor(transform.std, dtype=torch.float32, device=device).view(1, 3, 1, 1)
         self.layout = torch.channels_last if channels_last else torch.contiguous_format
 
     def __call__(self, positions: np.ndarray, change: Augmentation | None = None) -> Batch:
         rows = self.pool.rows[positions]
-        raw = self._move(np.take(self.pixels, rows, axis=0))
+        at = self._move(rows)
+        raw = self._move(np.take(self.pixels, rows, axis=0)) if self.resident is None else self.resident[at]
         if change is not None:
             raw = change.apply(raw)
         images = raw.to(torch.float32).div_(255).sub_(self.mean).div_(self.std)
@@ -146,7 +170,7 @@ class Former:
             images.contiguous(memory_format=self.layout),
             self._move(self.pool.labels[positions]),
             self._move(self.pool.groups[positions]),
-            self._move(rows),
+            at,
         )
 
     def _move(self, array: np.ndarray) -> Tensor:

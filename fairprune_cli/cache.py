@@ -10,20 +10,23 @@ import shutil
 import tempfile
 import zlib
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import PIL
+import torchvision
 
+from fairprune_cli import cache_store
+from fairprune_cli.decoding import decode_file
 from fairprune_cli.errors import ExitCode, FairpruneError, Problems
-from fairprune_cli.files import cache_dir
-from fairprune_cli.images import ImageFault, Progress, chunked, decoding_threads, open_image
+from fairprune_cli.fingerprint import content_hashes
+from fairprune_cli.images import ImageFault, Progress, chunked, decoding_threads
 from fairprune_cli.manifest import Manifest
 
-_DECODER = 1  # to be raised when the same file decodes to other pixels
+_DECODER = 2  # to be raised when the same file decodes to other pixels
 _CHECKED_BYTES = 2 << 30
 _CHUNK = 32
 
@@ -31,39 +34,38 @@ _CHUNK = 32
 class Cache:
     """`cache_dir()/images/<key>/`: pixels.u8 and meta.json, complete or absent.
 
-    The key covers the manifest, every file's path, size and time of change, and the size of the result, so
-    changed data gets another entry. An entry is built beside its place and renamed; whoever comes second
-    waits for the first, and uses what it finds.
+    The key covers what the files hold, in their order, and the size of the result, so that changed images get another
+    entry, and neither a moved folder nor a changed manifest does. An entry is built beside its place and renamed;
+    whoever comes second waits for the first, and uses what it finds. Before it is built, others make room for it.
     """
 
     def __init__(self, manifest: Manifest, size: int) -> None:
         self.manifest = manifest
         self.shape = (len(manifest), 3, size, size)
-        self.folder = cache_dir() / "images" / self._key()
         self.digest = ""  # of all pixels, once they have been opened
 
-    def _key(self) -> str:
-        facts = [_DECODER, PIL.__version__, self.shape[2]]
-        digest = hashlib.sha256(f"{facts}{self.manifest.sha256}".encode())
-        root = self.manifest.root
-        for file in self.manifest.files:
-            try:
-                status = os.stat(os.path.join(root, file))
-                fact = f"{file}\0{status.st_size}\0{status.st_mtime_ns}\n"
-            except OSError:
-                fact = f"{file}\0gone\n"  # decoding will report it
-            digest.update(fact.encode("utf-8", "surrogateescape"))
+    def _key(self, progress: Progress | None) -> str:
+        facts = [_DECODER, PIL.__version__, torchvision.__version__, self.shape[2]]
+        digest = hashlib.sha256(f"{facts}".encode())
+        digest.update(content_hashes(self.manifest.root, self.manifest.files, progress).tobytes())
         return digest.hexdigest()[:32]
 
     def pixels(self, progress: Progress | None) -> np.ndarray:
+        """The decoded images, uint8 [N, 3, S, S], a read-only memory map.
+
+        Raises:
+            FairpruneError: images that cannot be decoded, all at once; the cache cannot be written (exit code 3).
+        """
+        self.folder = cache_store.root() / self._key(progress)
         found = self._open()
         if found is not None:
             return found
         try:
             self.folder.parent.mkdir(parents=True, exist_ok=True)
-            with _locked(self.folder.with_suffix(".lock")):
+            with cache_store.locked(self.folder.with_suffix(".lock")):
                 found = self._open()
                 if found is None:
+                    cache_store.make_room(int(np.prod(self.shape)), self.folder)
                     self._build(progress)
                     found = self._open()
         except OSError as error:
@@ -80,9 +82,9 @@ class Cache:
     def _open(self) -> np.ndarray | None:
         """The entry's pixels, or None when there is no entry or it is damaged."""
         try:
-            meta = json.loads((self.folder / "meta.json").read_text(encoding="utf-8"))
+            meta = json.loads((self.folder / cache_store.META).read_text(encoding="utf-8"))
             sums = np.array(meta["crc32"], dtype=np.int64)
-            path = self.folder / "pixels.u8"
+            path = self.folder / cache_store.PIXELS
             if tuple(meta["shape"]) != self.shape or path.stat().st_size != np.prod(self.shape):
                 return None
             pixels = np.memmap(path, dtype=np.uint8, mode="r", shape=self.shape)
@@ -94,14 +96,16 @@ class Cache:
             zlib.crc32(pixels[i].data) == sums[i] for i in range(0, len(pixels), step)
         )
         self.digest = hashlib.sha256(sums.tobytes()).hexdigest()
+        if whole:
+            cache_store.touch(self.folder)
         return pixels if whole else None
 
     def _build(self, progress: Progress | None) -> None:
         temporary = Path(tempfile.mkdtemp(prefix=f".{self.folder.name}.", dir=self.folder.parent))
         try:
-            sums = self._decode(temporary / "pixels.u8", progress)
+            sums = self._decode(temporary / cache_store.PIXELS, progress)
             meta = {"shape": self.shape, "manifest": self.manifest.name, "crc32": sums}
-            (temporary / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
+            (temporary / cache_store.META).write_text(json.dumps(meta), encoding="utf-8")
             if self.folder.exists():  # damaged: move it aside first, as a folder cannot replace a folder
                 os.replace(self.folder, temporary / "damaged")
             with contextlib.suppress(FileExistsError):
@@ -141,8 +145,7 @@ class Cache:
         for i in chunk:
             file = self.manifest.files[i]
             try:
-                image = open_image(os.path.join(self.manifest.root, file), self.shape[2])
-                results.append(np.ascontiguousarray(np.asarray(image).transpose(2, 0, 1)))
+                results.append(decode_file(os.path.join(self.manifest.root, file), self.shape[2]))
             except ImageFault as fault:
                 results.append(f"{self.manifest.where(i)}: image {file!r} {fault.text}")
         return results
@@ -157,17 +160,3 @@ class Cache:
                 sums.append(zlib.crc32(result.data))
                 if not problems:
                     stream.write(result)
-
-
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold an exclusive lock, where the system has them; it falls with the process, so none stays behind."""
-    try:
-        import fcntl
-    except ImportError:  # Windows: two processes decode twice, and the later rename wins
-        yield
-        return
-    with open(path, "wb") as stream:
-        with contextlib.suppress(OSError):  # some network file systems have no locks
-            fcntl.flock(stream, fcntl.LOCK_EX)
-        yield

@@ -65,6 +65,7 @@ class Problems:
         self.limit = limit
         self.every = every
         self.found: list[Problem] = []
+        self.notes: list[Problem] = []  # what is odd and does no harm; nothing is raised for them
 
     @property
     def texts(self) -> list[str]:

@@ -14,6 +14,8 @@ import numpy as np
 
 from fairprune_cli.errors import FairpruneError, Problems
 from fairprune_cli.layouts import list_folder, subfolders
+from fairprune_cli.records import format_module
+from fairprune_cli.spec import native_formats
 from fairprune_cli.tables import IMAGE_SUFFIXES, MISSING, SPLIT_NAMES, Table, distinct, read_table
 
 _IMAGE_NAMES = ("file", "image", "path", "filename", "file_name", "image_path", "image_id", "img")
@@ -34,7 +36,7 @@ class Guess:
 
 
 def guess(path: Path, base: Path | None) -> Guess:
-    """Recognise a table (or a folder that holds one) or class folders.
+    """Recognise a table, a published data set, a folder that holds a table, or class folders.
 
     Args:
         base: folder of the manifest to be; beside the table or in the folder when None.
@@ -46,6 +48,9 @@ def guess(path: Path, base: Path | None) -> Guess:
         return _guess_table(path, base or path.parent)
     if not path.is_dir():
         raise FairpruneError("no such file or folder", where=str(path))
+    for name in native_formats():
+        if format_module(name).recognise(path):
+            return _guess_native(name, path, base or path)
     tables = [p for p in sorted(path.iterdir()) if p.suffix.lower() in (".csv", ".tsv", ".parquet", ".pq")]
     tables.sort(key=lambda p: p.stem.lower() != "table")
     for table in tables:
@@ -53,6 +58,13 @@ def guess(path: Path, base: Path | None) -> Guess:
         if columns is not None and _image_column(columns) and _column(columns, _LABEL_NAMES):
             return _guess_table(table, base or path)
     return _guess_folder(path, base or path)
+
+
+def _guess_native(name: str, path: Path, base: Path) -> Guess:
+    found = format_module(name).suggest(path)
+    remark = f"  # what is to be predicted; {found.remark}" if found.remark else "  # what is to be predicted"
+    lines = [f"format: {name}", f"root: {quoted(_relative(path, base))}", f"label: {quoted(found.label)}{remark}"]
+    return Guess(tuple(lines), found.attributes, base, found.sample)
 
 
 def _guess_folder(path: Path, base: Path) -> Guess:

@@ -1,22 +1,18 @@
-"""Image files: decoded to RGB as a model needs them, and checked for damage and duplicates."""
+"""Image files: decoded to RGB as a model needs them, and checked for damage."""
 
 from __future__ import annotations
 
-import hashlib
+import contextlib
 import io
 import os
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, TypeVar
 
 import numpy as np
 from PIL import Image
 
-from fairprune_cli.manifest_data import Manifest
 from fairprune_cli.spec import SMALLEST_SIDE
-from fairprune_cli.tables import SPLITS
 
 Progress = Callable[[int, int], None]
 _T = TypeVar("_T")
@@ -31,29 +27,50 @@ class ImageFault(Exception):
         self.text = text
 
 
-def open_image(path: str | Path | IO[bytes], size: int | None = None) -> Image.Image:
+def open_image(path: str | Path | IO[bytes], size: int | None = None, *, wanted: int | None = None) -> Image.Image:
     """An image file as 8-bit RGB, turned as its EXIF orientation says; with `size`, size x size pixels.
 
     Grey, CMYK, palette and 16-bit images are converted; transparency is dropped, as torchvision's image
     folders do. The shorter side is scaled to `size` (bilinear with antialiasing) and the centre is taken.
 
+    Args:
+        wanted: side that the caller is going to scale to; a JPEG far larger than that is decoded at a fraction, still
+            at least twice the target. `size` when None.
+
     Raises:
         ImageFault: missing, not an image, truncated, or smaller than 8 pixels on a side.
     """
+    wanted = wanted or size
+    with _faults(), Image.open(path) as opened:
+        image: Image.Image = opened
+        _check_side(opened)
+        if wanted is not None:
+            opened.draft(None, (2 * wanted, 2 * wanted))
+        image = _upright(image)
+        # Grey is scaled before it is tripled.
+        return _rgb(_resized(image, size)) if image.mode == "L" else _resized(_rgb(image), size)
+
+
+def verify_image(data: bytes) -> tuple[int, int]:
+    """Width and height of an image file that decodes to its end; JPEGs at an eighth, which finds the same damage.
+
+    Raises:
+        ImageFault: as `open_image`.
+    """
+    with _faults(), Image.open(io.BytesIO(data)) as opened:
+        size = opened.size
+        _check_side(opened)
+        opened.draft(None, (1, 1))
+        opened.load()
+        if opened.mode not in ("RGB", "L"):
+            _rgb(opened)
+        return size
+
+
+@contextlib.contextmanager
+def _faults() -> Iterator[None]:
     try:
-        with Image.open(path) as opened:
-            image: Image.Image = opened
-            if min(image.size) < SMALLEST_SIDE:
-                width, height = image.size
-                raise ImageFault(
-                    "too-small", f"is {width}x{height} pixels; {SMALLEST_SIDE}x{SMALLEST_SIDE} is the least"
-                )
-            if size is not None:
-                # JPEGs far larger than needed are decoded at a fraction, still at least twice the target.
-                opened.draft(None, (2 * size, 2 * size))
-            image = _upright(image)
-            # Grey is scaled before it is tripled.
-            return _rgb(_resized(image, size)) if image.mode == "L" else _resized(_rgb(image), size)
+        yield
     except ImageFault:
         raise
     except FileNotFoundError as error:
@@ -66,6 +83,12 @@ def open_image(path: str | Path | IO[bytes], size: int | None = None) -> Image.I
         if "cannot identify" in text:
             text = "not an image that Pillow knows"
         raise ImageFault("unreadable", f"cannot be decoded: {text}") from error
+
+
+def _check_side(image: Image.Image) -> None:
+    if min(image.size) < SMALLEST_SIDE:
+        width, height = image.size
+        raise ImageFault("too-small", f"is {width}x{height} pixels; {SMALLEST_SIDE}x{SMALLEST_SIDE} is the least")
 
 
 # How to undo each EXIF orientation (Exif 2.32, tag 0x0112).
@@ -120,66 +143,3 @@ def decoding_threads() -> int:
 
 def chunked(items: Sequence[_T], size: int) -> Iterable[Sequence[_T]]:
     return (items[start : start + size] for start in range(0, len(items), size))
-
-
-@dataclass(frozen=True)
-class Finding:
-    """Something wrong with an image: a code for programs, what it is in words, its file and table row."""
-
-    code: str
-    text: str
-    file: str
-    row: int  # 0 where no table names the image
-
-
-def check_images(manifest: Manifest, progress: Progress | None = None) -> list[Finding]:
-    """Decode every image; report missing, unreadable, truncated and too small ones, and exact duplicates.
-
-    Codes: missing, unreadable, truncated, too-small, duplicate (same bytes within a split),
-    duplicate-across-splits, label-conflict (same bytes, another label).
-
-    Args:
-        progress: called with (images done, images in all).
-    """
-
-    def look(i: int) -> tuple[bytes, Finding | None]:
-        path = os.path.join(manifest.root, manifest.files[i])
-        try:
-            data = Path(path).read_bytes()
-            open_image(io.BytesIO(data))
-            return hashlib.sha256(data).digest(), None
-        except ImageFault as fault:
-            return b"", _finding(manifest, i, fault.code, fault.text)
-        except FileNotFoundError:
-            return b"", _finding(manifest, i, "missing", "does not exist")
-        except OSError as error:
-            return b"", _finding(manifest, i, "unreadable", f"cannot be read: {error.strerror or error}")
-
-    findings: list[Finding] = []
-    first: dict[bytes, int] = {}
-    with ThreadPoolExecutor(decoding_threads()) as threads:
-        for positions in chunked(range(len(manifest)), 512):
-            for i, (digest, finding) in zip(positions, threads.map(look, positions), strict=True):
-                if finding is not None:
-                    findings.append(finding)
-                    continue
-                earlier = first.setdefault(digest, i)
-                if earlier != i:
-                    findings.append(_duplicate(manifest, i, earlier))
-            if progress is not None:
-                progress(positions[-1] + 1, len(manifest))
-    return findings
-
-
-def _finding(manifest: Manifest, i: int, code: str, text: str) -> Finding:
-    return Finding(code, text, manifest.files[i], int(manifest.rows[i]))
-
-
-def _duplicate(manifest: Manifest, i: int, earlier: int) -> Finding:
-    other = f"the same bytes as {manifest.files[earlier]!r} ({manifest.where(earlier)})"
-    if manifest.splits[i] != manifest.splits[earlier]:
-        splits = f"in {SPLITS[manifest.splits[earlier]]} and in {SPLITS[manifest.splits[i]]}"
-        return _finding(manifest, i, "duplicate-across-splits", f"has {other}, {splits}")
-    if manifest.labels[i] != manifest.labels[earlier]:
-        return _finding(manifest, i, "label-conflict", f"has {other}, with another label")
-    return _finding(manifest, i, "duplicate", f"has {other}, in the same split")

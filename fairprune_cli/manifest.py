@@ -9,9 +9,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from fairprune_cli.errors import FairpruneError
-from fairprune_cli.images import Finding, ImageFault, check_images, open_image
-from fairprune_cli.manifest_build import build
+from fairprune_cli.errors import FairpruneError, Problems
+from fairprune_cli.findings import Finding, check_images
+from fairprune_cli.images import ImageFault, open_image
+from fairprune_cli.manifest_build import build, examine
 from fairprune_cli.manifest_data import Grouping, Manifest
 from fairprune_cli.manifest_init import init_manifest
 from fairprune_cli.spec import AttributeSpec, Transform
@@ -26,6 +27,7 @@ __all__ = [
     "Manifest",
     "Transform",
     "check_images",
+    "examine_manifest",
     "find_manifest",
     "init_manifest",
     "load_manifest",
@@ -39,18 +41,31 @@ def load_manifest(path: Path) -> Manifest:
     Raises:
         FairpruneError: lists every problem found, each with its line or row.
     """
+    return build(*_read(path))
+
+
+def examine_manifest(path: Path, problems: Problems) -> Manifest | None:
+    """As `load_manifest`, but what is wrong goes to `problems`, and what can be read is returned all the same.
+
+    Raises:
+        FairpruneError: the file itself cannot be read.
+    """
+    data, path = _read(path)
+    return examine(data, path, problems)
+
+
+def _read(path: Path) -> tuple[bytes, Path]:
     path = Path(path)
     if path.is_dir():
         path = path / "manifest.yaml"
     try:
-        data = path.read_bytes()
+        return path.read_bytes(), path
     except OSError as error:
         raise FairpruneError(
             f"the manifest cannot be read: {error.strerror or error}",
             where=str(path),
             hint="write one with `fairprune data init PATH`",
         ) from error
-    return build(data, path)
 
 
 def find_manifest(explicit: Path | None, model: Path | None, configured: Path | None) -> Path:

@@ -91,7 +91,9 @@ def _text(name: str, data: bytes, problems: Problems) -> str | None:
         problems.add(text, "not-utf-8", name, 1)
         return None
     try:
-        return data.decode("utf-8-sig")
+        text = data.decode("utf-8-sig")
+        _note_form(name, data, problems)
+        return text
     except UnicodeDecodeError:
         pass
     bad = []
@@ -105,6 +107,15 @@ def _text(name: str, data: bytes, problems: Problems) -> str | None:
             bad.append(Problem(found, "not-utf-8", name, row))
     problems.add_some(bad, SHOWN, "rows that are not UTF-8", f"{name}: ")
     return None
+
+
+def _note_form(name: str, data: bytes, problems: Problems) -> None:
+    if data[:3] == b"\xef\xbb\xbf":
+        problems.notes.append(Problem(f"{name} begins with a byte order mark; it is passed over", "bom", name, 1))
+    ends, windows = data.count(b"\n"), data.count(b"\r\n")
+    if windows:
+        kind = "Windows line ends (CRLF)" if windows == ends else f"mixed line ends ({windows:,} of {ends:,} are CRLF)"
+        problems.notes.append(Problem(f"{name} has {kind}; rows are read alike", "line-ends", name))
 
 
 def _read_csv(path: Path, data: bytes, digest: str, problems: Problems) -> Table | None:

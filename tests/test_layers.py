@@ -13,10 +13,11 @@ ROOT = Path(fairprune_cli.__file__).parent
 ORDER = [
     {"errors", "files", "terminal", "config", "registry", "signals", "device", "memory"},
     {
-        "tables", "layouts", "sections", "spec", "formats", "naming", "records", "manifest_data", "manifest_build", "images", "guess", "manifest_init",
-        "manifest", "faces", "sample",
+        "tables", "layouts", "sections", "spec", "formats", "naming", "records", "manifest_data", "manifest_build",
+        "images", "findings", "guess", "manifest_init", "manifest", "association", "checking", "faces", "sample",
+        "fingerprint", "cache_store", "gallery",
     },
-    {"cache", "batches", "stratified", "batchnorm"},
+    {"decoding", "cache", "batches", "stratified", "batchnorm"},
     {"architectures", "pickles", "torchfiles", "inert", "contents", "states", "checkpoint", "exports.codec"},
     {"channels", "channel_choice", "masks"},
     {"relaxations", "fairness"},

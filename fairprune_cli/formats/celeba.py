@@ -48,7 +48,7 @@ def suggest(root: Path) -> Suggestion:
     attributes = tuple((n, texts[n]) for n, c in columns.items() if c in listing.header and c != label)
     folder = _folder(root)
     sample = tuple(root / below(folder, n) for n in listing.names[:: max(1, len(listing.names) // 20)])
-    return Suggestion(label, attributes, sample, "any of its 40 attributes: what is to be predicted")
+    return Suggestion(label, attributes, sample, "any of its 40 attributes")
 
 
 def read(root: Path, wanted: Collection[str], problems: Problems) -> Source | None:
