@@ -112,6 +112,10 @@ class Terminal:
         """An error message, to stderr."""
         self._line("error: " + "\n".join(clean(line) for line in text.splitlines()))
 
+    def command(self, text: str, result: bool = False) -> None:
+        """A line for the program that runs the pipeline, as it is; to stdout where it is the result."""
+        self.result(text) if result else self._line(text)
+
     def _line(self, text: str) -> None:
         try:
             self.err.write(text + "\n")
