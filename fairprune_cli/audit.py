@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -68,7 +68,8 @@ class AuditResult:
             (0 wrong, 1 right); empty without a model called "dense".
         pairs: by such a model and attribute, int64 [G, 2, 2].
         ungrouped: by attribute, the images that are in none of its groups.
-        sureness: by model, sums for calibration by attribute, and over all images under "".
+        sureness: by model, sums for calibration by attribute, and over all images under ""; without them a document
+            has no calibration.
     """
 
     classes: tuple[str, ...]
@@ -78,7 +79,7 @@ class AuditResult:
     overall_pairs: dict[str, Counts]
     pairs: dict[str, dict[str, Counts]]
     ungrouped: dict[str, int]
-    sureness: dict[str, dict[str, Calibration]]
+    sureness: dict[str, dict[str, Calibration]] = field(default_factory=dict)
 
     def counts(self, model: str, attribute: str) -> Counts:
         """Group x label x prediction, int64 [G, K, K]."""
@@ -125,19 +126,23 @@ class AuditResult:
         if model in self.overall_pairs:
             table = self.overall_pairs[model]
             record["against_dense"] = metrics.change_records(table[None], settings.confidence)[0]
-        sums = self.sureness[model]
-        how = (settings.confidence, settings.min_group, settings.seed)
-        record["calibration"] = calibration.records(sums[""], *how)[0] | {"bins": calibration.bins(sums[""])}
         record["attributes"] = {
             attribute: metrics.attribute_record(
                 counts, self.groups[attribute], self.classes, self.ungrouped[attribute], settings
             )
             for attribute, counts in self.by_group[model].items()
         }
+        if model in self.sureness:
+            self._add_calibration(record, self.sureness[model], settings)
+        return record
+
+    @staticmethod
+    def _add_calibration(record: dict[str, Any], sums: Mapping[str, Calibration], settings: Settings) -> None:
+        how = (settings.confidence, settings.min_group, settings.seed)
+        record["calibration"] = calibration.records(sums[""], *how)[0] | {"bins": calibration.bins(sums[""])}
         for attribute, entry in record["attributes"].items():
             for group, found in zip(entry["groups"].values(), calibration.records(sums[attribute], *how), strict=True):
                 group["calibration"] = found
-        return record
 
     def _degradation(self, model: str, settings: Settings) -> dict[str, Any]:
         return {

@@ -139,7 +139,9 @@ def name_models(paths: Sequence[Path], against: Path | None) -> dict[str, Path]:
 
 def _short(path: Path) -> str:
     where = path.resolve()
-    return where.parent.name if where.name == MODEL and where.parent.name else where.stem if path.suffix else where.name
+    if where.name == MODEL:
+        return where.parent.name or MODEL
+    return where.name if where.is_dir() else where.stem
 
 
 def _common_transform(sources: dict[str, LoadedModel], data: Data, terminal: Terminal) -> Transform:
