@@ -4,9 +4,9 @@
 
 Each row is a setting of groups with known true rates. `holds` is the share of trials in which the interval
 contains the true gap, `alarms` the share in which a gate whose bound is the true gap fails. The first should
-be at least the stated confidence, the second at most 1 - confidence; a row that comes within a point of either is
-drawn ten times as often, so that the extremes of the table are not those of the simulation. Where the true gap is 0, `holds` is
-also the share in which the intervals of all pairs hold at once.
+be at least the stated confidence, the second at most 1 - confidence; a row that comes within a point of either
+is drawn ten times as often, so that the extremes of the table are not those of the simulation. Where the true
+gap is 0, `holds` is also the share in which the intervals of all pairs hold at once.
 """
 
 from __future__ import annotations
