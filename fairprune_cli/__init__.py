@@ -1,18 +1,21 @@
 """Prune image classifiers without making them unfairer.
 
-Importing this package is cheap: torch is imported on first use of `load`.
+Importing this package is cheap: torch is imported on first use of `load` or `audit_report`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from os import PathLike
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from torch import nn
 
+    from fairprune_cli.policy import Policy
+
 __version__ = "0.2.0"
-__all__ = ["__version__", "load"]
+__all__ = ["Policy", "__version__", "audit_report", "load"]
 
 
 def load(path: str | PathLike[str]) -> nn.Module:
@@ -29,3 +32,50 @@ def load(path: str | PathLike[str]) -> nn.Module:
     from fairprune_cli.exports.codec import load as load_file
 
     return load_file(Path(path)).float()
+
+
+def audit_report(
+    *models: str | PathLike[str],
+    data: str | PathLike[str] | None = None,
+    against: str | PathLike[str] | None = None,
+    attributes: Sequence[str] = (),
+    policy: str | PathLike[str] | None = None,
+    **settings: Any,
+) -> dict[str, Any]:
+    """What `fairprune audit` finds, as the document of report.json; its "verdict" is that of all gates.
+
+    Args:
+        models: checkpoints, model files or run folders.
+        data: manifest; looked for as the command does where absent.
+        against: dense model that the others are compared with.
+        attributes: those of the manifest where empty.
+        policy: policy file.
+        settings: any other setting by its key, such as max_gap=0.05 or split="val".
+
+    Raises:
+        FairpruneError: what the command would end with code 2 or 3 for; a failed gate raises nothing.
+    """
+    from pathlib import Path
+
+    from fairprune_cli.auditing import AuditRequest, audit
+    from fairprune_cli.config import resolve
+    from fairprune_cli.errors import FairpruneError
+    from fairprune_cli.policy import with_policy
+    from fairprune_cli.terminal import Terminal
+
+    if not models:
+        raise FairpruneError("no model was given", where="audit_report")
+    flags = {"attr": tuple(attributes), **settings}
+    flags |= {key: str(value) for key, value in (("data", data), ("policy", policy)) if value is not None}
+    request = AuditRequest(
+        tuple(map(Path, models)), with_policy(resolve(flags, {}, None)), None if against is None else Path(against)
+    )
+    return audit(request, Terminal(quiet=True)).report
+
+
+def __getattr__(name: str) -> Any:
+    if name == "Policy":
+        from fairprune_cli.policy import Policy
+
+        return Policy
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

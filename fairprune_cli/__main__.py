@@ -16,6 +16,7 @@ def main() -> None:
     """Run the command line; every way out is one of the documented exit codes."""
     # Two threads that spin while they wait slow each other down many times over on few cores.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    _open_closed_streams()
     code = run(sys.argv[1:])
     try:
         sys.stdout.flush()
@@ -23,6 +24,20 @@ def main() -> None:
         # The reader has left (`| head`); what it asked for was delivered.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(int(code))
+
+
+def _open_closed_streams() -> None:
+    """Point closed standard streams (`>&-`) at nothing, or the next file that is opened would take their place."""
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        try:
+            os.fstat(number)
+        except OSError:
+            opened = os.open(os.devnull, os.O_RDWR)
+            if opened != number:
+                os.dup2(opened, number)
+                os.close(opened)
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115
 
 
 def run(arguments: list[str]) -> ExitCode:

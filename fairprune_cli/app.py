@@ -16,6 +16,7 @@ import typer
 from fairprune_cli import __version__, errors, registry
 from fairprune_cli.config import CONFIG_FILE, FIELDS, Resolved, resolve
 from fairprune_cli.errors import ExitCode, FairpruneError
+from fairprune_cli.policy import with_policy
 from fairprune_cli.terminal import Terminal
 
 app = typer.Typer(
@@ -64,6 +65,9 @@ MinGroup = Annotated[str | None, _flag("min_group")]
 Confidence = Annotated[str | None, _flag("confidence")]
 PointEstimate = Annotated[bool | None, typer.Option("--point-estimate", help=_text("point_estimate"))]
 Notion = Annotated[str | None, _flag("notion")]
+PolicyFile = Annotated[str | None, _flag("policy")]
+Examples = Annotated[str | None, _flag("show_examples")]
+Track = Annotated[str | None, _flag("track")]
 Split = Annotated[str | None, _flag("split")]
 Epochs = Annotated[str | None, _flag("epochs")]
 BatchSize = Annotated[str | None, _flag("batch_size")]
@@ -74,7 +78,7 @@ def _settings(config: Path | None, flags: dict[str, Any]) -> Resolved:
     file = config if config is not None else Path(CONFIG_FILE) if Path(CONFIG_FILE).exists() else None
     if config is not None and not config.is_file():
         raise FairpruneError("no such file", where=str(config), hint="check --config")
-    return resolve(_given(flags), os.environ, file)
+    return with_policy(resolve(_given(flags), os.environ, file))
 
 
 def _given(flags: dict[str, Any]) -> dict[str, Any]:
@@ -99,6 +103,14 @@ def _terminal(quiet: bool) -> Terminal:
 
 def _print_json(terminal: Terminal, document: Any) -> None:
     terminal.result(json.dumps(document, indent=2, allow_nan=False, ensure_ascii=False))
+
+
+def _tell(report: dict[str, Any], folder: Path | None, terminal: Terminal) -> None:
+    """Tell the tracker and the pipeline's runner, where there are such."""
+    from fairprune_cli import github, tracking
+
+    tracking.track(report, folder, terminal)
+    github.annotate(report, os.environ, terminal)
 
 
 def _version(wanted: bool) -> None:
@@ -145,6 +157,9 @@ def prune(
     min_group: MinGroup = None,
     confidence: Confidence = None,
     point_estimate: PointEstimate = None,
+    policy: PolicyFile = None,
+    show_examples: Examples = None,
+    track: Track = None,
     split: Split = None,
     data: Data = None,
     arch: Arch = None,
@@ -174,6 +189,8 @@ def prune(
         from fairprune_cli import pipeline
 
         outcome = pipeline.prune(pipeline.PruneRequest(model, resolved, out, force, trust, dry_run), terminal)
+    if not dry_run:
+        _tell(outcome.report, outcome.folder, terminal)
     if as_json:
         _print_json(terminal, outcome.report)
     elif dry_run:
@@ -189,7 +206,7 @@ def prune(
 
 @app.command()
 def audit(
-    model: Model,
+    models: Annotated[list[Path], typer.Argument(metavar="MODEL...", help="checkpoints, model files or run folders")],
     against: Annotated[Path | None, typer.Option("--against", help="dense model to compare with")] = None,
     attr: Attr = None,
     notion: Notion = None,
@@ -199,8 +216,12 @@ def audit(
     min_group: MinGroup = None,
     confidence: Confidence = None,
     point_estimate: PointEstimate = None,
+    policy: PolicyFile = None,
+    show_examples: Examples = None,
+    track: Track = None,
     split: Split = None,
     batch_size: BatchSize = None,
+    extra: Set = None,
     out: Annotated[Path | None, typer.Option("--out", help="folder for report.json, .html and .md")] = None,
     force: Force = False,
     data: Data = None,
@@ -213,13 +234,16 @@ def audit(
     quiet: Quiet = False,
     dry_run: DryRun = False,
 ) -> int:
-    """Accuracy and gaps per group, with intervals; with gates, a verdict and an exit code."""
+    """Accuracy and gaps per group of one model or several, with intervals; with gates, a verdict and an exit code."""
     flags = dict(locals())
     terminal = _terminal(quiet)
     resolved = _settings(config, flags)
     from fairprune_cli import auditing, summary
 
-    outcome = auditing.audit(auditing.AuditRequest(model, resolved, against, out, force, trust, dry_run), terminal)
+    request = auditing.AuditRequest(tuple(models), resolved, against, out, force, trust, dry_run)
+    outcome = auditing.audit(request, terminal)
+    if not dry_run:
+        _tell(outcome.report, outcome.folder, terminal)
     if as_json:
         _print_json(terminal, outcome.report)
     elif dry_run:
@@ -393,10 +417,14 @@ def report(
     out: Out = None,
     force: Force = False,
 ) -> int:
-    """Render a run's report.json again, to stdout or --out."""
+    """Render a run's report.json again, to stdout or --out; github also knows the step summary of its jobs."""
+    from fairprune_cli import github
     from fairprune_cli.report import render, rerender
 
-    text = render(rerender.read_report(run), to)
+    document = rerender.read_report(run)
+    if to == "github" and out is None and github.publish(document, os.environ, _terminal(False)):
+        return int(ExitCode.OK)
+    text = render(document, to)
     if out is None:
         _terminal(False).result(text.rstrip("\n"))
     else:

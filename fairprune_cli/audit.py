@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from fairprune_cli import metrics
+from fairprune_cli import calibration, metrics
+from fairprune_cli.calibration import Calibration
 from fairprune_cli.errors import ExitCode, FairpruneError
 from fairprune_cli.metrics import Counts, Settings
 from fairprune_cli.remarks import notices
@@ -67,6 +68,8 @@ class AuditResult:
             (0 wrong, 1 right); empty without a model called "dense".
         pairs: by such a model and attribute, int64 [G, 2, 2].
         ungrouped: by attribute, the images that are in none of its groups.
+        sureness: by model, sums for calibration by attribute, and over all images under ""; without them a document
+            has no calibration.
     """
 
     classes: tuple[str, ...]
@@ -76,6 +79,7 @@ class AuditResult:
     overall_pairs: dict[str, Counts]
     pairs: dict[str, dict[str, Counts]]
     ungrouped: dict[str, int]
+    sureness: dict[str, dict[str, Calibration]] = field(default_factory=dict)
 
     def counts(self, model: str, attribute: str) -> Counts:
         """Group x label x prediction, int64 [G, K, K]."""
@@ -128,7 +132,17 @@ class AuditResult:
             )
             for attribute, counts in self.by_group[model].items()
         }
+        if model in self.sureness:
+            self._add_calibration(record, self.sureness[model], settings)
         return record
+
+    @staticmethod
+    def _add_calibration(record: dict[str, Any], sums: Mapping[str, Calibration], settings: Settings) -> None:
+        how = (settings.confidence, settings.min_group, settings.seed)
+        record["calibration"] = calibration.records(sums[""], *how)[0] | {"bins": calibration.bins(sums[""])}
+        for attribute, entry in record["attributes"].items():
+            for group, found in zip(entry["groups"].values(), calibration.records(sums[attribute], *how), strict=True):
+                group["calibration"] = found
 
     def _degradation(self, model: str, settings: Settings) -> dict[str, Any]:
         return {
@@ -145,6 +159,7 @@ def audit_models(
     device: torch.device | str = "cpu",
     batch_size: int = 256,
     progress: Callable[[int, int], None] | None = None,
+    watch: Callable[[LabelledBatch, Mapping[str, Tensor]], None] | None = None,
 ) -> AuditResult:
     """Count what every model predicts, all of them on the same batches.
 
@@ -154,6 +169,7 @@ def audit_models(
         pool: the images; column j of a batch's groups belongs to `groupings[j]`.
         classes: names of the models' outputs.
         progress: called with (images done, images in all) after each batch.
+        watch: called with every batch and the models' logits on it.
 
     Raises:
         FairpruneError: no images, or outputs that do not fit the classes (exit code 2); logits that are not
@@ -170,8 +186,11 @@ def audit_models(
     with _evaluating(models.values()), torch.inference_mode():
         for batch in pool.batches(batch_size, device):
             tally.start(batch)
-            for name, model in models.items():
-                tally.add(name, _checked(name, model(batch.images), len(classes)))
+            logits = {name: _checked(name, model(batch.images), len(classes)) for name, model in models.items()}
+            for name, table in logits.items():
+                tally.add(name, table)
+            if watch is not None:
+                watch(batch, logits)
             done += len(batch.labels)
             if progress is not None:
                 progress(done, len(pool))
@@ -224,6 +243,7 @@ class _Tally:
         widths = [1, *sizes]
         self.counts = {m: [zeros((width + 1) * classes**2) for width in widths] for m in models}
         self.pairs = {m: [zeros((width + 1) * 4) for width in widths] for m in self.paired}
+        self.sureness = {m: calibration.Sums([width + 1 for width in widths], device) for m in models}
         self.broken = {m: zeros(1) for m in models}
 
     def start(self, batch: LabelledBatch) -> None:
@@ -245,10 +265,11 @@ class _Tally:
         cell = self.labels * self.classes + predictions
         for table, group in zip(self.counts[name], self.groups, strict=True):
             table.scatter_add_(0, group * self.classes**2 + cell, self.ones)
+        right = (predictions == self.labels).long()
+        self.sureness[name].add(logits, right, self.groups)
         if not self.paired:
             return
         # The dense model need not come first.
-        right = (predictions == self.labels).long()
         if name == DENSE:
             self.dense_right = right
         else:
@@ -284,4 +305,12 @@ class _Tally:
             overall_pairs={m: tables[0][0] for m, tables in pairs.items()},
             pairs={m: {name: t[:-1] for name, t in zip(groups, ts[1:], strict=True)} for m, ts in pairs.items()},
             ungrouped={name: int(t[-1].sum()) for name, t in zip(groups, first[1:], strict=True)},
+            sureness={m: self._sureness(m, list(groups)) for m in self.models},
         )
+
+    def _sureness(self, model: str, attributes: list[str]) -> dict[str, Calibration]:
+        """Sums by attribute without the images that are in no group; under "" those of all images."""
+        found = {}
+        for name, sums in zip(["", *attributes], self.sureness[model].result(), strict=True):
+            found[name] = Calibration(sums.n[:-1], sums.right[:-1], sums.confidence[:-1], sums.squares[:-1])
+        return found

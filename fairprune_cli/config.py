@@ -121,7 +121,10 @@ class Settings:
     min_group: int = setting(30, "least denominator of a rate", low=1)
     confidence: float = setting(0.95, "confidence of the intervals", low=0.5, high=0.999)
     point_estimate: bool = setting(False, "gates judge the bare figure")
+    policy: str | None = setting(None, "policy file with gates of its own")
     split: str = setting("test", "split that the audit reads", choices=("train", "val", "test"))
+    show_examples: int = setting(0, "images that each group lost through pruning, shown in the report", low=0, high=100)
+    track: str = setting("none", "where runs are tracked as well", choices=("none", "mlflow"))
 
 
 @dataclass(frozen=True)
@@ -211,6 +214,15 @@ def read_config(file: Path, problems: Problems) -> Mapping[str, Any]:
         problems.add(f"{file}: must be a mapping of keys to values")
         return {}
     return content
+
+
+def check_value(key: str, raw: Any) -> Any:
+    """A value for a setting, converted to the setting's type.
+
+    Raises:
+        ValueError: a wrong type or a value out of range, in words.
+    """
+    return _checked(key, raw, text=False)
 
 
 def _checked(name: str, raw: Any, text: bool) -> Any:

@@ -28,7 +28,8 @@ class GatePolicy:
         max_gap: bound on the gap of `notion` in every attribute, 0..1. Accuracy and worst-group judge the gap
             of accuracies, degradation the gap between the groups' losses, the others their own metric.
         max_degradation: bound on the largest loss of accuracy of any group against the dense model, 0..1.
-        min_accuracy: bound on the accuracy over all images, 0..1; a group's own accuracy is not judged by it.
+        min_accuracy: bound on the accuracy over all images, 0..1; where attributes are named, on that of the worst
+            group of each.
         min_group: least denominator with which a group takes part in a gap.
         confidence: of the intervals, 0.5..0.999.
         point_estimate: judge the bare figure and ignore its interval.
@@ -69,6 +70,10 @@ class GateResult:
         reason: a sentence for people.
         needed: where inconclusive, how many images of the group `needed_of` (in all where it is empty) would
             decide; None where no number would or none is known.
+        model: the model that was judged, where several were; empty otherwise.
+        label: the rule's own name in a policy; empty where it has none.
+        qualifier: the notion, where a policy's rule names one that is not accuracy.
+        notion, confidence, min_group: how it was judged; the notion of a gap only.
     """
 
     metric: str
@@ -81,16 +86,28 @@ class GateResult:
     reason: str
     needed: int | None = None
     needed_of: str = ""
+    model: str = ""
+    label: str = ""
+    qualifier: str = ""
+    notion: str = ""
+    confidence: float | None = None
+    min_group: int | None = None
 
     @property
     def name(self) -> str:
-        return self.metric if self.attribute is None else f"{self.metric} {self.attribute}"
+        name = self.metric if self.attribute is None else f"{self.metric} {self.attribute}"
+        name = f"{self.label}: {name}" if self.label else name
+        name = f"{name} ({self.qualifier})" if self.qualifier else name
+        return f"{name} [{self.model}]" if self.model else name
 
     def to_dict(self) -> dict[str, Any]:
         """For report.json; an undefined value comes with `value_undefined`."""
         record: dict[str, Any] = {"name": self.name, "metric": self.metric, "bound": self.bound}
         if self.attribute is not None:
             record["attribute"] = self.attribute
+        for key in ("model", "notion", "confidence", "min_group"):
+            if getattr(self, key):
+                record[key] = getattr(self, key)
         record |= {"value": self.value, "low": self.low, "high": self.high}
         if self.value is None:
             record["value_undefined"] = self.reason
@@ -114,12 +131,17 @@ class _Figure:
     small: Sequence[str] = ()
 
 
-def evaluate(document: Mapping[str, Any], policy: GatePolicy) -> tuple[list[GateResult], str]:
+def evaluate(
+    document: Mapping[str, Any], policy: GatePolicy, attributes: Sequence[str] = (), model: str = ""
+) -> tuple[list[GateResult], str]:
     """Judge every gate of the policy on every attribute.
 
     Args:
-        document: `results` and `degradation` of report.json. The model that is judged is "pruned", or "dense"
-            where there is no other, or the only one there is.
+        document: `results` and `degradation` of report.json.
+        attributes: those that are judged, all that were audited where empty. One that was not audited is
+            inconclusive.
+        model: which of the results is judged; without a name it is "pruned", or "dense" where there is no other,
+            or the only one there is.
 
     Returns:
         The gates, and the verdict over all of them: "pass", "fail", "inconclusive", or "none" without gates.
@@ -135,19 +157,23 @@ def evaluate(document: Mapping[str, Any], policy: GatePolicy) -> tuple[list[Gate
                 f"the audit was made with {name} {made}, the gates ask for {getattr(policy, name)}",
                 hint="audit the model again with the settings of the gates",
             )
-    result = _judged(document["results"])
+    result = document["results"][model] if model else _judged(document["results"])
+    losses = _losses(document, model)
     gates: list[GateResult] = []
-    for attribute in result["attributes"]:
+    for attribute in attributes or result["attributes"]:
         if policy.max_gap is not None:
-            figure = _gap(document, result, attribute, policy.notion)
+            figure = _gap(losses, result, attribute, policy.notion)
             gates.append(_judge("max-gap", attribute, policy.max_gap, figure, policy))
         if policy.max_degradation is not None:
-            figure = _largest_loss(document, attribute)
-            gates.append(_judge("max-degradation", attribute, policy.max_degradation, figure, policy))
+            gates.append(
+                _judge("max-degradation", attribute, policy.max_degradation, _largest(losses, attribute), policy)
+            )
+        if attributes and policy.min_accuracy is not None:
+            gates.append(_judge("min-accuracy", attribute, policy.min_accuracy, _worst(result, attribute), policy))
     for metric, bound in (("max-gap", policy.max_gap), ("max-degradation", policy.max_degradation)):
-        if bound is not None and not result["attributes"]:
+        if bound is not None and not (attributes or result["attributes"]):
             gates.append(_judge(metric, None, bound, _undefined("no attribute was audited"), policy))
-    if policy.min_accuracy is not None:
+    if policy.min_accuracy is not None and not attributes:
         why = result.get("accuracy_undefined", "")
         images = {"": int(result["n"])}
         figure = _Figure(result["accuracy"], result["low"], result["high"], why, images)
@@ -187,8 +213,24 @@ def _undefined(why: str) -> _Figure:
     return _Figure(None, None, None, why, {})
 
 
-def _gap(document: Mapping[str, Any], result: Mapping[str, Any], attribute: str, notion: str) -> _Figure:
-    record = result["attributes"][attribute]
+def _losses(document: Mapping[str, Any], model: str) -> Mapping[str, Any]:
+    """Degradation by attribute of the judged model, or {"undefined": why}."""
+    several = document.get("degradations") or {}
+    found = several[model] if model in several else document.get("degradation")
+    return found or {"undefined": document.get("degradation_undefined", "there is no dense model to compare with")}
+
+
+def _record(records: Mapping[str, Any], attribute: str) -> Mapping[str, Any] | str:
+    """The attribute's record, or why there is none."""
+    if "undefined" in records and isinstance(records["undefined"], str):
+        return str(records["undefined"])
+    return records.get(attribute) or f"{attribute} was not audited"
+
+
+def _gap(losses: Mapping[str, Any], result: Mapping[str, Any], attribute: str, notion: str) -> _Figure:
+    record = _record(losses if notion == "degradation" else result["attributes"], attribute)
+    if isinstance(record, str):
+        return _undefined(record)
     if notion in ("parity", "opportunity", "odds"):
         metric = record["metrics"].get(notion)
         if metric is None:
@@ -196,10 +238,6 @@ def _gap(document: Mapping[str, Any], result: Mapping[str, Any], attribute: str,
         return _Figure(
             metric["value"], metric["low"], metric["high"], "", _sizes(record, metric), metric["small_groups"]
         )
-    if notion == "degradation":
-        if not (document.get("degradation") or {}).get(attribute):
-            return _undefined(_no_dense(document))
-        record = document["degradation"][attribute]
     if record["gap"] is None:
         return _undefined(record["gap_undefined"])
     return _Figure(
@@ -212,10 +250,10 @@ def _gap(document: Mapping[str, Any], result: Mapping[str, Any], attribute: str,
     )
 
 
-def _largest_loss(document: Mapping[str, Any], attribute: str) -> _Figure:
-    record = (document.get("degradation") or {}).get(attribute)
-    if not record:
-        return _undefined(_no_dense(document))
+def _largest(losses: Mapping[str, Any], attribute: str) -> _Figure:
+    record = _record(losses, attribute)
+    if isinstance(record, str):
+        return _undefined(record)
     largest = record["largest"]
     if largest is None:
         return _undefined(record["largest_undefined"])
@@ -224,8 +262,16 @@ def _largest_loss(document: Mapping[str, Any], attribute: str) -> _Figure:
     )
 
 
-def _no_dense(document: Mapping[str, Any]) -> str:
-    return document.get("degradation_undefined", "there is no dense model to compare with")
+def _worst(result: Mapping[str, Any], attribute: str) -> _Figure:
+    """The accuracy of the attribute's worst group."""
+    record = _record(result["attributes"], attribute)
+    if isinstance(record, str):
+        return _undefined(record)
+    worst = record["metrics"].get("worst_group")
+    if worst is None:
+        return _undefined(record["metrics"].get("worst_group_undefined", "it was not computed"))
+    sizes = _sizes(record, worst)
+    return _Figure(worst["value"], worst["low"], worst["high"], "", sizes, worst["small_groups"])
 
 
 def _sizes(record: Mapping[str, Any], figure: Mapping[str, Any]) -> dict[str, int]:
@@ -240,7 +286,7 @@ def _judge(metric: str, attribute: str | None, bound: float, figure: _Figure, po
     value, low, high = figure.value, figure.low, figure.high
     if value is None or low is None or high is None:
         reason = f"could not be computed: {figure.why}"
-        return GateResult(metric, attribute, bound, None, None, None, INCONCLUSIVE, reason)
+        return GateResult(metric, attribute, bound, None, None, None, INCONCLUSIVE, reason, **_how(metric, policy))
     floor = metric.startswith("min")
     best, worst = (high, low) if floor else (low, high)
     if policy.point_estimate:
@@ -260,7 +306,14 @@ def _judge(metric: str, attribute: str | None, bound: float, figure: _Figure, po
         reason += "; for worst-group the gap of accuracies is judged, between the best group and the worst"
     if figure.small:
         reason += f"; not judged, too few images: {', '.join(figure.small)}"
-    return GateResult(metric, attribute, bound, value, low, high, outcome, reason, needed, needed_of)
+    return GateResult(
+        metric, attribute, bound, value, low, high, outcome, reason, needed, needed_of, **_how(metric, policy)
+    )
+
+
+def _how(metric: str, policy: GatePolicy) -> dict[str, Any]:
+    notion = policy.notion if metric == "max-gap" else ""
+    return {"notion": notion, "confidence": policy.confidence, "min_group": policy.min_group}
 
 
 def _deciding(figure: _Figure, value: float, low: float, high: float, bound: float) -> tuple[int | None, str, str]:

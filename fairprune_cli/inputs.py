@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,11 @@ class Data:
     @property
     def attributes(self) -> tuple[str, ...]:
         return tuple(g.name for g in self.groupings)
+
+    def with_attributes(self, names: Sequence[str]) -> Data:
+        """The same data with the named attributes beside those it has."""
+        more = [self.manifest.grouping(name) for name in names if name not in self.attributes]
+        return Data(self.manifest, (*self.groupings, *more)) if more else self
 
     def rows(self, *splits: str) -> np.ndarray:
         """Rows of the manifest in any of the named splits, int64, ascending."""
@@ -90,6 +96,26 @@ def decode(data: Data, transform: Transform, terminal: Terminal) -> ImageSet:
         if display.done < display.total:
             display.update(display.total)  # they were in the cache
     return images
+
+
+def regrouped(images: ImageSet, groupings: Sequence[Grouping]) -> ImageSet:
+    """The same images with a column of groups per grouping."""
+    columns = [grouping.index for grouping in groupings]
+    groups = np.stack(columns, axis=1) if columns else images.groups[:, :0]
+    return replace(images, groups=groups, groupings=tuple(groupings))
+
+
+def absent_combinations(data: Data, split: str) -> list[str]:
+    """A sentence per intersection of which some combinations have no image in the split, or in the whole data."""
+    found = []
+    rows = data.rows(split)
+    for grouping in data.groupings:
+        names = [data.manifest.attributes[part].groups for part in grouping.name.split("*")]
+        seen = {grouping.groups[g] for g in np.unique(grouping.index[rows]) if g >= 0}
+        absent = [name for name in map("*".join, itertools.product(*names)) if name not in seen]
+        if absent:
+            found.append(f"{grouping.name}: no image of {', '.join(absent)}; nothing is said of them.")
+    return found
 
 
 @dataclass(frozen=True)

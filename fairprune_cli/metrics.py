@@ -236,16 +236,21 @@ def _flat_gap(gap: intervals.Gap | None, groups: Sequence[str], n: Counts, setti
 def change_records(tables: Counts, confidence: float) -> list[Record]:
     """{change, low, high, n, lost, gained} per group: accuracy pruned minus dense on the same images.
 
+    `lost_low` and `lost_high` are Wilson's interval of the share lost / n.
+
     Args:
         tables: images by group, [dense right?, pruned right?], [G, 2, 2].
     """
     records: list[Record] = []
-    for table, change, low, high in zip(tables, *intervals.changes(tables, confidence), strict=True):
+    share = intervals.wilson(tables[:, 1, 0], tables.sum((1, 2)), confidence)
+    for table, change, low, high, least, most in zip(
+        tables, *intervals.changes(tables, confidence), *share, strict=True
+    ):
         record: Record = {"change": number(change), "low": number(low), "high": number(high)}
         if record["change"] is None:
             record["change_undefined"] = "no images"
         counts = {"n": int(table.sum()), "lost": int(table[1, 0]), "gained": int(table[0, 1])}
-        records.append(record | counts)
+        records.append(record | counts | {"lost_low": number(least), "lost_high": number(most)})
     return records
 
 

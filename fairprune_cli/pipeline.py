@@ -12,7 +12,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fairprune_cli import __version__, channels, measure, methods, provenance, relaxations, report, storage, target
+from fairprune_cli import (
+    __version__,
+    channels,
+    inputs,
+    measure,
+    methods,
+    provenance,
+    relaxations,
+    report,
+    storage,
+    target,
+)
 from fairprune_cli.assembly import Assembly, constrained_notion
 from fairprune_cli.audit import AuditResult, audit_models, notices
 from fairprune_cli.batches import Pool
@@ -21,12 +32,14 @@ from fairprune_cli.checkpoint import LoadedModel
 from fairprune_cli.config import Resolved, Settings
 from fairprune_cli.device import choose_device, set_threads
 from fairprune_cli.errors import ExitCode, FairpruneError
+from fairprune_cli.examples import LostImages
 from fairprune_cli.exports import codec
 from fairprune_cli.files import sha256_file
-from fairprune_cli.gate import GatePolicy, evaluate, exit_code
+from fairprune_cli.gate import exit_code
 from fairprune_cli.inputs import Data, PruningPools, decode, open_data, open_model, pruning_pools, transform_of
 from fairprune_cli.manifest import Transform
 from fairprune_cli.origins import origin_of, refuse_other_origin
+from fairprune_cli.policy import Policy, policy_of
 from fairprune_cli.run_folder import RunFolder, default_folder
 from fairprune_cli.signals import StopRequest, stop_on_signals
 from fairprune_cli.terminal import Terminal
@@ -67,12 +80,12 @@ def prune(request: PruneRequest, terminal: Terminal) -> Outcome:
     run = _Run(request.model, settings, terminal, request.trust)
     if request.dry_run:
         return Outcome(run.plan(folder_path), ExitCode.OK)
-    inputs = {
+    origin = {
         "model": str(request.model.resolve()), "model_sha256": run.loaded.sha256,
         "manifest": str(run.data.manifest.path.resolve()), "manifest_sha256": run.data.manifest.sha256,
         "trust": str(request.trust),
     }  # fmt: skip
-    folder = RunFolder.create(folder_path, request.resolved, inputs, request.force)
+    folder = RunFolder.create(folder_path, request.resolved, origin, request.force)
     try:
         return run.finish(folder, request.resolved, None)
     except BaseException:
@@ -82,12 +95,12 @@ def prune(request: PruneRequest, terminal: Terminal) -> Outcome:
 
 def resume(path: Path, flags: Mapping[str, Any], terminal: Terminal) -> Outcome:
     """Continue an interrupted run; model and data must be the ones it started with."""
-    folder, resolved, inputs = RunFolder.resume(path, flags)
-    settings = replace(resolved.settings, data=resolved.settings.data or inputs["manifest"])
-    run = _Run(Path(inputs["model"]), settings, terminal, inputs["trust"] == "True")
+    folder, resolved, origin = RunFolder.resume(path, flags)
+    settings = replace(resolved.settings, data=resolved.settings.data or origin["manifest"])
+    run = _Run(Path(origin["model"]), settings, terminal, origin["trust"] == "True")
     changed = [
         name for name, now in (("model", run.loaded.sha256), ("manifest", run.data.manifest.sha256))
-        if inputs[f"{name}_sha256"] != now
+        if origin[f"{name}_sha256"] != now
     ]  # fmt: skip
     if changed:
         raise FairpruneError(
@@ -114,8 +127,10 @@ class _Run:
                 hint=f"use {' or '.join(self.method.granularities)}",
             )  # fmt: skip
         relaxations.get(settings.relaxation)
-        gate_policy(settings)
+        self.policy = policy_of(settings)
         self.data: Data = open_data(settings, model, terminal)
+        # A policy may ask about more attributes than the constraint looks at.
+        self.audited: Data = self.data.with_attributes(self.policy.attributes)
         self.notion = constrained_notion(settings, self.method, len(self.data.manifest.classes))
         self.loaded: LoadedModel = open_model(model, settings, self.data.manifest, terminal, trust)
         self.transform: Transform = transform_of(self.loaded, self.data.manifest, terminal)
@@ -154,10 +169,13 @@ class _Run:
         self._reestimate(pools.lower)
         self._save_model(folder.model, self.student, self.masks.keep)
         pruned = codec.load(folder.model).float()
+        groupings = self.audited.groupings
+        lost = LostImages(groupings, settings.show_examples) if settings.show_examples else None
         with terminal.progress("auditing", len(pools.audit)) as display:
             result = audit_models(
-                {"dense": self.dense, "pruned": pruned.to(self.device)}, pools.audit, self.data.groupings,
-                self.data.manifest.classes, self.device, progress=lambda done, total: display.update(done),
+                {"dense": self.dense, "pruned": pruned.to(self.device)},
+                inputs.regrouped(images, groupings).pool(pools.audit.rows), groupings, self.data.manifest.classes,
+                self.device, progress=lambda done, total: display.update(done), watch=lost,
             )  # fmt: skip
         document = self._document(folder, resolved, trainer, result, pruned)
         if settings.store != "fp32":
@@ -165,6 +183,8 @@ class _Run:
                 self.student, pruned, pools.audit, self.data.groupings, self.data.manifest.classes, self.device,
                 settings,
             )  # fmt: skip
+        if lost is not None:
+            document["examples"] = lost.document(images, self.data.manifest.classes)
         report.write(document, folder.path)
         folder.finish()
         return Outcome(document, exit_code(document["verdict"]), folder.path)
@@ -253,7 +273,7 @@ class _Run:
         settings, size = self.settings, self.transform.size
         finished = time.time()
         kept = target.sparse_entries(self.masks, self.masks.keep)
-        document: dict[str, Any] = base_document(settings, result, self.data)
+        document: dict[str, Any] = base_document(settings, result, self.audited)
         document |= {
             "model": {
                 "architecture": self.loaded.architecture, "source": str(self.loaded.source),
@@ -277,39 +297,36 @@ class _Run:
             "provenance": provenance.collect(settings.seed, self.device, self.threads, self.started, finished),
         }  # fmt: skip
         target.check(self.masks, settings, self.dense, pruned, size)
-        judge(document, settings, self.terminal)
+        judge(document, settings, self.policy, result, self.audited, self.terminal)
         return document
 
 
 def base_document(settings: Settings, result: AuditResult, data: Data) -> dict[str, Any]:
     """The parts of a report that every audited model has."""
     manifest = data.manifest
+    counts = manifest.counts(tuple(dict.fromkeys((*manifest.attributes, *data.attributes))))
     document: dict[str, Any] = {
         "schema_version": report.SCHEMA_VERSION, "tool_version": __version__,
         "data": {
             "manifest": str(manifest.path), "name": manifest.name, "sha256": manifest.sha256,
-            "split": settings.split, "splits": {k: v["n"] for k, v in manifest.counts().items()},
-            "counts": manifest.counts(),
+            "split": settings.split, "splits": {k: v["n"] for k, v in counts.items()}, "counts": counts,
         },
     }  # fmt: skip
     document |= result.to_document(settings.confidence, settings.min_group, settings.seed)
     return document
 
 
-def judge(document: dict[str, Any], settings: Settings, terminal: Terminal) -> None:
+def judge(
+    document: dict[str, Any], settings: Settings, policy: Policy, result: AuditResult, data: Data, terminal: Terminal
+) -> None:
     """Add gates, verdict, notices and warnings to a report, in place."""
-    gates, verdict = evaluate(document, gate_policy(settings))
+    gates, verdict = policy.judge(result, settings.seed)
     document["gates"] = [gate.to_dict() for gate in gates]
     document["verdict"] = verdict
     document["notion"] = settings.notion
-    document["notices"] = notices(document)
+    if policy.source:
+        document["policy"] = {"source": policy.source, "sha256": policy.sha256}
+    document["notices"] = notices(document) + inputs.absent_combinations(data, settings.split)
     document["warnings"] = list(terminal.warnings)
 
 
-def gate_policy(settings: Settings) -> GatePolicy:
-    """The gates that the settings ask for; FairpruneError when they make no sense."""
-    return GatePolicy(
-        max_gap=settings.max_gap, max_degradation=settings.max_degradation, min_accuracy=settings.min_accuracy,
-        min_group=settings.min_group, confidence=settings.confidence, point_estimate=settings.point_estimate,
-        notion=settings.notion,
-    )  # fmt: skip

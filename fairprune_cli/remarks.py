@@ -37,13 +37,23 @@ def notices(document: Mapping[str, Any]) -> list[str]:
             )
         if record["ungrouped"]:
             found.append(f"{attribute}: {record['ungrouped']} images are in none of its groups.")
-    degradation = document.get("degradation")
-    if degradation and {"dense", "pruned"} <= set(results):
+    for model, degradation in _degradations(document).items():
         for attribute, change in degradation.items():
-            dense, pruned = (results[m]["attributes"][attribute] for m in ("dense", "pruned"))
-            if dense["gap"] is not None and pruned["gap"] is not None:
-                found += _moved(attribute, dense, pruned, change)
+            dense, other = (results[m]["attributes"][attribute] for m in ("dense", model))
+            if dense["gap"] is not None and other["gap"] is not None:
+                name = attribute if model == "pruned" else f"{model}, {attribute}"
+                found += _moved(name, dense, other, change)
     return found
+
+
+def _degradations(document: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
+    """Degradation by model; without a dense model there is none."""
+    results = document["results"]
+    if "dense" not in results or not document.get("degradation"):
+        return {}
+    others = [name for name in results if name != "dense"]
+    several: Mapping[str, Any] = document.get("degradations") or {}
+    return several or dict.fromkeys(others[:1], document["degradation"])
 
 
 def _moved(

@@ -27,10 +27,10 @@ def percent(value: float | None, low: float | None = None, high: float | None = 
 def print_report(report: dict[str, Any], terminal: Terminal, folder: Path | None) -> None:
     """The table of a prune or audit run: groups and gaps, size and speed, gates, where to look."""
     results, degradation = report["results"], report.get("degradation") or {}
-    models = [name for name in ("dense", "pruned") if results.get(name)]
-    paired = len(models) == 2
+    models = list(results)
+    paired = models == ["dense", "pruned"]
     confidence = 100 * _setting(report, "confidence", 0.95)
-    columns = ["%", *(models if paired else ["accuracy"]), *(["change"] if paired else []), "images"]
+    columns = ["%", *(models if len(models) > 1 else ["accuracy"]), *(["change"] if paired else []), "images"]
     whole = [results[m] for m in models]
     rows = [["all", *map(_accuracy, whole), *([_change_of_all(whole)] if paired else []), f"{whole[0]['n']:,}"]]
     for attribute, first in whole[0]["attributes"].items():
@@ -46,7 +46,16 @@ def print_report(report: dict[str, Any], terminal: Terminal, folder: Path | None
             cells.append(_gap(changes, "gap"))
         rows.append([f"{attribute}: gap", *cells, ""])
     terminal.table(f"accuracy per group, with {confidence:g} % intervals", columns, rows)
-    if size := _size_rows(report):
+    if len(models) > 2 and (losses := report.get("degradations") or {}):
+        _print_losses(losses, terminal)
+    if several := report.get("models"):
+        terminal.table("size", ["", *several], [
+            [label, *(show(entry[key]) for entry in several.values())] for label, key, show in (
+                ("parameters", "parameters", "{:,}".format), ("MACs (millions)", "macs", _millions),
+                ("bytes (MB)", "file_bytes", _megabytes),
+            )
+        ])  # fmt: skip
+    elif size := _size_rows(report):
         terminal.table("size and speed", ["", "dense", "pruned", "ratio"], size)
     elif own := report.get("size"):
         terminal.result(
@@ -59,6 +68,28 @@ def print_report(report: dict[str, Any], terminal: Terminal, folder: Path | None
     terminal.result(f"verdict: {report['verdict']} ({VERDICTS[report['verdict']]})")
     if folder is not None:
         terminal.result(f"written: {folder} (open {folder / 'report.html'} in a browser)")
+
+
+def _print_losses(losses: dict[str, Any], terminal: Terminal) -> None:
+    """What each of several models changes against the dense one, on the same images."""
+    rows = []
+    first: dict[str, Any] = next(iter(losses.values()))
+    for attribute, record in first.items():
+        for group in record["groups"]:
+            cells = [of[attribute]["groups"][group] for of in losses.values()]
+            rows.append([
+                f"{attribute} = {group}", *(percent(c["change"], c["low"], c["high"], signed=True) for c in cells),
+            ])  # fmt: skip
+        rows.append([f"{attribute}: gap", *(_gap(of[attribute], "gap") for of in losses.values())])
+    terminal.table("change against dense, in points", ["", *losses], rows)
+
+
+def _millions(value: float) -> str:
+    return f"{value / 1e6:.1f}"
+
+
+def _megabytes(value: float) -> str:
+    return f"{value / 1e6:.2f}"
 
 
 def _setting(report: dict[str, Any], key: str, otherwise: float) -> float:

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TextIO
 
+from fairprune_cli.errors import ExitCode, FairpruneError
+
 HEARTBEAT_SECONDS = 20.0
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
@@ -72,6 +74,13 @@ class Terminal:
         except BrokenPipeError:
             # The descriptor itself is turned away, or the interpreter would complain when it flushes at the end.
             os.dup2(os.open(os.devnull, os.O_WRONLY), self.out.fileno())
+        except OSError as error:
+            # What could not be written must not be tried again at the end of the process.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self.out.fileno())
+            raise FairpruneError(
+                f"cannot write: {error.strerror or error}", where="stdout", hint="check that the disk has room",
+                code=ExitCode.RUNTIME,
+            ) from error  # fmt: skip
 
     def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """A table of the result, to stdout; the first column is text, the others are right-aligned figures."""
@@ -102,6 +111,10 @@ class Terminal:
     def error(self, text: str) -> None:
         """An error message, to stderr."""
         self._line("error: " + "\n".join(clean(line) for line in text.splitlines()))
+
+    def command(self, text: str, result: bool = False) -> None:
+        """A line for the program that runs the pipeline, as it is; to stdout where it is the result."""
+        self.result(text) if result else self._line(text)
 
     def _line(self, text: str) -> None:
         try:

@@ -24,7 +24,10 @@ ORDER = [
     {"constraint", "optimizer", "schedule", "snapshots"},
     {"methods"},
     {"history", "objective", "training", "dense_training"},
-    {"intervals", "metrics", "audit", "remarks", "signs", "gate", "measure", "provenance"},
+    {
+        "intervals", "calibration", "metrics", "audit", "examples", "remarks", "signs", "gate", "policy", "measure",
+        "provenance",
+    },
     {"exports"},
     {"target", "storage"},
     {"report"},
@@ -33,7 +36,7 @@ ORDER = [
     {"assembly", "watch"},
     {"pipeline"},
     {"comparison"},
-    {"auditing", "dense", "datasets", "summary"},
+    {"auditing", "dense", "datasets", "summary", "tracking", "github"},
     {"demo"},
     {"app", "__main__"},
 ]  # fmt: skip

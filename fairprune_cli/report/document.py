@@ -174,7 +174,25 @@ class Plot:
     block: str = field(default="plot", init=False)
 
 
-Block = Heading | Note | Table | Plot
+@dataclass(frozen=True)
+class Picture:
+    """A small picture (`source` is a data URI, "" where it is not at hand), what it shows, and which file it is."""
+
+    source: str
+    text: str
+    file: str
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Small pictures in rows under a title."""
+
+    title: str
+    pictures: Sequence[Picture]
+    block: str = field(default="gallery", init=False)
+
+
+Block = Heading | Note | Table | Plot | Gallery
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ class Gate:
     measure: Measure
     verdict: str
     reason: str
+    model: str = ""
 
 
 class View:
@@ -88,6 +89,11 @@ class View:
         others = (k for k in ordered(self.mapping("results")) if k not in ("dense", "pruned"))
         return known + [name for name in others if self.mapping("results", name)]
 
+    def title(self, model: str) -> str:
+        """The label at the start of a line: a model's own name stays as it is."""
+        label = self.label(model)
+        return label.capitalize() if label in ("dense", "pruned", "model") else label
+
     def label(self, model: str) -> str:
         """What the model is called in words; with one model there is nothing to tell apart."""
         return "model" if len(self.models) == 1 else model
@@ -133,8 +139,15 @@ class View:
         """The model that the verdict is about: the pruned one, or the only one beside the dense one."""
         if "pruned" in self.models:
             return "pruned"
-        others = [model for model in self.models if model != "dense"]
-        return others[0] if len(others) == 1 else self.models[0] if self.models else ""
+        subjects = self.subjects
+        return subjects[0] if len(subjects) == 1 else self.models[0] if self.models else ""
+
+    @property
+    def subjects(self) -> list[str]:
+        """The models that the report is about: all beside the dense one, or the dense one where it is alone."""
+        if "pruned" in self.models:
+            return ["pruned"]
+        return [model for model in self.models if model != "dense"] or self.models
 
     @property
     def before(self) -> str:
@@ -177,6 +190,7 @@ def _gate(item: Mapping[str, Any]) -> Gate:
         # What has no known verdict was not decided; it never counts as passed.
         verdict=verdict if verdict in VERDICTS[:3] else "inconclusive",
         reason=str(item.get("reason") or ""),
+        model=str(item.get("model") or ""),
     )
 
 

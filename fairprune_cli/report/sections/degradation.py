@@ -89,12 +89,21 @@ def _sentence(found: _Changes) -> str:
     return f"{text}."
 
 
+def _lost(cell: dict[str, Any]) -> str:
+    """How many images were lost, and what share of the group's with its interval."""
+    lost, n = number(cell.get("lost")), number(cell.get("n"))
+    if lost is None or not n:
+        return words.count(lost)
+    share = Measure(lost / n, number(cell.get("lost_low")), number(cell.get("lost_high")))
+    return f"{words.count(lost)}; {words.estimate(share)}" if share.has_interval else words.count(lost)
+
+
 def _table(found: _Changes) -> Table:
     rows: list[list[str]] = []
     named: list[tuple[str, Measure]] = []
     for group, cell in found.cells.items():
         change = measure(cell, "change")
-        figures = [words.count(number(cell.get(key))) for key in ("n", "lost", "gained")]
+        figures = [words.count(number(cell.get("n"))), _lost(cell), words.count(number(cell.get("gained")))]
         rows.append([group, *figures, words.estimate(change, sign=True)])
         named.append((group, change))
     for title, of_all in (("Largest loss", found.largest), ("Largest difference", found.gap)):
@@ -104,7 +113,7 @@ def _table(found: _Changes) -> Table:
     columns = [
         Column("Group"),
         Column("Images", "number"),
-        Column("Right before, wrong now", "number"),
+        Column("Right before, wrong now (% of images)", "number"),
         Column("Wrong before, right now", "number"),
         Column("Change (points)", "number"),
     ]

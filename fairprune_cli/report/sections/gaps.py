@@ -40,7 +40,7 @@ def build(view: View) -> Section | None:
         figure = Dots(figure_rows, [view.label(m) for m in view.models], "points", _bounds(view), True, "gap in points")
         blocks.append(Plot("Gap by attribute and by what is compared", _sentence(view), figure))
     columns = [Column("Attribute"), Column("What is compared")]
-    columns += [Column(f"{view.label(model).capitalize()}", "number") for model in view.models]
+    columns += [Column(view.title(model), "number") for model in view.models]
     columns.append(Column("Where" if len(view.models) == 1 else f"Where, {view.label(view.judged)}"))
     cells = [
         [attribute, title, *(words.estimate(m) for m in found), _where(view, attribute, name)]

@@ -98,7 +98,7 @@ def _sentence(view: View, attribute: str) -> str:
 def table(view: View, attribute: str) -> Table:
     """Images, accuracy with interval per model, and the change, for every group."""
     columns = [Column("Group"), Column("Images", "number")]
-    columns += [Column(f"{view.label(m).capitalize()} (%)", "number") for m in view.models]
+    columns += [Column(f"{view.title(m)} (%)", "number") for m in view.models]
     if view.before:
         columns.append(Column("Change (points)", "number"))
     rows, named = [], []

@@ -13,6 +13,8 @@ ORDER = 80
 
 
 def build(view: View) -> Section | None:
+    if several := _several(view):
+        return several
     rows = _sizes(view) + _latencies(view)
     blocks: list[Block] = []
     bars = [
@@ -32,6 +34,27 @@ def build(view: View) -> Section | None:
     if _latencies(view):
         lead.append("Times were measured on the machine of this run; another machine has others.")
     return Section("size", "Size and speed", lead, blocks) if blocks else None
+
+
+def _several(view: View) -> Section | None:
+    """Several models side by side, where the report has a size for each."""
+    models = [name for name in view.models if view.mapping("models", name)]
+    if len(models) < 2:
+        return None
+    columns = [Column("Model"), Column("File", "number"), Column("Parameters", "number")]
+    columns += [Column("Multiply-adds per image", "number"), Column("Architecture", "code")]
+    rows = [
+        [
+            name, words.size(view.number("models", name, "file_bytes")),
+            words.compact(view.number("models", name, "parameters")),
+            words.compact(view.number("models", name, "macs")), view.text("models", name, "architecture"),
+        ]
+        for name in models
+    ]  # fmt: skip
+    blocks: list[Block] = [Table("Size", columns, rows)]
+    if text := _cost(view):
+        blocks.append(Note(text, "aside"))
+    return Section("size", "Size", ["What each model needs."], blocks)
 
 
 _Row = tuple[str, float | None, float | None, Callable[[float | None], str], str, str, tuple[str, str]]

@@ -42,19 +42,21 @@ def gate_name(gate: Gate) -> str:
     """What the gate looks at, in words: gap (age)."""
     words_for = {"max-gap": "gap", "max-degradation": "loss by pruning", "min-accuracy": "overall accuracy"}
     name = words_for.get(gate.metric.replace("_", "-"), gate.metric)
-    return f"{name} ({gate.attribute})" if gate.attribute else name
+    name = f"{name} ({gate.attribute})" if gate.attribute else name
+    return f"{name} of {gate.model}" if gate.model else name
 
 
 def findings(view: View) -> list[str]:
     """The main figures as sentences, for every model and attribute the report knows."""
-    texts = [_accuracy(view), *(_gap(view, attribute) for attribute in view.attributes), _size(view)]
+    if len(view.subjects) > 1:  # the table says it better than a page of sentences
+        return [text for model in view.subjects if (text := _accuracy(view, model))]
+    texts = [_accuracy(view, view.judged), *(_gap(view, attribute) for attribute in view.attributes), _size(view)]
     return [text for text in texts if text]
 
 
-def _accuracy(view: View) -> str:
+def _accuracy(view: View, model: str) -> str:
     if not view.models:
         return ""
-    model = view.judged
     now, n = view.overall(model), view.number("results", model, "n")
     if now.value is None:
         return f"Overall accuracy is undefined: {words.sentence(now.why)}" if now.why else ""
@@ -62,7 +64,7 @@ def _accuracy(view: View) -> str:
     text = f"The {name} is right on {words.percent(now.value)}"
     text += f" of {words.plural(int(n), 'image')}" if n is not None else " of the images"
     text += f" (interval {words.span(now)})" if now.has_interval else ""
-    before = view.overall(view.before)
+    before = view.overall("dense") if model != "dense" else view.overall("")
     return text + (f"; the dense model on {words.percent(before.value)}." if before.value is not None else ".")
 
 
@@ -126,7 +128,7 @@ def _glance(view: View) -> Table | None:
         return None
     columns = [
         Column("Measure"),
-        *(Column(view.label(model).capitalize(), "number") for model in view.models),
+        *(Column(view.title(model), "number") for model in view.models),
     ]
     if view.before:
         columns.append(Column(f"{view.judged.capitalize()} − {view.before}", "number"))

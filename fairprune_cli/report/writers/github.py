@@ -24,20 +24,23 @@ def annotation_lines(view: View) -> list[str]:
     return [_annotation(gate) for gate in view.gates if gate.verdict != "pass"]
 
 
-def summary(document: Document) -> str:
-    """The parts that a reviewer needs, as Markdown for GITHUB_STEP_SUMMARY; what is too long is named."""
+def summary(document: Document, room: int = LIMIT) -> str:
+    """The parts that a reviewer needs, as Markdown for GITHUB_STEP_SUMMARY, in `room` bytes; what is too long is named.
+
+    Empty where there is no room even for that.
+    """
     text = f"## {markdown.escaped(document.title)}\n\n"
     left_out = []
     for section in document.sections:
         if section.name in _IN_SUMMARY:
             part = "\n".join(markdown.section_lines(section, level=3)) + "\n"
-            if len((text + part).encode()) < LIMIT - 1000:
+            if len((text + part).encode()) < room - 1000:
                 text += part
             else:
                 left_out.append(section.title)
     if left_out:
         text += f"Left out, too long for a step summary: {markdown.escaped(words.join(left_out))}.\n"
-    return text
+    return text if len(text.encode()) <= room else ""
 
 
 def _annotation(gate: Gate) -> str:

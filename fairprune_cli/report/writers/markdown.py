@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 
 from fairprune_cli.report import words
-from fairprune_cli.report.document import Document, Heading, Note, Plot, Section, Table
+from fairprune_cli.report.document import Document, Gallery, Heading, Note, Plot, Section, Table
 
 MOST_ROWS = 200
 _MARKS = {"pass": "✅", "fail": "❌", "inconclusive": "❔", "none": "ℹ️", "notice": "ℹ️", "warning": "⚠️"}
@@ -36,6 +36,11 @@ def section_lines(section: Section, level: int = 2) -> list[str]:
             lines += [_note(block), ""]
         elif isinstance(block, Plot):
             lines += [escaped(block.sentence), ""]
+        elif isinstance(block, Gallery):
+            # Paths, not pictures: text that is passed on should show nobody's face.
+            lines += [f"{escaped(block.title)}:", ""]
+            lines += [f"- {escaped(picture.file)}: {escaped(picture.text)}" for picture in block.pictures]
+            lines += [""]
         else:
             lines += [*table_lines(block), ""]
     return lines

@@ -1,0 +1,141 @@
+"""How far a model's confidence can be trusted, per group: sums gathered batch by batch, and the figures made of them.
+
+Confidence is the softmax probability of the predicted class. Over-confidence is mean confidence minus accuracy: a
+mean over images, so that it has an honest interval for few of them. The expected calibration error (Guo et al. 2017,
+arXiv 1706.04599; 15 bins of equal width) adds up distances and is therefore never zero: a perfectly calibrated model
+with few images shows one too. What it would show by chance stands beside it (consistency resampling, Broecker and
+Smith 2007), and below `min_group` images it is undefined.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+BINS = 15
+# Sums are whole numbers of this unit, so that neither their order nor the device changes them.
+UNIT = 2.0**-24
+_DRAWS = 1000
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Sums by group and bin of confidence, [G, BINS]; bin b holds b / BINS < confidence <= (b + 1) / BINS.
+
+    Attributes:
+        n: images, int64.
+        right: images classified right, int64.
+        confidence: sum of the confidence, float64.
+        squares: sum of (confidence - right?)^2, float64.
+    """
+
+    n: NDArray[np.int64]
+    right: NDArray[np.int64]
+    confidence: NDArray[np.float64]
+    squares: NDArray[np.float64]
+
+
+class Sums:
+    """Running sums for one model over tables of groups; nothing is brought back from the device before the end."""
+
+    def __init__(self, sizes: Sequence[int], device: torch.device | str) -> None:
+        import torch
+
+        self.tables = [torch.zeros(size * BINS, 4, dtype=torch.int64, device=device) for size in sizes]
+
+    def add(self, logits: Tensor, right: Tensor, groups: Sequence[Tensor]) -> None:
+        """logits [B, K]; right [B], 0 or 1; groups: [B] per table, 0..size-1."""
+        import torch
+
+        # The largest softmax probability, without the others.
+        confidence = 1 / (logits - logits.amax(1, keepdim=True)).exp().sum(1)
+        confidence = confidence.nan_to_num(0.0).float()  # logits that are not finite end the audit anyway
+        bins = (confidence * BINS).ceil().long().clamp_(1, BINS) - 1
+        columns = (torch.ones_like(confidence), right.float(), confidence / UNIT, (confidence - right) ** 2 / UNIT)
+        values = torch.stack(columns, 1).round_().long()
+        for table, group in zip(self.tables, groups, strict=True):
+            table.index_add_(0, group * BINS + bins, values)
+
+    def result(self) -> list[Calibration]:
+        """One `Calibration` per table."""
+        found = []
+        for table in self.tables:
+            n, right, confidence, squares = np.moveaxis(table.cpu().numpy().reshape(-1, BINS, 4), 2, 0)
+            found.append(Calibration(n, right, confidence * UNIT, squares * UNIT))
+        return found
+
+
+def records(sums: Calibration, confidence: float = 0.95, min_group: int = 30, seed: int = 0) -> list[dict[str, Any]]:
+    """One record per group for report.json.
+
+    Returns:
+        n, confidence (the mean), overconfidence with _low and _high (positive: the model is surer than it is right),
+        ece with ece_chance (mean under perfect calibration) and ece_chance_high (its quantile at `confidence`).
+        What cannot be said is None with `<name>_undefined`.
+    """
+    rng = np.random.default_rng([seed, 15])
+    return [_record(sums, g, confidence, min_group, rng) for g in range(len(sums.n))]
+
+
+def _record(sums: Calibration, g: int, level: float, least: int, rng: np.random.Generator) -> dict[str, Any]:
+    n = int(sums.n[g].sum())
+    record: dict[str, Any] = {"n": n}
+    if n == 0:
+        for name in ("confidence", "overconfidence", "ece"):
+            record |= {name: None, f"{name}_undefined": "no images"}
+        return record
+    mean, accuracy = float(sums.confidence[g].sum()) / n, int(sums.right[g].sum()) / n
+    low, high = _interval(mean, accuracy, float(sums.squares[g].sum()), n, level)
+    record |= {"confidence": mean, "overconfidence": mean - accuracy}
+    record |= {"overconfidence_low": low, "overconfidence_high": high}
+    if n < max(least, 1):
+        return record | {"ece": None, "ece_undefined": f"{n} images, fewer than the {least} asked for"}
+    chance = _by_chance(sums.n[g], sums.confidence[g], rng)
+    record["ece"] = float(np.abs(sums.confidence[g] - sums.right[g]).sum() / n)
+    record |= {"ece_chance": float(chance.mean()), "ece_chance_high": float(np.quantile(chance, level))}
+    return record
+
+
+def _interval(mean: float, accuracy: float, squares: float, n: int, level: float) -> tuple[float, float]:
+    """Normal interval of mean confidence minus accuracy, with z^2/4 right and wrong images of that confidence added.
+
+    With the same confidence everywhere it is that of Agresti and Coull (1998) for the accuracy; without the added
+    images a group that is all right would have no spread.
+    """
+    z = NormalDist().inv_cdf(0.5 + level / 2)
+    added = z * z / 4
+    total = n + 2 * added
+    centre = (n * (mean - accuracy) + added * (2 * mean - 1)) / total
+    variance = (squares + added * (mean**2 + (1 - mean) ** 2)) / total - centre**2
+    half = z * float(np.sqrt(max(variance, 0.0) / total))
+    return max(min(centre - half, mean - accuracy), -1.0), min(max(centre + half, mean - accuracy), 1.0)
+
+
+def _by_chance(n: NDArray[np.int64], confidence: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
+    """Calibration errors that a model as right as it is sure would show on as many images."""
+    held = n > 0
+    count, sure = n[held], confidence[held]
+    right = rng.binomial(count, np.clip(sure / count, 0, 1), size=(_DRAWS, len(count)))
+    distances: NDArray[np.float64] = np.abs(right - sure).sum(1) / count.sum()
+    return distances
+
+
+def bins(sums: Calibration) -> list[dict[str, Any]]:
+    """The bins that hold images, over all groups: low, high, n, mean confidence, accuracy."""
+    n, right, sure = sums.n.sum(0), sums.right.sum(0), sums.confidence.sum(0)
+    return [
+        {
+            "low": b / BINS, "high": (b + 1) / BINS, "n": int(n[b]), "confidence": float(sure[b] / n[b]),
+            "accuracy": float(right[b] / n[b]),
+        }
+        for b in range(BINS) if n[b]
+    ]  # fmt: skip
