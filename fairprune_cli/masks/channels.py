@@ -8,29 +8,32 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
-from fairprune_cli.channels import ChannelSpace, ParameterCount, choose_channels, kept_per_space
+from fairprune_cli.channels import ChannelSpace, ParameterCount, Slot, choose_channels, kept_per_space
 from fairprune_cli.masks.base import Masks, gradient_of, mask_gradient
 
 PROBE = 1e-3
 
 
 class ChannelMasks(Masks):
-    """A mask entry for every channel of every space; closed by the zeros of its gates (scale and shift).
+    """A mask entry for every channel of every space; closed by the zeros of its gates.
 
-    A closed channel's output is zero everywhere, so masking equals removal, while the filters behind the gate
-    keep their values.
+    A closed channel is zero wherever it is read, so masking equals removal (but see `ChannelSpace.exact`), while the
+    filters behind the gate keep their values.
     """
 
     def __init__(self, model: nn.Module, spaces: Sequence[ChannelSpace], min_channels: float = 0.05) -> None:
-        super().__init__(model, [name for space in spaces for name in space.gates])
+        super().__init__(model, [gate.tensor for space in spaces for gate in space.gates])
         parameters = dict(model.named_parameters())
         self.spaces = list(spaces)
         self.min_channels = min_channels
         self.count = ParameterCount(model, spaces)
-        self._filters = [{name: parameters[name] for name in space.filters} for space in spaces]
+        device = next(iter(self.tensors.values())).device
+        self._filters = [
+            [(slot.tensor, parameters[slot.tensor], _rows(slot).to(device)) for slot in space.filters] for space in spaces
+        ]
+        self._gates = [[(slot.tensor, slot.channel.to(device)) for slot in space.gates] for space in spaces]
         self.sizes = [space.size for space in spaces]
         self._dense_total = self.count(self.sizes)
-        device = next(iter(self.tensors.values())).device
         self.keep = torch.ones(sum(self.sizes), dtype=torch.bool, device=device)
         self._entry_masks = self.entries(self.keep)
 
@@ -80,16 +83,17 @@ class ChannelMasks(Masks):
 
     def _sums(self, gamma: float | None) -> Tensor:
         values = []
-        for space in self.spaces:
-            total = torch.zeros(space.size, device=self.keep.device)
-            for name in space.gates:
+        for space, gates in zip(self.spaces, self._gates, strict=True):
+            total = torch.zeros(space.size, device=self.keep.device, dtype=self.tensors[gates[0][0]].dtype)
+            for name, channel in gates:
                 gradient = gradient_of(name, self.tensors[name])
                 theta = self.theta(name)
                 if gamma is None:
                     part = theta * gradient
                 else:
                     part = mask_gradient(theta, self._entry_masks[name], gradient, gamma)
-                total += part.reshape(space.size, -1).sum(1)
+                inside = channel >= 0
+                total.index_add_(0, channel[inside], part.reshape(len(channel), -1).sum(1)[inside])
             values.append(total)
         return torch.cat(values)
 
@@ -106,11 +110,14 @@ class ChannelMasks(Masks):
         return self._sums(None)
 
     def filters(self) -> list[Tensor]:
-        rows = []
+        found = []
         for space, filters in zip(self.spaces, self._filters, strict=True):
-            parts = [self.theta(name) if name in self.tensors else weight.detach() for name, weight in filters.items()]
-            rows.append(torch.cat([part.reshape(space.size, -1) for part in parts], dim=1))
-        return rows
+            parts = []
+            for name, weight, rows in filters:
+                theta = self.theta(name) if name in self.tensors else weight.detach()
+                parts.append(theta[rows].reshape(space.size, -1))
+            found.append(torch.cat(parts, dim=1))
+        return found
 
     def first_order_gradient(self, gamma: float) -> Tensor:
         """Sum over the gate's entries of (theta - m g / gamma) g."""
@@ -122,9 +129,18 @@ class ChannelMasks(Masks):
 
     def entries(self, keep: Tensor) -> dict[str, Tensor]:
         masks: dict[str, Tensor] = {}
-        for space, part in zip(self.spaces, keep.split(self.sizes), strict=True):
-            for name in space.gates:
+        for gates, part in zip(self._gates, keep.split(self.sizes), strict=True):
+            for name, channel in gates:
                 parameter = self.tensors[name]
-                shape = (space.size,) + (1,) * (parameter.dim() - 1)
-                masks[name] = part.view(shape).expand_as(parameter)
+                # A dimension that several spaces share is open where each of them leaves it so.
+                open_rows = (channel < 0) | part[channel]
+                shape = (len(channel),) + (1,) * (parameter.dim() - 1)
+                rows = open_rows.view(shape).expand_as(parameter)
+                masks[name] = masks[name] & rows if name in masks else rows
         return masks
+
+
+def _rows(slot: Slot) -> Tensor:
+    """Indices of a slot, channel by channel."""
+    inside = torch.nonzero(slot.channel >= 0)[:, 0]
+    return inside[torch.argsort(slot.channel[inside], stable=True)]
