@@ -125,8 +125,8 @@ class _Run:
         settings = self.settings
         if settings.granularity == "weight":
             return masks.WeightMasks(self.student, settings.layer_floor)
-        spaces = channels.channel_spaces(self.student, self.transform.size)
-        return masks.ChannelMasks(self.student, spaces, settings.min_channels)
+        found = channels.channel_coupling(self.student, self.transform.size)
+        return masks.ChannelMasks(self.student, found.spaces, settings.min_channels, found.fixed)
 
     def plan(self, folder: Path) -> dict[str, Any]:
         """What would be done; nothing is decoded, trained or written."""

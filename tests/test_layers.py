@@ -18,7 +18,7 @@ ORDER = [
     },
     {"cache", "batches", "stratified", "batchnorm"},
     {"architectures", "pickles", "torchfiles", "inert", "contents", "states", "checkpoint", "exports.codec"},
-    {"channels", "masks"},
+    {"coupling", "channels", "masks"},
     {"relaxations", "fairness"},
     {"constraint", "optimizer", "schedule", "snapshots"},
     {"methods"},

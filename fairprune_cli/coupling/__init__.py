@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fairprune_cli.coupling.spaces import ChannelSpace, Coupling, Slot
+from fairprune_cli.coupling.spaces import OUTPUTS, ChannelSpace, Coupling, Slot
 from fairprune_cli.coupling.walk import WalkFailed, coupling
 
-__all__ = ["ChannelSpace", "Coupling", "Slot", "WalkFailed", "coupling"]
+__all__ = ["OUTPUTS", "ChannelSpace", "Coupling", "Slot", "WalkFailed", "coupling"]

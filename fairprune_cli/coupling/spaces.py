@@ -7,6 +7,10 @@ from dataclasses import dataclass
 from torch import Tensor
 
 
+OUTPUTS = "the network's outputs"
+"""Why the classifier's outputs stay."""
+
+
 @dataclass(frozen=True)
 class Slot:
     """The place of a space's channels in one tensor.

@@ -15,7 +15,7 @@ from fairprune_cli.architectures.attention import SelfAttention
 from fairprune_cli.coupling.functions import SILENT, Call, operands_in, reshaped
 from fairprune_cli.coupling.layers import LEAVES, Layer, Operand, apply_layer
 from fairprune_cli.coupling.marks import Ints, Ledger, Marks
-from fairprune_cli.coupling.spaces import ChannelSpace, Coupling, Slot
+from fairprune_cli.coupling.spaces import OUTPUTS, ChannelSpace, Coupling, Slot
 
 PRODUCERS = (nn.Conv2d, nn.Linear, SelfAttention)
 
@@ -62,7 +62,7 @@ class _Walk(fx.Interpreter):
         if node.op == "output":
             for operand in self._operands(node.args):
                 if operand.marks is not None:
-                    self.ledger.fix(operand.marks.ids, "the network's outputs")
+                    self.ledger.fix(operand.marks.ids, OUTPUTS)
             return None
         if node.op == "get_attr":
             return self._free(result)

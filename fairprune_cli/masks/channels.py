@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from fairprune_cli.channels import ChannelSpace, ParameterCount, Slot, choose_channels, kept_per_space
+from fairprune_cli.coupling import OUTPUTS
+from fairprune_cli.errors import FairpruneError
 from fairprune_cli.masks.base import Masks, gradient_of, mask_gradient
 
 PROBE = 1e-3
@@ -21,7 +23,12 @@ class ChannelMasks(Masks):
     filters behind the gate keep their values.
     """
 
-    def __init__(self, model: nn.Module, spaces: Sequence[ChannelSpace], min_channels: float = 0.05) -> None:
+    def __init__(
+        self, model: nn.Module, spaces: Sequence[ChannelSpace], min_channels: float = 0.05,
+        fixed: Mapping[str, str] | None = None,
+    ) -> None:  # fmt: skip
+        """`fixed`: as in `Coupling`, for the message when too much is asked for."""
+        self.fixed = dict(fixed or {})
         super().__init__(model, [gate.tensor for space in spaces for gate in space.gates])
         parameters = dict(model.named_parameters())
         self.spaces = list(spaces)
@@ -125,7 +132,15 @@ class ChannelMasks(Masks):
 
     def select(self, scores: Tensor, sparsity: float) -> Tensor:
         floor = [min(n, max(1, round(self.min_channels * n))) for n in self.sizes]
-        return choose_channels(scores, self.spaces, self.count, sparsity, floor).to(self.keep.device)
+        try:
+            return choose_channels(scores, self.spaces, self.count, sparsity, floor).to(self.keep.device)
+        except FairpruneError as error:
+            first: dict[str, str] = {}  # a layer for each reason
+            for layer, why in self.fixed.items():
+                first.setdefault(why.partition(" (")[2] or why, f"{layer} stays, because of {why}")
+            first.pop(OUTPUTS, None)
+            error.hint = "; ".join([error.hint, *list(first.values())[:3]])
+            raise
 
     def entries(self, keep: Tensor) -> dict[str, Tensor]:
         masks: dict[str, Tensor] = {}
