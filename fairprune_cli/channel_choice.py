@@ -28,8 +28,8 @@ class Count(Protocol):
 class ParameterCount:
     """Parameters that are left as a function of how many channels each space keeps.
 
-    Exact for whole channels: a tensor's size is the product of its dimensions, and a dimension that shrinks
-    with a space holds a fixed number of indices per channel.
+    Exact for whole channels: a tensor's size is the product of its dimensions, and a dimension that shrinks holds a
+    fixed number of indices per channel of each space that shares it, and some that stay.
 
     Args:
         uses: how often each entry of a tensor counts, by name; once when None, and 0 times where not named.
@@ -40,25 +40,28 @@ class ParameterCount:
         self, model: nn.Module, spaces: Sequence[ChannelSpace], uses: Mapping[str, int] | None = None, rest: int = 0
     ) -> None:
         self._rest = rest
-        self._fixed: list[int] = []
-        self._factors: list[list[tuple[int, int]]] = []  # per tensor: (space, indices per channel)
-        where: dict[str, list[tuple[int, int, int]]] = {}
+        where: dict[tuple[str, int], list[tuple[int, int]]] = {}  # (space, indices per channel)
         for s, space in enumerate(spaces):
             for slot in space.slots:
-                where.setdefault(slot.tensor, []).append((slot.dim, s, len(slot.channel) // space.size))
+                per = int((slot.channel >= 0).sum()) // space.size
+                where.setdefault((slot.tensor, slot.dim), []).append((s, per))
+        # Per tensor: how often an entry counts; per dimension: indices that stay, and what shrinks.
+        self._tensors: list[tuple[int, list[tuple[int, list[tuple[int, int]]]]]] = []
         for name, parameter in model.named_parameters():
             times = 1 if uses is None else uses.get(name, 0)
             if not times:
                 continue
-            shrinking = {dim: (s, per) for dim, s, per in where.get(name, [])}
-            self._fixed.append(times * _product(n for d, n in enumerate(parameter.shape) if d not in shrinking))
-            self._factors.append(list(shrinking.values()))
+            dims = []
+            for dim, size in enumerate(parameter.shape):
+                shrinking = where.get((name, dim), [])
+                dims.append((size - sum(per * spaces[s].size for s, per in shrinking), shrinking))
+            self._tensors.append((times, dims))
 
     def __call__(self, kept: Sequence[int]) -> int:
         """Parameters left when space s keeps kept[s] channels."""
         return self._rest + sum(
-            fixed * _product(kept[s] * per for s, per in factors)
-            for fixed, factors in zip(self._fixed, self._factors, strict=True)
+            times * _product(stay + sum(kept[s] * per for s, per in shrinking) for stay, shrinking in dims)
+            for times, dims in self._tensors
         )
 
 

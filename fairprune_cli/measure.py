@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from fairprune_cli.architectures.attention import SelfAttention
 from fairprune_cli.errors import ExitCode, FairpruneError
 from fairprune_cli.masks import prunable_weights
 
@@ -106,8 +107,15 @@ def macs(model: nn.Module, input_size: int) -> int:
         total += keys * width * (_inner(module.kdim, width) + _inner(module.vdim, width))
         total += 2 * queries * keys * width  # scores, and their sum over the values
 
+    def heads(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        nonlocal total
+        assert isinstance(module, SelfAttention)
+        total += module.macs(*inputs[0].shape[:2])
+
     with ExitStack() as stack:
         for module in model.modules():
+            if isinstance(module, SelfAttention):
+                stack.callback(module.register_forward_hook(heads).remove)
             if isinstance(module, WEIGHTED):
                 stack.callback(module.register_forward_hook(weighted).remove)
             elif isinstance(module, nn.MultiheadAttention):

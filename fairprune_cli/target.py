@@ -64,9 +64,11 @@ def build(settings: Settings, model: nn.Module, size: int, before: Earlier) -> m
     elif granularity == "2:4":
         made = masks.TwoOfFourMasks(model, before.alive)
     else:
-        spaces = channels.channel_spaces(model, size)
-        count = _count(settings.sparsity_of, model, spaces, size)
-        made = masks.ChannelMasks(model, spaces, settings.min_channels, settings.round_to, count, before.alive)
+        found = channels.channel_coupling(model, size)
+        count = _count(settings.sparsity_of, model, found.spaces, size)
+        made = masks.ChannelMasks(
+            model, found.spaces, settings.min_channels, settings.round_to, count, before.alive, found.fixed
+        )
     more = f"ask for {math.ceil(made.start * 1e4) / 1e4:.4f} or more" if granularity != "2:4" else "use weight"
     if round((1.0 - settings.sparsity) * made.total) > round((1.0 - made.start) * made.total):
         raise FairpruneError(

@@ -19,12 +19,16 @@ def shapes_only(name: str, classes: int) -> dict[str, torch.Tensor]:
 
 
 def test_supported_names_are_those_promised() -> None:
-    assert set(NAMES) == {"resnet10", "resnet10-w16", "resnet18", "resnet34", "resnet50", "mobilenet_v2"}
+    assert set(NAMES) == {
+        "resnet10", "resnet10-w16", "resnet18", "resnet34", "resnet50", "wide_resnet50_2", "resnext50_32x4d",
+        "mobilenet_v2", "mobilenet_v3_small", "mobilenet_v3_large", "efficientnet_b0", "densenet121", "vgg11_bn",
+        "regnet_y_400mf", "convnext_tiny", "shufflenet_v2_x0_5", "vit_b_16", "vit-tiny", "swin_t",
+    }  # fmt: skip
     assert "vgg11" in architectures.other_names()
     assert not set(NAMES) & set(architectures.other_names())
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ["resnet10", "resnet10-w16", "mobilenet_v2", "mobilenet_v3_small", "vit-tiny"])
 def test_build_gives_the_asked_number_of_outputs(name: str) -> None:
     model = architectures.build(name, 3, seed=0).eval()
     with torch.no_grad():
@@ -51,10 +55,28 @@ def test_seed_decides_the_weights_and_leaves_the_global_generator_alone() -> Non
     assert not torch.equal(first.conv1.weight, other.conv1.weight)
 
 
-@pytest.mark.parametrize("classes", [1, 2, 10, 64, 1000])
 @pytest.mark.parametrize("name", NAMES)
-def test_identify_finds_every_name_with_any_number_of_classes(name: str, classes: int) -> None:
+def test_identify_finds_every_name(name: str) -> None:
+    assert architectures.identify(shapes_only(name, 7)) == (name, 7)
+
+
+@pytest.mark.parametrize("classes", [1, 2, 10, 64, 1000])
+@pytest.mark.parametrize("name", ["resnet10-w16", "resnet18", "mobilenet_v2", "vit-tiny"])
+def test_identify_does_not_mind_the_number_of_classes(name: str, classes: int) -> None:
     assert architectures.identify(shapes_only(name, classes)) == (name, classes)
+
+
+@pytest.mark.parametrize("name", ["alexnet", "squeezenet1_1", "convnext_small", "resnext101_32x8d"])
+def test_identify_finds_torchvisions_other_classifiers(name: str) -> None:
+    assert architectures.identify(shapes_only(name, 5)) == (name, 5)
+
+
+def test_every_classifier_of_torchvision_has_a_fingerprint_of_its_own() -> None:
+    from fairprune_cli.architectures.fingerprints import TABLE
+    from fairprune_cli.architectures.torchvision_models import torchvision_names
+
+    assert len(set(TABLE.values())) == len(TABLE) >= 80
+    assert {"vit_b_16", "swin_t", "inception_v3", "densenet121"} <= set(TABLE.values()) <= set(torchvision_names())
 
 
 def test_identify_does_not_need_batch_counters() -> None:

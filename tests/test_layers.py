@@ -19,7 +19,7 @@ ORDER = [
     },
     {"decoding", "cache", "batches", "stratified", "batchnorm"},
     {"architectures", "pickles", "torchfiles", "inert", "contents", "states", "checkpoint", "exports.codec"},
-    {"channels", "channel_choice", "masks"},
+    {"coupling", "channels", "channel_choice", "masks"},
     {"relaxations", "fairness"},
     {"constraint", "optimizer", "schedule", "snapshots"},
     {"methods"},

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from fairprune_cli.architectures.attention import SelfAttention
 from fairprune_cli.architectures.signatures import COUNTER
 from fairprune_cli.errors import FairpruneError, Problems
 
@@ -49,8 +50,9 @@ def load_strictly(model: nn.Module, state: Mapping[str, Tensor], where: str = ""
 def fit_to_state(model: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
     """Give the layers of `model` the widths that the tensors in `state` have, then load them strictly.
 
-    Conv2d, BatchNorm2d and Linear may become narrower, never wider. A depthwise convolution keeps its
-    number of filters per channel, any other grouped one its number of groups. No tensor is copied.
+    Conv2d, BatchNorm2d, LayerNorm and Linear may become narrower, never wider; a grouped convolution has fewer groups
+    of the same size, attention fewer heads of the same width, a parameter that stands by itself fewer entries. No
+    tensor is copied.
 
     Args:
         model: the dense network; changed in place and returned. Its own numbers are dropped.
@@ -72,7 +74,15 @@ def fit_to_state(model: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
                 _fit_batch_norm(layer, prefix, state)
             elif isinstance(layer, nn.Linear):
                 _fit_linear(layer, prefix, state)
+            elif isinstance(layer, nn.LayerNorm) and len(layer.normalized_shape) == 1:
+                _fit_layer_norm(layer, prefix, state)
+            elif isinstance(layer, SelfAttention):
+                before = (layer.in_proj_weight.shape,)
+                _fit_attention(layer, prefix, state)
+                changed |= before != (layer.in_proj_weight.shape,)
+                continue
             else:
+                changed |= _fit_parameters(layer, prefix, state)
                 continue
         except FairpruneError as error:
             problems.add(error.what)
@@ -105,11 +115,12 @@ def _fit_convolution(layer: nn.Conv2d, prefix: str, state: Mapping[str, Tensor])
     outputs, per_group = shape[:2]
     _require(shape[2:] == layer.kernel_size, key, shape, f"the kernel is {layer.kernel_size}")
     groups = layer.groups
-    if groups > 1 and groups == layer.in_channels:
-        filters = layer.out_channels // layer.in_channels
-        _require(per_group == 1 and outputs % filters == 0, key, shape, "the convolution is depthwise")
-        groups = outputs // filters
-    _require(outputs % groups == 0, key, shape, f"the outputs do not divide into {groups} groups")
+    if groups > 1:
+        outputs_each, inputs_each = layer.out_channels // groups, layer.in_channels // groups
+        kind = "depthwise" if inputs_each == 1 else "grouped"
+        fits = per_group == inputs_each and outputs % outputs_each == 0
+        _require(fits, key, shape, f"the convolution is {kind}: {inputs_each} in and {outputs_each} out per group")
+        groups = outputs // outputs_each
     inputs = per_group * groups
     limits = (layer.out_channels, layer.in_channels)
     _require(outputs <= limits[0] and inputs <= limits[1], key, shape, f"the dense layer has {limits}")
@@ -146,6 +157,42 @@ def _fit_linear(layer: nn.Linear, prefix: str, state: Mapping[str, Tensor]) -> N
         _reshape(layer, "bias", (shape[0],))
 
 
+def _fit_layer_norm(layer: nn.LayerNorm, prefix: str, state: Mapping[str, Tensor]) -> None:
+    own = [key for key in ("weight", "bias") if getattr(layer, key) is not None]
+    if not own:
+        return
+    key, dense = f"{prefix}{own[0]}", layer.normalized_shape[0]
+    shape = _shape(state, key, 1)
+    _require(shape[0] <= dense, key, shape, f"the dense layer has {dense}")
+    layer.normalized_shape = shape
+    for name in own:
+        _reshape(layer, name, shape)
+
+
+def _fit_attention(layer: SelfAttention, prefix: str, state: Mapping[str, Tensor]) -> None:
+    key, dense = f"{prefix}in_proj_weight", tuple(layer.in_proj_weight.shape)
+    shape = _shape(state, key, 2)
+    _require(shape[0] <= dense[0] and shape[1] <= dense[1], key, shape, f"the dense layer has {dense}")
+    _require(shape[0] % (3 * layer.head_width) == 0, key, shape, f"a head is 3 times {layer.head_width} rows")
+    _reshape(layer, "in_proj_weight", shape)
+    if layer.in_proj_bias is not None:
+        _reshape(layer, "in_proj_bias", shape[:1])
+
+
+def _fit_parameters(layer: nn.Module, prefix: str, state: Mapping[str, Tensor]) -> bool:
+    """Parameters of a module that is none of the layers above; whether one of them shrank."""
+    shrank = False
+    for name, parameter in list(layer._parameters.items()):
+        key = f"{prefix}{name}"
+        if parameter is None or key not in state or state[key].shape == parameter.shape:
+            continue
+        shape, dense = _shape(state, key, parameter.dim()), tuple(parameter.shape)
+        _require(all(n <= most for n, most in zip(shape, dense, strict=True)), key, shape, f"the network has {dense}")
+        _reshape(layer, name, shape)
+        shrank = True
+    return shrank
+
+
 def _reshape(layer: nn.Module, key: str, shape: tuple[int, ...]) -> None:
     """Put a tensor without numbers in place, for the strict loading to compare with and to replace."""
     old = getattr(layer, key)
@@ -175,7 +222,7 @@ def _try_forward(model: nn.Module) -> None:
     training = model.training
     model.eval()
     failure = ""
-    for size in (64, 224):
+    for size in dict.fromkeys((getattr(model, "image_size", 64), 64, 224)):
         try:
             model(torch.zeros(1, first.in_channels if first else 3, size, size))
             failure = ""

@@ -11,7 +11,9 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from fairprune_cli.architectures.attention import with_free_heads
 from fairprune_cli.architectures.factories import build_from_factory, is_import_path
+from fairprune_cli.architectures.timm_models import build_timm, is_timm
 from fairprune_cli.architectures.torchvision_models import build_torchvision, torchvision_names
 from fairprune_cli.errors import FairpruneError, nearest
 
@@ -42,7 +44,7 @@ def build(name: str, num_classes: int, seed: int | None = None) -> nn.Module:
 
     Args:
         name: one of `names()` or `other_names()`, or `package.module:factory` (imported and called: pass
-            only what the user has typed, never what a file says).
+            only what the user has typed, never what a file says), or `timm/NAME`.
         num_classes: number of outputs, at least 1.
         seed: draws the weights from this seed and leaves the global generator alone; None uses the latter.
 
@@ -72,6 +74,8 @@ def skeleton(name: str, num_classes: int) -> nn.Module:
         )
     if num_classes < 1:
         raise FairpruneError(f"a network needs at least one class, not {num_classes}", where=name)
+    if is_timm(name):
+        return build(name, num_classes, seed=0)  # its constructors read values, which tensors on meta lack
     try:
         with torch.device("meta"):
             return _build(name, num_classes)
@@ -81,13 +85,19 @@ def skeleton(name: str, num_classes: int) -> nn.Module:
 
 
 def _build(name: str, num_classes: int) -> nn.Module:
+    return with_free_heads(_made(name, num_classes))
+
+
+def _made(name: str, num_classes: int) -> nn.Module:
     if is_import_path(name):
         return build_from_factory(name, num_classes)
     if name in _supported():
         return _supported()[name](num_classes)
     if name in torchvision_names():
         return build_torchvision(name, num_classes)
+    if is_timm(name):
+        return build_timm(name, num_classes)
     hint = nearest(name, [*names(), *torchvision_names()])
     if hint.startswith("known"):
-        hint = f"supported: {', '.join(names())}; torchvision's other classifiers; or package.module:factory"
+        hint = f"supported: {', '.join(names())}; torchvision's other classifiers; timm/NAME; or package.module:factory"
     raise FairpruneError(f"there is no architecture {name!r}", hint=hint)

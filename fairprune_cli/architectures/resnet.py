@@ -1,4 +1,4 @@
-"""Residual networks (He et al. 2016, arXiv:1512.03385), torchvision's and two small ones.
+"""Residual networks (He et al. 2016, arXiv:1512.03385), wide and grouped ones, torchvision's and two small ones.
 
 All share torchvision's tensor names, so a checkpoint of one can be read wherever torchvision's is.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from torch import nn
-from torchvision.models import resnet18, resnet34, resnet50
+from torchvision.models import resnet18, resnet34, resnet50, resnext50_32x4d, wide_resnet50_2
 from torchvision.models.resnet import BasicBlock, ResNet
 
 
@@ -60,4 +60,6 @@ ARCHITECTURES: dict[str, Callable[[int], nn.Module]] = {
     "resnet18": lambda num_classes: resnet18(num_classes=num_classes),
     "resnet34": lambda num_classes: resnet34(num_classes=num_classes),
     "resnet50": lambda num_classes: resnet50(num_classes=num_classes),
+    "wide_resnet50_2": lambda num_classes: wide_resnet50_2(num_classes=num_classes),
+    "resnext50_32x4d": lambda num_classes: resnext50_32x4d(num_classes=num_classes),
 }

@@ -9,15 +9,12 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from fairprune_cli.architectures.factories import is_import_path
-from fairprune_cli.architectures.registry import build, names, skeleton
+from fairprune_cli.architectures.fingerprints import COUNTER, TABLE, candidates
+from fairprune_cli.architectures.registry import build, names, other_names, skeleton
 from fairprune_cli.errors import FairpruneError
 
 _PROBE = 1009
 """A number of classes that no layer has as its width, so that the tensors of the head can be told."""
-
-COUNTER = "num_batches_tracked"
-"""Batch norm's count of batches: torch before 0.4.1 did not save it, and evaluation does not need it."""
-
 
 @dataclass(frozen=True)
 class Signature:
@@ -74,7 +71,7 @@ def signature(name: str) -> Signature:
 
 
 def identify(state: Mapping[str, Tensor]) -> tuple[str, int]:
-    """Name and number of classes of the one supported architecture that `state` fits entirely.
+    """Name and number of classes of the one architecture, ours or torchvision's, that `state` fits entirely.
 
     Args:
         state: tensors by name, without prefixes such as `module.`.
@@ -82,8 +79,10 @@ def identify(state: Mapping[str, Tensor]) -> tuple[str, int]:
     Raises:
         FairpruneError: none fits (the message names the closest one and where it differs), or several do.
     """
-    known = [signature(name) for name in names()]
-    fitting = [one for one in known if not one.difference(state)]
+    # torchvision's are found by their digest; only what that leaves open has to be built.
+    own = [name for name in names() if name not in TABLE.values()]
+    found = [name for name in candidates(state) if name in {*names(), *other_names()}]
+    fitting = [one for one in map(signature, [*own, *found]) if not one.difference(state)]
     if len(fitting) == 1:
         classes = fitting[0].classes_of(state)
         if classes:
@@ -91,11 +90,11 @@ def identify(state: Mapping[str, Tensor]) -> tuple[str, int]:
     if len(fitting) > 1:
         choices = " and ".join(one.name for one in fitting)
         raise FairpruneError(f"the tensors fit several architectures: {choices}", hint="say which one with --arch NAME")
-    closest = max(known, key=lambda one: one.likeness(state))
+    closest = max(map(signature, names()), key=lambda one: one.likeness(state))
     difference = closest.difference(state) or "it has no outputs"
     alike = closest.likeness(state)[0] > 0.5
     text = f"closest is {closest.name}, but {difference}" if alike else f"none of {', '.join(names())} is near"
-    hint = "name it with --arch NAME (any torchvision classifier) or --arch package.module:factory"
+    hint = "name it with --arch timm/NAME or --arch package.module:factory"
     if alike and closest.likeness(state)[0] == 1.0:
         hint += "; a network with channels removed can be read from the model.safetensors of its run only"
     raise FairpruneError(f"the architecture cannot be told from the tensors: {text}", hint=hint)

@@ -9,17 +9,19 @@ import torch
 from torch import Tensor, nn
 
 from fairprune_cli.channel_choice import Count, ParameterCount, choose_channels
-from fairprune_cli.channels import ChannelSpace, kept_per_space
+from fairprune_cli.channels import ChannelSpace, Slot, kept_per_space
+from fairprune_cli.coupling import OUTPUTS
+from fairprune_cli.errors import FairpruneError
 from fairprune_cli.masks.base import Masks, gradient_of, mask_gradient
 
 PROBE = 1e-3
 
 
 class ChannelMasks(Masks):
-    """A mask entry for every channel of every space; closed by the zeros of its gates (scale and shift).
+    """A mask entry for every channel of every space; closed by the zeros of its gates.
 
-    A closed channel's output is zero everywhere, so masking equals removal, while the filters behind the gate
-    keep their values.
+    A closed channel is zero wherever it is read, so masking equals removal (but see `ChannelSpace.exact`), while the
+    filters behind the gate keep their values.
 
     Args:
         min_channels: share of its channels that each space keeps at least.
@@ -27,21 +29,26 @@ class ChannelMasks(Masks):
         count: what a sparsity is a share of; parameters when None.
         alive: what an earlier pruning left of single weights, True where kept, by tensor name. They are not what is
             counted here, but what it removed stays zero.
+        fixed: as in `Coupling`, for the message when too much is asked for.
     """
 
     def __init__(
         self, model: nn.Module, spaces: Sequence[ChannelSpace], min_channels: float = 0.05, round_to: int = 1,
-        count: Count | None = None, alive: Mapping[str, Tensor] | None = None,
+        count: Count | None = None, alive: Mapping[str, Tensor] | None = None, fixed: Mapping[str, str] | None = None,
     ) -> None:  # fmt: skip
-        super().__init__(model, [name for space in spaces for name in space.gates])
+        self.fixed = dict(fixed or {})
+        super().__init__(model, [gate.tensor for space in spaces for gate in space.gates])
         parameters = dict(model.named_parameters())
         self.spaces = list(spaces)
         self.min_channels, self.round_to = min_channels, round_to
         self.count: Count = count or ParameterCount(model, spaces)
-        self._filters = [{name: parameters[name] for name in space.filters} for space in spaces]
+        device = next(iter(self.tensors.values())).device
+        self._filters = [
+            [(slot.tensor, parameters[slot.tensor], _rows(slot).to(device)) for slot in space.filters] for space in spaces
+        ]
+        self._gates = [[(slot.tensor, slot.channel.to(device)) for slot in space.gates] for space in spaces]
         self.sizes = [space.size for space in spaces]
         self._dense_total = self.count(self.sizes)
-        device = next(iter(self.tensors.values())).device
         self.held = {name: mask.to(device) for name, mask in (alive or {}).items()}
         self.keep = torch.ones(sum(self.sizes), dtype=torch.bool, device=device)
         self._entry_masks = self.entries(self.keep)
@@ -92,16 +99,17 @@ class ChannelMasks(Masks):
 
     def _sums(self, gamma: float | None) -> Tensor:
         values = []
-        for space in self.spaces:
-            total = torch.zeros(space.size, device=self.keep.device)
-            for name in space.gates:
+        for space, gates in zip(self.spaces, self._gates, strict=True):
+            total = torch.zeros(space.size, device=self.keep.device, dtype=self.tensors[gates[0][0]].dtype)
+            for name, channel in gates:
                 gradient = gradient_of(name, self.tensors[name])
                 theta = self.theta(name)
                 if gamma is None:
                     part = theta * gradient
                 else:
                     part = mask_gradient(theta, self._entry_masks[name], gradient, gamma)
-                total += part.reshape(space.size, -1).sum(1)
+                inside = channel >= 0
+                total.index_add_(0, channel[inside], part.reshape(len(channel), -1).sum(1)[inside])
             values.append(total)
         return torch.cat(values)
 
@@ -118,11 +126,14 @@ class ChannelMasks(Masks):
         return self._sums(None)
 
     def filters(self) -> list[Tensor]:
-        rows = []
+        found = []
         for space, filters in zip(self.spaces, self._filters, strict=True):
-            parts = [self.theta(name) if name in self.tensors else weight.detach() for name, weight in filters.items()]
-            rows.append(torch.cat([part.reshape(space.size, -1) for part in parts], dim=1))
-        return rows
+            parts = []
+            for name, weight, rows in filters:
+                theta = self.theta(name) if name in self.tensors else weight.detach()
+                parts.append(theta[rows].reshape(space.size, -1))
+            found.append(torch.cat(parts, dim=1))
+        return found
 
     def first_order_gradient(self, gamma: float) -> Tensor:
         """Sum over the gate's entries of (theta - m g / gamma) g."""
@@ -130,13 +141,30 @@ class ChannelMasks(Masks):
 
     def select(self, scores: Tensor, sparsity: float) -> Tensor:
         floor = [min(n, max(1, round(self.min_channels * n))) for n in self.sizes]
-        return choose_channels(scores, self.spaces, self.count, sparsity, floor, self.round_to).to(self.keep.device)
+        try:
+            return choose_channels(scores, self.spaces, self.count, sparsity, floor, self.round_to).to(self.keep.device)
+        except FairpruneError as error:
+            first: dict[str, str] = {}  # a layer for each reason
+            for layer, why in self.fixed.items():
+                first.setdefault(why.partition(" (")[2] or why, f"{layer} stays, because of {why}")
+            first.pop(OUTPUTS, None)
+            error.hint = "; ".join([error.hint, *list(first.values())[:3]])
+            raise
 
     def entries(self, keep: Tensor) -> dict[str, Tensor]:
         masks: dict[str, Tensor] = {}
-        for space, part in zip(self.spaces, keep.split(self.sizes), strict=True):
-            for name in space.gates:
+        for gates, part in zip(self._gates, keep.split(self.sizes), strict=True):
+            for name, channel in gates:
                 parameter = self.tensors[name]
-                shape = (space.size,) + (1,) * (parameter.dim() - 1)
-                masks[name] = part.view(shape).expand_as(parameter)
+                # A dimension that several spaces share is open where each of them leaves it so.
+                open_rows = (channel < 0) | part[channel]
+                shape = (len(channel),) + (1,) * (parameter.dim() - 1)
+                rows = open_rows.view(shape).expand_as(parameter)
+                masks[name] = masks[name] & rows if name in masks else rows
         return masks
+
+
+def _rows(slot: Slot) -> Tensor:
+    """Indices of a slot, channel by channel."""
+    inside = torch.nonzero(slot.channel >= 0)[:, 0]
+    return inside[torch.argsort(slot.channel[inside], stable=True)]

@@ -1,0 +1,264 @@
+"""The walk over a network: torch.fx records its operations, each passes marks on, and what is tied becomes spaces."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, fx, nn
+from torchvision.ops import StochasticDepth
+
+from fairprune_cli.architectures.attention import SelfAttention
+from fairprune_cli.coupling.functions import SILENT, Call, operands_in, reshaped
+from fairprune_cli.coupling.layers import LEAVES, Layer, Operand, apply_layer
+from fairprune_cli.coupling.marks import Ints, Ledger, Marks
+from fairprune_cli.coupling.spaces import OUTPUTS, ChannelSpace, Coupling, Slot
+
+PRODUCERS = (nn.Conv2d, nn.Linear, SelfAttention)
+
+
+class _Tracer(fx.Tracer):
+    """Records operations; a module whose own code cannot be recorded is one operation."""
+
+    def is_leaf_module(self, module: nn.Module, name: str) -> bool:
+        return isinstance(module, LEAVES) or super().is_leaf_module(module, name)
+
+    def call_module(self, module: nn.Module, forward: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if isinstance(module, StochasticDepth):
+            return args[0]
+        before = len(self.graph.nodes)
+        try:
+            return super().call_module(module, forward, args, kwargs)
+        except Exception:
+            # Its code decides by values, which there are none of here.
+            for node in reversed(list(self.graph.nodes)[before:]):
+                self.graph.erase_node(node)
+            return self.create_proxy("call_module", self.path_of_module(module), args, kwargs)
+
+
+class _Walk(fx.Interpreter):
+    """Runs the recorded operations on an image, for the shapes, and moves marks along."""
+
+    def __init__(self, model: nn.Module, graph: fx.Graph, ledger: Ledger) -> None:
+        super().__init__(fx.GraphModule(model, graph))
+        self.ledger = ledger
+        self.marks: dict[fx.Node, Any] = {}
+        self.names = {
+            id(tensor): name for name, tensor in (*reversed(list(model.named_buffers())), *model.named_parameters())
+        }
+        self.layers = dict(model.named_modules())
+        self.at = ""
+
+    def run_node(self, n: fx.Node) -> Any:
+        self.at = str(n.target) if n.op == "call_module" else n.name
+        result = super().run_node(n)
+        self.marks[n] = self._mark(n, result)
+        return result
+
+    def _mark(self, node: fx.Node, result: Any) -> Any:
+        if node.op == "output":
+            for operand in self._operands(node.args):
+                if operand.marks is not None:
+                    self.ledger.fix(operand.marks.ids, OUTPUTS)
+            return None
+        if node.op == "get_attr":
+            return self._free(result)
+        if node.op == "placeholder":
+            return None
+        name = str(node.target if node.op == "call_method" else getattr(node.target, "__name__", node.target))
+        if name == "getitem" and isinstance(self.marks.get(node.args[0]), tuple):  # type: ignore[arg-type]
+            return self.marks[node.args[0]][node.args[1]]  # type: ignore[index]
+        operands = self._operands((node.args, node.kwargs))
+        if not isinstance(result, Tensor):
+            pair = isinstance(result, tuple) and result and isinstance(result[0], Tensor) and result[1:] == (None,)
+            if pair and node.op == "call_module":
+                return self._layer(node, operands, result[0]), None
+            if name not in SILENT:
+                Call(self.ledger, name, self._where(node), operands, {}, ()).refuse(f"{name} is not understood")
+            return None
+        if node.op == "call_module":
+            return self._layer(node, operands, result)
+        args, kwargs = self._with_operands(node.args), self._with_operands(node.kwargs)
+        return Call(self.ledger, name, self._where(node), args, kwargs, tuple(result.shape)).marks()
+
+    def _layer(self, node: fx.Node, operands: tuple[Operand, ...], result: Tensor) -> Marks | None:
+        name = str(node.target)
+        module = self.layers[name]
+        if not operands:
+            return None
+        first = operands[0]
+        if isinstance(module, nn.Flatten) and first.marks is not None:
+            found = reshaped(first.marks, first.shape, result.shape)
+            if len(found.axes) <= 1:
+                return found
+        return apply_layer(Layer(self.ledger, name, module, self.names), list(operands), result.dim())
+
+    def _free(self, value: Any) -> Marks | None:
+        """A parameter that the network uses by itself, such as a scale per channel."""
+        if not isinstance(value, Tensor) or id(value) not in self.names:
+            return None
+        axes = [axis for axis, size in enumerate(value.shape) if size > 1]
+        if len(axes) != 1 or value.dim() < 1:
+            return None
+        name = self.names[id(value)]
+        ids = self.ledger.slot(name, axes[0], value.shape[axes[0]])
+        source = 0
+        if axes[0] == 0:
+            source = self.ledger.source(frozenset({self.ledger.gate(name, ids)}))
+        shape = [-1 if axis == axes[0] else 1 for axis in range(value.dim())]
+        return Marks(ids.reshape(shape), np.full(ids.shape, source).reshape(shape))
+
+    def _where(self, node: fx.Node) -> str:
+        """The module whose code the operation stands in."""
+        stack = node.meta.get("nn_module_stack") or {}
+        inside = list(stack)[-1] if stack else ""
+        return f"{inside} ({node.name})" if inside else node.name
+
+    def _with_operands(self, value: Any) -> Any:
+        if isinstance(value, fx.Node):
+            found = self.env[value]
+            if not isinstance(found, Tensor):
+                return value  # a number computed from sizes
+            marks = self.marks.get(value)
+            return Operand(tuple(found.shape), marks if isinstance(marks, Marks) else None)
+        if isinstance(value, tuple | list):
+            return tuple(self._with_operands(part) for part in value)
+        if isinstance(value, dict):
+            return {key: self._with_operands(part) for key, part in value.items()}
+        if isinstance(value, slice):
+            return slice(*(self._with_operands(part) for part in (value.start, value.stop, value.step)))
+        return value
+
+    def _operands(self, value: Any) -> tuple[Operand, ...]:
+        return tuple(operands_in(self._with_operands(value)))
+
+
+@contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+
+
+class WalkFailed(Exception):
+    """The network cannot be walked; `at` is the layer or operation where it ended, if it was known."""
+
+    def __init__(self, at: str, cause: BaseException) -> None:
+        super().__init__(f"{type(cause).__name__}: {str(cause).splitlines()[0] if str(cause) else ''}")
+        self.at = at
+
+
+def coupling(model: nn.Module, size: int) -> Coupling:
+    """All channels that can be removed.
+
+    Args:
+        model: left as it was.
+        size: side of the square input in pixels; 3 channels.
+
+    Raises:
+        WalkFailed: its forward cannot be recorded, or does not take such an image.
+    """
+    first = next(model.parameters())
+    image = torch.zeros(1, 3, size, size, device=first.device, dtype=first.dtype)
+    ledger = Ledger()
+    with _evaluating(model), torch.no_grad():
+        try:
+            graph = _Tracer().trace(model)
+        except Exception as error:
+            raise WalkFailed("", error) from error
+        walk = _Walk(model, graph, ledger)
+        try:
+            walk.run(image)
+        except Exception as error:
+            cause = error.__cause__ or error
+            raise WalkFailed(walk.at, cause) from error
+    return _resolve(model, ledger, walk.names)
+
+
+def _resolve(model: nn.Module, ledger: Ledger, names: dict[int, str]) -> Coupling:
+    roots = ledger.roots()
+    stays: dict[int, str] = {0: ""}
+    for ids, why in ledger.fixed:
+        for root in np.unique(roots[ids]).tolist():
+            # "inputs" says least, so anything else replaces it.
+            if stays.get(root, "inputs") == "inputs":
+                stays[root] = why
+    silencers: dict[int, set[str]] = {}
+    loud = {root for ids in ledger.inexact for root in roots[ids].tolist()}
+    for ids, sources in ledger.reads:
+        for source in np.unique(sources).tolist():
+            for root in np.unique(roots[ids[sources == source]]).tolist():
+                silencers.setdefault(root, set()).update(ledger.sources[source])
+                if not source:
+                    loud.add(root)
+    lonely: set[int] = set()  # nothing silences them on the way; the layers that produce them have to
+    order = {name: position for position, name in enumerate(dict(model.named_parameters()))}
+    producers = _producers(model, names, ledger)
+    for _, tensor in producers:
+        own_gates = {tensor, f"{tensor.removesuffix('weight')}bias"} & ledger.gates.keys()
+        for root in np.unique(roots[ledger.slots[tensor, 0]]).tolist():
+            if not silencers.get(root) or root in lonely:
+                silencers.setdefault(root, set()).update(own_gates)
+                lonely.add(root)
+                loud.add(root)
+    classes: dict[int, list[tuple[str, int, int]]] = {}
+    for (tensor, dim), ids in ledger.slots.items():
+        found, counts = np.unique(roots[ids], return_counts=True)
+        for root, count in zip(found.tolist(), counts.tolist(), strict=True):
+            if root not in stays:
+                classes.setdefault(root, []).append((tensor, dim, count))
+    alike: dict[tuple[object, ...], list[int]] = {}
+    for root, places in classes.items():
+        key = (tuple(sorted(places)), tuple(sorted(silencers.get(root, ()), key=order.__getitem__)), root in loud)
+        alike.setdefault(key, []).append(root)
+    spaces = []
+    for (places, gates, inexact), members in alike.items():
+        assert isinstance(places, tuple)
+        assert isinstance(gates, tuple)
+        own = [(layer, tensor) for layer, tensor in producers if any(p[:2] == (tensor, 0) for p in places)]
+        if not own or len(members) < 2:
+            continue
+        channel = np.full(ledger.count, -1, np.int64)
+        rows = roots[ledger.slots[own[0][1], 0]]
+        channel[[root for root in dict.fromkeys(rows.tolist()) if root in set(members)]] = np.arange(len(members))
+
+        def slot(tensor: str, dim: int, ids: Ints, channel: Ints = channel) -> Slot:
+            return Slot(tensor, dim, torch.from_numpy(np.where(ids > 0, channel[roots[ids]], -1)))
+
+        spaces.append(
+            ChannelSpace(
+                own[0][0], len(members),
+                slots=tuple(slot(tensor, dim, ledger.slots[tensor, dim]) for tensor, dim, _ in places),
+                gates=tuple(slot(tensor, 0, ledger.gates[tensor]) for tensor in gates),
+                filters=tuple(slot(tensor, 0, ledger.slots[tensor, 0]) for _, tensor in own),
+                exact=not inexact,
+            )
+        )  # fmt: skip
+    at = {layer: position for position, (layer, _) in enumerate(producers)}
+    spaces.sort(key=lambda space: at[space.name])
+    fixed = {}
+    for layer, tensor in producers:
+        rows = roots[ledger.slots[tensor, 0]]
+        reasons = {stays.get(root) for root in rows.tolist()}
+        if None not in reasons:
+            fixed[layer] = next(iter(reasons)) or ""
+    return Coupling(spaces, fixed)
+
+
+def _producers(model: nn.Module, names: dict[int, str], ledger: Ledger) -> list[tuple[str, str]]:
+    """(layer, name of its weight) of every layer that produces channels, in the order of the modules."""
+    found = []
+    for layer, module in model.named_modules():
+        if isinstance(module, PRODUCERS):
+            tensor = names.get(id(module.in_proj_weight if isinstance(module, SelfAttention) else module.weight))
+            if tensor is not None and (tensor, 0) in ledger.slots:
+                found.append((layer, tensor))
+    return found
+
