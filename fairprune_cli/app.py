@@ -343,6 +343,7 @@ def train(
 def export(
     model: Model,
     to: Annotated[str, typer.Option("--to", help="safetensors, safetensors-dense, onnx or pt2")],
+    store: Annotated[str | None, typer.Option("--store", help="fp32, fp16 or bf16 weights, safetensors only")] = None,
     out: Out = None,
     force: Force = False,
     arch: Arch = None,
@@ -354,13 +355,15 @@ def export(
     terminal = _terminal(quiet)
     from fairprune_cli import exports
 
-    result = exports.export(model, to, out, arch=arch, trust=trust, force=force)
+    store = None if store is None else resolve({"store": store}, {}, None).settings.store
+    result = exports.export(model, to, out, arch=arch, trust=trust, force=force, store=store)
     if as_json:
         _print_json(terminal, {**asdict(result), "path": str(result.path)})
     else:
         terminal.result(
             f"{result.path}: {result.format}, {result.bytes / 1e6:.2f} MB, read again, largest difference "
             f"{result.max_difference:.1e}"
+            + ("" if result.store is None else f"; rounding to {result.store} moved a logit by {result.rounding:.1e}")
         )
     return int(ExitCode.OK)
 

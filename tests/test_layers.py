@@ -40,7 +40,7 @@ ORDER = [
 def _part(module: str) -> str:
     """The name in ORDER of `fairprune_cli.x.y`."""
     path = module.split(".")[1:]
-    if path[:1] == ["exports"] and path[1:2] and path[1] in {"codec", "container", "encodings", "header"}:
+    if path[:1] == ["exports"] and path[1:2] and path[1] in {"codec", "container", "encodings", "header", "rounding"}:
         return "exports.codec"
     return path[0] if path else "__init__"
 
