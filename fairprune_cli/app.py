@@ -390,6 +390,34 @@ def inspect(
 
 
 @app.command()
+def measure(
+    model: Model,
+    against: Annotated[Path | None, typer.Option("--against", help="dense model to measure in the same run")] = None,
+    arch: Arch = None,
+    trust: Trust = False,
+    size: Annotated[int | None, typer.Option("--size", min=8, max=4096, help="side of the images in pixels")] = None,
+    threads: Annotated[str | None, _flag("threads")] = None,
+    device: Device = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> int:
+    """Parameters, MACs, bytes, peak memory and latency, beside the dense model in one run; no data needed."""
+    terminal = _terminal(quiet)
+    settings = _settings(None, {"threads": threads, "device": device}).settings
+    from fairprune_cli import measuring
+
+    document = measuring.run(
+        model, against, arch=arch, trust=trust, size=size, device=settings.device, threads=settings.threads,
+        terminal=terminal,
+    )  # fmt: skip
+    if as_json:
+        _print_json(terminal, document)
+    else:
+        measuring.show(document, terminal)
+    return int(ExitCode.OK)
+
+
+@app.command()
 def report(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="run folder or report.json")],
     to: Annotated[str, typer.Option("--to", help="html, md, json, junit, github or card")],

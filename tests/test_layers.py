@@ -31,7 +31,7 @@ ORDER = [
     {"assembly", "watch"},
     {"pipeline"},
     {"comparison"},
-    {"auditing", "dense", "datasets", "summary"},
+    {"auditing", "measuring", "dense", "datasets", "summary"},
     {"demo"},
     {"app", "__main__"},
 ]  # fmt: skip
