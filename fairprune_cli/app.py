@@ -367,6 +367,7 @@ def train(
 def export(
     model: Model,
     to: Annotated[str, typer.Option("--to", help="safetensors, safetensors-dense, onnx or pt2")],
+    store: Annotated[str | None, typer.Option("--store", help="fp32, fp16 or bf16 weights, safetensors only")] = None,
     out: Out = None,
     force: Force = False,
     arch: Arch = None,
@@ -378,13 +379,15 @@ def export(
     terminal = _terminal(quiet)
     from fairprune_cli import exports
 
-    result = exports.export(model, to, out, arch=arch, trust=trust, force=force)
+    store = None if store is None else resolve({"store": store}, {}, None).settings.store
+    result = exports.export(model, to, out, arch=arch, trust=trust, force=force, store=store)
     if as_json:
         _print_json(terminal, {**asdict(result), "path": str(result.path)})
     else:
         terminal.result(
             f"{result.path}: {result.format}, {result.bytes / 1e6:.2f} MB, read again, largest difference "
             f"{result.max_difference:.1e}"
+            + ("" if result.store is None else f"; rounding to {result.store} moved a logit by {result.rounding:.1e}")
         )
     return int(ExitCode.OK)
 
@@ -407,6 +410,34 @@ def inspect(
         _print_json(terminal, document)
     else:
         summary.print_inspection(document, terminal)
+    return int(ExitCode.OK)
+
+
+@app.command()
+def measure(
+    model: Model,
+    against: Annotated[Path | None, typer.Option("--against", help="dense model to measure in the same run")] = None,
+    arch: Arch = None,
+    trust: Trust = False,
+    size: Annotated[int | None, typer.Option("--size", min=8, max=4096, help="side of the images in pixels")] = None,
+    threads: Annotated[str | None, _flag("threads")] = None,
+    device: Device = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> int:
+    """Parameters, MACs, bytes, peak memory and latency, beside the dense model in one run; no data needed."""
+    terminal = _terminal(quiet)
+    settings = _settings(None, {"threads": threads, "device": device}).settings
+    from fairprune_cli import measuring
+
+    document = measuring.run(
+        model, against, arch=arch, trust=trust, size=size, device=settings.device, threads=settings.threads,
+        terminal=terminal,
+    )  # fmt: skip
+    if as_json:
+        _print_json(terminal, document)
+    else:
+        measuring.show(document, terminal)
     return int(ExitCode.OK)
 
 

@@ -34,6 +34,7 @@ from fairprune_cli.device import choose_device, set_threads
 from fairprune_cli.errors import ExitCode, FairpruneError
 from fairprune_cli.examples import LostImages
 from fairprune_cli.exports import codec
+from fairprune_cli.exports.rounding import rounded
 from fairprune_cli.files import sha256_file
 from fairprune_cli.gate import exit_code
 from fairprune_cli.inputs import Data, PruningPools, decode, open_data, open_model, pruning_pools, transform_of
@@ -265,7 +266,7 @@ class _Run:
             architecture=self.loaded.architecture, classes=tuple(self.data.manifest.classes),
             transform=self.transform.to_dict(), granularity=self.settings.granularity, removed=removed,
         )  # fmt: skip
-        codec.save_model(path, storage.rounded(model.state_dict(), self.settings.store), header=header, masks=kept)
+        codec.save_model(path, rounded(model.state_dict(), self.settings.store), header=header, masks=kept)
 
     def _document(
         self, folder: RunFolder, resolved: Resolved, trainer: Trainer, result: AuditResult, pruned: nn.Module

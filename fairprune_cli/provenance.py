@@ -39,12 +39,17 @@ def versions() -> dict[str, str]:
     return found
 
 
+def machine(device: torch.device, threads: int) -> str:
+    """The kind of machine in words."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
+    return f"{platform.system()} {name}, {threads} CPU threads"
+
+
 def collect(seed: int, device: torch.device, threads: int, started: float, finished: float) -> dict[str, Any]:
     """The report's provenance block; times are ISO 8601 in UTC."""
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
     return {
         "command": shlex.join(["fairprune", *sys.argv[1:]]), "versions": versions(), "seed": seed,
-        "device": str(device), "machine": f"{platform.system()} {name}, {threads} CPU threads",
+        "device": str(device), "machine": machine(device, threads),
         "started": _iso(started), "finished": _iso(finished),
     }  # fmt: skip
 

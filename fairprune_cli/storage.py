@@ -1,45 +1,15 @@
-"""Weights in a shorter number format: what is rounded, and what that costs each group."""
+"""What storing the weights in a shorter number format costs each group."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from fairprune_cli.audit import ImagePool, NamedGroups, audit_models
 from fairprune_cli.config import Settings
-from fairprune_cli.errors import FairpruneError
-
-FORMATS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
-
-
-def rounded(state: Mapping[str, Tensor], store: str) -> dict[str, Tensor]:
-    """The tensors as they go into a file.
-
-    Only tensors of two or more dimensions change: what has one (biases, norms, running statistics) takes no space
-    worth saving, and its rounding would touch a whole channel at once.
-
-    Args:
-        store: fp32 leaves everything as it is; fp16 rounds to 11 significant bits up to 65,504, bf16 to 8 bits.
-
-    Raises:
-        FairpruneError: a weight is too large for fp16.
-    """
-    if store == "fp32":
-        return dict(state)
-    found = {}
-    for name, tensor in state.items():
-        found[name] = tensor
-        if tensor.is_floating_point() and tensor.ndim >= 2:
-            found[name] = tensor.detach().to(FORMATS[store])
-            if bool(tensor.isfinite().all()) and not bool(found[name].isfinite().all()):
-                largest = float(tensor.abs().max())
-                raise FairpruneError(
-                    f"{name} holds {largest:.4g}, too large for fp16", where="--store", hint="use bf16"
-                )
-    return found
 
 
 def cost(

@@ -36,7 +36,7 @@ ORDER = [
     {"assembly", "watch"},
     {"pipeline"},
     {"comparison"},
-    {"auditing", "dense", "datasets", "summary", "tracking", "github"},
+    {"auditing", "measuring", "dense", "datasets", "summary", "tracking", "github"},
     {"demo"},
     {"app", "__main__"},
 ]  # fmt: skip
@@ -45,7 +45,7 @@ ORDER = [
 def _part(module: str) -> str:
     """The name in ORDER of `fairprune_cli.x.y`."""
     path = module.split(".")[1:]
-    if path[:1] == ["exports"] and path[1:2] and path[1] in {"codec", "container", "encodings", "header"}:
+    if path[:1] == ["exports"] and path[1:2] and path[1] in {"codec", "container", "encodings", "header", "rounding"}:
         return "exports.codec"
     return path[0] if path else "__init__"
 

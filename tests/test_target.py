@@ -17,9 +17,9 @@ from fairprune_cli.checkpoint import LoadedModel, load_model
 from fairprune_cli.config import Settings
 from fairprune_cli.errors import FairpruneError
 from fairprune_cli.exports.codec import ModelHeader, save_model
+from fairprune_cli.exports.rounding import rounded
 from fairprune_cli.masks import ChannelMasks, WeightMasks, prunable_weights
 from fairprune_cli.schedule import Plan
-from fairprune_cli.storage import rounded
 
 SIZE = 32
 

@@ -20,7 +20,7 @@ from fairprune_cli.files import atomic_path
 if TYPE_CHECKING:
     from fairprune_cli.exports.job import Exportable
 
-_PARTS = {"codec", "container", "encodings", "header", "job"}  # of the model file itself; not formats
+_PARTS = {"codec", "container", "encodings", "header", "job", "rounding"}  # of the model file itself; not formats
 
 
 @dataclass(frozen=True)
@@ -32,13 +32,18 @@ class ExportResult:
         format: name of the format.
         bytes: size of the file.
         max_difference: largest absolute difference of a logit between the source and the reloaded
-            file, on random images in batches of one and three.
+            file, on random images in batches of one and three. With `store`, the source is the rounded
+            model.
+        store: number format of the weights when another was asked for, else None.
+        rounding: largest absolute difference of a logit that rounding to `store` made, on the same images.
     """
 
     path: Path
     format: str
     bytes: int
     max_difference: float
+    store: str | None = None
+    rounding: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -47,6 +52,8 @@ class ExportResult:
             "format": self.format,
             "bytes": self.bytes,
             "max_difference": self.max_difference,
+            "store": self.store,
+            "rounding": self.rounding,
         }
 
 
@@ -66,6 +73,7 @@ def export(
     trust: bool = False,
     force: bool = False,
     input_size: int | None = None,
+    store: str | None = None,
 ) -> ExportResult:
     """Write the model at `model_path` in the format `to`, reload the file and compare.
 
@@ -77,16 +85,18 @@ def export(
         force: replace a file that exists.
         input_size: edge of the square images in pixels; from the file's input transform when None,
             and 224 where there is none.
+        store: fp32, fp16 or bf16, the number format of the weights in a safetensors file; None leaves them
+            as they are.
 
     Raises:
-        FairpruneError: unknown format; the model cannot be loaded or exported; the file exists; the
-            reloaded file gives other results than the source (nothing is left behind then).
+        FairpruneError: unknown format, or one that has no `store`; the model cannot be loaded or exported; the file
+            exists; the reloaded file gives other results than the source (nothing is left behind then).
     """
-    format_named(to)  # before minutes are spent on loading
+    _check_store(format_named(to), store)  # before minutes are spent on loading
     from fairprune_cli.checkpoint import load_model
 
     loaded = load_model(Path(model_path), arch=arch, trust=trust)
-    return export_model(loaded, to, out, force=force, input_size=input_size)
+    return export_model(loaded, to, out, force=force, input_size=input_size, store=store)
 
 
 def export_model(
@@ -96,11 +106,13 @@ def export_model(
     *,
     force: bool = False,
     input_size: int | None = None,
+    store: str | None = None,
 ) -> ExportResult:
     """As `export`, for a model that is loaded already; default names are beside `loaded.source`."""
-    from fairprune_cli.exports.job import job_of, largest_difference
+    from fairprune_cli.exports.job import job_of, largest_difference, rounded_job
 
     module = format_named(to)
+    _check_store(module, store)
     source = Path(loaded.source)
     source = source / "model.safetensors" if source.is_dir() else source
     path = Path(out) if out is not None else source.with_name(source.stem + module.SUFFIX)
@@ -110,7 +122,10 @@ def export_model(
         raise FairpruneError("the export would replace its own source", where=str(path), hint="give another --out")
     if path.exists() and not force:
         raise FairpruneError("exists already", where=str(path), hint="give another --out, or --force")
-    job = job_of(loaded, input_size)
+    job, rounding = job_of(loaded, input_size), None
+    if store is not None:
+        whole, job = job, rounded_job(job, store)
+        rounding = largest_difference(whole, job.reference)[0]
     with atomic_path(path) as temporary:
         module.write(job, temporary)
         difference, scale = largest_difference(job, module.reload(job, temporary))
@@ -122,7 +137,15 @@ def export_model(
                 hint=f"nothing was written; report this with the architecture {loaded.architecture!r}",
                 code=ExitCode.RUNTIME,
             )
-    return ExportResult(path, to, path.stat().st_size, difference)
+    return ExportResult(path, to, path.stat().st_size, difference, store, rounding)
+
+
+def _check_store(module: ModuleType, store: str | None) -> None:
+    if store is not None and not getattr(module, "STORES", False):
+        raise FairpruneError(
+            f"{module.NAME} computes in 32 bits and is written so", where="--store",
+            hint="use it with safetensors or safetensors-dense",
+        )  # fmt: skip
 
 
 def format_named(name: str) -> ModuleType:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from fairprune_cli.errors import FairpruneError
 from fairprune_cli.exports import codec
 from fairprune_cli.exports.header import ModelHeader
+from fairprune_cli.exports.rounding import rounded
 from fairprune_cli.masks import prunable_weights
 
 FALLBACK_SIZE = 224  # what torchvision's classifiers are trained for
@@ -87,6 +88,15 @@ def job_of(loaded: Exportable, input_size: int | None = None) -> ExportJob:
             hint="give the size of the images it was trained on",
         ) from error
     return job
+
+
+def rounded_job(job: ExportJob, store: str) -> ExportJob:
+    """The same with the weights rounded to fp16 or bf16, or widened to fp32; `storage.rounded` says which tensors."""
+    whole = {name: t.float() if t.is_floating_point() else t for name, t in job.model.state_dict().items()}
+    model, reference = copy.deepcopy(job.model), copy.deepcopy(job.reference)
+    model.load_state_dict(rounded(whole, store), assign=True)
+    reference.load_state_dict(model.state_dict())
+    return dataclasses.replace(job, model=model.eval(), reference=reference.eval())
 
 
 def largest_difference(job: ExportJob, reloaded: Callable[[Tensor], Tensor]) -> tuple[float, float]:

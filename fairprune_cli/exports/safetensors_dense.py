@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 NAME = "safetensors-dense"
 SUFFIX = "-dense.safetensors"
+STORES = True  # weights may be written in 16 bits
 TOLERANCE = safetensors_sparse.TOLERANCE
 
 

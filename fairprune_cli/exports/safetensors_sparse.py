@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 NAME = "safetensors"
 SUFFIX = "-sparse.safetensors"
+STORES = True  # weights may be written in 16 bits
 TOLERANCE = 1e-6  # the tensors are compared exactly; memory formats may order a sum differently
 
 
