@@ -45,6 +45,7 @@ def _group(n: int, accuracy: float | None, metrics: bool) -> dict[str, Any]:
             rates |= {name: rate, f"{name}_low": bounds[0], f"{name}_high": bounds[1]}
         rates |= {"positives": n // 3, "negatives": n - n // 3}
     return {
+        "calibration": _calibration(n, accuracy),
         "n": n,
         "correct": round(n * accuracy),
         "accuracy": accuracy,
@@ -52,6 +53,13 @@ def _group(n: int, accuracy: float | None, metrics: bool) -> dict[str, Any]:
         "high": high,
         "metrics": rates,
     }
+
+
+def _calibration(n: int, accuracy: float) -> dict[str, Any]:
+    over, half = 0.02 + 0.1 * (0.92 - accuracy), 0.44 / math.sqrt(n)
+    figures = {"n": n, "confidence": min(accuracy + over, 1.0), "overconfidence": over}
+    figures |= {"overconfidence_low": over - half, "overconfidence_high": over + half}
+    return figures | {"ece": 0.03, "ece_chance": 0.4 / math.sqrt(n), "ece_chance_high": 0.6 / math.sqrt(n)}
 
 
 def _attribute(name: str, model: int) -> dict[str, Any]:
@@ -94,6 +102,7 @@ def _model(accuracy: float, model: int) -> dict[str, Any]:
         "low": low,
         "high": high,
         "n": 1998,
+        "calibration": _calibration(1998, accuracy),
         "attributes": {name: _attribute(name, model) for name in ATTRIBUTES},
     }
 
@@ -373,6 +382,39 @@ def full() -> dict[str, Any]:
             "data": _setting("data/lfw-smile/manifest.yaml", "beside the model"),
         },
     }
+
+
+PIXEL = "data:image/jpeg;base64,/9j/4AAQSkZJRg=="
+
+
+def with_examples() -> dict[str, Any]:
+    """The full report with images that groups lost; one picture is not embedded, and one is no picture."""
+    report = full()
+    names = ("faces/a.jpg", "faces/b.jpg", "faces/<b>c</b>.jpg", "x" * 200)
+    lost = [{"file": f, "label": "smiling", "predicted": "neutral", "before": 0.9, "after": 0.2} for f in names]
+    report["examples"] = {
+        "per_group": 4, "root": "/data/faces", "lost": {"pruned": {"gender": {"female": lost, "male": lost[:1]}}},
+        "pictures": {names[0]: PIXEL, names[2]: "https://evil.example/x.png", names[3]: PIXEL},
+    }  # fmt: skip
+    return report
+
+
+def several() -> dict[str, Any]:
+    """An audit of two pruned models, one with a long name, against the dense one."""
+    report = full()
+    for key in ("sparsity", "layers", "training", "speed", "notices"):
+        del report[key]
+    models = {"a": report["results"].pop("pruned"), "runs/model-bifp-channel-0.98": _model(0.9012, 1)}
+    report["results"] |= models
+    report["degradations"] = dict.fromkeys(models, report["degradation"])
+    report["models"] = {
+        name: {**report["model"], "file_bytes": 3_921_440, "parameters": 980_212, "macs": 241_000_000}
+        for name in ("dense", *models)
+    }
+    for gate, name in zip(report["gates"], (*models, *models, "a"), strict=True):
+        metric, _, attribute = gate["name"].partition(" ")
+        gate |= {"model": name, "name": f"{gate['name']} [{name}]", "metric": metric, "attribute": attribute or None}
+    return report
 
 
 def audit_only() -> dict[str, Any]:

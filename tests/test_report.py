@@ -17,12 +17,15 @@ from markdown_it import MarkdownIt
 
 from fairprune_cli import report
 from fairprune_cli.errors import FairpruneError
-from fairprune_cli.report.document import Heading, Note, Plot, Table
+from fairprune_cli.report.document import Gallery, Heading, Note, Plot, Table
 from fairprune_cli.report.view import View
 from fairprune_cli.report.writers import github, markdown
 from tests import report_fixture as fixture
 
-REPORTS = {"full": fixture.full, "audit": fixture.audit_only, "hostile": fixture.hostile, "empty": dict}
+REPORTS = {
+    "full": fixture.full, "audit": fixture.audit_only, "hostile": fixture.hostile, "empty": dict,
+    "several": fixture.several, "examples": fixture.with_examples,
+}  # fmt: skip
 
 
 def shuffled(value: Any, seed: int) -> Any:
@@ -65,6 +68,8 @@ def texts(part: Any) -> str:
             seen.append(block.text)
         elif isinstance(block, Plot):
             seen += [block.title, block.sentence]
+        elif isinstance(block, Gallery):
+            seen += [block.title, *(picture.text for picture in block.pictures)]
         else:
             seen += [block.title, block.note, *itertools.chain.from_iterable(block.rows)]
     return "\n".join(seen).replace("\u00a0", " ")
@@ -223,7 +228,7 @@ def test_several_models_stand_side_by_side_with_their_own_degradation() -> None:
     document["degradations"] = {"a": document["degradation"], "b": document["degradation"]}
     built = report.build_document(document)
     table = next(b for b in section(built, "verdict").blocks if isinstance(b, Table))
-    assert [column.title for column in table.columns] == ["Measure", "Dense", "A", "B"]
+    assert [column.title for column in table.columns] == ["Measure", "Dense", "a", "b"]
     headings = [b.text for b in section(built, "degradation").blocks if isinstance(b, Heading)]
     assert headings == ["age, a", "gender, a", "gender*age, a", "age, b", "gender, b", "gender*age, b"]
 
@@ -420,3 +425,38 @@ def test_the_report_needs_neither_torch_nor_numpy() -> None:
         timeout=60,
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_lost_images_are_shown_with_what_they_were_taken_for() -> None:
+    made = report.build_document(fixture.with_examples())
+    female, male = (block for block in section(made, "examples").blocks if isinstance(block, Gallery))
+    assert female.title == "female, 4 of 35 shown"
+    assert male.title.startswith("male, 1 of ")
+    assert [bool(picture.source) for picture in female.pictures] == [True, False, False, True]
+    assert "smiling, taken for neutral; 90 % → 20 %" in female.pictures[0].text.replace("\u00a0", " ")
+    assert "data:image" not in report.render(fixture.with_examples(), "card")
+    assert "data:image" not in report.render(fixture.with_examples(), "github")
+    text = report.render(fixture.with_examples(), "md")
+    assert "faces/a.jpg" in text
+    assert "data:image" not in text
+
+
+def test_several_models_are_judged_and_named_each() -> None:
+    made = report.build_document(fixture.several())
+    verdict = texts(section(made, "verdict"))
+    assert "1 of 5 gates failed: gap (age) of runs/model-bifp-channel-0.98" in verdict
+    assert "The a model is right on 91." in verdict
+    columns = [c.title for b in section(made, "verdict").blocks if isinstance(b, Table) for c in b.columns]
+    assert columns == ["Measure", "Dense", "a", "runs/model-bifp-channel-0.98"]
+    size = next(block for block in section(made, "size").blocks if isinstance(block, Table))
+    assert [row[0] for row in size.rows] == ["dense", "a", "runs/model-bifp-channel-0.98"]
+
+
+def test_confidence_is_told_with_what_chance_would_show() -> None:
+    made = report.build_document(fixture.full())
+    seen = texts(section(made, "calibration"))
+    assert "surer than it is right by" in seen
+    assert "3.0 / 1.7" in seen  # of 1203 images
+    assert "calibration" not in [
+        part.name for part in report.build_document(fixture.hostile() | {"results": {}}).sections
+    ]

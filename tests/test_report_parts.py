@@ -227,7 +227,7 @@ def test_text_is_cut_to_its_room_with_the_whole_in_its_hint() -> None:
 
 def test_the_schema_is_a_schema_and_takes_our_reports() -> None:
     Draft202012Validator.check_schema(SCHEMA)
-    for document in (fixture.full(), fixture.audit_only()):
+    for document in (fixture.full(), fixture.audit_only(), fixture.several()):
         errors = [f"{e.json_path}: {e.message}" for e in Draft202012Validator(SCHEMA).iter_errors(plain(document))]
         assert errors == []
 
@@ -247,6 +247,8 @@ def test_the_schema_is_a_schema_and_takes_our_reports() -> None:
         (("sparsity", "granularity"), "row"),
         (("model", "sha256"), "abc"),
         (("warnings", 0), "text"),
+        (("results", "pruned", "calibration", "ece"), None),
+        (("examples",), {"per_group": 1, "root": "", "lost": {}, "pictures": {"a": "https://x/y.png"}}),
         (("config", "lr"), 0.1),
     ],
 )

@@ -10,7 +10,7 @@ from markupsafe import Markup
 from fairprune_cli.report import plots, words
 from fairprune_cli.report.document import Document, Plot, Table
 
-MOST_ROWS = 300  # of one table; longer ones say how many rows are left to report.json
+MOST_ROWS = 250  # of one table; longer ones say how many rows are left to report.json
 
 
 def write(document: Document) -> str:
