@@ -2,8 +2,9 @@
 
     python benchmarks/data.py [--count 200000] [--out benchmarks/results/data.json] [--work DIR]
 
-Everything is measured on the cores this process may use. Limits are what a loop over the library alone reaches on as
-many threads. Figures are the best of several rounds, because other work on the machine only ever slows them down.
+Rates are images per second of processor time, summed over the threads, best of several rounds in turn: other work on
+the machine cannot help one side and hurt the other. Limits are what a loop over the library alone reaches on as many
+threads. Seconds of the large data set are processor time as well; the JSON file has wall time beside them.
 """
 
 from __future__ import annotations
@@ -45,20 +46,16 @@ def drawn(rng: np.random.Generator, width: int, height: int, quality: int) -> by
     return stream.getvalue()
 
 
-def rate(work: Callable[[bytes], Any], items: list[bytes], threads: int) -> float:
-    """Items per second of wall time, best of the rounds, in chunks on a pool as the cache builds them."""
+def rates(works: dict[str, Callable[[bytes], Any]], items: list[bytes], threads: int) -> dict[str, float]:
+    """Items per second of processor time, best of the rounds, in chunks on a pool as the cache builds them."""
     chunks = [items[start : start + 32] for start in range(0, len(items), 32)]
-
-    def some(chunk: list[bytes]) -> None:
-        for item in chunk:
-            work(item)
-
-    best = 0.0
+    best = dict.fromkeys(works, 0.0)
     with ThreadPoolExecutor(threads) as pool:
         for _ in range(ROUNDS):
-            start = time.perf_counter()
-            list(pool.map(some, chunks))
-            best = max(best, len(items) / (time.perf_counter() - start))
+            for name, work in works.items():
+                start = time.process_time()
+                list(pool.map(lambda chunk, work=work: [work(item) for item in chunk] and None, chunks))
+                best[name] = max(best[name], len(items) / (time.process_time() - start))
     return best
 
 
@@ -85,12 +82,11 @@ def decoding(threads: int) -> list[dict[str, Any]]:
     rng = np.random.default_rng(0)
     for width, height, count in ((178, 218, 512), (80, 80, 1024), (1280, 960, 32)):
         items = [drawn(rng, width, height, 90) for _ in range(min(count, 64))] * max(1, count // 64)
-        figures = {
-            "pillow": rate(pillow, items, threads), "torchvision": rate(torchvision, items, threads),
-            "pillow, scaled": rate(pillow_resized, items, threads),
-            "torchvision, scaled": rate(torchvision_resized, items, threads),
-            "fairprune": rate(lambda data: decode(data, SIZE), items, threads),
+        works: dict[str, Callable[[bytes], Any]] = {
+            "pillow": pillow, "torchvision": torchvision, "pillow, scaled": pillow_resized,
+            "torchvision, scaled": torchvision_resized, "fairprune": lambda data: decode(data, SIZE),
         }  # fmt: skip
+        figures = rates(works, items, threads)
         better = max(figures["pillow, scaled"], figures["torchvision, scaled"])
         rows.append({"image": f"{width}x{height}", **figures, "of the better": figures["fairprune"] / better})
     return rows
@@ -124,14 +120,14 @@ def batches() -> dict[str, float]:
             order = torch.randperm(count)
             for start in range(0, steps * BATCH, BATCH):
                 rows = order[start : start + BATCH]
-                batch = held[rows].to(torch.float32).div_(255).sub_(mean).div_(std)
+                batch = held.index_select(0, rows).to(torch.float32).div_(255).sub_(mean).div_(std)
                 assert len(batch) == len(all_labels[rows])
 
         figures = {}
         for name, work in (("cached", cached), ("in memory", in_memory)) * ROUNDS:
-            start = time.perf_counter()
+            start = time.process_time()
             work()
-            figures[name] = max(figures.get(name, 0.0), steps * BATCH / (time.perf_counter() - start))
+            figures[name] = max(figures.get(name, 0.0), steps * BATCH / (time.process_time() - start))
     return {**figures, "ratio": figures["cached"] / figures["in memory"]}
 
 
@@ -162,43 +158,46 @@ def write_large(folder: Path, count: int) -> None:
 # Each runs in a process of its own, so that memory is its own. RssAnon leaves out the pages of the mapped file, which
 # the system takes back when it needs them.
 _HEAD = """
-import json, resource, sys, time
+import json, sys, time
 from pathlib import Path
-def anonymous():
-    line = next(l for l in open('/proc/self/status') if l.startswith('RssAnon'))
+def memory(what):
+    line = next(l for l in open('/proc/self/status') if l.startswith(what))
     return int(line.split()[1]) / 1024
 path, start, cpu = Path(sys.argv[1]), time.perf_counter(), time.process_time()
 """
 _TAIL = """
-figures |= {'seconds': time.perf_counter() - start, 'cpu seconds': time.process_time() - cpu}
+figures |= {'wall seconds': time.perf_counter() - start, 'seconds': time.process_time() - cpu}
 print(json.dumps(figures))
 """
 _LOAD = """
 from fairprune_cli.manifest import load_manifest
-figures = {'images': len(load_manifest(path)), 'peak MB': resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
+figures = {'images': len(load_manifest(path)), 'peak MB': memory('VmHWM')}
 """
 _CHECK = """
 from fairprune_cli.checking import check
 checked = check(path / 'manifest.yaml')
 figures = {'images': checked.images, 'errors': checked.count('error'), 'torch imported': 'torch' in sys.modules,
-           'peak MB': resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
+           'peak MB': memory('VmHWM')}
 """
 _EPOCH = """
 from fairprune_cli.batches import load_images
 from fairprune_cli.manifest import load_manifest
 images = load_images(load_manifest(path), ['sex'])
 import numpy as np
-built = time.perf_counter() - start
+built = time.process_time() - cpu
 sampler = images.pool(np.arange(len(images.labels))).sampler(128, 'cpu', 0, True)
 sampler.next()
-marks, start = [anonymous()], time.perf_counter()
+marks, start, cpu = [memory('RssAnon')], time.perf_counter(), time.process_time()
 for step in range(sampler.batches_per_pass):
     sampler.next()
     if step % 100 == 99:
-        marks.append(anonymous())
+        marks.append(memory('RssAnon'))
 figures = {'images': len(images.labels), 'decoding seconds': built, 'MB at the start': marks[0],
            'MB at most': max(marks), 'MB of pixels': images.pixels.nbytes / 1e6}
 """
+
+
+LARGE = {"read the manifest": _LOAD, "`data check`": _CHECK, "decode, and an epoch of batches": _EPOCH}
 
 
 def alone(code: str, folder: Path, cache: Path) -> dict[str, Any]:
@@ -214,7 +213,7 @@ def table(document: dict[str, Any]) -> str:
     lines = [
         "# The data path\n",
         f"{document['machine']}, {document['threads']} decoding threads, torch {torch.__version__}.\n",
-        f"JPEGs decoded and scaled to {SIZE} pixels, images per second:\n",
+        f"JPEGs decoded and scaled to {SIZE} pixels, images per second and core:\n",
         "| image | Pillow, decoding alone | torchvision, decoding alone | Pillow, scaled | torchvision, scaled | "
         "fairprune | of the better |",
         "|---|---|---|---|---|---|---|",
@@ -224,11 +223,13 @@ def table(document: dict[str, Any]) -> str:
         lines.append(f"| {row['image']} | {' | '.join(figures)} | {row['of the better']:.2f} |")
     got = document["batches"]
     lines += [
-        f"\nNormalised batches of {BATCH} at {SIZE} pixels, images per second: {got['cached']:,.0f} from the cache, "
+        f"\nNormalised batches of {BATCH} at {SIZE} pixels, images per second and core: "
+        f"{got['cached']:,.0f} from the cache, "
         f"{got['in memory']:,.0f} from a tensor in memory (ratio {got['ratio']:.2f}).\n",
-        "| large data set | images | seconds | CPU seconds | memory, MB |", "|---|---|---|---|---|",
+        "Many small images; seconds are processor time:\n",
+        "| what | images | seconds | memory, MB |", "|---|---|---|---|",
     ]  # fmt: skip
-    for name in ("load", "check", "decode and epoch"):
+    for name in LARGE:
         row = document["large"][name]
         memory = f"{row['peak MB']:,.0f}" if "peak MB" in row else (
             f"{row['MB at the start']:,.0f} at the start of the epoch, {row['MB at most']:,.0f} at most, beside "
@@ -237,7 +238,7 @@ def table(document: dict[str, Any]) -> str:
         seconds = f"{row['seconds']:,.1f}"
         if "decoding seconds" in row:
             seconds = f"{row['decoding seconds']:,.1f} to decode, {row['seconds']:,.1f} for the epoch"
-        lines.append(f"| {name} | {row['images']:,} | {seconds} | {row['cpu seconds']:,.1f} | {memory} |")
+        lines.append(f"| {name} | {row['images']:,} | {seconds} | {memory} |")
     return "\n".join(lines) + "\n"
 
 
@@ -257,8 +258,7 @@ def main() -> None:
         folder = args.work or Path(temporary) / "large"
         write_large(folder, args.count)
         cache = Path(temporary) / "cache"
-        document["large"] = {name: alone(code, folder, cache) for name, code in
-                             (("load", _LOAD), ("check", _CHECK), ("decode and epoch", _EPOCH))}  # fmt: skip
+        document["large"] = {name: alone(code, folder, cache) for name, code in LARGE.items()}
     text = table(document)
     print(text)
     atomic_write_text(args.out, json.dumps(document, indent=2) + "\n")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +17,7 @@ from fairprune_cli.findings import ERROR, NOTE, WARNING, Finding, look_at_images
 from fairprune_cli.images import Progress
 from fairprune_cli.manifest import examine_manifest
 from fairprune_cli.manifest_data import Grouping, Manifest
-from fairprune_cli.tables import SPLITS
+from fairprune_cli.tables import IMAGE_SUFFIXES, SPLITS
 
 LEAST = 30  # images that a rate should have below it; the default of --min-group
 _SHOWN = 4
@@ -60,6 +62,7 @@ def check(path: Path, progress: Progress | None = None) -> Checked:
     known = {p.file for p in problems.found if p.code in ("missing", "outside", "path", "doubled")}
     looked = look_at_images(manifest, progress, known)
     findings += looked.findings
+    findings += _unnamed(manifest)
     findings += [f for grouping in manifest.attributes.values() for f in _groups(manifest, grouping)]
     associations = tuple(_associate(manifest, grouping) for grouping in manifest.attributes.values())
     findings += [Finding("association", one.text, "", 0, WARNING, True) for one in associations if one.notable]
@@ -67,6 +70,24 @@ def check(path: Path, progress: Progress | None = None) -> Checked:
     order = (ERROR, WARNING, NOTE)
     findings.sort(key=lambda finding: order.index(finding.severity))
     return Checked(path, len(manifest), tuple(findings), associations, _sizes(looked.sizes))
+
+
+def _unnamed(manifest: Manifest) -> list[Finding]:
+    """Images beside those of the manifest that no row names: a table that lost rows looks like this."""
+    named = set(manifest.files)
+    folders = {file.rpartition("/")[0] for file in manifest.files}
+    found: list[str] = []
+    for folder in sorted(folders):
+        if ".." in folder.split("/") or folder.startswith("/"):
+            continue
+        with contextlib.suppress(OSError, ValueError):
+            names = os.listdir(os.path.join(manifest.root, folder))
+            images = (name for name in names if name.lower().endswith(IMAGE_SUFFIXES))
+            found += [path for name in images if (path := f"{folder}/{name}" if folder else name) not in named]
+    if not found:
+        return []
+    text = f"{len(found):,} image{'s' if len(found) > 1 else ''} beside those of the manifest have no row, as"
+    return [Finding("unnamed", f"{text} {min(found)!r}", min(found), 0, WARNING, True)]
 
 
 def _groups(manifest: Manifest, grouping: Grouping) -> list[Finding]:
