@@ -7,6 +7,7 @@ results/kills.json.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import random
@@ -74,7 +75,8 @@ def main() -> None:
                 running = run(*prune, "--out", str(out), "--set", "save_minutes=0")
                 time.sleep(random.uniform(0, seconds))
                 assert running.process.pid is not None
-                os.kill(running.process.pid, signal.SIGKILL)
+                with contextlib.suppress(ProcessLookupError):  # it was done by then
+                    os.kill(running.process.pid, signal.SIGKILL)
                 running.wait()
                 at = moment(out)
                 count = counts.setdefault(at, {"kills": 0, "same bytes": 0})

@@ -189,7 +189,7 @@ class Trainer:
         value = float(loss.detach())
         if not self.removed:
             self.masks.mask_gradients()
-        norm = float(torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.options.clip_norm))
+        norm = self._clip()
         if not all(map(math.isfinite, (value, float(whole.detach()), norm))):
             raise self._diverged(f"the loss is {value:.4g} and its gradient's norm {norm:.4g}")
         self.optimizer.step()
@@ -207,6 +207,15 @@ class Trainer:
         right, seen = _right(logits, batch)
         means.lower_right += right
         means.lower_seen += seen
+
+    def _clip(self) -> float:
+        """Norm of the gradient before it is clipped; without need it is not multiplied by one."""
+        parameters = [p for p in self.model.parameters() if p.grad is not None]
+        total = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+        norm = float(total)
+        if not norm <= self.options.clip_norm:
+            torch.nn.utils.clip_grads_with_norm_(parameters, self.options.clip_norm, total)
+        return norm
 
     def _diverged(self, what: str) -> Diverged:
         return Diverged(
@@ -271,7 +280,7 @@ class Trainer:
 
     def _move_mask(self, sparsity: float) -> None:
         scores = self.method.scores(sparsity)
-        if not bool(torch.isfinite(scores).all()):
+        if not bool(torch.isfinite(torch.stack(torch.aminmax(scores))).all()):
             raise self._diverged("scores of the mask are not finite")
         if (self.method.scope if self.options.scope == "auto" else self.options.scope) == "layer":
             scores = self.masks.rank_within(scores)
@@ -279,7 +288,8 @@ class Trainer:
         self.masks.apply(self.masks.select(scores, sparsity))
         self.masks.mask_state(self.optimizer.state)
         self._means.moves += 1
-        self._means.returns += float((self.masks.keep & ~before).sum() / self.masks.keep.sum())
+        kept = torch.count_nonzero(self.masks.keep)
+        self._means.returns += float((kept - torch.count_nonzero(self.masks.keep & before)) / kept)
 
     def _rewind(self) -> None:
         """Put what is left back to its values at the start; momentum begins anew."""

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from fairprune_cli.errors import FairpruneError
-from fairprune_cli.masks import WeightMasks, mask_gradient, prunable_weights, top_k_mask
+from fairprune_cli.masks import WeightMasks, mask_gradient, prunable_weights, top_k_mask, weights
 
 
 def small_net(seed: int = 0) -> nn.Module:
@@ -200,3 +200,43 @@ def test_network_mask_gradient_equals_finite_differences() -> None:
                     parameter.view(-1)[i] = value
                     assert gradient[position + i].item() == pytest.approx((high - low) / 2e-6, abs=1e-7)
             position += parameter.numel()
+
+
+# --- selection by a sample, and floors only where they are needed ----------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["normal", "few values", "all the same", "sorted", "one infinite"])
+def test_selection_over_many_scores_is_exact(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(weights, "SAMPLE", 256)
+    generator = torch.Generator().manual_seed(0)
+    scores = torch.randn(5000, generator=generator)
+    if kind == "few values":
+        scores = scores.round()
+    elif kind == "all the same":
+        scores = torch.ones(5000)
+    elif kind == "sorted":
+        scores = scores.sort().values
+    elif kind == "one infinite":
+        scores[7] = torch.inf
+    order = scores.sort(descending=True).values
+    for keep in (1, 2, 50, 2500, 4990, 5000):
+        assert weights.kth_largest(scores, keep) == order[keep - 1]
+        mask = weights.top_k_mask(scores, keep)
+        best = sorted(range(5000), key=lambda i: (-float(scores[i]), i))[:keep]
+        assert mask.nonzero()[:, 0].tolist() == sorted(best)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_floors_give_what_flooring_every_layer_gives(seed: int) -> None:
+    """The plain form: each layer's best entries first, then the rest by score."""
+    torch.manual_seed(seed)
+    model = nn.Sequential(nn.Linear(6, 8), nn.Linear(8, 5), nn.Linear(5, 2))
+    masks = WeightMasks(model, layer_floor=0.9)
+    scores = torch.randn(masks.total).round(decimals=1) + torch.arange(3).repeat_interleave(torch.tensor(masks.sizes))
+    for sparsity in (0.3, 0.6, 0.85):
+        ranked = scores.clone()
+        for part, view in zip(scores.split(masks.sizes), ranked.split(masks.sizes), strict=True):
+            floor = max(1, round(0.9 * (1 - sparsity) * len(part)))
+            view[weights.top_k_mask(part, floor)] = torch.inf
+        expected = weights.top_k_mask(ranked, round((1 - sparsity) * masks.total))
+        assert torch.equal(masks.select(scores, sparsity), expected)

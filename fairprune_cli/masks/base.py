@@ -99,7 +99,7 @@ class Masks(ABC):
             for name, parameter in self.tensors.items():
                 latent = self.theta(name)
                 self.stash[name] = latent
-                parameter.copy_(torch.where(new[name], latent, torch.zeros_like(latent)))
+                parameter.copy_(torch.where(new[name], latent, 0.0))
         self.keep = keep
         self._entry_masks = new
 

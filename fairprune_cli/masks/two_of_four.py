@@ -56,6 +56,12 @@ class TwoOfFourMasks(WeightMasks):
             return SPARSITY  # the pattern is there already, though some blocks may have lost more
         return super().start
 
+    def _line(self, tensor: Tensor, parameter: Tensor) -> Tensor:
+        return tensor.reshape(-1)  # blocks lie along the rows of the 2-D view, wherever they lie in memory
+
+    def _shaped(self, line: Tensor, parameter: Tensor) -> Tensor:
+        return line.view_as(parameter)
+
     def select(self, scores: Tensor, sparsity: float) -> Tensor:
         """bool [U]; ties go to the lower index.
 

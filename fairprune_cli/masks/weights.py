@@ -11,6 +11,8 @@ from fairprune_cli.architectures.attention import SelfAttention
 from fairprune_cli.errors import FairpruneError
 from fairprune_cli.masks.base import Masks, gradient_of, mask_gradient
 
+SAMPLE = 1 << 14  # numbers that `kth_largest` looks at first
+
 
 def prunable_weights(model: nn.Module) -> dict[str, nn.Parameter]:
     """Weights of convolutions, linear layers and attention by name; biases and norms are never pruned singly."""
@@ -40,15 +42,34 @@ def top_k_mask(scores: Tensor, keep: int) -> Tensor:
         raise ValueError(f"cannot keep {keep} of {count}")
     if keep == 0:
         return torch.zeros_like(scores, dtype=torch.bool)
-    threshold = torch.kthvalue(scores, count - keep + 1).values
+    threshold = kth_largest(scores, keep)
     mask = scores > threshold
+    lacking = keep - int(torch.count_nonzero(mask))
     ties = torch.nonzero(scores == threshold)[:, 0]
-    mask[ties[: keep - int(mask.sum())]] = True
+    mask[ties[:lacking]] = True
     return mask
 
 
+def kth_largest(values: Tensor, k: int) -> Tensor:
+    """The k-th largest of values [n], exactly; k in 1..n.
+
+    Selection over many numbers is slow on a CPU, comparing them is not: a sample says between which two values the
+    answer lies almost surely, and only what lies there is searched. Where the sample is wrong, everything is.
+    """
+    count = len(values)
+    if count > 4 * SAMPLE:
+        sample = values[:: count // SAMPLE].sort(descending=True).values
+        at, margin = k * len(sample) // count, 4 * int(len(sample) ** 0.5)
+        high, low = sample[max(at - margin, 0)], sample[min(at + margin, len(sample) - 1)]
+        above = int(torch.count_nonzero(values > high)) if at > margin else 0
+        inside = values[(values >= low) & (values <= high)] if at > margin else values[values >= low]
+        if above < k <= above + len(inside):
+            return torch.kthvalue(inside, len(inside) - (k - above) + 1).values
+    return torch.kthvalue(values, count - k + 1).values
+
+
 class WeightMasks(Masks):
-    """A mask entry for every single weight of every convolution and linear layer.
+    """A mask entry for every single weight of every convolution and linear layer, in the order of the memory.
 
     Args:
         model: its prunable weights are masked in place.
@@ -68,10 +89,11 @@ class WeightMasks(Masks):
         self.sizes = [p.numel() for p in self.tensors.values()]
         device = next(iter(self.tensors.values())).device
         ones = torch.ones(sum(self.sizes), dtype=torch.bool, device=device)
+        self._counted, self._kept = ones, len(ones)
         self._alive: Tensor | None = None
         if alive and any(name in alive for name in self.tensors):
-            whole = dict(zip(self.tensors, ones.split(self.sizes), strict=True))
-            self._alive = torch.cat([alive[n].to(device).reshape(-1) if n in alive else w for n, w in whole.items()])
+            whole = {n: torch.ones_like(p, dtype=torch.bool) for n, p in self.tensors.items()}
+            self._alive = self._flat([alive[n].to(device) if n in alive else w for n, w in whole.items()])
         self._entry_masks = self.entries(ones)
         self.apply(ones if self._alive is None else self._alive)
 
@@ -81,7 +103,9 @@ class WeightMasks(Masks):
 
     @property
     def kept(self) -> int:
-        return int(self.keep.sum())
+        if self._counted is not self.keep:  # counted once per mask, as every step asks
+            self._counted, self._kept = self.keep, int(torch.count_nonzero(self.keep))
+        return self._kept
 
     @property
     def achieved(self) -> float:
@@ -96,7 +120,15 @@ class WeightMasks(Masks):
         return scores if self._alive is None else scores.masked_fill(~self._alive, -torch.inf)
 
     def _flat(self, tensors: Sequence[Tensor]) -> Tensor:
-        return torch.cat([t.reshape(-1) for t in tensors])
+        return torch.cat([self._line(t, p) for t, p in zip(tensors, self.tensors.values(), strict=True)])
+
+    def _line(self, tensor: Tensor, parameter: Tensor) -> Tensor:
+        """The tensor's entries in the order of the masks; that of memory, in which they need no copy."""
+        return _flattened(tensor, parameter)
+
+    def _shaped(self, line: Tensor, parameter: Tensor) -> Tensor:
+        """The inverse of `_line`."""
+        return _unflattened(line, parameter)
 
     def _gradients(self) -> Tensor:
         return self._flat([gradient_of(name, p) for name, p in self.tensors.items()])
@@ -131,12 +163,37 @@ class WeightMasks(Masks):
                 f"sparsity {sparsity} leaves {keep} weights for {len(floors)} layers", where="--sparsity",
                 hint=f"{1 - sum(floors) / count:.6f} is the most for this model",
             )  # fmt: skip
-        ranked = scores.clone()
-        # The best entries of each layer are taken first; what is left of the budget goes by score alone.
-        for part, view, floor in zip(parts, ranked.split(self.sizes), floors, strict=True):
-            view[top_k_mask(part, floor)] = torch.inf
-        return top_k_mask(ranked, keep)
+        mask, ranked = top_k_mask(scores, keep), scores
+        # A layer that falls short of its floor gets its best entries first, and the others share what is left, until
+        # none falls short. Layers above their floor need nothing: what they would be given they have.
+        while True:
+            kept = [int(torch.count_nonzero(part)) for part in mask.split(self.sizes)]
+            short = [i for i, floor in enumerate(floors) if kept[i] < floor]
+            if not short:
+                return mask
+            ranked = ranked.clone() if ranked is scores else ranked
+            for i in short:
+                ranked.split(self.sizes)[i][top_k_mask(parts[i], floors[i])] = torch.inf
+            mask = top_k_mask(ranked, keep)
 
     def entries(self, keep: Tensor) -> dict[str, Tensor]:
         parts = keep.split(self.sizes)
-        return {name: part.view_as(p) for (name, p), part in zip(self.tensors.items(), parts, strict=True)}
+        return {name: self._shaped(part, p) for (name, p), part in zip(self.tensors.items(), parts, strict=True)}
+
+
+def _channels_last(parameter: Tensor) -> bool:
+    last = parameter.dim() == 4 and parameter.is_contiguous(memory_format=torch.channels_last)
+    return last and not parameter.is_contiguous()
+
+
+def _flattened(tensor: Tensor, parameter: Tensor) -> Tensor:
+    """The tensor's entries in the order in which the parameter's lie in memory, a view where the tensor's do, too."""
+    return (tensor.permute(0, 2, 3, 1) if _channels_last(parameter) else tensor).reshape(-1)
+
+
+def _unflattened(flat: Tensor, parameter: Tensor) -> Tensor:
+    """The inverse of `_flattened`: a view of the parameter's shape and memory format."""
+    if not _channels_last(parameter):
+        return flat.view_as(parameter)
+    n, c, h, w = parameter.shape
+    return flat.view(n, h, w, c).permute(0, 3, 1, 2)

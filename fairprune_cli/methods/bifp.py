@@ -37,23 +37,23 @@ class Method(base.Method):
 
     def __init__(self, masks: Masks, options: base.MethodOptions) -> None:
         super().__init__(masks, options)
-        self._start = masks.magnitude()
-        self._scores = self._start.clone()
+        self._scores = masks.magnitude()
+        self._scale = _rms(self._scores)  # of the magnitudes at the start
         if options.score_init == "random":
             generator = torch.Generator().manual_seed(options.seed)
-            drawn = torch.rand(len(self._start), generator=generator).to(self._start.device)
-            self._scores = drawn * (_rms(self._start) / _rms(drawn))
-        self._average = torch.zeros_like(self._start)
+            drawn = torch.rand(len(self._scores), generator=generator).to(self._scores.device)
+            self._scores = drawn * (self._scale / _rms(drawn))
+        self._average = torch.zeros_like(self._scores)
         self._seen = 0
 
     def upper_step(self, part: int, logits: Tensor, labels: Tensor) -> None:
         self._seen += 1
         if self.options.score_init == "gradient" and self._seen == 1:
             saliency = self.masks.saliency().abs()
-            self._scores = saliency * (_rms(self._start) / _rms(saliency).clamp_min(torch.finfo(saliency.dtype).tiny))
+            self._scores = saliency * (self._scale / _rms(saliency).clamp_min(torch.finfo(saliency.dtype).tiny))
         if self.options.mask_step == "first-order":
             gradient = self.masks.first_order_gradient(self.options.gamma)
-            scale = _rms(self._start) / _rms(gradient).clamp_min(torch.finfo(gradient.dtype).tiny)
+            scale = self._scale / _rms(gradient).clamp_min(torch.finfo(gradient.dtype).tiny)
             self._scores -= self.options.mask_lr * scale * gradient
         else:
             keep = self.options.ema
@@ -66,12 +66,12 @@ class Method(base.Method):
 
     def state_dict(self) -> dict[str, Tensor]:
         return {
-            "start": self._start, "scores": self._scores, "average": self._average,
+            "scale": self._scale, "scores": self._scores, "average": self._average,
             "seen": torch.tensor(self._seen),
         }  # fmt: skip
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        self._start, self._scores, self._average = state["start"], state["scores"], state["average"]
+        self._scale, self._scores, self._average = state["scale"], state["scores"], state["average"]
         self._seen = int(state["seen"])
 
 
@@ -83,7 +83,7 @@ def damped_score(magnitude: Tensor, squared_gradient: Tensor, rho: float) -> Ten
     brain damage, rho = 0 is magnitude.
     """
     mean = squared_gradient.mean().clamp_min(torch.finfo(squared_gradient.dtype).tiny)
-    return magnitude * (squared_gradient / mean).clamp_min(1e-12).pow(rho)
+    return (squared_gradient / mean).clamp_min_(1e-12).pow_(rho).mul_(magnitude)
 
 
 def _rms(values: Tensor) -> Tensor:
