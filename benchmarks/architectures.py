@@ -1,6 +1,6 @@
 """Every architecture dense and pruned: size, multiply-adds, latency, and whether files and ONNX graphs agree.
 
-    python benchmarks/architectures.py [--only resnet50,vit-tiny] [--seconds 20] [--out benchmarks/results/architectures]
+    python benchmarks/architectures.py [--only resnet50,vit-tiny] [--seconds 20] [--no-onnx] [--out PATH]
 
 Weights are random, nothing is trained: channels and weights go by magnitude, the same share in every layer. Rows are
 kept in the JSON file one by one, so that an interrupted run goes on where it stopped. One thread; all variants of an
@@ -30,7 +30,10 @@ from fairprune_cli.files import atomic_write_text
 from fairprune_cli.masks import ChannelMasks, Masks, WeightMasks
 
 VARIANTS = (("channel", 0.5), ("channel", 0.8), ("weight", 0.9))
-FURTHER = ("alexnet", "squeezenet1_1", "mnasnet0_5", "googlenet", "inception_v3", "maxvit_t", "timm/resnet26d", "timm/deit_tiny_patch16_224")  # fmt: skip
+FURTHER = (
+    "alexnet", "squeezenet1_1", "mnasnet0_5", "googlenet", "inception_v3", "maxvit_t", "timm/resnet26d",
+    "timm/deit_tiny_patch16_224",
+)  # fmt: skip
 CLASSES = tuple("ab")
 ONNX = all(importlib.util.find_spec(name) for name in ("onnx", "onnxscript", "onnxruntime"))
 
@@ -78,7 +81,8 @@ def row(name: str, size: int, seconds: float, onnx: bool) -> dict[str, Any]:
         entry = rows[label] = {"achieved": masks.achieved, "seconds": time.perf_counter() - started}
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "model.safetensors"
-            header = codec.ModelHeader(name, CLASSES, {"size": size, "mean": [0.5] * 3, "std": [0.25] * 3}, granularity, {})
+            transform = {"size": size, "mean": [0.5] * 3, "std": [0.25] * 3}
+            header = codec.ModelHeader(name, CLASSES, transform, granularity, {})
             kept = masks.entries(masks.keep) if granularity == "weight" else {}
             codec.save_model(path, model, header=header, masks=kept)
             entry["bytes"] = path.stat().st_size
@@ -97,7 +101,8 @@ def row(name: str, size: int, seconds: float, onnx: bool) -> dict[str, Any]:
 def _onnx(path: Path, model: nn.Module, name: str, size: int) -> dict[str, Any]:
     loaded = LoadedModel(model, name, len(CLASSES), path, "", class_names=CLASSES)
     try:
-        return {"onnx_difference": export_model(loaded, "onnx", path.with_suffix(".onnx"), input_size=size).max_difference}
+        done = export_model(loaded, "onnx", path.with_suffix(".onnx"), input_size=size)
+        return {"onnx_difference": done.max_difference}
     except FairpruneError as error:
         return {"onnx_refused": str(error)}
 
@@ -119,7 +124,8 @@ def table(document: dict[str, Any]) -> str:
         dense = one["variants"]["dense"]
         for label, entry in one["variants"].items():
             if "refused" in entry:
-                refused.append(f"- {name}, {label} (after {entry['seconds']:.1f} s): {' '.join(entry['refused'].split())}")
+                message = " ".join(entry["refused"].split())
+                refused.append(f"- {name}, {label} (after {entry['seconds']:.1f} s): {message}")
                 continue
             first, many = (entry["latency"][batch] for batch in ("1", "32"))
             faster = dense["latency"]["32"]["median_ms"] / many["median_ms"]
@@ -160,7 +166,8 @@ def main() -> None:
         short, _, size = name.partition("@")
         print(name, flush=True)
         try:
-            done = row(short, int(size or image_size(short)), options.seconds, ONNX and not options.no_onnx and not size)
+            onnx = ONNX and not options.no_onnx and not size
+            done = row(short, int(size or image_size(short)), options.seconds, onnx)
         except FairpruneError as error:
             done = {"refused": " ".join(str(error).split())}
         document["rows"][name] = done
