@@ -76,21 +76,33 @@ def _image(model: nn.Module, size: int) -> Tensor:
 
 @torch.no_grad()
 def _try_removal(model: nn.Module, spaces: Sequence[ChannelSpace], size: int) -> None:
-    """Run a copy without half of all channels: code that has a width written into it shows here, not in training."""
-    tensors = {id(t): t for t in (*model.parameters(), *model.buffers())}
-    smaller = copy.deepcopy(model, dict(tensors)).eval()  # the copy shares the numbers; removal makes new ones
+    """Run a copy without half of all channels: what does not fit shows here, not in the midst of training.
+
+    That is code with a width written into it, or layers that only training runs, such as auxiliary classifiers.
+    """
+    # The copy shares its parameters, of which removal makes new ones; the statistics are its own.
+    smaller = copy.deepcopy(model, {id(p): p for p in model.parameters()})
     last = [""]
     for name, module in smaller.named_modules():
         if not list(module.children()):
             module.register_forward_pre_hook(lambda *_, name=name: last.__setitem__(0, name))
     remove_channels(smaller, spaces, torch.cat([torch.arange(space.size) % 2 == 0 for space in spaces]))
+    image = _image(model, size)
     try:
-        smaller(_image(model, size))
+        # Dropout draws random numbers, and a trial must not move those of the run.
+        with torch.random.fork_rng(devices=[image.device] if image.device.type == "cuda" else []):
+            smaller.eval()(image)
+            logits = smaller.train()(torch.cat([image, image]))
     except Exception as error:
         raise FairpruneError(
             f"the network does not run with fewer channels ({type(error).__name__}: {str(error).splitlines()[0]})",
             where=last[0], hint=_HINT,
         ) from error  # fmt: skip
+    if not isinstance(logits, Tensor):
+        raise FairpruneError(
+            f"in training the network gives {type(logits).__name__}, not one tensor of logits",
+            hint="give a version of it without auxiliary outputs as --arch package.module:factory",
+        )
 
 
 def kept_per_space(spaces: Sequence[ChannelSpace], keep: Tensor) -> list[int]:

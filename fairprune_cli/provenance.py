@@ -13,7 +13,7 @@ import torch
 
 from fairprune_cli import __version__
 
-_PACKAGES = ("torch", "torchvision", "numpy", "safetensors", "torch-pruning")
+_PACKAGES = ("torch", "torchvision", "numpy", "safetensors")
 
 
 def peak_bytes(device: torch.device) -> int | None:

@@ -27,8 +27,8 @@ class FlattensMaps(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.features = nn.Sequential(
-            nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(8, 12, 3, padding=1),
-            nn.ReLU(), nn.AdaptiveAvgPool2d((2, 3)),
+            nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.MaxPool2d(2),
+            nn.Conv2d(8, 12, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d((2, 3)),
         )  # fmt: skip
         self.classifier = nn.Sequential(nn.Linear(12 * 6, 20), nn.ReLU(), nn.Dropout(), nn.Linear(20, 3))
 

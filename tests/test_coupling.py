@@ -158,7 +158,8 @@ def test_groups_and_shared_dimensions_have_the_places_that_one_would_draw() -> N
     # 22 channels = a's 6, b's 10, a's 6 again, in groups of 2; a group takes four of the grouped layer's 44.
     pairs = [c for c in range(3) for _ in range(2)]
     assert slots["norm.weight", 0] == [*pairs, *[-1] * 10, *pairs]
-    assert slots["mixed.weight", 1] == [*[c for c in range(3) for _ in range(4)], *[-1] * 20, *[c for c in range(3) for _ in range(4)]]
+    fours = [c for c in range(3) for _ in range(4)]
+    assert slots["mixed.weight", 1] == [*fours, *[-1] * 20, *fours]
     assert slots["a.weight", 0] == pairs
     assert ("grouped.weight", 1) not in slots
 
@@ -215,7 +216,7 @@ def test_what_is_not_understood_stays_and_says_why() -> None:
 
 
 def test_nothing_to_remove_is_refused_with_the_layer_and_the_reason() -> None:
-    with pytest.raises(FairpruneError, match="conv: .*number of channels in it") as error:
+    with pytest.raises(FairpruneError, match=r"conv: .*number of channels in it") as error:
         channels.channel_coupling(Writes(False).eval(), 8)
     assert "--granularity weight" in error.value.hint
     with pytest.raises(FairpruneError, match="cannot be traced"):

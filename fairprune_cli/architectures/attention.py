@@ -49,7 +49,7 @@ class SelfAttention(nn.Module):
         return self.out_proj(mixed.transpose(1, 2).reshape(batch, tokens, -1)), None
 
     def macs(self, batch: int, tokens: int) -> int:
-        """Multiply-adds of a pass, without those of `out_proj`: projection in, scores, and their sum over the values."""
+        """Multiply-adds of a pass but for those of `out_proj`: projection in, scores, their sum over the values."""
         inner = self.heads * self.head_width
         return batch * tokens * (self.in_proj_weight.numel() + 2 * tokens * inner)
 

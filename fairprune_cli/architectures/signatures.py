@@ -16,6 +16,7 @@ from fairprune_cli.errors import FairpruneError
 _PROBE = 1009
 """A number of classes that no layer has as its width, so that the tensors of the head can be told."""
 
+
 @dataclass(frozen=True)
 class Signature:
     """Shapes of all tensors of an architecture, counters left out; `heads` have the classes as first size."""

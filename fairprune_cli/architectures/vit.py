@@ -1,8 +1,8 @@
 """Vision transformers (Dosovitskiy et al. 2021, arXiv:2010.11929): torchvision's and a small one.
 
-`vit-tiny` is torchvision's VisionTransformer, with its tensor names, for images of 32 to 64 pixels or any other multiple
-of 8. It begins with convolutions instead of cut-out patches, which lets it be trained by plain SGD in few epochs (Xiao
-et al. 2021, arXiv:2106.14881).
+`vit-tiny` is torchvision's VisionTransformer, with its tensor names, for images of 32 to 64 pixels or any other
+multiple of 8. It begins with convolutions instead of cut-out patches, which lets it be trained by plain SGD in few
+epochs (Xiao et al. 2021, arXiv:2106.14881).
 """
 
 from __future__ import annotations

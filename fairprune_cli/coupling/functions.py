@@ -40,7 +40,8 @@ class Call:
         self, ledger: Ledger, name: str, where: str, args: tuple[Any, ...], kwargs: dict[str, Any],
         shape: tuple[int, ...],
     ) -> None:  # fmt: skip
-        self.ledger, self.name, self.where, self.args, self.kwargs, self.shape = ledger, name, where, args, kwargs, shape
+        self.ledger, self.name, self.where = ledger, name, where
+        self.args, self.kwargs, self.shape = args, kwargs, shape
 
     def argument(self, position: int, name: str, default: Any = None) -> Any:
         return self.args[position] if len(self.args) > position else self.kwargs.get(name, default)
@@ -79,8 +80,9 @@ class Call:
             return first.marks if first.marks.ids.ndim == len(self.shape) else self._unknown()
         return self._unknown()
 
-    def _unknown(self) -> None:
+    def _unknown(self) -> Marks | None:
         self.refuse(f"{self.name} is not understood")
+        return None
 
     def _elementwise(self) -> Marks | None:
         operands = [operand for operand in self.args if isinstance(operand, Operand)]
@@ -122,10 +124,9 @@ class Call:
         table = self.ledger.sources
         result = np.zeros_like(one)
         for a, b in np.unique(np.stack([one.ravel(), other.ravel()]), axis=1).T.tolist():
+            merged = a or b
             if self.name in ADD:
                 merged = self.ledger.source(table[a] | table[b]) if a and b else 0
-            else:
-                merged = a or b
             result[(one == a) & (other == b)] = merged
         return result
 
@@ -190,7 +191,8 @@ class Call:
             at = index.index(Ellipsis)
             missing = len(first.shape) - sum(part is not None for part in index) + 1
             index = (*index[:at], *[slice(None)] * missing, *index[at + 1 :])
-        axis, picked = 0, []
+        axis = 0
+        picked: list[int | slice | None] = []
         for part in index:
             if part is None:
                 picked.append(None)

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-
 OUTPUTS = "the network's outputs"
 """Why the classifier's outputs stay."""
 

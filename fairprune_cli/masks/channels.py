@@ -44,7 +44,8 @@ class ChannelMasks(Masks):
         self.count: Count = count or ParameterCount(model, spaces)
         device = next(iter(self.tensors.values())).device
         self._filters = [
-            [(slot.tensor, parameters[slot.tensor], _rows(slot).to(device)) for slot in space.filters] for space in spaces
+            [(slot.tensor, parameters[slot.tensor], _rows(slot).to(device)) for slot in space.filters]
+            for space in spaces
         ]
         self._gates = [[(slot.tensor, slot.channel.to(device)) for slot in space.gates] for space in spaces]
         self.sizes = [space.size for space in spaces]
