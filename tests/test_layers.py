@@ -11,7 +11,7 @@ import fairprune_cli
 
 ROOT = Path(fairprune_cli.__file__).parent
 ORDER = [
-    {"errors", "files", "terminal", "config", "registry", "signals", "device", "memory"},
+    {"errors", "files", "terminal", "config", "registry", "signals", "device", "memory", "ranks"},
     {
         "tables", "layouts", "spec", "records", "manifest_data", "manifest_build", "images", "guess", "manifest_init",
         "manifest", "faces", "sample",
@@ -22,7 +22,8 @@ ORDER = [
     {"relaxations", "fairness"},
     {"constraint", "optimizer", "schedule", "snapshots"},
     {"methods"},
-    {"history", "objective", "training", "dense_training"},
+    {"history", "objective", "passes"},
+    {"training", "dense_training"},
     {"intervals", "metrics", "audit", "remarks", "signs", "gate", "measure", "provenance"},
     {"exports"},
     {"report"},
