@@ -19,7 +19,7 @@ from fairprune_cli.batches import Pool
 from fairprune_cli.batchnorm import reestimate_batch_norm
 from fairprune_cli.checkpoint import LoadedModel
 from fairprune_cli.config import Resolved, Settings
-from fairprune_cli.device import choose_device, set_threads
+from fairprune_cli.device import choose_device, repeatable, set_threads
 from fairprune_cli.errors import ExitCode, FairpruneError
 from fairprune_cli.exports import codec
 from fairprune_cli.files import sha256_file
@@ -127,6 +127,7 @@ class _Run:
         self.started = time.time()
         self.threads = set_threads(settings.threads)
         self.device = choose_device(settings.device)
+        repeatable(self.device)
         self.method = methods.get(settings.method)
         if settings.granularity not in self.method.granularities:
             raise FairpruneError(
