@@ -48,11 +48,18 @@ def run(arguments: list[str]) -> ExitCode:
 
     signal.signal(signal.SIGTERM, _terminated)
     terminal = Terminal()
+    others = int(os.environ.get("WORLD_SIZE", "1")) > 1  # torchrun started several processes
     try:
+        if others and arguments[:1] != ["prune"]:
+            raise FairpruneError(
+                "only prune works in several processes", where=f"fairprune {' '.join(arguments[:1])}",
+                hint="start it without torchrun",
+            )  # fmt: skip
         result = app(args=arguments, prog_name="fairprune", standalone_mode=False)
         return ExitCode(result) if isinstance(result, int) else ExitCode.OK
     except FairpruneError as error:
-        terminal.error(str(error))
+        if not others or os.environ.get("RANK", "0") == "0":  # the first process knows what went wrong on the others
+            terminal.error(str(error))
         return error.code
     except typer.Exit as leaving:
         return ExitCode(leaving.exit_code)

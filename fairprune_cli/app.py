@@ -98,6 +98,9 @@ def _given(flags: dict[str, Any]) -> dict[str, Any]:
 
 
 def _terminal(quiet: bool) -> Terminal:
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and os.environ.get("RANK", "0") != "0":
+        nowhere = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - of several processes the first one talks
+        return Terminal(nowhere, nowhere, quiet=True)
     return Terminal(quiet=quiet)
 
 

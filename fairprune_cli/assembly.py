@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from fairprune_cli import fairness, methods, relaxations
+from fairprune_cli import fairness, methods, ranks, relaxations
 from fairprune_cli.audit import audit_models
 from fairprune_cli.batches import Pool, Sampler
 from fairprune_cli.config import Settings
@@ -119,10 +119,15 @@ class Assembly:
     ) -> Sampler | StratifiedSampler:
         settings = self.settings
         size, seed = settings.batch_size, settings.seed + offset
+        sampler: Sampler | StratifiedSampler
         if settings.balance == "none":
-            return pool.sampler(size, self.device, seed, settings.augment)
-        pull = Strata.even if settings.balance == "even" else adaptive
-        return StratifiedSampler(pool, size, self.device, seed, settings.augment, pull)
+            sampler = pool.sampler(size, self.device, seed, settings.augment)
+        else:
+            pull = Strata.even if settings.balance == "even" else adaptive
+            sampler = StratifiedSampler(pool, size, self.device, seed, settings.augment, pull)
+        if ranks.current().several:
+            sampler.divide(ranks.current().share)
+        return sampler
 
     def _budget(self, plan: Plan, lower: int, extra: float) -> Budget:
         settings = self.settings

@@ -6,7 +6,7 @@ manifest -> `load_images` -> `ImageSet.pool(rows)` -> `Pool.batches` (in order) 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -158,13 +158,18 @@ class Former:
         self.mean = torch.tensor(transform.mean, dtype=torch.float32, device=device).view(1, 3, 1, 1)
         self.std = torch.tensor(transform.std, dtype=torch.float32, device=device).view(1, 3, 1, 1)
         self.layout = torch.channels_last if channels_last else torch.contiguous_format
+        self.share: Callable[[int], slice] | None = None  # which of a batch's images to form; all where None
 
     def __call__(self, positions: np.ndarray, change: Augmentation | None = None) -> Batch:
         rows = self.pool.rows[positions]
         at = self._move(rows)
-        raw = self._move(np.take(self.pixels, rows, axis=0)) if self.resident is None else self.resident[at]
+        mine = slice(None) if self.share is None else self.share(len(rows))
+        if self.resident is None:
+            raw = self._move(np.take(self.pixels, rows[mine], axis=0))
+        else:
+            raw = self.resident[at[mine]]
         if change is not None:
-            raw = change.apply(raw)
+            raw = Augmentation(*(part[mine] for part in change)).apply(raw)
         images = raw.to(torch.float32).div_(255).sub_(self.mean).div_(self.std)
         return Batch(
             images.contiguous(memory_format=self.layout),
@@ -257,6 +262,10 @@ class Sampler:
         self._order = torch.empty(0, dtype=torch.int64)
         self._position = 0
         self._edges = None if weights is None else _cumulative(weights, len(pool))
+
+    def divide(self, share: Callable[[int], slice]) -> None:
+        """Form only the images of `share(batch size)`; labels, groups, rows and weights stay those of all."""
+        self._form.share = share
 
     @property
     def batches_per_pass(self) -> int:

@@ -16,7 +16,8 @@ from fairprune_cli.coupling import ChannelSpace, Coupling, Slot, WalkFailed, cou
 from fairprune_cli.errors import FairpruneError
 
 __all__ = [
-    "ChannelSpace", "Coupling", "Slot", "channel_coupling", "channel_spaces", "kept_per_space", "remove_channels", "take",
+    "ChannelSpace", "Coupling", "Slot", "channel_coupling", "channel_spaces", "kept_per_space", "remove_channels",
+    "take",
 ]  # fmt: skip
 _HINT = "use --granularity weight"
 

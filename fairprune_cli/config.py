@@ -72,7 +72,7 @@ class Settings:
     tolerance: float = setting(0.02, "allowed difference between groups", low=0.0, high=1.0)
 
     epochs: int = setting(6, "passes over the pruning data, upper steps included", low=1, high=100_000)
-    batch_size: int = setting(128, "images per step", low=2, high=65_536)
+    batch_size: int = setting(128, "images per step, over all processes", low=2, high=65_536)
     lr: float = setting(0.1, "peak learning rate", above=0.0, high=10.0)
     momentum: float = setting(0.9, "momentum of SGD", low=0.0, below=1.0)
     weight_decay: float = setting(5e-4, "decay of weights (not of norms)", low=0.0, high=1.0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import torch
 
 from fairprune_cli.errors import FairpruneError
@@ -16,7 +18,9 @@ def choose_device(name: str) -> torch.device:
         FairpruneError: no such device on this machine.
     """
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and "LOCAL_RANK" in os.environ:  # one of several processes on this machine
+        name = f"cuda:{os.environ['LOCAL_RANK']}"
     kind, _, index = name.partition(":")
     if kind not in {"cpu", "cuda", "mps"} or (index and (kind != "cuda" or not index.isdigit())):
         raise FairpruneError(f"unknown device {name!r}", where="--device", hint="auto, cpu, cuda, cuda:N or mps")
@@ -33,3 +37,11 @@ def set_threads(threads: int) -> int:
     if threads:
         torch.set_num_threads(threads)
     return torch.get_num_threads()
+
+
+def repeatable(device: torch.device) -> None:
+    """Have CUDA choose algorithms that give the same bits each time, where it has them; the CPU's always do."""
+    if device.type == "cuda":
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA starts
+        torch.backends.cudnn.benchmark = False
+        torch.use_deterministic_algorithms(True, warn_only=True)

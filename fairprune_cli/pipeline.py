@@ -19,6 +19,7 @@ from fairprune_cli import (
     measure,
     methods,
     provenance,
+    ranks,
     relaxations,
     report,
     storage,
@@ -30,7 +31,7 @@ from fairprune_cli.batches import Pool
 from fairprune_cli.batchnorm import reestimate_batch_norm
 from fairprune_cli.checkpoint import LoadedModel
 from fairprune_cli.config import Resolved, Settings
-from fairprune_cli.device import choose_device, set_threads
+from fairprune_cli.device import choose_device, repeatable, set_threads
 from fairprune_cli.errors import ExitCode, FairpruneError
 from fairprune_cli.examples import LostImages
 from fairprune_cli.exports import codec
@@ -41,7 +42,7 @@ from fairprune_cli.inputs import Data, PruningPools, decode, open_data, open_mod
 from fairprune_cli.manifest import Transform
 from fairprune_cli.origins import origin_of, refuse_other_origin
 from fairprune_cli.policy import Policy, policy_of
-from fairprune_cli.run_folder import RunFolder, default_folder
+from fairprune_cli.run_folder import RunFolder, SilentFolder, default_folder
 from fairprune_cli.signals import StopRequest, stop_on_signals
 from fairprune_cli.terminal import Terminal
 from fairprune_cli.training import Diverged, Trainer
@@ -74,11 +75,17 @@ class Outcome:
 
 def prune(request: PruneRequest, terminal: Terminal) -> Outcome:
     """Prune, audit, export and report one model; see `fairprune prune --help`."""
+    with ranks.joined(choose_device(request.resolved.settings.device)) as group:
+        return _prune(request, terminal, group)
+
+
+def _prune(request: PruneRequest, terminal: Terminal, group: ranks.Ranks) -> Outcome:
     settings = request.resolved.settings
     folder_path = request.out or default_folder(request.model, settings)
-    if not request.dry_run:
-        RunFolder.check_free(folder_path, request.force)
-    run = _Run(request.model, settings, terminal, request.trust)
+    with group.together():
+        if not request.dry_run and group.number == 0:
+            RunFolder.check_free(folder_path, request.force)
+        run = _Run(request.model, settings, terminal, request.trust)
     if request.dry_run:
         return Outcome(run.plan(folder_path), ExitCode.OK)
     origin = {
@@ -86,7 +93,10 @@ def prune(request: PruneRequest, terminal: Terminal) -> Outcome:
         "manifest": str(run.data.manifest.path.resolve()), "manifest_sha256": run.data.manifest.sha256,
         "trust": str(request.trust),
     }  # fmt: skip
-    folder = RunFolder.create(folder_path, request.resolved, origin, request.force)
+    with group.together():
+        folder: RunFolder = SilentFolder(folder_path)
+        if group.number == 0:
+            folder = RunFolder.create(folder_path, request.resolved, origin, request.force)
     try:
         return run.finish(folder, request.resolved, None)
     except BaseException:
@@ -96,9 +106,22 @@ def prune(request: PruneRequest, terminal: Terminal) -> Outcome:
 
 def resume(path: Path, flags: Mapping[str, Any], terminal: Terminal) -> Outcome:
     """Continue an interrupted run; model and data must be the ones it started with."""
-    folder, resolved, origin = RunFolder.resume(path, flags)
+    device = flags.get("device") or RunFolder.resume(path, flags)[1].settings.device
+    with ranks.joined(choose_device(device)) as group:
+        return _resume(path, flags, terminal, group)
+
+
+def _resume(path: Path, flags: Mapping[str, Any], terminal: Terminal, group: ranks.Ranks) -> Outcome:
+    folder: RunFolder = SilentFolder(path)
+    read: Any = None
+    with group.together():
+        if group.number == 0:
+            folder, resolved, origin = RunFolder.resume(path, flags)
+            read = resolved, origin, folder.load_state()
+    resolved, origin, state = group.from_first(read)
     settings = replace(resolved.settings, data=resolved.settings.data or origin["manifest"])
-    run = _Run(Path(origin["model"]), settings, terminal, origin["trust"] == "True")
+    with group.together():
+        run = _Run(Path(origin["model"]), settings, terminal, origin["trust"] == "True")
     changed = [
         name for name, now in (("model", run.loaded.sha256), ("manifest", run.data.manifest.sha256))
         if origin[f"{name}_sha256"] != now
@@ -107,7 +130,6 @@ def resume(path: Path, flags: Mapping[str, Any], terminal: Terminal) -> Outcome:
         raise FairpruneError(
             f"the {' and the '.join(changed)} changed since the run began", where=str(path), hint="start a new run"
         )
-    state = folder.load_state()
     if state is None:
         terminal.note("no state was saved before the run ended; it begins at its first step")
     return run.finish(folder, resolved, state)
@@ -121,6 +143,7 @@ class _Run:
         self.started = time.time()
         self.threads = set_threads(settings.threads)
         self.device = choose_device(settings.device)
+        repeatable(self.device)
         self.method = methods.get(settings.method)
         if settings.granularity not in self.method.granularities:
             raise FairpruneError(
@@ -157,8 +180,10 @@ class _Run:
     def finish(self, folder: RunFolder, resolved: Resolved, state: dict[str, Any] | None) -> Outcome:
         """Train, save, audit the file that was saved, and report."""
         settings, terminal = self.settings, self.terminal
-        images = decode(self.data, self.transform, terminal)
-        pools = pruning_pools(self.data, images, settings)
+        group = ranks.current()
+        with group.together():
+            images = decode(self.data, self.transform, terminal)
+            pools = pruning_pools(self.data, images, settings)
         self.origin = origin_of(
             settings, model=self.loaded.sha256, manifest=self.data.manifest.sha256, images=images.digest
         )
@@ -166,6 +191,9 @@ class _Run:
             refuse_other_origin(state["origin"], self.origin, str(folder.state))
         with stop_on_signals() as stop:
             trainer = self._train(pools, folder, state, stop)
+        if group.number:
+            document = group.from_first(None)
+            return Outcome(document, exit_code(document["verdict"]), folder.path)
         self._save_state(folder, trainer)  # an interrupted audit loses no training
         self._reestimate(pools.lower)
         self._save_model(folder.model, self.student, self.masks.keep)
@@ -188,6 +216,7 @@ class _Run:
             document["examples"] = lost.document(images, self.data.manifest.classes)
         report.write(document, folder.path)
         folder.finish()
+        group.from_first(document)
         return Outcome(document, exit_code(document["verdict"]), folder.path)
 
     def _save_state(self, folder: RunFolder, trainer: Trainer) -> None:
@@ -208,6 +237,7 @@ class _Run:
         what = f"{settings.method} {settings.granularity} {settings.sparsity:g}"
         limits = limits_of(settings, self.method, trainer.plan, self.dense, pools.upper, self.device)
         with terminal.progress(what, trainer.steps) as display:
+            trainer.compute.say = lambda text: terminal.warn(text, code="memory")
             trainer.on_progress = watch = Watch(
                 trainer, folder, terminal, display, limits,
                 lambda: self._save_state(folder, trainer), 60.0 * settings.save_minutes,
@@ -221,16 +251,18 @@ class _Run:
             watch.conclude()
         if not done:
             self._save_state(folder, trainer)
-            assert stop.code is not None
             raise FairpruneError(
                 f"stopped at step {trainer.step} of {trainer.steps}; the state is saved",
-                hint=f"continue with: fairprune prune --resume {folder.path}", code=stop.code,
+                hint=f"continue with: fairprune prune --resume {folder.path}",
+                code=stop.code or ExitCode.TERMINATED,  # another process may be the one that was told to
             )  # fmt: skip
         return trainer
 
     def _keep_best(self, trainer: Trainer, folder: RunFolder, error: Diverged) -> FairpruneError:
         """Save the best state of a run that diverged; the error that says where it is."""
         best = trainer.best
+        if ranks.current().number:
+            return error
         if not best.epoch and not best.sparsity:
             return FairpruneError(f"{error.what}; no epoch was finished", hint=error.hint, code=error.code)
         model = copy.deepcopy(self.dense)

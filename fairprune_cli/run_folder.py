@@ -178,3 +178,19 @@ class RunFolder:
         """Drop the state: the run is done."""
         self.state.unlink(missing_ok=True)  # first, as a run without it and with a report is a finished one
         shutil.rmtree(self.path / STATE, ignore_errors=True)
+
+
+class SilentFolder(RunFolder):
+    """The folder as the other processes of a run see it: only the first one writes."""
+
+    def event(self, kind: str, fields: Mapping[str, Any]) -> None:
+        """Nothing."""
+
+    def keep_events(self, epochs: int) -> None:
+        """Nothing."""
+
+    def save_state(self, state: Mapping[str, Any]) -> None:
+        """Nothing."""
+
+    def discard_unless_resumable(self) -> None:
+        """Nothing."""

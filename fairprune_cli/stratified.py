@@ -112,6 +112,10 @@ class StratifiedSampler:
         batch = self._form(positions, change)
         return batch._replace(weights=torch.as_tensor(weights, dtype=torch.float32, device=batch.images.device))
 
+    def divide(self, share: Callable[[int], slice]) -> None:
+        """As `Sampler.divide`."""
+        self._form.share = share
+
     def _whole_numbers(self, wanted: np.ndarray) -> np.ndarray:
         """Whole numbers that add up to the batch and are size x share in expectation."""
         edges = np.concatenate([[0.0], np.cumsum(wanted)]) * self.size

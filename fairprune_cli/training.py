@@ -6,6 +6,7 @@ channels are physically removed, and the rest of the budget trains what is left.
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -15,7 +16,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from fairprune_cli import history, snapshots
+from fairprune_cli import history, ranks, snapshots
 from fairprune_cli.channels import ChannelSpace, remove_channels, take
 from fairprune_cli.constraint import Constraint
 from fairprune_cli.errors import ExitCode, FairpruneError
@@ -24,6 +25,7 @@ from fairprune_cli.masks import ChannelMasks, Masks
 from fairprune_cli.methods import Method
 from fairprune_cli.objective import Objective, weights_of
 from fairprune_cli.optimizer import sgd
+from fairprune_cli.passes import Passes
 from fairprune_cli.schedule import Budget
 from fairprune_cli.snapshots import Best, WeightAverage, copy_of, finite
 
@@ -106,6 +108,8 @@ class Trainer:
         self._average = WeightAverage()
         self._start = copy_of(model.state_dict()) if self.plan.rewind else {}
         self.optimizer = self._new_optimizer()
+        self.ranks = ranks.current()
+        self.compute = Passes(self.ranks, options.precision == "bf16")
         self.best: Best
         self._keep(0, -1.0)
 
@@ -125,13 +129,14 @@ class Trainer:
             Diverged: the loss is no longer finite (exit code 3).
         """
         self.model.train()
-        while self.step < self.steps:
-            if should_stop():
-                return False
-            started = time.perf_counter()
-            self._one_step()
-            self._means.seconds += time.perf_counter() - started
-            self._after_step()
+        with ranks.shared_norms(self.model, self.ranks):
+            while self.step < self.steps:
+                if self.ranks.any(should_stop()):
+                    return False
+                started = time.perf_counter()
+                self._one_step()
+                self._means.seconds += time.perf_counter() - started
+                self._after_step()
         if not self.hardened:
             self._harden()
         self._average.load_into(self.model)
@@ -173,19 +178,23 @@ class Trainer:
         if fair != "none":
             self.constraint.update()
 
-    def _forward(self, images: Tensor) -> Tensor:
-        """Logits [B, K] in float32, whatever the arithmetic inside."""
-        with torch.autocast(images.device.type, torch.bfloat16, enabled=self.options.precision == "bf16"):
-            logits: Tensor = self.model(images)
-        return logits.float()
+    def _counts(self, batch: Any) -> list[int]:
+        """Images of a batch that each process has."""
+        edges = self.ranks.bounds(len(batch.labels))
+        return [b - a for a, b in itertools.pairwise(edges)]
 
     def _lower_step(self, fair: str) -> None:
         batch = self.lower.next()
-        logits = self._forward(batch.images)
-        loss = self.objective.lower(logits, batch)
-        whole = self.objective.lagrangian(loss, logits, batch) if fair in ("both", "weights") else loss
-        self.optimizer.zero_grad(set_to_none=True)
-        whole.backward()
+
+        def gradient() -> tuple[Tensor, Tensor, Tensor]:
+            done = self.compute.forward(self.model, batch.images, self._counts(batch))
+            loss = self.objective.lower(done.logits, batch)
+            whole = self.objective.lagrangian(loss, done.logits, batch) if fair in ("both", "weights") else loss
+            self.optimizer.zero_grad(set_to_none=True)
+            done.backward(whole)
+            return done.logits, loss, whole
+
+        logits, loss, whole = self.compute.fitting(len(batch.images), gradient)
         value = float(loss.detach())
         if not self.removed:
             self.masks.mask_gradients()
@@ -237,8 +246,7 @@ class Trainer:
         if wants_gradient:
             logits = self._upper_gradient(fair, batch)
         else:
-            with torch.no_grad():
-                logits = self._forward(batch.images)
+            logits = self.compute.infer(self.model, batch.images, self._counts(batch))
         if self._counts_upper(fair):
             self.constraint.observe(logits, batch.labels, batch.groups, weights_of(batch))
         right, seen = _right(logits, batch)
@@ -253,14 +261,21 @@ class Trainer:
         self.model.train(not self.method.eval_gradient)
         with self.masks.probing():
             for part, index in enumerate(self.method.parts(batch.groups)):
-                whole = len(index) == len(batch.labels)
-                logits = self._forward(batch.images if whole else batch.images[index])
                 labels = batch.labels[index]
-                loss = self.objective.upper(logits, labels, None if weights is None else weights[index])
-                if fair in ("both", "mask"):
-                    loss = self.objective.lagrangian(loss, logits, batch)
-                self.optimizer.zero_grad(set_to_none=True)
-                loss.backward()
+                images, counts = self._part(batch, index)
+
+                def gradient(
+                    images: Tensor = images, counts: list[int] = counts, labels: Tensor = labels, index: Tensor = index
+                ) -> Tensor:
+                    done = self.compute.forward(self.model, images, counts)
+                    loss = self.objective.upper(done.logits, labels, None if weights is None else weights[index])
+                    if fair in ("both", "mask"):
+                        loss = self.objective.lagrangian(loss, done.logits, batch)
+                    self.optimizer.zero_grad(set_to_none=True)
+                    done.backward(loss)
+                    return done.logits
+
+                logits = self.compute.fitting(len(images), gradient)
                 self.method.upper_step(part, logits.detach(), labels)
                 if not every.shape[1]:
                     every = logits.new_zeros(len(batch.labels), logits.shape[1])
@@ -268,6 +283,15 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         self.model.train()
         return every
+
+    def _part(self, batch: Any, index: Tensor) -> tuple[Tensor, list[int]]:
+        """This process's images among those of `index`, positions in the whole batch, and how many each has."""
+        if len(index) == len(batch.labels):
+            return batch.images, self._counts(batch)
+        edges = self.ranks.bounds(len(batch.labels))
+        counts = [int(((index >= a) & (index < b)).sum()) for a, b in itertools.pairwise(edges)]
+        own = self.ranks.share(len(batch.labels))
+        return batch.images[index[(index >= own.start) & (index < own.stop)] - own.start], counts
 
     def _round(self, sparsity: float) -> None:
         """One pruning of a method that prunes in rounds: look at the upper data where it wants to, then prune."""
@@ -286,6 +310,7 @@ class Trainer:
             scores = self.masks.rank_within(scores)
         before = self.masks.keep
         self.masks.apply(self.masks.select(scores, sparsity))
+        self.ranks.refuse_differences("the mask", self.masks.keep)
         self.masks.mask_state(self.optimizer.state)
         self._means.moves += 1
         kept = torch.count_nonzero(self.masks.keep)
@@ -352,7 +377,7 @@ class Trainer:
             "constraint": self.constraint.state_dict(), "lower": self.lower.state_dict(),
             "upper": self.upper.state_dict(), "records": [asdict(r) for r in self.records],
             "means": asdict(self._means), "random": snapshots.random_state(),
-            "average": self._average.state_dict(), "best": vars(self.best),
+            "average": self._average.state_dict(), "best": vars(self.best), "pieces": self.compute.pieces,
         }  # fmt: skip
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -373,6 +398,7 @@ class Trainer:
         self._means = Means(**state["means"])
         self._average.load_state_dict(snapshots.on_device(state["average"], device))
         self.step, self.hardened = state["step"], state["hardened"]
+        self.compute.pieces = state["pieces"]
         snapshots.set_random_state(state["random"])
         self.best = Best(**snapshots.on_device(state["best"], device))
 

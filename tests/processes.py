@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
+from typing import Any
 
 _context = multiprocessing.get_context("forkserver")
 _PRELOADED = ("pipeline", "app", "summary", "exports", "report")
@@ -46,6 +47,22 @@ class Started:
         raise AssertionError(f"nothing happened: {self.err}")
 
 
+def call(target: Callable[..., None], *arguments: Any) -> ForkServerProcess:
+    """Start `target(*arguments)`, a function of a module, in a process of its own."""
+    process = _context.Process(target=target, args=arguments, daemon=True)
+    # Without this the new process would first import the test runner's main module.
+    main = sys.modules["__main__"]
+    spec, main.__spec__ = main.__spec__, None
+    file = main.__dict__.pop("__file__", None)
+    try:
+        process.start()
+    finally:
+        main.__spec__ = spec
+        if file is not None:
+            main.__file__ = file
+    return process
+
+
 def start(
     *arguments: str,
     cwd: Path,
@@ -60,18 +77,8 @@ def start(
         before: called in the new process before the command; can be pickled.
     """
     environment = {name: os.environ[name] for name in ("FAIRPRUNE_CACHE",) if name in os.environ} | (env or {})
-    process = _context.Process(target=_child, args=(arguments, str(cwd), str(log), environment, before), daemon=True)
     log.write_text("", encoding="utf-8")
-    # Without the guard the new process would import the test runner's main module.
-    main, sys.modules["__main__"].__spec__ = sys.modules["__main__"].__spec__, None  # type: ignore[assignment]
-    file = sys.modules["__main__"].__dict__.pop("__file__", None)
-    try:
-        process.start()
-    finally:
-        sys.modules["__main__"].__spec__ = main
-        if file is not None:
-            sys.modules["__main__"].__file__ = file
-    return Started(process, log)
+    return Started(call(_child, arguments, str(cwd), str(log), environment, before), log)
 
 
 def _child(

@@ -11,7 +11,7 @@ import fairprune_cli
 
 ROOT = Path(fairprune_cli.__file__).parent
 ORDER = [
-    {"errors", "files", "terminal", "config", "registry", "signals", "device", "memory"},
+    {"errors", "files", "terminal", "config", "registry", "signals", "device", "memory", "ranks"},
     {
         "tables", "layouts", "sections", "spec", "formats", "naming", "records", "manifest_data", "manifest_build",
         "images", "findings", "guess", "manifest_init", "manifest", "association", "checking", "faces", "sample",
@@ -23,7 +23,8 @@ ORDER = [
     {"relaxations", "fairness"},
     {"constraint", "optimizer", "schedule", "snapshots"},
     {"methods"},
-    {"history", "objective", "training", "dense_training"},
+    {"history", "objective", "passes"},
+    {"training", "dense_training"},
     {
         "intervals", "calibration", "metrics", "audit", "examples", "remarks", "signs", "gate", "policy", "measure",
         "provenance",

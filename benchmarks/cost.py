@@ -1,0 +1,166 @@
+"""What pruning costs beside plain fine-tuning: time of a step and peak memory, while the mask moves.
+
+Plain fine-tuning (forward, backward, SGD with momentum), magnitude and bifp with an upper step every k = 1, 2, 4, 8
+lower steps take turns in one process, on one thread, by that thread's own CPU time, so that other programs on the
+machine count for little. The floor of bifp is 1 + 1/k times fine-tuning. Peak memory is that of a process of its own
+per row. Prints a table and writes results/cost.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import platform
+import resource
+import time
+from collections.abc import Callable
+from multiprocessing.queues import Queue
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from fairprune_cli import architectures, fairness, methods, relaxations
+from fairprune_cli.channels import channel_spaces
+from fairprune_cli.constraint import Constraint
+from fairprune_cli.masks import ChannelMasks, Masks, WeightMasks
+from fairprune_cli.methods import MethodOptions
+from fairprune_cli.objective import Objective
+from fairprune_cli.optimizer import sgd
+from fairprune_cli.schedule import Budget
+from fairprune_cli.training import Groups, Trainer, TrainOptions
+
+ROWS = [("fine-tuning", 0), ("magnitude", 0), ("bifp", 1), ("bifp", 2), ("bifp", 4), ("bifp", 8)]
+CYCLE = 8  # steps after which every k has been round
+
+
+class Images(NamedTuple):
+    images: Tensor
+    labels: Tensor
+    groups: Tensor
+    rows: Tensor
+
+
+class Source:
+    """The same random batch again and again."""
+
+    def __init__(self, batch: int, size: int) -> None:
+        generator = torch.Generator().manual_seed(0)
+        labels, groups = (torch.randint(0, 2, shape, generator=generator) for shape in ((batch,), (batch, 1)))
+        self.batch = Images(torch.randn(batch, 3, size, size, generator=generator), labels, groups, torch.arange(batch))
+
+    def next(self) -> Images:
+        return self.batch
+
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+    def load_state_dict(self, state: Any) -> None:
+        pass
+
+
+def step_of(row: tuple[str, int], arch: str, granularity: str, batch: int, size: int) -> Callable[[], None]:
+    """One lower step of a row, with all that goes with it."""
+    model = architectures.build(arch, 2, seed=0).to(memory_format=torch.channels_last).train()
+    source = Source(batch, size)
+    name, k = row
+    if name == "fine-tuning":
+        optimizer = sgd(model, 0.01, 0.9, 5e-4)
+
+        def plain() -> None:
+            drawn = source.next()
+            loss = F.cross_entropy(model(drawn.images), drawn.labels)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+
+        return plain
+    masks: Masks
+    masks = WeightMasks(model) if granularity == "weight" else ChannelMasks(model, channel_spaces(model, size))
+    kind = methods.get(name)
+    method = kind(masks, MethodOptions(ramp_share=1.0))
+    constraint = Constraint(
+        fairness.get("accuracy", 2), [2], relaxations.get("logistic"), tolerance=0.0, rate=0.1, cap=3.0, memory=200.0
+    )
+    plan = kind.plan(method.options)
+    budget = Budget(100_000, plan, k or 5, kind.upper_gradient, kind.constrained)
+    trainer = Trainer(
+        model, masks, Objective(method, constraint), Groups({"group": ("a", "b")}), source, source, budget, 0.8,
+        TrainOptions(lr=0.01, mask_every=k or 5, epochs=1),
+    )  # fmt: skip
+
+    def step() -> None:
+        trainer._one_step()
+        trainer._after_step()
+
+    return step
+
+
+def peak(answers: Queue[int], row: tuple[str, int], arch: str, granularity: str, batch: int, size: int) -> None:
+    torch.set_num_threads(1)
+    step = step_of(row, arch, granularity, batch, size)
+    for _ in range(max(row[1], 5) + 1):
+        step()
+    answers.put(1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--arch", nargs="+", default=["resnet10", "resnet18"])
+    parser.add_argument("--batch", type=int, default=128)
+    parser.add_argument("--size", type=int, default=64)
+    parser.add_argument("--cycles", type=int, default=2)
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    context = multiprocessing.get_context("spawn")
+    results = []
+    print(
+        f"{'architecture':12} {'granularity':11} {'row':14} {'s/step':>7} {'ratio':>6} {'floor':>6} {'over':>6} "
+        f"{'peak MB':>8} {'ratio':>6}"
+    )
+    for arch in args.arch:
+        for granularity in ("weight", "channel"):
+            steps = {row: step_of(row, arch, granularity, args.batch, args.size) for row in ROWS}
+            for step in steps.values():
+                step()
+            seconds = dict.fromkeys(ROWS, float("inf"))
+            for _ in range(args.cycles):
+                for row, step in steps.items():
+                    began = time.thread_time()
+                    for _ in range(CYCLE):
+                        step()
+                    seconds[row] = min(seconds[row], (time.thread_time() - began) / CYCLE)
+            del steps
+            peaks = {}
+            for row in ROWS:
+                answers: Queue[int] = context.Queue()
+                process = context.Process(target=peak, args=(answers, row, arch, granularity, args.batch, args.size))
+                process.start()
+                peaks[row] = answers.get(timeout=600)
+                process.join()
+            for row in ROWS:
+                ratio, floor = seconds[row] / seconds[ROWS[0]], 1 + 1 / row[1] if row[1] else 1.0
+                memory = peaks[row] / peaks[ROWS[0]]
+                label = f"{row[0]}{f' k={row[1]}' if row[1] else ''}"
+                print(
+                    f"{arch:12} {granularity:11} {label:14} {seconds[row]:7.3f} {ratio:6.2f} {floor:6.2f} "
+                    f"{ratio / floor:6.2f} {peaks[row] / 1e6:8.0f} {memory:6.2f}", flush=True,
+                )  # fmt: skip
+                results.append({
+                    "architecture": arch, "granularity": granularity, "row": label, "seconds_per_step": seconds[row],
+                    "ratio": ratio, "floor": floor, "over_floor": ratio / floor, "peak_bytes": peaks[row],
+                    "memory_ratio": memory,
+                })  # fmt: skip
+    document = {
+        "machine": f"{platform.machine()}, 1 CPU thread", "torch": torch.__version__, "batch": args.batch,
+        "size": args.size, "rows": results,
+    }  # fmt: skip
+    target = Path(__file__).parent / "results" / "cost.json"
+    target.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

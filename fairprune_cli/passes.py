@@ -1,0 +1,126 @@
+"""A forward and backward pass over a batch: in pieces where memory is short, over several processes where there are.
+
+The loss is a function of the logits of the whole batch (group rates are), so a batch cannot simply be divided and the
+gradients be added. Instead the loss gives the gradient of the logits, and each piece is sent that of its own: the sum
+is exactly the gradient of the whole, at one more forward pass per piece (the idea of GradCache, Gao et al., arXiv
+2101.06983). Batch norms in training mode use the statistics of a piece.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from fairprune_cli.errors import ExitCode, FairpruneError
+from fairprune_cli.memory import is_out_of_memory
+from fairprune_cli.ranks import Ranks
+
+_T = TypeVar("_T")
+LEAST = 2  # images in a piece; a batch norm needs two
+
+
+class Pass:
+    """Logits [B, K] of the whole batch, float32, a leaf; `backward` carries their gradient on to the parameters."""
+
+    def __init__(self, logits: Tensor, backward: Callable[[Tensor], None]) -> None:
+        self.logits = logits.detach().requires_grad_()
+        self._backward = backward
+
+    def backward(self, loss: Tensor) -> None:
+        """Add the gradient of `loss`, a scalar made of `logits`, to the parameters."""
+        (gradient,) = torch.autograd.grad(loss, self.logits)
+        self._backward(gradient)
+
+
+class Passes:
+    """How the passes of a run are made.
+
+    Args:
+        bf16: forward and backward in bfloat16 where torch deems it safe; logits are float32.
+        say: told when memory ran out and what is done about it.
+
+    Attributes:
+        pieces: in which a batch is computed; doubled when memory runs out.
+    """
+
+    def __init__(self, ranks: Ranks, bf16: bool = False, say: Callable[[str], None] = lambda _: None) -> None:
+        self.ranks, self.bf16, self.say = ranks, bf16, say
+        self.pieces = 1
+
+    def infer(self, model: nn.Module, images: Tensor, counts: list[int]) -> Tensor:
+        """Logits of all processes' images, [sum of counts, K], without a gradient.
+
+        Args:
+            images: this process's part; counts: images of each process.
+        """
+
+        def logits() -> Tensor:
+            with torch.no_grad():
+                return torch.cat([self._forward(model, piece) for piece in images.tensor_split(self._pieces(images))])
+
+        return self.ranks.gather(self.fitting(len(images), logits), counts)
+
+    def forward(self, model: nn.Module, images: Tensor, counts: list[int]) -> Pass:
+        """A pass whose `backward` leaves the parameters' gradients summed over pieces and processes."""
+        start = sum(counts[: self.ranks.number])
+        own = slice(start, start + len(images))
+        pieces = images.tensor_split(self._pieces(images))
+        if len(pieces) == 1:
+            outputs = self._forward(model, images)
+
+            def backward(gradient: Tensor) -> None:
+                outputs.backward(gradient[own])
+                self.ranks.add_gradients(model.parameters())
+
+            return Pass(self.ranks.gather(outputs, counts), backward)
+        with torch.no_grad():
+            mine = torch.cat([self._forward(model, piece) for piece in pieces])
+
+        def again(gradient: Tensor) -> None:
+            for piece, part in zip(pieces, gradient[own].tensor_split(len(pieces)), strict=True):
+                self._forward(model, piece).backward(part)
+            self.ranks.add_gradients(model.parameters())
+
+        return Pass(self.ranks.gather(mine, counts), again)
+
+    def fitting(self, images: int, step: Callable[[], _T]) -> _T:
+        """`step()`, in twice as many pieces for as long as memory runs out.
+
+        Args:
+            images: of this process, in the batch.
+            step: computes from scratch whatever it computes; is called again.
+
+        Raises:
+            FairpruneError: pieces of two images are too large (exit code 3).
+        """
+        while True:
+            try:
+                return step()
+            except Exception as error:
+                # One process alone cannot change its pieces: the others wait for it in the middle of a step.
+                if not is_out_of_memory(error) or self.ranks.several:
+                    raise
+            if images < 2 * LEAST * self.pieces:
+                raise FairpruneError(
+                    f"out of memory, even with pieces of {max(images // self.pieces, 1)} images",
+                    hint="close other programs, or use smaller images, another --device or a smaller network",
+                    code=ExitCode.RUNTIME,
+                )
+            self.pieces *= 2
+            self.say(
+                f"out of memory: batches of {images} are now computed in {self.pieces} pieces, whose gradients are "
+                "added up; batch norms see the pieces"
+            )
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+
+    def _pieces(self, images: Tensor) -> int:
+        return max(min(self.pieces, len(images) // LEAST), 1)
+
+    def _forward(self, model: nn.Module, images: Tensor) -> Tensor:
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=self.bf16):
+            logits: Tensor = model(images)
+        return logits.float()
