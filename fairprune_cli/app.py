@@ -335,12 +335,12 @@ def _names(text: str) -> tuple[str, ...]:
 
 @app.command()
 def train(
-    arch: Annotated[str, typer.Option("--arch", help="architecture, such as resnet10 or resnet10-w16")],
+    arch: Annotated[str, typer.Option("--arch", help="architecture, such as resnet10, resnet10-w16 or vit-tiny")],
     epochs: Annotated[str | None, typer.Option("--epochs", help="epochs [15]")] = None,
     out: Annotated[Path, typer.Option("--out", help="checkpoint to write [model.pt]")] = Path("model.pt"),
     force: Force = False,
     batch_size: BatchSize = None,
-    lr: Annotated[str | None, typer.Option("--lr", help="peak learning rate [0.1]")] = None,
+    lr: Annotated[str | None, typer.Option("--lr", help="peak learning rate [0.1; vit-tiny 0.02]")] = None,
     data: Data = None,
     extra: Set = None,
     config: Config = None,
@@ -353,7 +353,9 @@ def train(
     """Train a dense model on the train split; the best epoch on val is kept."""
     flags = dict(locals())
     terminal = _terminal(quiet)
-    resolved = _settings(config, {**flags, "epochs": epochs or "15", "lr": lr or "0.1"})
+    from fairprune_cli.architectures import default_lr
+
+    resolved = _settings(config, {**flags, "epochs": epochs or "15", "lr": lr or str(default_lr(arch))})
     from fairprune_cli import dense
 
     document = dense.train(dense.TrainRequest(resolved, out, force, dry_run), terminal)

@@ -164,10 +164,7 @@ class Former:
         rows = self.pool.rows[positions]
         at = self._move(rows)
         mine = slice(None) if self.share is None else self.share(len(rows))
-        if self.resident is None:
-            raw = self._move(np.take(self.pixels, rows[mine], axis=0))
-        else:
-            raw = self.resident[at[mine]]
+        raw = self._move(np.take(self.pixels, rows[mine], axis=0)) if self.resident is None else self.resident[at[mine]]
         if change is not None:
             raw = Augmentation(*(part[mine] for part in change)).apply(raw)
         images = raw.to(torch.float32).div_(255).sub_(self.mean).div_(self.std)

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from fairprune_cli import architectures, provenance
+from fairprune_cli import architectures, measure, provenance
 from fairprune_cli.batches import ImageSet
 from fairprune_cli.checkpoint import save_checkpoint
 from fairprune_cli.config import Resolved
@@ -58,6 +58,7 @@ def train(request: TrainRequest, terminal: Terminal) -> dict[str, Any]:
         "images": {name: len(data.rows(name)) for name in ("train", "val", "test")}, "epochs": settings.epochs,
         "device": str(device),
     }  # fmt: skip
+    measure.macs(model, manifest.transform.size)  # fails here where it does not take such images
     if request.dry_run:
         return document | {"dry_run": True}
     images: ImageSet = decode(data, manifest.transform, terminal)

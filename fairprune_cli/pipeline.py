@@ -159,6 +159,7 @@ class _Run:
         self.loaded: LoadedModel = open_model(model, settings, self.data.manifest, terminal, trust)
         self.transform: Transform = transform_of(self.loaded, self.data.manifest, terminal)
         self.dense: nn.Module = self.loaded.model.eval().to(self.device)
+        measure.macs(self.dense, self.transform.size)  # fails here where it does not take such images
         self.student: nn.Module = copy.deepcopy(self.dense)
         self.student.to(memory_format=torch.channels_last)
         self.before = target.earlier(self.loaded)

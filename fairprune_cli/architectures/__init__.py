@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from fairprune_cli.architectures.factories import is_import_path
 from fairprune_cli.architectures.fitting import fit_to_state, load_strictly
-from fairprune_cli.architectures.registry import build, names, other_names, skeleton
+from fairprune_cli.architectures.registry import build, default_lr, names, other_names, skeleton
 from fairprune_cli.architectures.signatures import Signature, identify, signature
 
 __all__ = [
     "Signature",
     "build",
+    "default_lr",
     "fit_to_state",
     "identify",
     "is_import_path",

@@ -39,6 +39,16 @@ def other_names() -> list[str]:
     return [name for name in torchvision_names() if name not in _supported()]
 
 
+def default_lr(name: str) -> float:
+    """The peak learning rate at which an architecture is trained where none is given: 0.1, unless its file says so."""
+    package = __name__.rpartition(".")[0]
+    rates = {}
+    for info in pkgutil.iter_modules([str(Path(__file__).parent)]):
+        if info.name != __name__.rpartition(".")[2]:
+            rates |= getattr(importlib.import_module(f"{package}.{info.name}"), "LEARNING_RATES", {})
+    return float(rates.get(name, 0.1))
+
+
 def build(name: str, num_classes: int, seed: int | None = None) -> nn.Module:
     """A network with fresh weights, in training mode, on the CPU.
 

@@ -82,3 +82,6 @@ ARCHITECTURES: dict[str, Callable[[int], nn.Module]] = {
     "vit-tiny": vit_tiny,
     "vit_b_16": lambda num_classes: vit_b_16(num_classes=num_classes),
 }
+
+LEARNING_RATES = {"vit-tiny": 0.02, "vit_b_16": 0.02}
+"""SGD at 0.1 throws a transformer out of everything it could learn."""
