@@ -362,5 +362,3 @@ def judge(
         document["policy"] = {"source": policy.source, "sha256": policy.sha256}
     document["notices"] = notices(document) + inputs.absent_combinations(data, settings.split)
     document["warnings"] = list(terminal.warnings)
-
-
