@@ -115,7 +115,8 @@ def main() -> None:
     parser.add_argument("--cycles", type=int, default=2)
     args = parser.parse_args()
     torch.set_num_threads(1)
-    context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")  # imports torch once
+    context.set_forkserver_preload(["fairprune_cli.pipeline"])
     results = []
     print(
         f"{'architecture':12} {'granularity':11} {'row':14} {'s/step':>7} {'ratio':>6} {'floor':>6} {'over':>6} "
