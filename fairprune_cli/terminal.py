@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import sys
@@ -51,13 +52,14 @@ class Terminal:
         """Whether progress may be drawn in place: stderr is a terminal that is not dumb."""
         return self.err.isatty() and self.env.get("TERM", "") != "dumb"
 
-    def _console(self, stream: TextIO) -> Any:
+    def _console(self, stream: TextIO, file: TextIO | None = None) -> Any:
+        """A console for what `stream` is, writing to `file` instead where one is given."""
         from rich.console import Console
 
         terminal = stream.isatty() and self.env.get("TERM", "") != "dumb"
         width = None if terminal else 110
         return Console(
-            file=stream, force_terminal=terminal, no_color=bool(self.env.get("NO_COLOR")), width=width,
+            file=file or stream, force_terminal=terminal, no_color=bool(self.env.get("NO_COLOR")), width=width,
             highlight=False, markup=False, emoji=False, legacy_windows=False,
             color_system="auto" if terminal else None,
         )  # fmt: skip
@@ -93,10 +95,9 @@ class Terminal:
             table.add_column(clean(name), justify="left" if i == 0 else "right", overflow="fold")
         for row in rows:
             table.add_row(*(clean(cell) for cell in row))
-        console = self._console(self.out)
-        with console.capture() as captured:  # rich itself would end the process with code 1 at a broken pipe
-            console.print(table)
-        self._deliver(captured.get())
+        drawn = io.StringIO()  # rich itself would end the process with code 1 at a broken pipe
+        self._console(self.out, drawn).print(table)
+        self._deliver(drawn.getvalue())
 
     def note(self, text: str) -> None:
         """A remark, to stderr unless quiet."""
