@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from fairprune_cli import (
     __version__,
     channels,
+    footprint,
     inputs,
     measure,
     methods,
@@ -306,6 +307,7 @@ class _Run:
     ) -> dict[str, Any]:
         settings, size = self.settings, self.transform.size
         finished = time.time()
+        models = {"dense": self.dense, "pruned": pruned}
         kept = target.sparse_entries(self.masks, self.masks.keep)
         document: dict[str, Any] = base_document(settings, result, self.audited)
         document |= {
@@ -326,7 +328,7 @@ class _Run:
             },
             "training": [asdict(record) for record in trainer.records],
             "layers": measure.layer_sparsity(pruned, self.dense, kept),
-            "speed": measure.latency({"dense": self.dense, "pruned": pruned}, size),
+            "speed": footprint.add_peaks(measure.latency(models, size), models, size),
             "config": resolved.document(),
             "provenance": provenance.collect(settings.seed, self.device, self.threads, self.started, finished),
         }  # fmt: skip

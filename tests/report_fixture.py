@@ -320,14 +320,14 @@ def full() -> dict[str, Any]:
         "speed": {
             "dense": {
                 "batch": {
-                    "1": {"median_ms": 6.31, "low_ms": 6.1, "high_ms": 6.9},
-                    "32": {"median_ms": 118.2, "low_ms": 115.0, "high_ms": 124.1},
+                    "1": {"median_ms": 6.31, "low_ms": 6.1, "high_ms": 6.9, "peak_bytes": 4_100_000},
+                    "32": {"median_ms": 118.2, "low_ms": 115.0, "high_ms": 124.1, "peak_bytes": 61_000_000},
                 }
             },
             "pruned": {
                 "batch": {
-                    "1": {"median_ms": 2.42, "low_ms": 2.3, "high_ms": 2.8},
-                    "32": {"median_ms": 37.9, "low_ms": 36.8, "high_ms": 40.2},
+                    "1": {"median_ms": 2.42, "low_ms": 2.3, "high_ms": 2.8, "peak_bytes": 1_300_000},
+                    "32": {"median_ms": 37.9, "low_ms": 36.8, "high_ms": 40.2, "peak_bytes": 30_500_000},
                 }
             },
             "threads": 2,

@@ -27,7 +27,7 @@ ORDER = [
     {"training", "dense_training"},
     {
         "intervals", "calibration", "metrics", "audit", "examples", "remarks", "signs", "gate", "policy", "measure",
-        "provenance",
+        "footprint", "provenance",
     },
     {"exports"},
     {"target", "storage"},

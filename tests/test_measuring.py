@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 import fairprune_cli
-from fairprune_cli import architectures, exports, measuring
+from fairprune_cli import architectures, exports, footprint, measuring
 from fairprune_cli.checkpoint import load_model
 from fairprune_cli.errors import FairpruneError
 from fairprune_cli.exports import codec
@@ -41,7 +41,7 @@ def test_peak_memory_by_hand() -> None:
     own = sum(p.nbytes for p in model.parameters())
     images, first, last = (2 * n * 4 for n in (3 * 64, 4 * 64, 5))
     # The output of the convolution is held while the linear layer runs; flattening it is a view and takes nothing.
-    assert measuring.peak_bytes(model, 2, 8) == own + images + first + last
+    assert footprint.peak_bytes(model, 2, 8) == own + images + first + last
     assert model.training
 
 

@@ -15,7 +15,7 @@ ORDER = 80
 def build(view: View) -> Section | None:
     if several := _several(view):
         return several
-    rows = _sizes(view) + _latencies(view)
+    rows = _sizes(view) + _latencies(view) + _memory(view)
     blocks: list[Block] = []
     bars = [
         Bar(name, now / dense, f"{show(now)} of {show(dense)}")
@@ -84,6 +84,17 @@ def _latencies(view: View) -> list[_Row]:
         spread = (_spread(dense), _spread(now))
         name = f"Time for {words.plural(int(batch), 'image') if batch.isdigit() else f'batch {batch}'}"
         rows.append((name, dense.value, now.value, words.milliseconds, "faster", "slower", spread))
+    return rows
+
+
+def _memory(view: View) -> list[_Row]:
+    batches = {**view.mapping("speed", "dense", "batch"), **view.mapping("speed", "pruned", "batch")}
+    rows: list[_Row] = []
+    for batch in ordered(batches):
+        dense, now = (view.number("speed", model, "batch", batch, "peak_bytes") for model in ("dense", "pruned"))
+        if dense is not None or now is not None:
+            name = f"Memory for {words.plural(int(batch), 'image') if batch.isdigit() else f'batch {batch}'}"
+            rows.append((name, dense, now, words.size, "smaller", "more", ("", "")))
     return rows
 
 
