@@ -62,8 +62,9 @@ def _check_images(model: nn.Module, size: int, training: bool = False) -> None:
     except FairpruneError:
         raise
     except Exception as error:
+        when = " in training" if training else ""
         raise FairpruneError(
-            f"the network does not take images of {size}x{size} pixels{' in training' * training}: {str(error).splitlines()[0]}",
+            f"the network does not take images of {size}x{size} pixels{when}: {str(error).splitlines()[0]}",
             hint="set `transform: {size: ...}` of the manifest to what it was trained on",
         ) from error
 

@@ -42,7 +42,7 @@ def other_names() -> list[str]:
 def default_lr(name: str) -> float:
     """The peak learning rate at which an architecture is trained where none is given: 0.1, unless its file says so."""
     package = __name__.rpartition(".")[0]
-    rates = {}
+    rates: dict[str, float] = {}
     for info in pkgutil.iter_modules([str(Path(__file__).parent)]):
         if info.name != __name__.rpartition(".")[2]:
             rates |= getattr(importlib.import_module(f"{package}.{info.name}"), "LEARNING_RATES", {})
