@@ -53,21 +53,20 @@ def channel_coupling(model: nn.Module, size: int) -> Coupling:
 
 
 @torch.no_grad()
-def _check_images(model: nn.Module, size: int) -> None:
+def _check_images(model: nn.Module, size: int, training: bool = False) -> None:
     """Raise a FairpruneError where it is the images that the network does not take."""
-    was_training = model.training
-    model.eval()
+    dense = copy.deepcopy(model, {id(p): p for p in model.parameters()}).train(training)
+    image = _image(model, size)
     try:
-        model(_image(model, size))
+        dense(torch.cat([image, image]))
     except FairpruneError:
         raise
     except Exception as error:
+        when = " in training" if training else ""
         raise FairpruneError(
-            f"the network does not take images of {size}x{size} pixels: {str(error).splitlines()[0]}",
+            f"the network does not take images of {size}x{size} pixels{when}: {str(error).splitlines()[0]}",
             hint="set `transform: {size: ...}` of the manifest to what it was trained on",
         ) from error
-    finally:
-        model.train(was_training)
 
 
 def _image(model: nn.Module, size: int) -> Tensor:
@@ -95,6 +94,7 @@ def _try_removal(model: nn.Module, spaces: Sequence[ChannelSpace], size: int) ->
             smaller.eval()(image)
             logits = smaller.train()(torch.cat([image, image]))
     except Exception as error:
+        _check_images(model, size, training=True)
         raise FairpruneError(
             f"the network does not run with fewer channels ({type(error).__name__}: {str(error).splitlines()[0]})",
             where=last[0], hint=_HINT,

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, fx, nn
 from torchvision.ops import StochasticDepth
 
-from fairprune_cli.coupling.functions import SILENT, Call, operands_in, reshaped
+from fairprune_cli.coupling.functions import RESHAPE, SILENT, Call, operands_in, reshaped
 from fairprune_cli.coupling.layers import LEAVES, Layer, Operand, apply_layer
 from fairprune_cli.coupling.marks import Ledger, Marks
 from fairprune_cli.coupling.resolve import resolve
@@ -48,6 +48,8 @@ class _Walk(fx.Interpreter):
             id(tensor): name for name, tensor in (*reversed(list(model.named_buffers())), *model.named_parameters())
         }
         self.layers = dict(model.named_modules())
+        self.shapes: dict[fx.Node, fx.Node] = {}  # the value whose shape it is
+        self.sizes: dict[fx.Node, tuple[fx.Node, int]] = {}  # the value and axis whose size it is
         self.at = ""
 
     def run_node(self, n: fx.Node) -> Any:
@@ -71,6 +73,7 @@ class _Walk(fx.Interpreter):
             return self.marks[node.args[0]][node.args[1]]  # type: ignore[index]
         operands = self._operands((node.args, node.kwargs))
         if not isinstance(result, Tensor):
+            self._note_size(node, name)
             pair = isinstance(result, tuple) and result and isinstance(result[0], Tensor) and result[1:] == (None,)
             if pair and node.op == "call_module":
                 return self._layer(node, operands, result[0]), None
@@ -79,6 +82,8 @@ class _Walk(fx.Interpreter):
             return None
         if node.op == "call_module":
             return self._layer(node, operands, result)
+        if name in RESHAPE and operands and operands[0].marks is None:
+            self._borrow_sizes(node)
         args, kwargs = self._with_operands(node.args), self._with_operands(node.kwargs)
         return Call(self.ledger, name, self._where(node), args, kwargs, tuple(result.shape)).marks()
 
@@ -93,6 +98,26 @@ class _Walk(fx.Interpreter):
             if len(found.axes) <= 1:
                 return found
         return apply_layer(Layer(self.ledger, name, module, self.names), list(operands), result.dim())
+
+    def _note_size(self, node: fx.Node, name: str) -> None:
+        """Remember numbers that are the size of an axis."""
+        source, more = node.args[0] if node.args else None, node.args[1:]
+        if not isinstance(source, fx.Node):
+            return
+        if (name == "getattr" and more == ("shape",)) or (name == "size" and not more):
+            self.shapes[node] = source
+        elif name == "size" and isinstance(more[0], int):
+            self.sizes[node] = (source, more[0])
+        elif name == "getitem" and source in self.shapes and isinstance(more[0], int):
+            self.sizes[node] = (self.shapes[source], more[0])
+
+    def _borrow_sizes(self, node: fx.Node) -> None:
+        """A value that cannot shrink is given the size of an axis of another: then that cannot shrink either."""
+        for number in node.all_input_nodes:
+            source, axis = self.sizes.get(number, (node, 0))
+            marks = self.marks.get(source)
+            if isinstance(marks, Marks) and marks.ids.shape[axis] > 1:
+                self.ledger.fix(marks.ids, f"{self._where(node)}: a value that cannot shrink is given its width")
 
     def _free(self, value: Any) -> Marks | None:
         """A parameter that the network uses by itself, such as a scale per channel."""
