@@ -373,6 +373,7 @@ def export(
     model: Model,
     to: Annotated[str, typer.Option("--to", help="safetensors, safetensors-dense, onnx or pt2")],
     store: Annotated[str | None, typer.Option("--store", help="fp32, fp16 or bf16 weights, safetensors only")] = None,
+    data: Data = None,
     out: Out = None,
     force: Force = False,
     arch: Arch = None,
@@ -382,16 +383,18 @@ def export(
 ) -> int:
     """Write the model in another format; the file is read again and compared before it says done."""
     terminal = _terminal(quiet)
-    from fairprune_cli import exports
+    from fairprune_cli import exports, inputs
 
     store = None if store is None else resolve({"store": store}, {}, None).settings.store
-    result = exports.export(model, to, out, arch=arch, trust=trust, force=force, store=store)
+    result = exports.export(model, to, out, arch=arch, trust=trust, force=force, store=store,
+                            manifest=inputs.manifest_if_any(data, model))  # fmt: skip
     if as_json:
         _print_json(terminal, {**asdict(result), "path": str(result.path)})
     else:
         terminal.result(
             f"{result.path}: {result.format}, {result.bytes / 1e6:.2f} MB, read again, largest difference "
             f"{result.max_difference:.1e}"
+            + (f" on {result.real_images} images of the manifest and 4 random ones" if result.real_images else "")
             + ("" if result.store is None else f"; rounding to {result.store} moved a logit by {result.rounding:.1e}")
         )
     return int(ExitCode.OK)

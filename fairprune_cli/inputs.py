@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -61,6 +62,17 @@ def open_data(settings: Settings, model: Path | None, terminal: Terminal, every:
     if repeated:
         raise FairpruneError(f"{', '.join(sorted(repeated))} is given twice", where="--attr", hint="give it once")
     return Data(manifest, tuple(manifest.grouping(name) for name in names))
+
+
+def manifest_if_any(given: str | None, model: Path) -> Manifest | None:
+    """The manifest that was given, or one found where manifests are looked for whose images are here; None without."""
+    if given is not None or os.environ.get("FAIRPRUNE_DATA"):
+        return load_manifest(find_manifest(None if given is None else Path(given), model, None))
+    try:
+        found = load_manifest(find_manifest(None, model, None))
+    except FairpruneError:
+        return None
+    return found if len(found) and (found.images / found.files[0]).is_file() else None
 
 
 def open_model(path: Path, settings: Settings, manifest: Manifest, terminal: Terminal, trust: bool) -> LoadedModel:

@@ -14,10 +14,14 @@ import torch
 from torch import Tensor, nn
 
 from fairprune_cli import architectures, exports
+from fairprune_cli.batches import load_images
 from fairprune_cli.errors import ExitCode, FairpruneError
 from fairprune_cli.exports import codec, onnx, safetensors_sparse
 from fairprune_cli.exports.codec import ModelHeader
 from fairprune_cli.exports.job import job_of
+from fairprune_cli.exports.pictures import real_images
+from fairprune_cli.manifest import load_manifest
+from fairprune_cli.sample import write_sample
 
 HAS_ONNX = all(importlib.util.find_spec(name) for name in ("onnx", "onnxscript", "onnxruntime"))
 TRANSFORM = {"size": 32, "mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25]}
@@ -297,3 +301,29 @@ def test_the_sparse_format_checks_every_tensor(source: Loaded, tmp_path: Path) -
     codec.save_model(path, state, header=job.header, masks=job.masks)
     with pytest.raises(FairpruneError, match=r"fc\.bias"):
         safetensors_sparse.reload(job, path)
+
+
+@pytest.mark.parametrize("to", ["pt2", "safetensors"])
+def test_files_are_compared_on_images_of_a_manifest_too(tmp_path: Path, to: str, source: Loaded) -> None:
+    manifest = load_manifest(write_sample(tmp_path / "faces", sizes={"train": 8, "val": 8, "test": 40}))
+    result = exports.export_model(source, to, tmp_path / "out", manifest=manifest)
+    assert result.real_images == min(32, len(manifest.rows_of("test")))
+    assert exports.export_model(source, to, tmp_path / "again").real_images == 0
+
+
+def test_real_images_are_what_an_audit_reads(tmp_path: Path) -> None:
+    manifest = load_manifest(write_sample(tmp_path / "faces", sizes={"train": 8, "val": 8, "test": 40}))
+    images = real_images(manifest, manifest.transform, 3)
+    pool = load_images(manifest, ()).pool(manifest.rows_of("test"))
+    batch = next(iter(pool.batches(len(pool), "cpu"))).images
+    assert torch.equal(images, batch[[0, round((len(pool) - 1) / 2), len(pool) - 1]])
+
+
+def test_an_image_that_is_gone_is_named(tmp_path: Path, source: Loaded) -> None:
+    manifest = load_manifest(write_sample(tmp_path / "faces", sizes={"train": 8, "val": 8, "test": 40}))
+    lost = manifest.files[manifest.rows_of("test")[0]]
+    (manifest.images / lost).unlink()
+    with pytest.raises(FairpruneError, match="does not exist") as caught:
+        exports.export_model(source, "pt2", tmp_path / "out.pt2", manifest=manifest)
+    assert lost in str(caught.value)
+    assert not (tmp_path / "out.pt2").exists()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -18,9 +18,18 @@ from fairprune_cli.errors import ExitCode, FairpruneError, nearest
 from fairprune_cli.files import atomic_path
 
 if TYPE_CHECKING:
-    from fairprune_cli.exports.job import Exportable
+    from fairprune_cli.exports.job import Exportable, ExportJob
+    from fairprune_cli.manifest import Manifest
 
-_PARTS = {"codec", "container", "encodings", "header", "job", "rounding"}  # of the model file itself; not formats
+_PARTS = {
+    "codec",
+    "container",
+    "encodings",
+    "header",
+    "job",
+    "pictures",
+    "rounding",
+}  # of the model file itself; not formats
 
 
 @dataclass(frozen=True)
@@ -32,10 +41,11 @@ class ExportResult:
         format: name of the format.
         bytes: size of the file.
         max_difference: largest absolute difference of a logit between the source and the reloaded
-            file, on random images in batches of one and three. With `store`, the source is the rounded
-            model.
+            file, on random images in batches of one and three and on the real ones. With `store`, the source
+            is the rounded model.
         store: number format of the weights when another was asked for, else None.
         rounding: largest absolute difference of a logit that rounding to `store` made, on the same images.
+        real_images: how many images of a manifest were among those compared.
     """
 
     path: Path
@@ -44,6 +54,7 @@ class ExportResult:
     max_difference: float
     store: str | None = None
     rounding: float | None = None
+    real_images: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -54,6 +65,7 @@ class ExportResult:
             "max_difference": self.max_difference,
             "store": self.store,
             "rounding": self.rounding,
+            "real_images": self.real_images,
         }
 
 
@@ -74,6 +86,7 @@ def export(
     force: bool = False,
     input_size: int | None = None,
     store: str | None = None,
+    manifest: Manifest | None = None,
 ) -> ExportResult:
     """Write the model at `model_path` in the format `to`, reload the file and compare.
 
@@ -87,6 +100,7 @@ def export(
             and 224 where there is none.
         store: fp32, fp16 or bf16, the number format of the weights in a safetensors file; None leaves them
             as they are.
+        manifest: the file is compared on images of it too.
 
     Raises:
         FairpruneError: unknown format, or one that has no `store`; the model cannot be loaded or exported; the file
@@ -96,7 +110,7 @@ def export(
     from fairprune_cli.checkpoint import load_model
 
     loaded = load_model(Path(model_path), arch=arch, trust=trust)
-    return export_model(loaded, to, out, force=force, input_size=input_size, store=store)
+    return export_model(loaded, to, out, force=force, input_size=input_size, store=store, manifest=manifest)
 
 
 def export_model(
@@ -107,6 +121,7 @@ def export_model(
     force: bool = False,
     input_size: int | None = None,
     store: str | None = None,
+    manifest: Manifest | None = None,
 ) -> ExportResult:
     """As `export`, for a model that is loaded already; default names are beside `loaded.source`."""
     from fairprune_cli.exports.job import job_of, largest_difference, rounded_job
@@ -123,6 +138,8 @@ def export_model(
     if path.exists() and not force:
         raise FairpruneError("exists already", where=str(path), hint="give another --out, or --force")
     job, rounding = job_of(loaded, input_size), None
+    if manifest is not None:
+        job = _with_samples(job, manifest)
     if store is not None:
         whole, job = job, rounded_job(job, store)
         rounding = largest_difference(whole, job.reference)[0]
@@ -137,7 +154,17 @@ def export_model(
                 hint=f"nothing was written; report this with the architecture {loaded.architecture!r}",
                 code=ExitCode.RUNTIME,
             )
-    return ExportResult(path, to, path.stat().st_size, difference, store, rounding)
+    return ExportResult(path, to, path.stat().st_size, difference, store, rounding,
+                        0 if job.samples is None else len(job.samples))  # fmt: skip
+
+
+def _with_samples(job: ExportJob, manifest: Manifest) -> ExportJob:
+    from fairprune_cli.exports.pictures import real_images
+    from fairprune_cli.manifest import Transform
+
+    own = job.header.transform
+    transform = Transform.from_dict(own, "transform of the model") if own else manifest.transform
+    return replace(job, samples=real_images(manifest, replace(transform, size=job.input_size)))
 
 
 def _check_store(module: ModuleType, store: str | None) -> None:

@@ -42,6 +42,7 @@ class ExportJob:
         header: what the file should say about it.
         masks: True where an entry is kept, by tensor name.
         input_size: edge of the square input images in pixels.
+        samples: real images as the model's input, float32 [n, 3, S, S], that files are compared on too; or None.
     """
 
     model: nn.Module
@@ -49,6 +50,7 @@ class ExportJob:
     header: ModelHeader
     masks: Mapping[str, Tensor]
     input_size: int
+    samples: Tensor | None = None
 
     def images(self, batch: int) -> Tensor:
         """Standard normal images float32 [batch, 3, S, S], the same every time."""
@@ -100,15 +102,20 @@ def rounded_job(job: ExportJob, store: str) -> ExportJob:
 
 
 def largest_difference(job: ExportJob, reloaded: Callable[[Tensor], Tensor]) -> tuple[float, float]:
-    """Largest absolute difference of a logit, and largest absolute logit, over batches of 1 and 3 images.
+    """Largest absolute difference of a logit, and largest absolute logit.
+
+    Compared are batches of 1 and 3 random images, and where the job has real ones, all of these at once and the first
+    by itself.
 
     Args:
         reloaded: images float32 [B, 3, S, S] to logits [B, K].
     """
     difference = scale = 0.0
     with torch.inference_mode():
-        for batch in (1, 3):
-            images = job.images(batch)
+        batches = [job.images(1), job.images(3)]
+        if job.samples is not None:
+            batches += [job.samples, job.samples[:1]]
+        for images in batches:
             expected, found = job.reference(images).double(), reloaded(images).double()
             if expected.shape != found.shape:
                 raise FairpruneError(f"logits of shape {list(found.shape)}, not {list(expected.shape)}")

@@ -1,0 +1,43 @@
+"""Images of a manifest as a model's input, for comparing a written file with its source on what it is made for."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fairprune_cli.decoding import decode_file
+from fairprune_cli.errors import FairpruneError
+from fairprune_cli.images import ImageFault
+from fairprune_cli.manifest import Manifest, Transform
+
+COUNT = 32
+
+
+def real_images(manifest: Manifest, transform: Transform, count: int = COUNT) -> Tensor:
+    """Images spread evenly over the test split (all images where that is empty), normalised: float32 [n, 3, S, S].
+
+    Args:
+        count: n, or fewer where the split has fewer.
+
+    Raises:
+        FairpruneError: an image cannot be read.
+    """
+    rows = manifest.rows_of("test")
+    rows = rows if len(rows) else np.arange(len(manifest))
+    chosen = rows[np.unique(np.linspace(0, len(rows) - 1, min(count, len(rows))).round().astype(int))]
+    pixels = []
+    for row in chosen:
+        try:
+            pixels.append(decode_file(os.path.join(manifest.images, manifest.files[row]), transform.size))
+        except ImageFault as fault:
+            raise FairpruneError(
+                f"{manifest.files[row]} {fault.text}", where=f"{manifest.path}, {manifest.where(row)}",
+                hint="`fairprune data check` lists all such images",
+            ) from fault  # fmt: skip
+    mean, std = (
+        torch.tensor(values, dtype=torch.float32).view(1, 3, 1, 1) for values in (transform.mean, transform.std)
+    )
+    return torch.from_numpy(np.stack(pixels)).to(torch.float32).div_(255).sub_(mean).div_(std)
