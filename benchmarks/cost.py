@@ -155,12 +155,12 @@ def main() -> None:
                     "ratio": ratio, "floor": floor, "over_floor": ratio / floor, "peak_bytes": peaks[row],
                     "memory_ratio": memory,
                 })  # fmt: skip
-    document = {
-        "machine": f"{platform.machine()}, 1 CPU thread", "torch": torch.__version__, "batch": args.batch,
-        "size": args.size, "rows": results,
-    }  # fmt: skip
-    target = Path(__file__).parent / "results" / "cost.json"
-    target.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+            document = {
+                "machine": f"{platform.machine()}, 1 CPU thread", "torch": torch.__version__, "batch": args.batch,
+                "size": args.size, "rows": results,
+            }  # fmt: skip
+            target = Path(__file__).parent / "results" / "cost.json"
+            target.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
