@@ -291,3 +291,10 @@ def test_skeleton_never_imports_for_a_file() -> None:
     with pytest.raises(FairpruneError, match="no reason to import code"):
         architectures.skeleton("own_nets_xyz:plain", 2)
     assert "own_nets_xyz" not in sys.modules
+
+
+def test_a_layer_that_asks_for_its_version_is_loaded_from_bare_tensors() -> None:
+    """MNASNet refuses a state without the version that torch notes beside it, which a file of tensors has not."""
+    model = architectures.build("mnasnet0_5", 2, seed=0)
+    loaded = architectures.fit_to_state(architectures.skeleton("mnasnet0_5", 2), dict(model.state_dict()))
+    assert all(torch.equal(tensor, loaded.state_dict()[name]) for name, tensor in model.state_dict().items())

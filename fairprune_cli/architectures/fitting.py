@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Mapping
 
 import torch
@@ -20,8 +21,9 @@ def load_strictly(model: nn.Module, state: Mapping[str, Tensor], where: str = ""
     Raises:
         FairpruneError: lists the missing, unexpected and differently shaped tensors, all at once.
     """
-    given = dict(state)
-    expected = model.state_dict()
+    given, expected = OrderedDict(state), model.state_dict()
+    # Some layers ask which version of themselves a state is of; one that fits this model is of this model's.
+    given._metadata = expected._metadata  # type: ignore[attr-defined]
     for key in expected:
         if key.endswith(COUNTER) and key not in given:
             given[key] = torch.zeros((), dtype=torch.long)
