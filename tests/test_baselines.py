@@ -520,7 +520,9 @@ def look_at(watched: Watched, look: Look, batch: Images, index: Tensor) -> tuple
     masks, values = watched.masks, dict(look.values)
     by_channel = isinstance(masks, ChannelMasks)
     factor = torch.ones(len(look.keep), requires_grad=True)
-    owners = [s.gates for s in masks.spaces] if isinstance(masks, ChannelMasks) else [(name,) for name in masks.tensors]
+    owners: list[list[str]] = [[name] for name in masks.tensors]
+    if isinstance(masks, ChannelMasks):
+        owners = [[gate.tensor for gate in space.gates] for space in masks.spaces]
     for names, c, keep in zip(owners, factor.split(masks.sizes), look.keep.split(masks.sizes), strict=True):
         for name in names:
             shape = (-1,) + (1,) * (values[name].dim() - 1) if by_channel else values[name].shape
