@@ -80,7 +80,7 @@ def row(name: str, size: int, seconds: float, onnx: bool) -> dict[str, Any]:
             rows[label] = {"refused": str(error), "seconds": time.perf_counter() - started}
             continue
         entry = rows[label] = {"achieved": masks.achieved, "seconds": time.perf_counter() - started}
-        with tempfile.TemporaryDirectory() as folder:
+        with tempfile.TemporaryDirectory(dir=".") as folder:
             path = Path(folder) / "model.safetensors"
             transform = {"size": size, "mean": [0.5] * 3, "std": [0.25] * 3}
             header = codec.ModelHeader(name, CLASSES, transform, granularity, {})

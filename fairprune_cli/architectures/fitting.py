@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Mapping
 
 import torch
@@ -20,7 +21,7 @@ def load_strictly(model: nn.Module, state: Mapping[str, Tensor], where: str = ""
     Raises:
         FairpruneError: lists the missing, unexpected and differently shaped tensors, all at once.
     """
-    given = dict(state)
+    given: dict[str, Tensor] = dict(state)
     expected = model.state_dict()
     for key in expected:
         if key.endswith(COUNTER) and key not in given:
@@ -39,6 +40,10 @@ def load_strictly(model: nn.Module, state: Mapping[str, Tensor], where: str = ""
         if key in given and given[key].is_floating_point() != tensor.is_floating_point()
     )
     problems.raise_if_any(hint=_HINT)
+    # Some networks look up the version of what they load (MNASNet); names and shapes are those of this one.
+    versions = getattr(expected, "_metadata", None)
+    given = OrderedDict(given)
+    given._metadata = versions  # type: ignore[attr-defined]
     try:
         model.load_state_dict(given, strict=True, assign=True)
     except (RuntimeError, TypeError, ValueError) as error:
