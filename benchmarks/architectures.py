@@ -13,6 +13,7 @@ import argparse
 import copy
 import importlib.util
 import json
+import os
 import platform
 import tempfile
 import time
@@ -79,7 +80,7 @@ def row(name: str, size: int, seconds: float, onnx: bool) -> dict[str, Any]:
             rows[label] = {"refused": str(error), "seconds": time.perf_counter() - started}
             continue
         entry = rows[label] = {"achieved": masks.achieved, "seconds": time.perf_counter() - started}
-        with tempfile.TemporaryDirectory() as folder:
+        with tempfile.TemporaryDirectory(dir=".") as folder:
             path = Path(folder) / "model.safetensors"
             transform = {"size": size, "mean": [0.5] * 3, "std": [0.25] * 3}
             header = codec.ModelHeader(name, CLASSES, transform, granularity, {})
@@ -138,6 +139,41 @@ def table(document: dict[str, Any]) -> str:
     return "\n".join([*lines, "", "Refused:", "", *(refused or ["- nothing"]), ""])
 
 
+def summary(document: dict[str, Any]) -> str:
+    """A row per architecture: what the documents show."""
+    lines = [
+        "| architecture (pixels) | parameters | images/s at batch 32 against dense: channel 0.5 | channel 0.8 | "
+        "file MB: dense, channel 0.5, 0.8, weight 0.9 | file | onnx |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name, one in document["rows"].items():
+        variants = one.get("variants", {})
+        if not variants:
+            continue
+        dense, faster = variants["dense"], []
+        for label in ("channel 0.5", "channel 0.8"):
+            taken = variants[label].get("latency")
+            # A pass of milliseconds measures the scheduler on a busy machine: batch 1 is in the long table only.
+            ratio = taken and dense["latency"]["32"]["median_ms"] / taken["32"]["median_ms"]
+            faster.append(f"{ratio:.1f}x" if ratio else "refused")
+        files = ", ".join(f"{entry['bytes'] / 1e6:.1f}" if "bytes" in entry else "-" for entry in variants.values())
+        worst = [
+            max((entry[key] for entry in variants.values() if key in entry), default=None)
+            for key in ("file_difference", "onnx_difference")
+        ]
+        cells = [f"{name.partition('@')[0]} ({one['size']})", f"{dense['parameters']:,}", *faster, files]
+        lines.append("| " + " | ".join([*cells, *map(_plain, worst)]) + " |")
+    return "\n".join(lines)
+
+
+def machine() -> str:
+    """Kind of processor and number of cores."""
+    names = Path("/proc/cpuinfo")
+    lines = names.read_text(encoding="utf-8").splitlines() if names.exists() else []
+    model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
+    return f"{model or platform.machine()} CPU, {os.cpu_count()} cores"
+
+
 def _spread(times: dict[str, float]) -> str:
     return f"{times['median_ms']:.1f} [{times['low_ms']:.1f}, {times['high_ms']:.1f}]"
 
@@ -158,7 +194,7 @@ def main() -> None:
     document: dict[str, Any] = {"rows": {}}
     if path.exists():
         document = json.loads(path.read_text(encoding="utf-8"))
-    document |= {"machine": f"{platform.machine()} CPU", "torch": f"torch {torch.__version__}"}
+    document |= {"machine": machine(), "torch": f"torch {torch.__version__}"}
     names = options.only.split(",") if options.only else [*architectures.names(), *FURTHER, "resnet50@224"]
     for name in names:
         if name in document["rows"]:
@@ -172,7 +208,8 @@ def main() -> None:
             done = {"refused": " ".join(str(error).split())}
         document["rows"][name] = done
         atomic_write_text(path, json.dumps(document, indent=1) + "\n")
-        atomic_write_text(options.out.with_suffix(".md"), table(document))
+        atomic_write_text(options.out.with_suffix(".md"), f"{summary(document)}\n\n{table(document)}")
+    atomic_write_text(options.out.with_suffix(".md"), f"{summary(document)}\n\n{table(document)}")
     print(table(document))
 
 

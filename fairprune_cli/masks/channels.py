@@ -147,7 +147,7 @@ class ChannelMasks(Masks):
         except FairpruneError as error:
             first: dict[str, str] = {}  # a layer for each reason
             for layer, why in self.fixed.items():
-                first.setdefault(why.partition(" (")[2] or why, f"{layer} stays, because of {why}")
+                first.setdefault(why.rpartition(": ")[2], f"{layer} stays, because of {why}")
             first.pop(OUTPUTS, None)
             error.hint = "; ".join([error.hint, *list(first.values())[:3]])
             raise
