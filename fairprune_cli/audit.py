@@ -6,8 +6,7 @@ counts only, and every figure of the report derives from them.
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -18,6 +17,7 @@ from fairprune_cli.calibration import Calibration
 from fairprune_cli.errors import ExitCode, FairpruneError
 from fairprune_cli.metrics import Counts, Settings
 from fairprune_cli.remarks import notices
+from fairprune_cli.trial import evaluating
 
 if TYPE_CHECKING:
     import torch
@@ -183,7 +183,7 @@ def audit_models(
     done = 0
     for model in models.values():
         model.to(device)  # outside inference mode, or the weights could not be trained any more
-    with _evaluating(models.values()), torch.inference_mode():
+    with evaluating(*models.values()), torch.inference_mode():
         for batch in pool.batches(batch_size, device):
             tally.start(batch)
             logits = {name: _checked(name, model(batch.images), len(classes)) for name, model in models.items()}
@@ -209,20 +209,6 @@ def _checked(name: str, logits: object, classes: int) -> Tensor:
             hint="use the manifest the model was trained with, or list its classes under `classes`",
         )
     return logits
-
-
-@contextlib.contextmanager
-def _evaluating(models: Iterable[nn.Module]) -> Iterator[None]:
-    """Eval mode inside; afterwards each module has the mode it had, however they were mixed."""
-    models = list(models)
-    before = [(module, module.training) for model in models for module in model.modules()]
-    for model in models:
-        model.eval()
-    try:
-        yield
-    finally:
-        for module, training in before:
-            module.training = training
 
 
 class _Tally:

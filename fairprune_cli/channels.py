@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from fairprune_cli.coupling import ChannelSpace, Coupling, Slot, WalkFailed, coupling
 from fairprune_cli.errors import FairpruneError
+from fairprune_cli.trial import blank_images
 
 __all__ = [
     "ChannelSpace", "Coupling", "Slot", "channel_coupling", "channel_spaces", "kept_per_space", "remove_channels",
@@ -56,9 +57,8 @@ def channel_coupling(model: nn.Module, size: int) -> Coupling:
 def _check_images(model: nn.Module, size: int, training: bool = False) -> None:
     """Raise a FairpruneError where it is the images that the network does not take."""
     dense = copy.deepcopy(model, {id(p): p for p in model.parameters()}).train(training)
-    image = _image(model, size)
     try:
-        dense(torch.cat([image, image]))
+        dense(blank_images(model, 2, size))
     except FairpruneError:
         raise
     except Exception as error:
@@ -67,11 +67,6 @@ def _check_images(model: nn.Module, size: int, training: bool = False) -> None:
             f"the network does not take images of {size}x{size} pixels{when}: {str(error).splitlines()[0]}",
             hint="set `transform: {size: ...}` of the manifest to what it was trained on",
         ) from error
-
-
-def _image(model: nn.Module, size: int) -> Tensor:
-    first = next(model.parameters())
-    return torch.zeros(1, 3, size, size, device=first.device, dtype=first.dtype)
 
 
 @torch.no_grad()
@@ -87,12 +82,12 @@ def _try_removal(model: nn.Module, spaces: Sequence[ChannelSpace], size: int) ->
         if not list(module.children()):
             module.register_forward_pre_hook(lambda *_, name=name: last.__setitem__(0, name))
     remove_channels(smaller, spaces, torch.cat([torch.arange(space.size) % 2 == 0 for space in spaces]))
-    image = _image(model, size)
+    images = blank_images(model, 2, size)
     try:
         # Dropout draws random numbers, and a trial must not move those of the run.
-        with torch.random.fork_rng(devices=[image.device] if image.device.type == "cuda" else []):
-            smaller.eval()(image)
-            logits = smaller.train()(torch.cat([image, image]))
+        with torch.random.fork_rng(devices=[images.device] if images.device.type == "cuda" else []):
+            smaller.eval()(images[:1])
+            logits = smaller.train()(images)
     except Exception as error:
         _check_images(model, size, training=True)
         raise FairpruneError(

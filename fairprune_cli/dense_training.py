@@ -15,6 +15,7 @@ from fairprune_cli.batches import Pool
 from fairprune_cli.errors import ExitCode, FairpruneError
 from fairprune_cli.optimizer import sgd
 from fairprune_cli.schedule import cosine_lr
+from fairprune_cli.trial import evaluating
 
 
 @dataclass(frozen=True)
@@ -42,13 +43,10 @@ class DenseEpoch:
 
 def accuracy(model: nn.Module, pool: Pool, device: torch.device, batch_size: int = 256) -> float:
     """Share of the pool that the model classifies right, in eval mode (the mode is restored)."""
-    was_training = model.training
-    model.eval()
     right = 0
-    with torch.inference_mode():
+    with evaluating(model), torch.inference_mode():
         for batch in pool.batches(batch_size, device):
             right += int((model(batch.images).argmax(1) == batch.labels).sum())
-    model.train(was_training)
     return right / max(len(pool), 1)
 
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from fairprune_cli.errors import FairpruneError
+from fairprune_cli.trial import blank_images, evaluating
 
 
 class _Living(TorchDispatchMode):
@@ -52,20 +53,16 @@ def peak_bytes(model: nn.Module, batch: int, size: int) -> int:
     Args:
         batch: images; size: their edge in pixels.
     """
-    first, training = next(model.parameters()), model.training
-    images = torch.zeros(batch, 3, size, size, device=first.device, dtype=first.dtype)
+    images = blank_images(model, batch, size)
     there = [images, *model.parameters(), *model.buffers()]
-    model.eval()
     try:
-        with torch.no_grad(), _Living(there) as living:
+        with evaluating(model), torch.no_grad(), _Living(there) as living:
             model(images)
     except RuntimeError as error:
         raise FairpruneError(
             f"the model does not take images of {size}x{size} pixels: {error}", where="--size",
             hint="give the size of the images it was trained on",
         ) from error  # fmt: skip
-    finally:
-        model.train(training)
     return living.peak + sum(tensor.nbytes for tensor in there)
 
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 import statistics
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 import torch
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from fairprune_cli.architectures.attention import SelfAttention
 from fairprune_cli.errors import ExitCode, FairpruneError
 from fairprune_cli.masks import prunable_weights
+from fairprune_cli.trial import evaluating
 
 WEIGHTED = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
 WARM_UPS = 3
@@ -120,7 +121,7 @@ def macs(model: nn.Module, input_size: int) -> int:
                 stack.callback(module.register_forward_hook(weighted).remove)
             elif isinstance(module, nn.MultiheadAttention):
                 stack.callback(module.register_forward_hook(attention, with_kwargs=True).remove)
-        with _evaluating(model):
+        with evaluating(model):
             _forward(model, _images(model, 1, input_size))
     return total
 
@@ -152,9 +153,7 @@ def latency(
     result: dict[str, Any] = {name: {"batch": {}} for name in models}
     result["threads"] = torch.get_num_threads()
     result["device"] = str(next(next(iter(models.values())).parameters()).device)
-    with ExitStack() as stack:
-        for model in models.values():
-            stack.enter_context(_evaluating(model))
+    with evaluating(*models.values()):
         for batch in batches:
             times = _interleaved(models, batch, input_size, repeats, seconds / len(batches))
             for name, taken in times.items():
@@ -252,15 +251,3 @@ def _wait(device: torch.device) -> None:
     """A GPU returns before it has finished."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
-
-
-@contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    """Eval mode inside, the mode of every module as before outside."""
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, mode in modes.items():
-            module.training = mode

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from fairprune_cli.architectures.attention import SelfAttention
 from fairprune_cli.architectures.signatures import COUNTER
 from fairprune_cli.errors import FairpruneError, Problems
+from fairprune_cli.trial import evaluating
 
 _HINT = "the file belongs to another architecture, or is damaged"
 
@@ -221,16 +222,14 @@ def _refuse_meta(model: nn.Module, where: str) -> None:
 def _try_forward(model: nn.Module) -> None:
     """Widths of neighbouring layers are not in the tensors' names: only a forward pass shows they agree."""
     first = next((layer for layer in model.modules() if isinstance(layer, nn.Conv2d)), None)
-    training = model.training
-    model.eval()
     failure = ""
     for size in dict.fromkeys((getattr(model, "image_size", 64), 64, 224)):
         try:
-            model(torch.zeros(1, first.in_channels if first else 3, size, size))
+            with evaluating(model):
+                model(torch.zeros(1, first.in_channels if first else 3, size, size))
             failure = ""
             break
         except (RuntimeError, AssertionError, ValueError, IndexError) as error:
             failure = failure or str(error).splitlines()[0]
-    model.train(training)
     if failure:
         raise FairpruneError(f"the widths of the layers do not fit together: {failure}", hint=_HINT)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -16,6 +14,7 @@ from fairprune_cli.coupling.layers import LEAVES, Layer, Operand, apply_layer
 from fairprune_cli.coupling.marks import Ledger, Marks
 from fairprune_cli.coupling.resolve import resolve
 from fairprune_cli.coupling.spaces import OUTPUTS, Coupling
+from fairprune_cli.trial import blank_images, evaluating
 
 
 class _Tracer(fx.Tracer):
@@ -159,17 +158,6 @@ class _Walk(fx.Interpreter):
         return tuple(operands_in(self._with_operands(value)))
 
 
-@contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
-
-
 class WalkFailed(Exception):
     """The network cannot be walked; `at` is the layer or operation where it ended, if it was known."""
 
@@ -188,17 +176,15 @@ def coupling(model: nn.Module, size: int) -> Coupling:
     Raises:
         WalkFailed: its forward cannot be recorded, or does not take such an image.
     """
-    first = next(model.parameters())
-    image = torch.zeros(1, 3, size, size, device=first.device, dtype=first.dtype)
     ledger = Ledger()
-    with _evaluating(model), torch.no_grad():
+    with evaluating(model), torch.no_grad():
         try:
             graph = _Tracer().trace(model)
         except Exception as error:
             raise WalkFailed("", error) from error
         walk = _Walk(model, graph, ledger)
         try:
-            walk.run(image)
+            walk.run(blank_images(model, 1, size))
         except Exception as error:
             cause = error.__cause__ or error
             raise WalkFailed(walk.at, cause) from error
