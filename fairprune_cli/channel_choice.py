@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from fractions import Fraction
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
+from fairprune_cli.architectures.attention import SelfAttention
 from fairprune_cli.channels import ChannelSpace
 from fairprune_cli.errors import FairpruneError
+from fairprune_cli.trial import blank_images, evaluating
 
 CLOSE = 1e-12
 
@@ -37,7 +40,11 @@ class ParameterCount:
     """
 
     def __init__(
-        self, model: nn.Module, spaces: Sequence[ChannelSpace], uses: Mapping[str, int] | None = None, rest: int = 0
+        self,
+        model: nn.Module,
+        spaces: Sequence[ChannelSpace],
+        uses: Mapping[str, int | Fraction] | None = None,
+        rest: int = 0,
     ) -> None:
         self._rest = rest
         where: dict[tuple[str, int], list[tuple[int, int]]] = {}  # (space, indices per channel)
@@ -46,7 +53,7 @@ class ParameterCount:
                 per = int((slot.channel >= 0).sum()) // space.size
                 where.setdefault((slot.tensor, slot.dim), []).append((s, per))
         # Per tensor: how often an entry counts; per dimension: indices that stay, and what shrinks.
-        self._tensors: list[tuple[int, list[tuple[int, list[tuple[int, int]]]]]] = []
+        self._tensors: list[tuple[int | Fraction, list[tuple[int, list[tuple[int, int]]]]]] = []
         for name, parameter in model.named_parameters():
             times = 1 if uses is None else uses.get(name, 0)
             if not times:
@@ -59,10 +66,11 @@ class ParameterCount:
 
     def __call__(self, kept: Sequence[int]) -> int:
         """Parameters left when space s keeps kept[s] channels."""
-        return self._rest + sum(
+        left = sum(
             times * _product(stay + sum(kept[s] * per for s, per in shrinking) for stay, shrinking in dims)
             for times, dims in self._tensors
         )
+        return self._rest + int(left)
 
 
 def channel_count(kept: Sequence[int]) -> int:
@@ -73,44 +81,46 @@ def channel_count(kept: Sequence[int]) -> int:
 def mac_count(model: nn.Module, spaces: Sequence[ChannelSpace], size: int, total: int) -> ParameterCount:
     """Multiply-adds that are left of `total` for one image of edge `size` in pixels.
 
-    What is no product of a weight and its inputs, such as the scores of attention, stays as it is in the dense model.
+    What is no product of an entry and its inputs stays as it is in the dense model.
     """
     uses = positions(model, size)
-    dense = sum(times * model.get_parameter(name).numel() for name, times in uses.items())
+    dense = int(sum(times * model.get_parameter(name).numel() for name, times in uses.items()))
     return ParameterCount(model, spaces, uses, total - dense)
 
 
-def positions(model: nn.Module, size: int) -> dict[str, int]:
+def positions(model: nn.Module, size: int) -> dict[str, int | Fraction]:
     """For each weight of a layer by name: the places of one image's output that it is applied at.
 
     A place costs one multiply-add per entry of the weight, biases not counted. Layers that are called more than once
-    count each time; the projections of self-attention count once per token.
+    count each time; the projections of attention count once per token. The scores of N tokens and their sum over the
+    values cost 2 N^2 per inner channel, of which a head of `SelfAttention` has as many as a third of its rows of
+    in_proj_bias: each of these counts 2 N^2 / 3 times.
     """
-    found: dict[str, int] = {}
+    found: dict[str, int | Fraction] = {}
     names = {module: name for name, module in model.named_modules()}
 
     def note(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
         prefix = f"{names[module]}." if names[module] else ""
-        if isinstance(module, nn.MultiheadAttention):
-            tokens = output[0].numel() // module.embed_dim
-            leaves: tuple[str, ...] = ("in_proj_weight", "out_proj.weight")
+        times: dict[str, int | Fraction] = {}
+        if isinstance(module, SelfAttention):
+            tokens = output[0].shape[1]
+            times = {"in_proj_weight": tokens, "in_proj_bias": Fraction(2 * tokens * tokens, 3)}
+        elif isinstance(module, nn.MultiheadAttention):
+            times = dict.fromkeys(("in_proj_weight", "out_proj.weight"), output[0].numel() // module.embed_dim)
         else:
             weight = module.weight
             assert isinstance(weight, Tensor)
-            tokens, leaves = output.numel() // weight.shape[0], ("weight",)
-        for leaf in leaves:
-            if any(leaf == name for name, _ in module.named_parameters()):
-                found[prefix + leaf] = found.get(prefix + leaf, 0) + tokens
+            times = {"weight": output.numel() // weight.shape[0]}
+        own = dict(module.named_parameters())
+        for leaf in times.keys() & own.keys():
+            found[prefix + leaf] = found.get(prefix + leaf, 0) + times[leaf]
 
-    kinds = nn.modules.conv._ConvNd | nn.Linear | nn.MultiheadAttention
+    kinds = nn.modules.conv._ConvNd | nn.Linear | nn.MultiheadAttention | SelfAttention
     handles = [module.register_forward_hook(note) for module in model.modules() if isinstance(module, kinds)]
-    first, training = next(model.parameters()), model.training
     try:
-        model.eval()
-        with torch.inference_mode():
-            model(torch.zeros(1, 3, size, size, device=first.device, dtype=first.dtype))
+        with evaluating(model), torch.inference_mode():
+            model(blank_images(model, 1, size))
     finally:
-        model.train(training)
         for handle in handles:
             handle.remove()
     return found

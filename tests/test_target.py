@@ -37,7 +37,7 @@ def channel_masks(model: nn.Module, sparsity: float, **settings: Any) -> Channel
     return made
 
 
-@pytest.mark.parametrize("name", ["resnet10-w16", "mobilenet_v2"])
+@pytest.mark.parametrize("name", ["resnet10-w16", "mobilenet_v2", "vit-tiny"])
 @pytest.mark.parametrize("of", ["parameters", "macs", "channels"])
 def test_the_target_is_counted_in_the_smaller_model_itself(name: str, of: str) -> None:
     dense, model = model_named(name), model_named(name)
