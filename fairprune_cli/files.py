@@ -6,8 +6,9 @@ import contextlib
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from fairprune_cli.errors import ExitCode, FairpruneError
 
@@ -56,6 +57,29 @@ def _sync_folder(folder: Path) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
+
+
+def read_document(
+    path: Path, kind: str, parse: Callable[[str], Any], largest: int, hint: str, faults: type[Exception] = ValueError
+) -> Any:
+    """What `parse` makes of a text file that stays within a size.
+
+    Args:
+        kind: what the file should be, in one word, for messages.
+        largest: bytes; hint: what to do where there is no such file; faults: what `parse` raises beside ValueError.
+
+    Raises:
+        FairpruneError: it is absent, larger than that, or cannot be read as such.
+    """
+    try:
+        if path.stat().st_size > largest:
+            raise FairpruneError(f"is larger than {largest >> 20} MiB, so no {kind}", where=str(path))
+        return parse(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise FairpruneError(f"no such {kind}", where=str(path), hint=hint) from None
+    except (OSError, ValueError, RecursionError, faults) as error:
+        text = " ".join(str(error).split())
+        raise FairpruneError(f"cannot be read as a {kind}: {text}", where=str(path)) from error
 
 
 def remove_leftovers(folder: Path) -> None:

@@ -24,7 +24,7 @@ from typing import Any, Protocol
 from fairprune_cli import gate
 from fairprune_cli.config import Resolved, Settings, check_value
 from fairprune_cli.errors import FairpruneError, Problems, nearest
-from fairprune_cli.files import sha256_file
+from fairprune_cli.files import read_document, sha256_file
 from fairprune_cli.gate import GatePolicy, GateResult
 
 BOUNDS = ("max_gap", "max_degradation", "min_accuracy")
@@ -164,15 +164,7 @@ def gate_policy(settings: Settings) -> GatePolicy:
 def _content(path: Path) -> Mapping[str, Any]:
     import yaml
 
-    try:
-        if path.stat().st_size > LARGEST:
-            raise FairpruneError(f"is larger than {LARGEST >> 20} MiB, so no policy", where=str(path))
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise FairpruneError("no such policy", where=str(path), hint="check --policy") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
-        text = " ".join(str(error).split())
-        raise FairpruneError(f"cannot be read as a policy: {text}", where=str(path)) from error
+    content = read_document(path, "policy", yaml.safe_load, LARGEST, "check --policy", yaml.YAMLError)
     if not isinstance(content, dict):
         raise FairpruneError("must be a mapping of keys to values", where=str(path), hint="see docs/ci.md")
     return content

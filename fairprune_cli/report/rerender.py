@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fairprune_cli.errors import FairpruneError
-from fairprune_cli.files import atomic_write_text
+from fairprune_cli.files import atomic_write_text, read_document
 from fairprune_cli.report import SCHEMA_VERSION
 
 LARGEST = 64 << 20
@@ -20,14 +20,7 @@ def read_report(run: Path) -> dict[str, Any]:
         FairpruneError: there is none, it is no JSON object, or a newer fairprune wrote it.
     """
     path = run / "report.json" if run.is_dir() else run
-    try:
-        if path.stat().st_size > LARGEST:
-            raise FairpruneError(f"is larger than {LARGEST >> 20} MiB, so no report", where=str(path))
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise FairpruneError("no such report", where=str(path), hint="give a finished run folder") from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise FairpruneError(f"cannot be read as a report: {' '.join(str(error).split())}", where=str(path)) from error
+    document = read_document(path, "report", json.loads, LARGEST, "give a finished run folder")
     version = document.get("schema_version") if isinstance(document, dict) else None
     if type(version) is not int:
         raise FairpruneError("is no report: schema_version is missing", where=str(path))
