@@ -7,6 +7,7 @@ import importlib
 import pkgutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -19,14 +20,18 @@ from fairprune_cli.errors import FairpruneError, nearest
 
 
 @functools.cache
-def _supported() -> dict[str, Callable[[int], nn.Module]]:
-    found: dict[str, Callable[[int], nn.Module]] = {}
-    package = __name__.rpartition(".")[0]
+def _gathered(table: str) -> dict[str, Any]:
+    """The tables of that name in all modules of this folder, as one."""
+    found: dict[str, Any] = {}
+    package, _, own = __name__.rpartition(".")
     for info in pkgutil.iter_modules([str(Path(__file__).parent)]):
-        if info.name != __name__.rpartition(".")[2]:
-            module = importlib.import_module(f"{package}.{info.name}")
-            found |= getattr(module, "ARCHITECTURES", {})
+        if info.name != own:
+            found |= getattr(importlib.import_module(f"{package}.{info.name}"), table, {})
     return found
+
+
+def _supported() -> dict[str, Callable[[int], nn.Module]]:
+    return _gathered("ARCHITECTURES")
 
 
 def names() -> list[str]:
@@ -41,12 +46,7 @@ def other_names() -> list[str]:
 
 def default_lr(name: str) -> float:
     """The peak learning rate at which an architecture is trained where none is given: 0.1, unless its file says so."""
-    package = __name__.rpartition(".")[0]
-    rates: dict[str, float] = {}
-    for info in pkgutil.iter_modules([str(Path(__file__).parent)]):
-        if info.name != __name__.rpartition(".")[2]:
-            rates |= getattr(importlib.import_module(f"{package}.{info.name}"), "LEARNING_RATES", {})
-    return float(rates.get(name, 0.1))
+    return float(_gathered("LEARNING_RATES").get(name, 0.1))
 
 
 def build(name: str, num_classes: int, seed: int | None = None) -> nn.Module:
