@@ -16,7 +16,7 @@ from typing import Any
 from fairprune_cli.errors import Problems, nearest
 
 CONFIG_FILE = "fairprune.yaml"
-PATTERN_SPARSITY = 0.5  # of the granularity 2:4
+PATTERN, PATTERN_SPARSITY = "2:4", 0.5  # a granularity, and the only sparsity that it has
 
 
 def setting(
@@ -47,7 +47,7 @@ class Settings:
     save_minutes: float = setting(5.0, "minutes between saved states; 0 is after every step", low=0.0)
 
     method: str = setting("bifp", "pruning method")
-    granularity: str = setting("channel", "what is removed", choices=("channel", "weight", "2:4"))
+    granularity: str = setting("channel", "what is removed", choices=("channel", "weight", PATTERN))
     sparsity: float = setting(0.8, "share of prunable parameters that is gone at the end", low=0.0, below=1.0)
     sparsity_of: str = setting(
         "parameters", "channel: what the sparsity is a share of", choices=("parameters", "macs", "channels")
@@ -173,13 +173,13 @@ def resolve(flags: Mapping[str, Any], env: Mapping[str, str], file: Path | None)
                 problems.add(f"{source}: {name}: {error}")
                 continue
             sources[name] = source
-    if values.get("granularity") == "2:4":
+    if values.get("granularity") == PATTERN:
         if sources["sparsity"] == "default":
             values["sparsity"] = PATTERN_SPARSITY
         elif "sparsity" in values and values["sparsity"] != PATTERN_SPARSITY:
             problems.add(
-                f"{sources['sparsity']}: sparsity: {values['sparsity']:g} cannot be had by 2:4, which removes exactly "
-                f"half of the weights it fits: give {PATTERN_SPARSITY} or leave it out"
+                f"{sources['sparsity']}: sparsity: {values['sparsity']:g} cannot be had by {PATTERN}, which removes "
+                f"exactly half of the weights it fits: give {PATTERN_SPARSITY} or leave it out"
             )
     problems.raise_if_any()
     return Resolved(Settings(**values), sources)

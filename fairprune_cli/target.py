@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from fairprune_cli import channel_choice, channels, masks, measure
 from fairprune_cli.checkpoint import LoadedModel
-from fairprune_cli.config import Settings
+from fairprune_cli.config import PATTERN, Settings
 from fairprune_cli.errors import ExitCode, FairpruneError
 
 
@@ -61,7 +61,7 @@ def build(settings: Settings, model: nn.Module, size: int, before: Earlier) -> m
     made: masks.Masks
     if granularity == "weight":
         made = masks.WeightMasks(model, settings.layer_floor, alive=before.alive)
-    elif granularity == "2:4":
+    elif granularity == PATTERN:
         made = masks.TwoOfFourMasks(model, before.alive)
     else:
         found = channels.channel_coupling(model, size)
@@ -69,7 +69,7 @@ def build(settings: Settings, model: nn.Module, size: int, before: Earlier) -> m
         made = masks.ChannelMasks(
             model, found.spaces, settings.min_channels, settings.round_to, count, before.alive, found.fixed
         )
-    more = f"ask for {math.ceil(made.start * 1e4) / 1e4:.4f} or more" if granularity != "2:4" else "use weight"
+    more = f"ask for {math.ceil(made.start * 1e4) / 1e4:.4f} or more" if granularity != PATTERN else "use weight"
     if round((1.0 - settings.sparsity) * made.total) > round((1.0 - made.start) * made.total):
         raise FairpruneError(
             f"sparsity {settings.sparsity:g} is less than what the model has already, {made.start:.6f}",
@@ -144,7 +144,7 @@ def sparsity_block(
         "target": settings.sparsity, "achieved": mask.achieved, "kept": mask.kept, "total": mask.total,
         "granularity": settings.granularity, "of": settings.sparsity_of,
     }  # fmt: skip
-    if settings.granularity == "2:4":
+    if settings.granularity == PATTERN:
         block["dense_tensors"] = masks.unfit_weights(model)
     if before.zeros or before.shapes:
         block["start"] = mask.start

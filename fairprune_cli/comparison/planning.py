@@ -14,14 +14,12 @@ from fairprune_cli import methods, pipeline
 from fairprune_cli.comparison import grid
 from fairprune_cli.comparison.cells import SEED, Cell, Plan, Request, Row
 from fairprune_cli.comparison.grid import Point
-from fairprune_cli.config import PATTERN_SPARSITY, Resolved
+from fairprune_cli.config import PATTERN, PATTERN_SPARSITY, Resolved
 from fairprune_cli.contents import find_model_file
 from fairprune_cli.errors import FairpruneError, Problems
 from fairprune_cli.files import sha256_file
 from fairprune_cli.manifest import find_manifest, load_manifest
 from fairprune_cli.terminal import Terminal
-
-PATTERN = "2:4"
 
 
 def plan(request: Request) -> Plan:
