@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -389,7 +388,7 @@ def export(
     result = exports.export(model, to, out, arch=arch, trust=trust, force=force, store=store,
                             manifest=inputs.manifest_if_any(data, model))  # fmt: skip
     if as_json:
-        _print_json(terminal, {**asdict(result), "path": str(result.path)})
+        _print_json(terminal, result.to_dict())
     else:
         terminal.result(
             f"{result.path}: {result.format}, {result.bytes / 1e6:.2f} MB, read again, largest difference "

@@ -21,15 +21,8 @@ if TYPE_CHECKING:
     from fairprune_cli.exports.job import Exportable, ExportJob
     from fairprune_cli.manifest import Manifest
 
-_PARTS = {
-    "codec",
-    "container",
-    "encodings",
-    "header",
-    "job",
-    "pictures",
-    "rounding",
-}  # of the model file itself; not formats
+# Of the model file itself, and of comparing; not formats.
+_PARTS = {"codec", "container", "encodings", "header", "job", "pictures", "rounding"}
 
 
 @dataclass(frozen=True)
