@@ -24,8 +24,6 @@ from fairprune_cli.policy import Policy, policy_of
 from fairprune_cli.run_folder import MODEL
 from fairprune_cli.terminal import Terminal
 
-DEFAULT_SIZE = 224
-
 
 @dataclass(frozen=True)
 class AuditRequest:
@@ -185,9 +183,7 @@ def _sizes(sources: dict[str, LoadedModel], judged: str, transform: Transform) -
 def _parameters(loaded: LoadedModel) -> int:
     """Parameters that the file keeps: all of them, less the single weights that a mask removed."""
     file = model_file(loaded.source)
-    masks = codec.read_masks(file) if codec.is_model_file(file) else {}
-    removed = sum(mask.numel() - int(mask.sum()) for mask in masks.values())
-    return measure.count_parameters(loaded.model) - removed
+    return measure.kept_parameters(loaded.model, codec.read_masks(file) if codec.is_model_file(file) else {})
 
 
 def model_file(source: Path) -> Path:
@@ -200,7 +196,7 @@ def inspect(path: Path, arch: str | None, trust: bool, size: int | None) -> dict
     loaded = load_model(path, arch, trust)
     file = model_file(loaded.source)
     metadata = loaded.metadata or {}
-    side = size or metadata.get("transform", {}).get("size") or DEFAULT_SIZE
+    side = size or metadata.get("transform", {}).get("size") or measure.DEFAULT_SIZE
     own = codec.is_model_file(file)
     document = measure.inspect(
         loaded.model, architecture=loaded.architecture, input_size=int(side), file_bytes=file.stat().st_size,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -69,6 +69,10 @@ class ImageSet:
             self._resident[device] = found
         return found
 
+    def regrouped(self, groupings: Sequence[Grouping]) -> ImageSet:
+        """The same images with a column of groups per grouping."""
+        return replace(self, groups=_columns(groupings, len(self.manifest)), groupings=tuple(groupings))
+
     def pool(self, rows: np.ndarray) -> Pool:
         """The images at these positions of the manifest (int64 [n]), in this order."""
         return Pool(self, rows)
@@ -94,11 +98,16 @@ def load_images(
     """
     transform = transform or manifest.transform
     groupings = tuple(manifest.grouping(name) for name in attributes)
-    columns = [grouping.index for grouping in groupings]
-    groups = np.stack(columns, axis=1) if columns else np.empty((len(manifest), 0), dtype=np.int64)
+    groups = _columns(groupings, len(manifest))
     cache = Cache(manifest, transform.size)
     pixels = cache.pixels(progress)
     return ImageSet(pixels, manifest.labels, groups, groupings, manifest, transform, cache.digest)
+
+
+def _columns(groupings: Sequence[Grouping], count: int) -> np.ndarray:
+    """Groups of all images, int64 [count, A], a column per grouping."""
+    columns = [grouping.index for grouping in groupings]
+    return np.stack(columns, axis=1) if columns else np.empty((count, 0), dtype=np.int64)
 
 
 # --- drawing batches ----------------------------------------------------------------------------------------

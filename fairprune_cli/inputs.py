@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -108,13 +108,6 @@ def decode(data: Data, transform: Transform, terminal: Terminal) -> ImageSet:
         if display.done < display.total:
             display.update(display.total)  # they were in the cache
     return images
-
-
-def regrouped(images: ImageSet, groupings: Sequence[Grouping]) -> ImageSet:
-    """The same images with a column of groups per grouping."""
-    columns = [grouping.index for grouping in groupings]
-    groups = np.stack(columns, axis=1) if columns else images.groups[:, :0]
-    return replace(images, groups=groups, groupings=tuple(groupings))
 
 
 def absent_combinations(data: Data, split: str) -> list[str]:

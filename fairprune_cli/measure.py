@@ -22,6 +22,7 @@ from fairprune_cli.masks import prunable_weights
 from fairprune_cli.trial import evaluating
 
 WEIGHTED = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
+DEFAULT_SIZE = 224  # edge of images where none is known: what torchvision's classifiers are trained for
 WARM_UPS = 3
 LEAST_ROUNDS = 3
 
@@ -29,6 +30,11 @@ LEAST_ROUNDS = 3
 def count_parameters(model: nn.Module) -> int:
     """Entries of all parameters, zeros included; a shared parameter counts once."""
     return sum(parameter.numel() for parameter in model.parameters())
+
+
+def kept_parameters(model: nn.Module, masks: Mapping[str, Tensor]) -> int:
+    """Entries of all parameters but those that a mask (True where kept, by tensor name) removed."""
+    return count_parameters(model) - sum(int((~mask).sum()) for mask in masks.values())
 
 
 def nonzero_parameters(model: nn.Module) -> int:

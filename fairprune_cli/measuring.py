@@ -12,7 +12,6 @@ from fairprune_cli.device import choose_device, set_threads
 from fairprune_cli.footprint import peak_bytes
 from fairprune_cli.terminal import Terminal
 
-DEFAULT_SIZE = 224
 BATCHES = (1, 32)
 
 
@@ -47,7 +46,7 @@ def run(
 
 
 def _side(loaded: LoadedModel) -> int:
-    return int((loaded.transform or {}).get("size") or DEFAULT_SIZE)
+    return int((loaded.transform or {}).get("size") or measure.DEFAULT_SIZE)
 
 
 def _figures(loaded: LoadedModel, side: int, latency: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

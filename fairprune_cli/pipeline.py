@@ -16,7 +16,6 @@ from fairprune_cli import (
     __version__,
     channels,
     footprint,
-    inputs,
     measure,
     methods,
     provenance,
@@ -39,7 +38,16 @@ from fairprune_cli.exports import codec
 from fairprune_cli.exports.rounding import rounded
 from fairprune_cli.files import sha256_file
 from fairprune_cli.gate import exit_code
-from fairprune_cli.inputs import Data, PruningPools, decode, open_data, open_model, pruning_pools, transform_of
+from fairprune_cli.inputs import (
+    Data,
+    PruningPools,
+    absent_combinations,
+    decode,
+    open_data,
+    open_model,
+    pruning_pools,
+    transform_of,
+)
 from fairprune_cli.manifest import Transform
 from fairprune_cli.origins import origin_of, refuse_other_origin
 from fairprune_cli.policy import Policy, policy_of
@@ -205,7 +213,7 @@ class _Run:
         with terminal.progress("auditing", len(pools.audit)) as display:
             result = audit_models(
                 {"dense": self.dense, "pruned": pruned.to(self.device)},
-                inputs.regrouped(images, groupings).pool(pools.audit.rows), groupings, self.data.manifest.classes,
+                images.regrouped(groupings).pool(pools.audit.rows), groupings, self.data.manifest.classes,
                 self.device, progress=lambda done, total: display.update(done), watch=lost,
             )  # fmt: skip
         document = self._document(folder, resolved, trainer, result, pruned)
@@ -249,8 +257,6 @@ class _Run:
             except Diverged as error:
                 watch.conclude()
                 raise self._keep_best(trainer, folder, error) from error
-        if done:
-            watch.conclude()
         if not done:
             self._save_state(folder, trainer)
             raise FairpruneError(
@@ -258,6 +264,7 @@ class _Run:
                 hint=f"continue with: fairprune prune --resume {folder.path}",
                 code=stop.code or ExitCode.TERMINATED,  # another process may be the one that was told to
             )  # fmt: skip
+        watch.conclude()
         return trainer
 
     def _keep_best(self, trainer: Trainer, folder: RunFolder, error: Diverged) -> FairpruneError:
@@ -323,7 +330,7 @@ class _Run:
             "size": {
                 "dense_bytes": measure.dense_bytes(self.dense), "file_bytes": folder.model.stat().st_size,
                 "dense_parameters": measure.count_parameters(self.dense),
-                "parameters": measure.count_parameters(pruned) - sum(int((~mask).sum()) for mask in kept.values()),
+                "parameters": measure.kept_parameters(pruned, kept),
                 "dense_macs": measure.macs(self.dense, size), "macs": measure.macs(pruned, size),
             },
             "training": [asdict(record) for record in trainer.records],
@@ -362,5 +369,5 @@ def judge(
     document["notion"] = settings.notion
     if policy.source:
         document["policy"] = {"source": policy.source, "sha256": policy.sha256}
-    document["notices"] = notices(document) + inputs.absent_combinations(data, settings.split)
+    document["notices"] = notices(document) + absent_combinations(data, settings.split)
     document["warnings"] = list(terminal.warnings)

@@ -17,8 +17,7 @@ from fairprune_cli.exports import codec
 from fairprune_cli.exports.header import ModelHeader
 from fairprune_cli.exports.rounding import rounded
 from fairprune_cli.masks import prunable_weights
-
-FALLBACK_SIZE = 224  # what torchvision's classifiers are trained for
+from fairprune_cli.measure import DEFAULT_SIZE
 
 
 class Exportable(Protocol):
@@ -76,7 +75,7 @@ def job_of(loaded: Exportable, input_size: int | None = None) -> ExportJob:
     else:
         masks = _zeros(model)
         header = _inferred(loaded, masks)
-    size = input_size or header.transform.get("size") or FALLBACK_SIZE
+    size = input_size or header.transform.get("size") or DEFAULT_SIZE
     if any(tensor.dtype != torch.float32 for tensor in reference.parameters()):
         reference = copy.deepcopy(reference).float()
     job = ExportJob(model, reference, header, masks, size)
