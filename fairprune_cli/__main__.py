@@ -8,6 +8,7 @@ import sys
 import traceback
 
 from fairprune_cli.errors import ExitCode, FairpruneError
+from fairprune_cli.launch import is_first, several_processes
 from fairprune_cli.memory import is_out_of_memory
 from fairprune_cli.terminal import Terminal
 
@@ -48,9 +49,8 @@ def run(arguments: list[str]) -> ExitCode:
 
     signal.signal(signal.SIGTERM, _terminated)
     terminal = Terminal()
-    others = int(os.environ.get("WORLD_SIZE", "1")) > 1  # torchrun started several processes
     try:
-        if others and arguments[:1] != ["prune"]:
+        if several_processes() and arguments[:1] != ["prune"]:
             raise FairpruneError(
                 "only prune works in several processes", where=f"fairprune {' '.join(arguments[:1])}",
                 hint="start it without torchrun",
@@ -58,7 +58,7 @@ def run(arguments: list[str]) -> ExitCode:
         result = app(args=arguments, prog_name="fairprune", standalone_mode=False)
         return ExitCode(result) if isinstance(result, int) else ExitCode.OK
     except FairpruneError as error:
-        if not others or os.environ.get("RANK", "0") == "0":  # the first process knows what went wrong on the others
+        if is_first():  # it knows what went wrong on the others
             terminal.error(str(error))
         return error.code
     except typer.Exit as leaving:

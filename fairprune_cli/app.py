@@ -15,6 +15,7 @@ import typer
 from fairprune_cli import __version__, errors, registry
 from fairprune_cli.config import CONFIG_FILE, FIELDS, Resolved, resolve
 from fairprune_cli.errors import ExitCode, FairpruneError
+from fairprune_cli.launch import is_first
 from fairprune_cli.policy import with_policy
 from fairprune_cli.terminal import Terminal
 
@@ -97,7 +98,7 @@ def _given(flags: dict[str, Any]) -> dict[str, Any]:
 
 
 def _terminal(quiet: bool) -> Terminal:
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and os.environ.get("RANK", "0") != "0":
+    if not is_first():
         nowhere = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - of several processes the first one talks
         return Terminal(nowhere, nowhere, quiet=True)
     return Terminal(quiet=quiet)

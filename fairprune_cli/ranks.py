@@ -9,7 +9,6 @@ the same numbers, up to the order in which they are added, and masks are the sam
 from __future__ import annotations
 
 import datetime
-import os
 import sys
 import types
 import zlib
@@ -23,6 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fairprune_cli.errors import ExitCode, FairpruneError
+from fairprune_cli.launch import several_processes
 
 # Longer than the first process may take to audit and write while the others wait for it.
 PATIENCE = datetime.timedelta(hours=12)
@@ -134,16 +134,11 @@ def current() -> Ranks:
     return _current
 
 
-def started_by_torchrun() -> bool:
-    """Whether the environment names other processes, and this is one of several."""
-    return int(os.environ.get("WORLD_SIZE", "1")) > 1
-
-
 @contextmanager
 def joined(device: torch.device) -> Iterator[Ranks]:
     """Join the other processes for the length of the block, where torchrun started several; gloo, or nccl on CUDA."""
     global _current
-    if not started_by_torchrun():
+    if not several_processes():
         yield _current
         return
     if device.type == "cuda":

@@ -11,7 +11,7 @@ import fairprune_cli
 
 ROOT = Path(fairprune_cli.__file__).parent
 ORDER = [
-    {"errors", "files", "terminal", "config", "registry", "signals", "device", "memory", "ranks", "trial"},
+    {"errors", "files", "terminal", "config", "registry", "signals", "device", "memory", "launch", "ranks", "trial"},
     {
         "tables", "layouts", "sections", "spec", "formats", "naming", "records", "manifest_data", "manifest_build",
         "images", "findings", "guess", "manifest_init", "manifest", "association", "checking", "faces", "sample",
