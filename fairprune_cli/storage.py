@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from fairprune_cli.audit import ImagePool, NamedGroups, audit_models
+from fairprune_cli.audit import ImagePool, LabelledBatch, NamedGroups, audit_models
 from fairprune_cli.config import Settings
 
 
@@ -21,22 +21,18 @@ def cost(
     Args:
         before: the pruned model in float32; stored: as it was read back from the file.
     """
-    result = audit_models({"dense": before, "pruned": stored}, pool, groupings, classes, device)
+    changed = 0
+
+    def compare(batch: LabelledBatch, logits: Mapping[str, Tensor]) -> None:
+        nonlocal changed
+        changed += int((logits["dense"].argmax(1) != logits["pruned"].argmax(1)).sum())
+
+    result = audit_models({"dense": before, "pruned": stored}, pool, groupings, classes, device, watch=compare)
     document = result.to_document(settings.confidence, settings.min_group, settings.seed)
     whole = document["results"]
     return {
         "format": settings.store,
         "accuracy_before": whole["dense"]["accuracy"], "accuracy": whole["pruned"]["accuracy"],
-        "predictions_changed": _changed(before, stored, pool, device),
+        "predictions_changed": changed / len(pool),
         "degradation": document["degradation"],
     }  # fmt: skip
-
-
-def _changed(before: nn.Module, stored: nn.Module, pool: ImagePool, device: torch.device) -> float:
-    """Share of the images that are classified otherwise."""
-    changed = seen = 0
-    with torch.inference_mode():
-        for batch in pool.batches(256, device):
-            changed += int((before(batch.images).argmax(1) != stored(batch.images).argmax(1)).sum())
-            seen += len(batch.labels)
-    return changed / seen
