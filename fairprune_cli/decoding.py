@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from fairprune_cli.images import ImageFault, open_image
+from fairprune_cli.images import open_image, read_image_file
 from fairprune_cli.spec import SMALLEST_SIDE
 
 # JPEG markers without a length (ITU T.81, table B.1), and those of frames.
@@ -44,14 +44,7 @@ def decode_file(path: str, size: int) -> np.ndarray:
     Raises:
         ImageFault: also when the file is missing or cannot be read.
     """
-    try:
-        with open(path, "rb") as stream:
-            data = stream.read()
-    except FileNotFoundError as error:
-        raise ImageFault("missing", "does not exist") from error
-    except (OSError, ValueError) as error:
-        raise ImageFault("unreadable", f"cannot be read: {getattr(error, 'strerror', None) or error}") from error
-    return decode(data, size)
+    return decode(read_image_file(path), size)
 
 
 def jpeg_shape(data: bytes) -> tuple[int, int, int] | None:

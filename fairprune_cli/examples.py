@@ -5,9 +5,7 @@ Only so many per group are remembered, so memory does not grow with the number o
 
 from __future__ import annotations
 
-import base64
 import heapq
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -106,9 +104,9 @@ def picture(pixels: np.ndarray) -> str:
     """A data URI of the image, uint8 [3, S, S], at most `SIDE` pixels a side."""
     from PIL import Image
 
+    from fairprune_cli.images import data_uri
+
     image = Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0)))
     if image.width > SIDE:
         image = image.resize((SIDE, SIDE), Image.Resampling.LANCZOS)
-    stream = io.BytesIO()
-    image.save(stream, "JPEG", quality=85)
-    return "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode("ascii")
+    return data_uri(image)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from fairprune_cli.errors import Problem
-from fairprune_cli.images import ImageFault, Progress, chunked, decoding_threads, verify_image
+from fairprune_cli.images import ImageFault, Progress, chunked, decoding_threads, read_image_file, verify_image
 from fairprune_cli.manifest_data import Manifest
 from fairprune_cli.tables import SPLITS
 
@@ -105,15 +105,10 @@ def look_at_images(manifest: Manifest, progress: Progress | None = None, known: 
 
 def _look(path: str) -> _Looked:
     try:
-        with open(path, "rb") as stream:
-            data = stream.read()
+        data = read_image_file(path)
         return hashlib.sha256(data).digest()[:16], verify_image(data), None
     except ImageFault as fault:
         return b"", (0, 0), fault
-    except FileNotFoundError:
-        return b"", (0, 0), ImageFault("missing", "does not exist")
-    except OSError as error:
-        return b"", (0, 0), ImageFault("unreadable", f"cannot be read: {error.strerror or error}")
 
 
 def _finding(manifest: Manifest, i: int, code: str, text: str) -> Finding:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import io
 import os
 from collections.abc import Sequence
@@ -15,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from fairprune_cli.errors import FairpruneError
 from fairprune_cli.files import atomic_write_bytes
-from fairprune_cli.images import ImageFault, open_image
+from fairprune_cli.images import ImageFault, data_uri, open_image
 from fairprune_cli.manifest_data import Manifest
 from fairprune_cli.tables import random_keys
 
@@ -135,9 +134,7 @@ def _svg(gallery: Gallery) -> str:
         if image is None:
             parts.append(f'<rect {place} fill="{_BLANK}"/>')
             continue
-        stream = io.BytesIO()
-        image.save(stream, "JPEG", quality=85)
-        parts.append(f'<image {place} href="data:image/jpeg;base64,{base64.b64encode(stream.getvalue()).decode()}"/>')
+        parts.append(f'<image {place} href="{data_uri(image)}"/>')
     return "\n".join([*parts, "</svg>"]) + "\n"
 
 

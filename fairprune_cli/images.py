@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import io
 import os
@@ -49,6 +50,28 @@ def open_image(path: str | Path | IO[bytes], size: int | None = None, *, wanted:
         image = _upright(image)
         # Grey is scaled before it is tripled.
         return _rgb(_resized(image, size)) if image.mode == "L" else _resized(_rgb(image), size)
+
+
+def read_image_file(path: str) -> bytes:
+    """The bytes of an image file.
+
+    Raises:
+        ImageFault: missing or unreadable.
+    """
+    try:
+        with open(path, "rb") as stream:
+            return stream.read()
+    except FileNotFoundError as error:
+        raise ImageFault("missing", "does not exist") from error
+    except (OSError, ValueError) as error:
+        raise ImageFault("unreadable", f"cannot be read: {getattr(error, 'strerror', None) or error}") from error
+
+
+def data_uri(image: Image.Image) -> str:
+    """The image as a JPEG inside a text, for pages of a single file."""
+    stream = io.BytesIO()
+    image.save(stream, "JPEG", quality=85)
+    return "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode("ascii")
 
 
 def verify_image(data: bytes) -> tuple[int, int]:

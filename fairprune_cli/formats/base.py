@@ -102,6 +102,11 @@ def yes_no(column: str) -> dict[str, str]:
     return {"-1": f"not {column}", "1": column}
 
 
+def spread(root: Path, names: Sequence[str], count: int = 20) -> tuple[Path, ...]:
+    """About `count` of the images, evenly from first to last, as paths."""
+    return tuple(root / name for name in names[:: max(1, len(names) // count)])
+
+
 def first_folder(root: Path, candidates: Sequence[str]) -> str | None:
     """The first of the candidates (paths below root, "" for root itself) that is a folder."""
     return next((name for name in candidates if (root / name).is_dir()), None)

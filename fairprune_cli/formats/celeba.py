@@ -21,6 +21,7 @@ from fairprune_cli.formats.base import (
     first_folder,
     missing_column,
     resolve,
+    spread,
     yes_no,
 )
 from fairprune_cli.tables import SHOWN, decoded, read_table
@@ -47,7 +48,7 @@ def suggest(root: Path) -> Suggestion:
     columns = {"gender": "Male", "age": "Young"}
     attributes = tuple((n, texts[n]) for n, c in columns.items() if c in listing.header and c != label)
     folder = _folder(root)
-    sample = tuple(root / below(folder, n) for n in listing.names[:: max(1, len(listing.names) // 20)])
+    sample = spread(root / folder, listing.names)
     return Suggestion(label, attributes, sample, "any of its 40 attributes")
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from fairprune_cli.errors import Problems
-from fairprune_cli.formats.base import Source, Suggestion, below, first_file, missing_column, resolve
+from fairprune_cli.formats.base import Source, Suggestion, below, first_file, missing_column, resolve, spread
 from fairprune_cli.tables import Table, read_table
 
 FILES = {"train": "fairface_label_train.csv", "test": "fairface_label_val.csv"}
@@ -32,7 +32,7 @@ def suggest(root: Path) -> Suggestion:
     source = read(root, ("gender", "race", "age"), problems)
     problems.raise_if_any()
     assert source is not None
-    sample = tuple(root / name for name in source.files[:: max(1, len(source.files) // 20)])
+    sample = spread(root, source.files)
     return Suggestion("gender", (("race", "{column: race}"), ("age", "{column: age}")), sample, "gender, race or age")
 
 

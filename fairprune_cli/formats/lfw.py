@@ -22,6 +22,7 @@ from fairprune_cli.formats.base import (
     first_file,
     missing_column,
     resolve,
+    spread,
     yes_no,
 )
 from fairprune_cli.layouts import images_below, subfolders
@@ -43,7 +44,7 @@ def suggest(root: Path) -> Suggestion:
     source = read(root, (), problems)
     problems.raise_if_any()
     assert source is not None
-    sample = tuple(root / name for name in source.files[:: max(1, len(source.files) // 20)])
+    sample = spread(root, source.files)
     label = resolve("Smiling", known) or (known[0] if known else "gender")
     if resolve("Male", known):
         return Suggestion(label, (("gender", "{column: Male}  # female, male"),), sample, "any of its attributes")

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from fairprune_cli.errors import Problems
-from fairprune_cli.formats.base import Source, Suggestion, missing_column, resolve
+from fairprune_cli.formats.base import Source, Suggestion, missing_column, resolve, spread
 from fairprune_cli.layouts import images_below
 from fairprune_cli.tables import SHOWN
 
@@ -45,7 +45,7 @@ def suggest(root: Path) -> Suggestion:
     files = images_below(root, problems)
     problems.raise_if_any()
     attributes = (("race", "{column: race}"), ("age", "{column: age, bins: [0, 30, 60, 120]}  # [a, b)"))
-    sample = tuple(root / name for name in files[:: max(1, len(files) // 20)])
+    sample = spread(root, files)
     return Suggestion("gender", attributes, sample, "gender or race; for age: {column: age, bins: [0, 30, 60, 120]}")
 
 
