@@ -152,20 +152,27 @@ class Pool:
         return Sampler(self, size, device, seed, augment, weights, channels_last=channels_last)
 
 
-class Former:
-    """Makes a `Batch` of positions in a pool: uint8 to the device, augmented there, then normalised.
+def normaliser(transform: Transform, device: Device = "cpu") -> Callable[[Tensor], Tensor]:
+    """What turns uint8 images [B, 3, S, S] into the model's input: (u / 255 - mean) / std, float32.
 
-    (u / 255 - mean) / std, in this order, which is torchvision's to the bit.
+    In this order, which is torchvision's to the bit.
     """
+    mean, std = (
+        torch.tensor(values, dtype=torch.float32, device=device).view(1, 3, 1, 1)
+        for values in (transform.mean, transform.std)
+    )
+    return lambda raw: raw.to(torch.float32).div_(255).sub_(mean).div_(std)
+
+
+class Former:
+    """Makes a `Batch` of positions in a pool: uint8 to the device, augmented there, then normalised."""
 
     def __init__(self, pool: Pool, device: torch.device, channels_last: bool) -> None:
-        transform = pool.images.transform
         self.pool = pool
         self.device = device
         self.pixels = np.asarray(pool.images.pixels)  # a plain view: a memory map is slower to index
         self.resident = pool.images.resident(device)
-        self.mean = torch.tensor(transform.mean, dtype=torch.float32, device=device).view(1, 3, 1, 1)
-        self.std = torch.tensor(transform.std, dtype=torch.float32, device=device).view(1, 3, 1, 1)
+        self.normalise = normaliser(pool.images.transform, device)
         self.layout = torch.channels_last if channels_last else torch.contiguous_format
         self.share: Callable[[int], slice] | None = None  # which of a batch's images to form; all where None
 
@@ -176,9 +183,8 @@ class Former:
         raw = self._move(np.take(self.pixels, rows[mine], axis=0)) if self.resident is None else self.resident[at[mine]]
         if change is not None:
             raw = Augmentation(*(part[mine] for part in change)).apply(raw)
-        images = raw.to(torch.float32).div_(255).sub_(self.mean).div_(self.std)
         return Batch(
-            images.contiguous(memory_format=self.layout),
+            self.normalise(raw).contiguous(memory_format=self.layout),
             self._move(self.pool.labels[positions]),
             self._move(self.pool.groups[positions]),
             at,

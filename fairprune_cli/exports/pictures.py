@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fairprune_cli.batches import normaliser
 from fairprune_cli.decoding import decode_file
 from fairprune_cli.errors import FairpruneError
 from fairprune_cli.images import ImageFault
@@ -31,13 +32,10 @@ def real_images(manifest: Manifest, transform: Transform, count: int = COUNT) ->
     pixels = []
     for row in chosen:
         try:
-            pixels.append(decode_file(os.path.join(manifest.images, manifest.files[row]), transform.size))
+            pixels.append(decode_file(os.path.join(manifest.root, manifest.files[row]), transform.size))
         except ImageFault as fault:
             raise FairpruneError(
                 f"{manifest.files[row]} {fault.text}", where=f"{manifest.path}, {manifest.where(row)}",
                 hint="`fairprune data check` lists all such images",
             ) from fault  # fmt: skip
-    mean, std = (
-        torch.tensor(values, dtype=torch.float32).view(1, 3, 1, 1) for values in (transform.mean, transform.std)
-    )
-    return torch.from_numpy(np.stack(pixels)).to(torch.float32).div_(255).sub_(mean).div_(std)
+    return normaliser(transform)(torch.from_numpy(np.stack(pixels)))
