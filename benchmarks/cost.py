@@ -17,13 +17,13 @@ import time
 from collections.abc import Callable
 from multiprocessing.queues import Queue
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
 
 from fairprune_cli import architectures, fairness, methods, relaxations
+from fairprune_cli.batches import Batch
 from fairprune_cli.channels import channel_spaces
 from fairprune_cli.constraint import Constraint
 from fairprune_cli.masks import ChannelMasks, Masks, WeightMasks
@@ -37,22 +37,15 @@ ROWS = [("fine-tuning", 0), ("magnitude", 0), ("bifp", 1), ("bifp", 2), ("bifp",
 CYCLE = 8  # steps after which every k has been round
 
 
-class Images(NamedTuple):
-    images: Tensor
-    labels: Tensor
-    groups: Tensor
-    rows: Tensor
-
-
 class Source:
     """The same random batch again and again."""
 
     def __init__(self, batch: int, size: int) -> None:
         generator = torch.Generator().manual_seed(0)
         labels, groups = (torch.randint(0, 2, shape, generator=generator) for shape in ((batch,), (batch, 1)))
-        self.batch = Images(torch.randn(batch, 3, size, size, generator=generator), labels, groups, torch.arange(batch))
+        self.batch = Batch(torch.randn(batch, 3, size, size, generator=generator), labels, groups, torch.arange(batch))
 
-    def next(self) -> Images:
+    def next(self) -> Batch:
         return self.batch
 
     def state_dict(self) -> dict[str, Any]:
