@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from pathlib import Path
@@ -142,6 +143,13 @@ def test_a_table_with_a_ragged_row_cannot_be_made() -> None:
 
 
 # --- figures ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("last", [6, 7, 30, 300])
+def test_ticks_of_epochs_are_whole_and_evenly_spaced(last: int) -> None:
+    found = axes.ticks(1, last, 8)
+    assert all(tick == round(tick) for tick in found)
+    assert len({b - a for a, b in itertools.pairwise(found)}) == 1
 
 
 @given(st.floats(-1e3, 1e3), st.floats(1e-6, 1e3), st.integers(2, 8))

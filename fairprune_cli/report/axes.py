@@ -19,9 +19,10 @@ def ticks(low: float, high: float, most: int) -> list[float]:
     factors = (1, 2, 5, 10, 20)
     fits = next(i for i, factor in enumerate(factors) if (high - low) / (step * factor) <= most)
     # A range shorter than its step may lie between two multiples of it, as 1 to 402 does with 500.
-    for factor in (factors[fits], factors[max(fits - 1, 0)]):
-        first = math.ceil(low / (step * factor) - 1e-9)
-        found = [i * step * factor for i in range(first, math.floor(high / (step * factor) + 1e-9) + 1)]
+    for spacing in (step * factors[fits], step * factors[max(fits - 1, 0)]):
+        first = math.ceil(low / spacing - 1e-9)
+        # Times the spacing as a whole: 3 x 0.1 x 10 is not 3, and an epoch would lose its tick.
+        found = [i * spacing for i in range(first, math.floor(high / spacing + 1e-9) + 1)]
         if found:
             break
     return found
