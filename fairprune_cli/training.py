@@ -21,7 +21,7 @@ from fairprune_cli.channels import ChannelSpace, remove_channels, take
 from fairprune_cli.constraint import Constraint
 from fairprune_cli.errors import ExitCode, FairpruneError
 from fairprune_cli.history import EpochRecord, Groups, Means, Progress
-from fairprune_cli.masks import ChannelMasks, Masks
+from fairprune_cli.masks import ChannelMasks, Masks, truth
 from fairprune_cli.methods import Method
 from fairprune_cli.objective import Objective, weights_of
 from fairprune_cli.optimizer import sgd
@@ -313,8 +313,7 @@ class Trainer:
         self.ranks.refuse_differences("the mask", self.masks.keep)
         self.masks.mask_state(self.optimizer.state)
         self._means.moves += 1
-        kept = torch.count_nonzero(self.masks.keep)
-        self._means.returns += float((kept - torch.count_nonzero(self.masks.keep & before)) / kept)
+        self._means.returns += truth.count(self.masks.keep & ~before) / max(truth.count(self.masks.keep), 1)
 
     def _rewind(self) -> None:
         """Put what is left back to its values at the start; momentum begins anew."""
