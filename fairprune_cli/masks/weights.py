@@ -147,7 +147,8 @@ class WeightMasks(Masks):
 
     def magnitude(self, out: Tensor | None = None) -> Tensor:
         # Tensor by tensor into one that is there: memory that is new costs more than what is computed in it.
-        out = torch.empty(self.total, dtype=next(iter(self.tensors.values())).dtype, device=self.keep.device) if out is None else out
+        if out is None:
+            out = next(iter(self.tensors.values())).detach().new_empty(self.total)
         for name, parameter, line in self._lines(out):
             torch.abs(self._line(self.theta(name), parameter), out=line)
         return out

@@ -27,7 +27,6 @@ from torch import Tensor
 from fairprune_cli.masks import Masks
 from fairprune_cli.methods import base
 
-
 PIECE = 1 << 18  # scores that a CPU computes at a time, so that they stay in its cache
 
 
