@@ -153,7 +153,8 @@ def main() -> None:
                 results.append({
                     "architecture": arch, "granularity": granularity, "row": label, "seconds_per_step": seconds,
                     "batch": args.batch, "size": args.size, "cycles": args.cycles,
-                    "ratio": ratio, "least": ratios[0], "largest": ratios[-1], "floor": floor, "over_floor": ratio / floor, "peak_bytes": peaks[row],
+                    "ratio": ratio, "least": ratios[0], "largest": ratios[-1], "floor": floor,
+                    "over_floor": ratio / floor, "peak_bytes": peaks[row],
                     "memory_ratio": memory,
                 })  # fmt: skip
             target = Path(__file__).parent / "results" / "cost.json"

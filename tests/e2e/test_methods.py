@@ -61,7 +61,7 @@ def test_a_method_that_needs_channels_says_so(work: Work, tmp_path: Path) -> Non
     assert not (tmp_path / "run").exists()
 
 
-def test_precision_auto_equals_the_format_that_it_names(work: Path, tmp_path: Path) -> None:
+def test_precision_auto_equals_the_format_that_it_names(work: Work, tmp_path: Path) -> None:
     chosen = run(work, tmp_path / "auto", granularity="weight", sparsity=0.9, precision="auto")
     named = chosen["cost"]["precision"]
     given = run(work, tmp_path / "given", granularity="weight", sparsity=0.9, precision=named)
