@@ -7,7 +7,7 @@ import signal
 import sys
 import traceback
 
-from fairprune_cli.errors import ExitCode, FairpruneError
+from fairprune_cli.errors import ExitCode, FairpruneError, OwnFault
 from fairprune_cli.launch import is_first, several_processes
 from fairprune_cli.memory import is_out_of_memory
 from fairprune_cli.terminal import Terminal
@@ -58,7 +58,7 @@ def run(arguments: list[str]) -> ExitCode:
         result = app(args=arguments, prog_name="fairprune", standalone_mode=False)
         return ExitCode(result) if isinstance(result, int) else ExitCode.OK
     except FairpruneError as error:
-        if is_first():  # it knows what went wrong on the others
+        if is_first() or isinstance(error, OwnFault):  # as a rule the first one knows what went wrong on the others
             terminal.error(str(error))
         return error.code
     except typer.Exit as leaving:

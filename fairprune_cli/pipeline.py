@@ -266,7 +266,8 @@ class _Run:
                 watch.conclude()
                 raise self._keep_best(trainer, folder, error) from error
         if not done:
-            self._save_state(folder, trainer)
+            with ranks.current().together():  # a process that ends sooner would have torchrun end the one that saves
+                self._save_state(folder, trainer)
             raise FairpruneError(
                 f"stopped at step {trainer.step} of {trainer.steps}; the state is saved",
                 hint=f"continue with: fairprune prune --resume {folder.path}",

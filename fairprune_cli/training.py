@@ -27,6 +27,7 @@ from fairprune_cli.objective import Objective, weights_of
 from fairprune_cli.optimizer import sgd
 from fairprune_cli.passes import Passes
 from fairprune_cli.schedule import Budget
+from fairprune_cli.shared_norms import shared_norms
 from fairprune_cli.snapshots import Best, WeightAverage, copy_of, finite
 
 
@@ -130,7 +131,7 @@ class Trainer:
             Diverged: the loss is no longer finite (exit code 3).
         """
         self.model.train()
-        with ranks.shared_norms(self.model, self.ranks):
+        with shared_norms(self.model, self.ranks):
             while self.step < self.steps:
                 if self.ranks.any(should_stop()):
                     return False
@@ -357,6 +358,9 @@ class Trainer:
                 history.record(epoch, self.step, self._means, sparsity, self.constraint, self.groups)
             )  # fmt: skip
             self._means = Means()
+            if self.ranks.several:
+                weights = torch.nn.utils.parameters_to_vector(self.model.parameters())
+                self.ranks.refuse_differences("a weight", weights)
             last = self.records[-1]
             accuracy = last.lower_accuracy if last.upper_accuracy is None else last.upper_accuracy
             if accuracy >= self.best.accuracy:
