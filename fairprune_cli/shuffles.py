@@ -17,7 +17,7 @@ STATE_BYTES = torch.Generator().get_state().numel()
 
 def checksum(values: np.ndarray, start: int = 0) -> int:
     """CRC-32 of an array's bytes, 0..2^32-1; `start` is that of what comes before."""
-    return zlib.crc32(memoryview(np.ascontiguousarray(values)), start)
+    return zlib.crc32(np.ascontiguousarray(values).data, start)
 
 
 class Shuffles:
