@@ -17,7 +17,7 @@ ORDER = [
         "images", "findings", "guess", "manifest_init", "manifest", "association", "checking", "faces", "sample",
         "fingerprint", "cache_store", "gallery",
     },
-    {"decoding", "cache", "batches", "stratified", "batchnorm"},
+    {"decoding", "cache", "shuffles", "batches", "stratified", "batchnorm"},
     {"architectures", "pickles", "torchfiles", "inert", "contents", "states", "checkpoint", "exports.codec"},
     {"coupling", "channels", "channel_choice", "masks"},
     {"relaxations", "fairness"},
