@@ -1,4 +1,4 @@
-"""One pruning run by 1, 2 and 4 processes on this machine, started by torchrun: speed, and whether the result is the same.
+"""One pruning run by 1, 2 and 4 processes on this machine, started by torchrun: speed and results.
 
 Each process has one CPU thread. Images per second are those of the training steps, start-up, audit and export left out.
 One process with two threads adds up in another order than with one: how far its mask and accuracy go from those of one
