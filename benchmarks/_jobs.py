@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import copy
 import platform
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -26,10 +27,12 @@ from fairprune_cli.inputs import PruningPools
 from fairprune_cli.manifest import Transform
 from fairprune_cli.masks import ChannelMasks, Masks, WeightMasks
 from fairprune_cli.optimizer import sgd
-from fairprune_cli.training import Trainer
+from fairprune_cli.training import BatchSource, Trainer
 
 FOREVER = 100_000  # epochs: the mask moves in all that is measured
 CLASSES = 2
+
+Key = TypeVar("Key", bound=Hashable)
 
 
 @dataclass(frozen=True)
@@ -99,24 +102,45 @@ def trainer_of(job: Job, pool: Pool) -> Trainer:
 def step_of(job: Job, pool: Pool) -> Callable[[], None]:
     """One lower step, with all that goes with it; an upper step where it is its turn."""
     if job.granularity:
-        trainer = trainer_of(job, pool)
-
-        def pruning() -> None:
-            trainer._one_step()
-            trainer._after_step()
-
-        return pruning
+        return pruning(trainer_of(job, pool))
     model = copy.deepcopy(_dense(job.arch)).to(memory_format=torch.channels_last).train()
-    optimizer, sampler = sgd(model, 0.01, 0.9, 5e-4), pool.sampler(job.batch, "cpu", 0, True)
+    return fine_tuning(model, pool.sampler(job.batch, "cpu", 0, True))
 
-    def plain() -> None:
-        drawn = sampler.next()
+
+def pruning(trainer: Trainer) -> Callable[[], None]:
+    """A step of a trainer; an upper step where it is its turn."""
+
+    def step() -> None:
+        trainer._one_step()
+        trainer._after_step()
+
+    return step
+
+
+def fine_tuning(model: nn.Module, source: BatchSource) -> Callable[[], None]:
+    """A step of plain fine-tuning: forward, backward, SGD with momentum."""
+    optimizer = sgd(model, 0.01, 0.9, 5e-4)
+
+    def step() -> None:
+        drawn = source.next()
         loss = F.cross_entropy(model(drawn.images), drawn.labels)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
 
-    return plain
+    return step
+
+
+def in_turn(steps: Mapping[Key, Callable[[], None]], cycles: int, length: int) -> dict[Key, list[float]]:
+    """Seconds per step of each row in each cycle of `length` steps, by this thread's clock; rows take turns."""
+    seconds: dict[Key, list[float]] = {key: [] for key in steps}
+    for _ in range(cycles):
+        for key, step in steps.items():
+            began = time.thread_time()
+            for _ in range(length):
+                step()
+            seconds[key].append((time.thread_time() - began) / length)
+    return seconds
 
 
 def private_bytes() -> int:

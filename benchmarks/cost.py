@@ -13,9 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
-import platform
 import resource
-import time
 from collections.abc import Callable
 from multiprocessing.queues import Queue
 from pathlib import Path
@@ -23,7 +21,7 @@ from statistics import median
 from typing import Any
 
 import torch
-import torch.nn.functional as F
+from _jobs import fine_tuning, in_turn, machine, pruning
 
 from fairprune_cli import architectures, fairness, methods, relaxations
 from fairprune_cli.batches import Batch
@@ -32,7 +30,6 @@ from fairprune_cli.constraint import Constraint
 from fairprune_cli.masks import ChannelMasks, Masks, WeightMasks
 from fairprune_cli.methods import MethodOptions
 from fairprune_cli.objective import Objective
-from fairprune_cli.optimizer import sgd
 from fairprune_cli.schedule import FORWARD_ONLY, Budget
 from fairprune_cli.training import Groups, Trainer, TrainOptions
 
@@ -65,16 +62,7 @@ def step_of(row: tuple[str, int], arch: str, granularity: str, batch: int, size:
     source = Source(batch, size)
     name, k = row
     if name == "fine-tuning":
-        optimizer = sgd(model, 0.01, 0.9, 5e-4)
-
-        def plain() -> None:
-            drawn = source.next()
-            loss = F.cross_entropy(model(drawn.images), drawn.labels)
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            optimizer.step()
-
-        return plain
+        return fine_tuning(model, source)
     masks: Masks
     masks = WeightMasks(model) if granularity == "weight" else ChannelMasks(model, channel_spaces(model, size))
     kind = methods.get("bifp" if name == FIXED else name)
@@ -88,12 +76,7 @@ def step_of(row: tuple[str, int], arch: str, granularity: str, batch: int, size:
         model, masks, Objective(method, constraint), Groups({"group": ("a", "b")}), source, source, budget, 0.8,
         TrainOptions(lr=0.01, mask_every=k or 5, epochs=1),
     )  # fmt: skip
-
-    def step() -> None:
-        trainer._one_step()
-        trainer._after_step()
-
-    return step
+    return pruning(trainer)
 
 
 def peak(answers: Queue[int], row: tuple[str, int], arch: str, granularity: str, batch: int, size: int) -> None:
@@ -124,13 +107,7 @@ def main() -> None:
             steps = {row: step_of(row, arch, granularity, args.batch, args.size) for row in ROWS}
             for step in steps.values():
                 step()
-            cycles: dict[tuple[str, int], list[float]] = {row: [] for row in ROWS}
-            for _ in range(args.cycles):
-                for row, step in steps.items():
-                    began = time.thread_time()
-                    for _ in range(CYCLE):
-                        step()
-                    cycles[row].append((time.thread_time() - began) / CYCLE)
+            cycles = in_turn(steps, args.cycles, CYCLE)
             del steps
             peaks = {}
             for row in ROWS:
@@ -162,7 +139,7 @@ def main() -> None:
             new = {(row["architecture"], row["granularity"]) for row in results}
             rows = [row for row in earlier if (row["architecture"], row["granularity"]) not in new] + results
             document = {
-                "machine": f"{platform.machine()}, 1 CPU thread", "torch": torch.__version__,
+                "machine": machine(), "torch": torch.__version__,
                 "rows": sorted(rows, key=lambda row: (row["architecture"], row["granularity"])),
             }  # fmt: skip
             target.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")

@@ -8,7 +8,6 @@ results/kills.json.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import os
 import random
@@ -42,13 +41,6 @@ def moment(out: Path) -> str:
     return "before the first state"
 
 
-def wait_for_a_write(running: Started, out: Path) -> None:
-    """Until a state is being written, or the run is over."""
-    while running.process.is_alive() and not any((out / "state").glob(".*.tmp")):
-        time.sleep(0.0002)
-    time.sleep(random.uniform(0, 0.002))
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=50)
@@ -57,6 +49,7 @@ def main() -> None:
     random.seed(args.seed)
     with tempfile.TemporaryDirectory() as temporary:
         work = Path(temporary) / "faces"
+        out = work / "killed"
         os.environ["FAIRPRUNE_CACHE"] = str(Path(temporary) / "cache")
         write_sample(work, seed=3, sizes={"train": 400, "val": 300, "test": 400})
 
@@ -79,14 +72,12 @@ def main() -> None:
             expected = sha256_file(work / "whole" / "model.safetensors")
             counts: dict[str, dict[str, int]] = {}
             for number in range(args.kills // 2):
-                out = work / "killed"
                 running = run(*prune, "--out", str(out), "--set", "save_minutes=0")
                 time.sleep(random.uniform(0, seconds if number % 2 == 0 else 0.7 * seconds))
                 if number % 2:
-                    wait_for_a_write(running, out)
-                assert running.process.pid is not None
-                with contextlib.suppress(ProcessLookupError):  # it was done by then
-                    os.kill(running.process.pid, signal.SIGKILL)
+                    running.wait_until(lambda: any((out / "state").glob(".*.tmp")), pause=0.0002)
+                    time.sleep(random.uniform(0, 0.002))
+                running.send(signal.SIGKILL)  # it may be over by then
                 running.wait()
                 at = moment(out)
                 count = counts.setdefault(at, {"kills": 0, "same bytes": 0})

@@ -17,14 +17,14 @@ import multiprocessing
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
-from _jobs import CLASSES, Job, machine, pixels_file, pool_over, private_bytes, step_of, trainer_of
+from _jobs import CLASSES, Job, Key, in_turn, machine, pixels_file, pool_over, private_bytes, step_of, trainer_of
 
 from fairprune_cli import intervals
 from fairprune_cli.audit import AuditResult
@@ -40,23 +40,15 @@ AUDITED = ((2,), (4,), (8,), (16,), (32,), (64,), (2, 2, 4), (4, 4, 16), (8, 8, 
 MILLION = ((2,), (64,), (16, 16, 16))
 RESULT = Path(__file__).parent / "results" / "scaling.json"
 
-Key = TypeVar("Key", bound=Hashable)
 Row = dict[str, Any]
 
 
-def in_turn(steps: Mapping[Key, Callable[[], None]], cycles: int) -> dict[Key, list[float]]:
-    """Seconds per step of each row in each cycle; rows take turns."""
+def warmed(steps: Mapping[Key, Callable[[], None]], cycles: int) -> dict[Key, list[float]]:
+    """Seconds per step in each cycle, after one that is not counted."""
     for step in steps.values():
         for _ in range(CYCLE):
             step()
-    seconds: dict[Key, list[float]] = {key: [] for key in steps}
-    for _ in range(cycles):
-        for key, step in steps.items():
-            began = time.thread_time()
-            for _ in range(CYCLE):
-                step()
-            seconds[key].append((time.thread_time() - began) / CYCLE)
-    return seconds
+    return in_turn(steps, cycles, CYCLE)
 
 
 def ratio(seconds: Sequence[float], base: Sequence[float]) -> float:
@@ -113,7 +105,7 @@ def images(folder: Path, cycles: int, smoke: bool) -> list[Row]:
         began = time.perf_counter()
         steps[count] = step_of(job, pools[count])
         made[count] = time.perf_counter() - began
-    seconds = in_turn(steps, cycles)
+    seconds = warmed(steps, cycles)
     rows = []
     for count in counts:
         memory, state = elsewhere(memory_of, str(folder), replace(job, rows=count))
@@ -135,7 +127,7 @@ def parameters(folder: Path, cycles: int, smoke: bool) -> list[Row]:
         job = Job(arch=arch, size=32 if smoke else 48, batch=64, rows=2_000)
         pool = pool_over(pixels_file(folder, job.rows, job.size), job.attributes)
         jobs = {granularity: replace(job, granularity=granularity) for granularity in ("", "weight", "channel")}
-        seconds = in_turn({key: step_of(each, pool) for key, each in jobs.items()}, max(cycles // 3, 1))
+        seconds = warmed({key: step_of(each, pool) for key, each in jobs.items()}, max(cycles // 3, 1))
         count = sum(p.numel() for p in trainer_of(job, pool).model.parameters())
         row: Row = {"network": arch, "parameters": count, "fine-tuning s": min(seconds[""])}
         for granularity in ("weight", "channel"):
@@ -156,7 +148,7 @@ def groups(folder: Path, cycles: int, smoke: bool) -> list[Row]:
     for job, turns in ((whole, cycles), (small, 10 * cycles)):
         pixels = pixels_file(folder, job.rows, job.size)
         steps = {counts: step_of(replace(job, attributes=counts), pool_over(pixels, counts)) for counts in ATTRIBUTES}
-        measured.append(in_turn(steps, turns))
+        measured.append(warmed(steps, turns))
     seconds, little = measured
     base = ATTRIBUTES[0]
     return [

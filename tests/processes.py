@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
+import signal
 import sys
 import threading
 import time
@@ -35,15 +37,21 @@ class Started:
     def err(self) -> str:
         return self.log.read_text(encoding="utf-8")
 
-    def wait_until(self, condition: Callable[[], bool], seconds: float = 120.0) -> bool:
-        """True once the condition holds, False if the process ends before."""
+    def send(self, number: signal.Signals) -> None:
+        """Send the process a signal; nothing where it has ended already."""
+        assert self.process.pid is not None
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.process.pid, number)
+
+    def wait_until(self, condition: Callable[[], bool], seconds: float = 120.0, pause: float = 0.002) -> bool:
+        """True once the condition holds, False if the process ends before; looked at every `pause` seconds."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             if condition():
                 return True
             if not self.process.is_alive():
                 return False
-            time.sleep(0.002)
+            time.sleep(pause)
         raise AssertionError(f"nothing happened: {self.err}")
 
 

@@ -56,12 +56,11 @@ class Masks(ABC):
         """[U] size of each unit's weights theta, masked units included; written to `out` where one is given."""
 
     @abstractmethod
-    def squared_gradient(self) -> Tensor:
-        """[U] squared gradient that the second-order score averages; reads the parameters' `grad`."""
-
     def average_squared_gradient(self, average: Tensor, memory: float) -> None:
-        """average <- memory average + (1 - memory) squared gradient, in place; average [U], memory 0..1."""
-        average.mul_(memory).add_(self.squared_gradient(), alpha=1.0 - memory)
+        """average <- memory average + (1 - memory) squared gradient, in place; average [U], memory 0..1.
+
+        It is what the second-order score is made of; reads the parameters' `grad`.
+        """
 
     @abstractmethod
     def saliency(self) -> Tensor:

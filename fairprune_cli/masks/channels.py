@@ -122,6 +122,9 @@ class ChannelMasks(Masks):
         """
         return self._sums(None).square()
 
+    def average_squared_gradient(self, average: Tensor, memory: float) -> None:
+        average.mul_(memory).add_(self.squared_gradient(), alpha=1.0 - memory)
+
     def saliency(self) -> Tensor:
         """Sum over the gate's entries of theta g, the derivative with respect to the gate."""
         return self._sums(None)

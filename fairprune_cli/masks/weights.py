@@ -153,11 +153,8 @@ class WeightMasks(Masks):
             torch.abs(self._line(self.theta(name), parameter), out=line)
         return out
 
-    def squared_gradient(self) -> Tensor:
-        """g_i^2, the Fisher diagonal's sample at z, at every entry."""
-        return self._gradients().square()
-
     def average_squared_gradient(self, average: Tensor, memory: float) -> None:
+        """g_i^2 is the Fisher diagonal's sample at z, at every entry."""
         for name, parameter, line in self._lines(average):
             line.mul_(memory).add_(self._line(gradient_of(name, parameter), parameter).square(), alpha=1.0 - memory)
 
@@ -198,8 +195,7 @@ class WeightMasks(Masks):
             mask = top_k_mask(ranked, keep)
 
     def entries(self, keep: Tensor) -> dict[str, Tensor]:
-        parts = keep.split(self.sizes)
-        return {name: self._shaped(part, p) for (name, p), part in zip(self.tensors.items(), parts, strict=True)}
+        return {name: self._shaped(line, parameter) for name, parameter, line in self._lines(keep)}
 
 
 def _unflattened(flat: Tensor, parameter: Tensor) -> Tensor:

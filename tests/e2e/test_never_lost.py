@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
 from collections.abc import Callable
@@ -29,8 +28,7 @@ def begin(work: Work, tmp_path: Path, *arguments: str, **more: Any) -> Started:
 
 def kill(running: Started, when: Callable[[], bool]) -> None:
     assert running.wait_until(when), running.err
-    assert running.process.pid is not None
-    os.kill(running.process.pid, signal.SIGKILL)
+    running.send(signal.SIGKILL)
     assert running.wait() == -signal.SIGKILL
 
 

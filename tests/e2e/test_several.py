@@ -48,11 +48,6 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def stop(running: Started, number: signal.Signals) -> None:
-    assert running.process.pid is not None
-    os.kill(running.process.pid, number)
-
-
 @pytest.fixture(scope="module")
 def whole(work: Work, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that nothing happened to."""
@@ -68,7 +63,7 @@ def stopped(work: Work, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("several") / "run"
     first, second = begin(work, out.parent, *PRUNE, "--out", str(out))
     assert first.wait_until((out / "state" / "state.pt").exists), first.err
-    stop(second, signal.SIGINT)
+    second.send(signal.SIGINT)
     assert second.wait() == 130, second.err
     assert first.wait() == 143, first.err
     assert "the state is saved" in first.err
@@ -85,7 +80,7 @@ def test_killed_and_continued_by_two_gives_the_bytes_of_an_uninterrupted_run(
     at = (out / "state" / "state.pt").stat().st_mtime_ns
     first, second = begin(work, tmp_path, "prune", "--resume", str(out))
     assert first.wait_until(lambda: (out / "state" / "state.pt").stat().st_mtime_ns > at), first.err
-    stop(second, signal.SIGKILL)
+    second.send(signal.SIGKILL)
     assert second.wait() == -signal.SIGKILL
     assert first.wait(30) == 3
     assert "another process of this run ended" in first.err
