@@ -18,7 +18,11 @@ def main() -> None:
     # Two threads that spin while they wait slow each other down many times over on few cores.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     _open_closed_streams()
-    code = run(sys.argv[1:])
+    try:
+        code = run(sys.argv[1:])
+    except _Terminated:  # while it said what had happened
+        code = ExitCode.TERMINATED
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # torchrun sends one to all when one of them has ended
     try:
         sys.stdout.flush()
     except BrokenPipeError:

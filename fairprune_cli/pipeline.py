@@ -48,6 +48,7 @@ from fairprune_cli.inputs import (
     pruning_pools,
     transform_of,
 )
+from fairprune_cli.launch import started_as
 from fairprune_cli.manifest import Transform
 from fairprune_cli.origins import origin_of, refuse_other_origin
 from fairprune_cli.policy import Policy, policy_of
@@ -262,7 +263,7 @@ class _Run:
                 self._save_state(folder, trainer)
             raise FairpruneError(
                 f"stopped at step {trainer.step} of {trainer.steps}; the state is saved",
-                hint=f"continue with: fairprune prune --resume {folder.path}",
+                hint=f"continue with: {started_as()} prune --resume {folder.path}",
                 code=stop.code or ExitCode.TERMINATED,  # another process may be the one that was told to
             )  # fmt: skip
         watch.conclude()
