@@ -5,9 +5,9 @@ manifest -> `load_images` -> `ImageSet.pool(rows)` -> `Pool.batches` (in order) 
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,6 +18,7 @@ from fairprune_cli.cache import Cache
 from fairprune_cli.errors import FairpruneError
 from fairprune_cli.images import Progress
 from fairprune_cli.manifest import Grouping, Manifest, Transform
+from fairprune_cli.shuffles import Shuffles, checksum, restoring
 from fairprune_cli.tables import assign_parts, cells_of, random_keys
 
 SHIFT_SHARE = 0.075  # 3 pixels of 40
@@ -127,6 +128,11 @@ class Pool:
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    @cached_property
+    def identity(self) -> int:
+        """A checksum of which images these are."""
+        return checksum(self.rows)
 
     @property
     def groupings(self) -> tuple[Grouping, ...]:
@@ -271,8 +277,7 @@ class Sampler:
         self.augment = augment
         self._form = Former(pool, torch.device(device), channels_last)
         self._generator = torch.Generator().manual_seed(seed)
-        self._order = torch.empty(0, dtype=torch.int64)
-        self._position = 0
+        self._shuffles = Shuffles([len(pool)])
         self._edges = None if weights is None else _cumulative(weights, len(pool))
 
     def divide(self, share: Callable[[int], slice]) -> None:
@@ -285,33 +290,31 @@ class Sampler:
         return max(1, len(self.pool) // self.size)
 
     def next(self) -> Batch:
-        positions = self._draw().numpy()
+        positions = self._draw()
         change = None
         if self.augment:
             side = self.pool.images.transform.size
             change = Augmentation.draw(len(positions), side, self._generator)
         return self._form(positions, change)
 
-    def _draw(self) -> Tensor:
+    def _draw(self) -> np.ndarray:
         if self._edges is not None:
             at = torch.rand(self.size, generator=self._generator, dtype=torch.float64) * self._edges[-1]
             # The edge right of the point; the last one with any weight, should rounding reach the end.
             last = int(torch.searchsorted(self._edges, self._edges[-1]))
-            return torch.searchsorted(self._edges, at, right=True).clamp_(max=last)
-        if self._position + self.size > len(self._order):
-            self._order = torch.randperm(len(self.pool), generator=self._generator)
-            self._position = 0
-        self._position += self.size
-        return self._order[self._position - self.size : self._position]
+            drawn: np.ndarray = torch.searchsorted(self._edges, at, right=True).clamp_(max=last).numpy()
+            return drawn
+        if self._shuffles.left(0) < self.size:
+            self._shuffles.begin(0, self._generator)
+        return self._shuffles.take(0, self.size)
 
     def state_dict(self) -> dict[str, Any]:
         """All that decides the coming batches: tensors and plain numbers, safe for weights-only loading."""
         return {
             "generator": self._generator.get_state(),
-            "order": self._order.clone(),
-            "position": self._position,
+            "shuffles": self._shuffles.state_dict(),
             "size": self.size,
-            "pool": self._fingerprint(),
+            "pool": self._identity,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -320,22 +323,15 @@ class Sampler:
         Raises:
             FairpruneError: the state belongs to other images, another batch size, or is damaged.
         """
-        try:
-            if (state["size"], state["pool"]) != (self.size, self._fingerprint()):
-                raise FairpruneError(
-                    "the saved position belongs to other images or another batch size",
-                    hint="resume with the data and settings of the interrupted run",
-                )
+        with restoring(state, self.size, self._identity):
             generator = torch.Generator()
             generator.set_state(state["generator"])
-            order, position = state["order"].clone(), int(state["position"])
-        except (KeyError, TypeError, AttributeError, RuntimeError, ValueError) as error:
-            raise FairpruneError(f"the saved position is damaged: {error}") from error
-        self._generator, self._order, self._position = generator, order, position
+            self._shuffles.load_state_dict(state["shuffles"])
+            self._generator = generator
 
-    def _fingerprint(self) -> int:
-        weights = b"" if self._edges is None else self._edges.numpy().tobytes()
-        return zlib.crc32(weights, zlib.crc32(self.pool.rows.tobytes()))
+    @cached_property
+    def _identity(self) -> int:
+        return self.pool.identity if self._edges is None else checksum(self._edges.numpy(), self.pool.identity)
 
 
 def _cumulative(weights: np.ndarray, count: int) -> Tensor:

@@ -14,6 +14,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
+from fairprune_cli.arithmetic import compiling, in_format
 from fairprune_cli.errors import ExitCode, FairpruneError, OwnFault
 from fairprune_cli.memory import is_out_of_memory
 from fairprune_cli.ranks import Ranks
@@ -39,17 +40,27 @@ class Passes:
     """How the passes of a run are made.
 
     Args:
-        bf16: forward and backward in bfloat16 where torch deems it safe; logits are float32.
+        compiled: whether torch compiles the network; its first pass, and the first in another mode or size, takes long.
         say: told when memory ran out and what is done about it.
 
     Attributes:
+        bf16: forward and backward in bfloat16 where torch deems it safe; logits are float32.
         pieces: in which a batch is computed; doubled when memory runs out.
     """
 
-    def __init__(self, ranks: Ranks, bf16: bool = False, say: Callable[[str], None] = lambda _: None) -> None:
-        self.ranks, self.bf16, self.say = ranks, bf16, say
+    def __init__(
+        self, ranks: Ranks, bf16: bool = False, say: Callable[[str], None] = lambda _: None, compiled: bool = False
+    ) -> None:
+        self.ranks, self.bf16, self.say, self.compiled = ranks, bf16, say, compiled
         self.pieces = 1
         self._tried = 0  # images of one process that all processes have had room for
+        self._compiled: Callable[[Tensor], Tensor] | None = None
+
+    def changed(self) -> None:
+        """Told when the network has other layers than before."""
+        if self.compiled:
+            torch.compiler.reset()
+            self._compiled = None
 
     def infer(self, model: nn.Module, images: Tensor, counts: list[int]) -> Tensor:
         """Logits of all processes' images, [sum of counts, K], without a gradient.
@@ -161,6 +172,8 @@ class Passes:
         return max(min(self.pieces, max(counts) // LEAST), 1)
 
     def _forward(self, model: nn.Module, images: Tensor) -> Tensor:
-        with torch.autocast(images.device.type, torch.bfloat16, enabled=self.bf16):
-            logits: Tensor = model(images)
+        if self.compiled and self._compiled is None:
+            self._compiled = torch.compile(model)
+        with compiling(self.compiled), in_format(images.device, self.bf16):
+            logits: Tensor = (model if self._compiled is None else self._compiled)(images)
         return logits.to(torch.promote_types(logits.dtype, torch.float32))

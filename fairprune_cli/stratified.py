@@ -9,7 +9,6 @@ is least.
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +18,8 @@ import torch
 
 from fairprune_cli.batches import Augmentation, Batch, Device, Former, Pool
 from fairprune_cli.errors import FairpruneError
+from fairprune_cli.shuffles import Shuffles, restoring
+from fairprune_cli.tables import cells_of
 
 # A stratum is drawn at most so many times as often as it occurs, or a handful of images would be learnt by heart.
 MOST = 10.0
@@ -40,9 +41,10 @@ class Strata:
 
     @classmethod
     def of(cls, pool: Pool) -> Strata:
-        keys = np.column_stack([pool.labels, pool.groups])
-        found, of_image, sizes = np.unique(keys, axis=0, return_inverse=True, return_counts=True)
-        return cls(found[:, 0], found[:, 1:], sizes, of_image.reshape(-1))
+        _, first, of_image, sizes = np.unique(
+            cells_of([pool.labels, *pool.groups.T]), return_index=True, return_inverse=True, return_counts=True
+        )
+        return cls(pool.labels[first], pool.groups[first], sizes, of_image)
 
     def even(self) -> np.ndarray:
         """Pull of each stratum under which all of them have the same share of a batch, [C]."""
@@ -94,16 +96,16 @@ class StratifiedSampler:
             raise FairpruneError("there are no images to draw from", hint="see `fairprune data stats`")
         self.pool, self.size, self.augment, self.pull = pool, min(size, len(pool)), augment, pull
         self.strata = Strata.of(pool)
-        self._members = [np.flatnonzero(self.strata.of_image == c) for c in range(len(self.strata.sizes))]
-        self._orders = [np.empty(0, dtype=np.int64) for _ in self._members]
-        self._positions = np.zeros(len(self._members), dtype=np.int64)
+        sizes = self.strata.sizes
+        self._members = np.split(np.argsort(self.strata.of_image, kind="stable"), np.cumsum(sizes)[:-1])
+        self._shuffles = Shuffles(sizes.tolist())
         self._generator = torch.Generator().manual_seed(seed)
         self._form = Former(pool, torch.device(device), False)
 
     def next(self) -> Batch:
         wanted = shares(self.strata.sizes, self.pull(self.strata))
         counts = self._whole_numbers(wanted)
-        positions = np.concatenate([self._take(c, int(n)) for c, n in enumerate(counts)])
+        positions = np.concatenate([self._take(int(c), int(counts[c])) for c in np.flatnonzero(counts)])
         natural = self.strata.sizes / self.strata.sizes.sum()
         weights = np.repeat(natural / np.maximum(wanted, 1e-12), counts)
         change = None
@@ -126,36 +128,25 @@ class StratifiedSampler:
     def _take(self, stratum: int, count: int) -> np.ndarray:
         parts = []
         while count:
-            order, position = self._orders[stratum], int(self._positions[stratum])
-            if position == len(order):
-                members = self._members[stratum]
-                order = members[torch.randperm(len(members), generator=self._generator).numpy()]
-                self._orders[stratum], position = order, 0
-            part = order[position : position + count]
-            self._positions[stratum] = position + len(part)
-            count -= len(part)
-            parts.append(part)
-        return np.concatenate(parts) if parts else np.empty(0, dtype=np.int64)
+            if not self._shuffles.left(stratum):
+                self._shuffles.begin(stratum, self._generator)
+            parts.append(self._members[stratum][self._shuffles.take(stratum, count)])
+            count -= len(parts[-1])
+        return np.concatenate(parts)
 
     def state_dict(self) -> dict[str, Any]:
         """All that decides the coming batches, beside the wanted shares."""
         return {
-            "generator": self._generator.get_state(), "positions": torch.from_numpy(self._positions.copy()),
-            "orders": [torch.from_numpy(order.copy()) for order in self._orders], "size": self.size,
-            "pool": zlib.crc32(self.pool.rows.tobytes()),
+            "generator": self._generator.get_state(), "shuffles": self._shuffles.state_dict(), "size": self.size,
+            "pool": self.pool.identity,
         }  # fmt: skip
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue where the sampler that gave `state` stood.
 
         Raises:
-            FairpruneError: the state belongs to other images or another batch size.
+            FairpruneError: the state belongs to other images or another batch size, or is damaged.
         """
-        if (state["size"], state["pool"]) != (self.size, zlib.crc32(self.pool.rows.tobytes())):
-            raise FairpruneError(
-                "the saved position belongs to other images or another batch size",
-                hint="resume with the data and settings of the interrupted run",
-            )
-        self._generator.set_state(state["generator"])
-        self._positions = state["positions"].numpy().copy()
-        self._orders = [order.numpy().copy() for order in state["orders"]]
+        with restoring(state, self.size, self.pool.identity):
+            self._shuffles.load_state_dict(state["shuffles"])
+            self._generator.set_state(state["generator"])

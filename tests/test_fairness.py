@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fairprune_cli import fairness
-from fairprune_cli.fairness.base import group_rates, soft_events
+from fairprune_cli.fairness.base import best_of_others, group_rates, soft_events
 
 
 def counts_of(labels: np.ndarray, predicted: np.ndarray, groups: np.ndarray, g: int, k: int) -> np.ndarray:
@@ -96,3 +96,14 @@ def test_surrogate_with_the_true_indicator_is_the_exact_rate(name: str, k: int) 
     exact, size = notion.rates(counts_of(labels.numpy(), logits.argmax(1).numpy(), groups.numpy(), 3, k))
     assert torch.equal(present, torch.tensor(size > 0))
     assert np.allclose(rates.numpy()[size > 0], exact[size > 0])
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.sampled_from([0.0, 0.1, 0.2, 0.3, -0.4, np.nan]), min_size=1, max_size=6), st.integers(1, 2))
+def test_the_best_of_the_others_by_a_loop(row: list[float], rates: int) -> None:
+    expected = []
+    for g, own in enumerate(row):
+        others = [x for h, x in enumerate(row) if h != g and not np.isnan(x)]
+        expected.append(np.nan if np.isnan(own) or not others else max(others))
+    found = best_of_others(np.array([row, row[::-1]][:rates]))
+    assert np.array_equal(found, [expected, expected[::-1]][:rates], equal_nan=True)

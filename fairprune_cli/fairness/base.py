@@ -127,8 +127,13 @@ def best_of_others(rate: np.ndarray) -> np.ndarray:
     Returns:
         [M, G]; NaN where no other entry is there, and where the entry itself is NaN.
     """
+    if rate.shape[1] < 2:
+        return np.full(rate.shape, np.nan)
     filled = np.where(np.isnan(rate), -np.inf, rate)
-    others = np.stack([np.delete(filled, g, axis=1).max(axis=1, initial=-np.inf) for g in range(rate.shape[1])], axis=1)
+    # The largest is every other entry's answer, the second largest its own.
+    top = np.partition(filled, -2, axis=1)[:, -2:]
+    at = filled.argmax(axis=1)[:, None]
+    others = np.where(np.arange(rate.shape[1]) == at, top[:, :1], top[:, 1:])
     return np.where(np.isnan(rate) | np.isinf(others), np.nan, others)
 
 
