@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import contextlib
 import io
+import os
 import re
 import sys
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from fairprune_cli import tracking
+from fairprune_cli import app, tracking
 from fairprune_cli.report.view import View
 from fairprune_cli.terminal import Terminal
 from tests import report_fixture as fixture
@@ -151,3 +152,13 @@ def test_metrics_are_those_of_the_report() -> None:
     assert found["sparsity/achieved"] == 0.8012
     assert found["pruned/age/gap"] == pytest.approx(0.934 - 0.861)
     assert all(isinstance(value, float) for value in found.values())
+
+
+def test_of_several_processes_the_first_one_logs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(tracking, "track", lambda *_: told.append(os.environ["RANK"]))
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    for rank in ("0", "1"):
+        monkeypatch.setenv("RANK", rank)
+        app._tell({"gates": []}, tmp_path, Terminal(quiet=True))
+    assert told == ["0"]
