@@ -49,9 +49,9 @@ def run(work: Path, environment: dict[str, str], count: int, threads: int, out: 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--arch", default="resnet10-w32")
-    parser.add_argument("--epochs", type=int, default=4)
+    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--arch", default="resnet10")
+    parser.add_argument("--epochs", type=int, default=3)
     args = parser.parse_args()
     environment = dict(os.environ)
     found: dict[str, list[dict[str, float]]] = {label: [] for label, *_ in ROWS}

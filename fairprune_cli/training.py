@@ -359,7 +359,7 @@ class Trainer:
             )  # fmt: skip
             self._means = Means()
             if self.ranks.several:
-                weights = torch.nn.utils.parameters_to_vector(self.model.parameters())
+                weights = torch.cat([p.detach().reshape(-1) for p in self.model.parameters()])
                 self.ranks.refuse_differences("a weight", weights)
             last = self.records[-1]
             accuracy = last.lower_accuracy if last.upper_accuracy is None else last.upper_accuracy

@@ -121,6 +121,15 @@ def test_one_process_continues_a_run_of_two(work: Work, stopped: Path, tmp_path:
     assert (out / "report.json").exists()
 
 
+def test_two_processes_prune_single_weights(work: Work, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    for running in begin(work, tmp_path, *PRUNE, "--granularity", "weight", "--out", str(out)):
+        assert running.wait() == 0, running.err
+    report = json.loads((out / "report.json").read_text(encoding="utf-8"))
+    assert report["sparsity"]["achieved"] == pytest.approx(0.9, abs=1e-4)
+    assert len(report["training"]) == 2
+
+
 def no_memory_in_the_third_step() -> None:
     """Of this process: after the trial, in the middle of the step's forward pass."""
     from fairprune_cli.training import Trainer
