@@ -54,9 +54,9 @@ def run(arguments: list[str]) -> ExitCode:
     signal.signal(signal.SIGTERM, _terminated)
     terminal = Terminal()
     try:
-        if several_processes() and arguments[:1] != ["prune"]:
+        if several_processes() and arguments[:1] not in (["prune"], ["audit"]):
             raise FairpruneError(
-                "only prune works in several processes", where=f"fairprune {' '.join(arguments[:1])}",
+                "only prune and audit work in several processes", where=f"fairprune {' '.join(arguments[:1])}",
                 hint="start it without torchrun",
             )  # fmt: skip
         result = app(args=arguments, prog_name="fairprune", standalone_mode=False)

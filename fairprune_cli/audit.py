@@ -6,6 +6,8 @@ counts only, and every figure of the report derives from them.
 
 from __future__ import annotations
 
+import contextlib
+import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
@@ -22,6 +24,8 @@ from fairprune_cli.trial import evaluating
 if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
+
+    from fairprune_cli.ranks import Ranks
 
 __all__ = ["AuditResult", "audit_models", "notices"]
 
@@ -160,6 +164,7 @@ def audit_models(
     batch_size: int = 256,
     progress: Callable[[int, int], None] | None = None,
     watch: Callable[[LabelledBatch, Mapping[str, Tensor]], None] | None = None,
+    ranks: Ranks | None = None,
 ) -> AuditResult:
     """Count what every model predicts, all of them on the same batches.
 
@@ -170,6 +175,8 @@ def audit_models(
         classes: names of the models' outputs.
         progress: called with (images done, images in all) after each batch.
         watch: called with every batch and the models' logits on it.
+        ranks: several processes with the same models and images, all of which call this: they take turns at the
+            batches, which are the same as in one process, and all have the whole result. `pool` is then a `Pool`.
 
     Raises:
         FairpruneError: no images, or outputs that do not fit the classes (exit code 2); logits that are not
@@ -180,20 +187,28 @@ def audit_models(
     if len(pool) == 0:
         raise FairpruneError("there is no image to audit", hint="choose a split that has images, or another manifest")
     tally = _Tally(list(models), [len(grouping.groups) for grouping in groupings], len(classes), device)
+    batches: Any = pool.batches
+    at_once = 1
+    if ranks is not None and ranks.several:
+        batches = functools.partial(batches, turn=(ranks.number, ranks.count))
+        at_once = ranks.count
     done = 0
     for model in models.values():
         model.to(device)  # outside inference mode, or the weights could not be trained any more
-    with evaluating(*models.values()), torch.inference_mode():
-        for batch in pool.batches(batch_size, device):
+    together = contextlib.nullcontext() if ranks is None else ranks.together()
+    with together, evaluating(*models.values()), torch.inference_mode():
+        for batch in batches(batch_size, device):
             tally.start(batch)
             logits = {name: _checked(name, model(batch.images), len(classes)) for name, model in models.items()}
             for name, table in logits.items():
                 tally.add(name, table)
             if watch is not None:
                 watch(batch, logits)
-            done += len(batch.labels)
+            done = min(done + at_once * len(batch.labels), len(pool))
             if progress is not None:
                 progress(done, len(pool))
+    if ranks is not None:
+        ranks.add_counts(tally.tables())
     return tally.result(tuple(classes), {grouping.name: tuple(grouping.groups) for grouping in groupings})
 
 
@@ -231,6 +246,11 @@ class _Tally:
         self.pairs = {m: [zeros((width + 1) * 4) for width in widths] for m in self.paired}
         self.sureness = {m: calibration.Sums([width + 1 for width in widths], device) for m in models}
         self.broken = {m: zeros(1) for m in models}
+
+    def tables(self) -> list[Tensor]:
+        """All that is counted, int64."""
+        counted = [*self.counts.values(), *self.pairs.values(), *(sums.tables for sums in self.sureness.values())]
+        return [*(table for tables in counted for table in tables), *self.broken.values()]
 
     def start(self, batch: LabelledBatch) -> None:
         import torch

@@ -6,9 +6,9 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from fairprune_cli import fairness, measure, provenance, report
+from fairprune_cli import fairness, measure, provenance, ranks, report
 from fairprune_cli.audit import audit_models
 from fairprune_cli.checkpoint import LoadedModel, load_model
 from fairprune_cli.config import Resolved
@@ -23,6 +23,9 @@ from fairprune_cli.pipeline import Outcome, base_document, judge
 from fairprune_cli.policy import Policy, policy_of
 from fairprune_cli.run_folder import MODEL
 from fairprune_cli.terminal import Terminal
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True)
@@ -39,23 +42,32 @@ class AuditRequest:
 
 
 def audit(request: AuditRequest, terminal: Terminal) -> Outcome:
-    """Audit one model or several on the same images, alone or against the dense one they came from."""
+    """Audit one model or several on the same images, alone or against the dense one they came from.
+
+    Several processes divide the images among them.
+    """
+    device = choose_device(request.resolved.settings.device)
+    with ranks.joined(device) as group:
+        return _audit(request, terminal, device, group)
+
+
+def _audit(request: AuditRequest, terminal: Terminal, device: torch.device, group: ranks.Ranks) -> Outcome:
     settings = request.resolved.settings
     started = time.time()
-    policy = policy_of(settings)
-    _check(request, policy)
-    threads = set_threads(settings.threads)
-    device = choose_device(settings.device)
-    data = open_data(settings, request.models[0], terminal, every=True).with_attributes(policy.attributes)
-    fairness.get(settings.notion, len(data.manifest.classes))
-    rows = data.rows(settings.split)
-    if not len(rows):
-        raise FairpruneError(f"the {settings.split} split has no images", where=str(data.manifest.path))
-    sources = {
-        name: open_model(path, settings, data.manifest, terminal, request.trust)
-        for name, path in name_models(request.models, request.against).items()
-    }
-    transform = _common_transform(sources, data, terminal)
+    with group.together():
+        policy = policy_of(settings)
+        _check(request, policy)
+        threads = set_threads(settings.threads)
+        data = open_data(settings, request.models[0], terminal, every=True).with_attributes(policy.attributes)
+        fairness.get(settings.notion, len(data.manifest.classes))
+        rows = data.rows(settings.split)
+        if not len(rows):
+            raise FairpruneError(f"the {settings.split} split has no images", where=str(data.manifest.path))
+        sources = {
+            name: open_model(path, settings, data.manifest, terminal, request.trust)
+            for name, path in name_models(request.models, request.against).items()
+        }
+        transform = _common_transform(sources, data, terminal)
     if request.dry_run:
         plan = {
             "dry_run": True, "models": {k: str(v.source) for k, v in sources.items()}, "split": settings.split,
@@ -63,15 +75,21 @@ def audit(request: AuditRequest, terminal: Terminal) -> Outcome:
             "gates": sum(len(rule.attributes or data.attributes) for rule in policy.rules),
         }  # fmt: skip
         return Outcome(plan, ExitCode.OK)
-    images = decode(data, transform, terminal)
+    with group.together():
+        images = decode(data, transform, terminal)
     pool = images.pool(rows)
     lost = LostImages(data.groupings, settings.show_examples) if settings.show_examples else None
     with terminal.progress("auditing", len(pool)) as display:
         result = audit_models(
             {name: loaded.model.to(device) for name, loaded in sources.items()}, pool, data.groupings,
             data.manifest.classes, device, batch_size=settings.batch_size,
-            progress=lambda done, total: display.update(done), watch=lost,
+            progress=lambda done, total: display.update(done), watch=lost, ranks=group,
         )  # fmt: skip
+    if lost is not None:
+        lost.merge(group.from_others(lost.found))
+    if group.number:
+        told: dict[str, Any] = group.from_first(None)
+        return Outcome(told, exit_code(told["verdict"]), request.out)
     finished = time.time()
     judged = [name for name in sources if name != "dense"] or ["dense"]
     document: dict[str, Any] = base_document(settings, result, data)
@@ -93,6 +111,7 @@ def audit(request: AuditRequest, terminal: Terminal) -> Outcome:
         document["examples"] = lost.document(images, data.manifest.classes)
     if request.out is not None:
         report.write(document, request.out)
+    group.from_first(document)
     return Outcome(document, exit_code(document["verdict"]), request.out)
 
 

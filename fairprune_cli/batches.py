@@ -138,10 +138,16 @@ class Pool:
     def groupings(self) -> tuple[Grouping, ...]:
         return self.images.groupings
 
-    def batches(self, size: int, device: Device, *, channels_last: bool = False) -> Iterator[Batch]:
-        """All images once, in order, `size` at a time; the last batch may be smaller."""
+    def batches(
+        self, size: int, device: Device, *, channels_last: bool = False, turn: tuple[int, int] = (0, 1)
+    ) -> Iterator[Batch]:
+        """All images once, in order, `size` at a time; the last batch may be smaller.
+
+        Args:
+            turn: (r, n) gives the batches r, r + n, r + 2 n, ... only, from 0.
+        """
         form = Former(self, torch.device(device), channels_last)
-        for start in range(0, len(self), size):
+        for start in range(turn[0] * size, len(self), turn[1] * size):
             yield form(np.arange(start, min(start + size, len(self))))
 
     def sampler(

@@ -6,7 +6,7 @@ Only so many per group are remembered, so memory does not grow with the number o
 from __future__ import annotations
 
 import heapq
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -74,6 +74,14 @@ class LostImages:
             for image, group in zip(images, column, strict=True):
                 if group >= 0:
                     kept = self.found.setdefault((model, grouping.name, grouping.groups[group]), [])
+                    (heapq.heappush if len(kept) < self.most else heapq.heappushpop)(kept, image)
+
+    def merge(self, others: Iterable[Mapping[tuple[str, str, str], list[_Lost]]]) -> None:
+        """Take in what others `found` who looked on at other images of the same audit."""
+        for found in others:
+            for key, losses in found.items():
+                kept = self.found.setdefault(key, [])
+                for image in losses:
                     (heapq.heappush if len(kept) < self.most else heapq.heappushpop)(kept, image)
 
     def document(self, images: Images, classes: Sequence[str]) -> dict[str, Any]:

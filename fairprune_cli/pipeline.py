@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -37,7 +38,7 @@ from fairprune_cli.errors import ExitCode, FairpruneError
 from fairprune_cli.examples import LostImages
 from fairprune_cli.exports import codec
 from fairprune_cli.exports.rounding import rounded
-from fairprune_cli.files import sha256_file
+from fairprune_cli.files import cache_dir, sha256_file
 from fairprune_cli.gate import exit_code
 from fairprune_cli.inputs import (
     Data,
@@ -208,21 +209,25 @@ class _Run:
             refuse_other_origin(state["origin"], self.origin, str(folder.state))
         with stop_on_signals() as stop:
             trainer = self._train(pools, folder, state, stop)
-        if group.number:
-            document = group.from_first(None)
-            return Outcome(document, exit_code(document["verdict"]), folder.path)
-        self._save_state(folder, trainer)  # an interrupted audit loses no training
-        self._reestimate(pools.lower)
-        self._save_model(folder.model, self.student, self.masks.keep)
-        pruned = codec.load(folder.model).float()
+        with group.together():
+            if group.number == 0:
+                self._save_state(folder, trainer)  # an interrupted audit loses no training
+                self._reestimate(pools.lower)
+                self._save_model(folder.model, self.student, self.masks.keep)
+        pruned = _as_written(folder, group)
         groupings = self.audited.groupings
         lost = LostImages(groupings, settings.show_examples) if settings.show_examples else None
         with terminal.progress("auditing", len(pools.audit)) as display:
             result = audit_models(
                 {"dense": self.dense, "pruned": pruned.to(self.device)},
                 images.regrouped(groupings).pool(pools.audit.rows), groupings, self.data.manifest.classes,
-                self.device, progress=lambda done, total: display.update(done), watch=lost,
+                self.device, progress=lambda done, total: display.update(done), watch=lost, ranks=group,
             )  # fmt: skip
+        if lost is not None:
+            lost.merge(group.from_others(lost.found))
+        if group.number:
+            document = group.from_first(None)
+            return Outcome(document, exit_code(document["verdict"]), folder.path)
         document = self._document(folder, resolved, trainer, result, pruned)
         if settings.store != "fp32":
             document["storage"] = storage.cost(
@@ -362,6 +367,19 @@ class _Run:
         target.check(self.masks, settings, self.dense, pruned, size)
         judge(document, settings, self.policy, result, self.audited, self.terminal)
         return document
+
+
+def _as_written(folder: RunFolder, group: ranks.Ranks) -> nn.Module:
+    """The model as its file has it, on all processes; those on other machines do not see the run folder."""
+    if not group.several:
+        return codec.load(folder.model).float()
+    content = group.from_first(folder.model.read_bytes() if group.number == 0 else None)
+    if group.number == 0:
+        return codec.load(folder.model).float()
+    with tempfile.TemporaryDirectory(dir=cache_dir()) as temporary:
+        path = Path(temporary) / folder.model.name
+        path.write_bytes(content)
+        return codec.load(path).float()
 
 
 def base_document(settings: Settings, result: AuditResult, data: Data) -> dict[str, Any]:

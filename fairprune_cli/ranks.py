@@ -11,7 +11,7 @@ from __future__ import annotations
 import datetime
 import sys
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -105,6 +105,27 @@ class Ranks:
             parameter.grad = total.copy_(parameter.grad)
         dist.all_reduce(flat)
 
+    def add_counts(self, tables: Sequence[Tensor]) -> None:
+        """Replace tables of whole numbers, of one type, by their sums over the processes, in place."""
+        if not self.several:
+            return
+        flat = torch.cat([table.reshape(-1) for table in tables])
+        dist.all_reduce(flat)
+        for table, part in zip(tables, flat.split([t.numel() for t in tables]), strict=True):
+            table.copy_(part.view_as(table))
+
+    def collect(self, mine: Any) -> list[Any]:
+        """What each process has, in their order; can be pickled."""
+        if not self.several:
+            return [mine]
+        found: list[Any] = [None] * self.count
+        dist.all_gather_object(found, mine)
+        return found
+
+    def from_others(self, mine: Any) -> list[Any]:
+        """What each of the other processes has; nothing where there is no other."""
+        return [value for number, value in enumerate(self.collect(mine)) if number != self.number]
+
     def any(self, mine: bool) -> bool:
         """Whether it is so on any process: all of them stop at the same step."""
         if not self.several:
@@ -117,8 +138,7 @@ class Ranks:
         """Raise FairpruneError (exit code 3) unless all processes hold the same bits."""
         if not self.several:
             return
-        sums: list[int | None] = [None] * self.count
-        dist.all_gather_object(sums, zlib.crc32(value.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes()))
+        sums = self.collect(zlib.crc32(value.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes()))
         if len(set(sums)) > 1:
             raise FairpruneError(
                 f"{what} differs between the processes", hint="run all of them on machines of one kind",
@@ -145,10 +165,8 @@ class Ranks:
             failure = error
         if not self.several:
             return
-        found: list[Any] = [None] * self.count
-        dist.all_gather_object(
-            found, None if failure is None else (failure.what, failure.where, failure.hint, failure.code)
-        )
+        fault = None if failure is None else (failure.what, failure.where, failure.hint, failure.code)
+        found = self.collect(fault)
         first = next((r for r, fault in enumerate(found) if fault is not None), None)
         if first is None:
             return

@@ -158,6 +158,14 @@ class TestLoading:
             load_images(manifest, ["gendr"])
 
 
+def test_batches_in_turns_are_those_of_all(pool: Pool) -> None:
+    whole = list(pool.batches(7, "cpu"))
+    for processes in (3, 6):  # 24 images are four batches of 7: of six processes two have none
+        parts = [list(pool.batches(7, "cpu", turn=(number, processes))) for number in range(processes)]
+        assert [len(part) for part in parts] == {3: [2, 1, 1], 6: [1, 1, 1, 1, 0, 0]}[processes]
+        assert all(same(batch, parts[i % processes][i // processes]) for i, batch in enumerate(whole))
+
+
 class TestPool:
     def test_every_row_once_in_order(self, manifest: Manifest, images: ImageSet) -> None:
         rows = np.array([9, 3, 5, 20, 0])

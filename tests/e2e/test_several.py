@@ -21,7 +21,7 @@ from tests.processes import Started, start
 
 PRUNE = (
     "prune", "model.pt", "--sparsity", "0.9", "--attr", "gender", "--epochs", "2", "--batch-size", "64",
-    "--set", "save_minutes=0",
+    "--set", "save_minutes=0", "--show-examples", "3",
 )  # fmt: skip
 
 
@@ -90,6 +90,21 @@ def test_killed_and_continued_by_two_gives_the_bytes_of_an_uninterrupted_run(
         assert running.wait() == 0, running.err
     assert (out / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
     assert {path.name for path in out.iterdir()} == {path.name for path in whole.iterdir()}
+
+
+def test_the_divided_audit_equals_that_of_one_process(work: Work, whole: Path, tmp_path: Path) -> None:
+    """Counts, intervals, calibration and examples, to the last digit; 400 images are two batches."""
+    arguments = ("audit", str(whole), "--against", "model.pt", "--batch-size", "256", "--show-examples", "3")
+    arguments = (*arguments, "--attr", "gender", "--out")
+    one, two = tmp_path / "one", tmp_path / "two"
+    running = [start(*arguments, str(one), cwd=work.folder, log=tmp_path / "log", before=one_thread)]
+    running += begin(work, tmp_path, *arguments, str(two))
+    assert [process.wait() for process in running] == [0, 0, 0], [process.err for process in running]
+    alone, *others = (json.loads((path / "report.json").read_text()) for path in (one, two, whole))
+    assert any(alone["examples"]["lost"]["pruned"]["gender"].values())
+    for document in others:
+        for part in ("results", "degradation", "examples"):
+            assert document[part] == alone[part], part
 
 
 def test_one_process_continues_a_run_of_two(work: Work, stopped: Path, tmp_path: Path) -> None:
