@@ -117,8 +117,9 @@ class Budget:
     def lower_steps(self) -> int:
         """Largest number of lower steps whose total cost stays within `passes`; at least 1."""
         steps = max(int(self.passes - self.extra), 1)
-        while steps > 1 and self.cost(steps) > self.passes + 1e-9:
-            steps -= 1
+        while steps > 1 and (over := self.cost(steps) - self.passes - 1e-9) > 0:
+            # A step costs less than 3 passes, and rounding of edges less than 4: so many steps are too many for sure.
+            steps = max(steps - max(int((over - 4.0) / 3.0), 1), 1)
         return steps
 
     def upper_kind(self, step: int, steps: int) -> str | None:

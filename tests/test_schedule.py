@@ -79,7 +79,17 @@ def test_budget_is_spent_but_not_overspent(
     assert steps >= 1
     assert steps == 1 or budget.cost(steps) <= passes + 1e-9
     assert budget.cost(steps + 5) > passes - 1e-9
+    tried = max(int(passes - extra), 1)  # the largest that fits, one by one from above
+    while tried > 1 and budget.cost(tried) > passes + 1e-9:
+        tried -= 1
+    assert steps == tried
     # What the loop does step by step is what the closed form counts.
     kinds = [budget.upper_kind(step, steps) for step in range(1, steps + 1)]
     walked = extra + steps + kinds.count("gradient") + kinds.count("forward") * FORWARD_ONLY
     assert budget.cost(steps) == pytest.approx(walked)
+
+
+def test_a_long_budget_is_divided_without_trying_every_step() -> None:
+    budget = Budget(10**12, Plan(), 5, gradient=True, feeds=True)
+    steps = budget.lower_steps
+    assert budget.cost(steps) <= 10**12 < budget.cost(steps + 2)

@@ -1,0 +1,163 @@
+"""Pruning jobs over made-up images, put together as `fairprune prune` puts them together, and plain fine-tuning."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import platform
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache, partial
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from fairprune_cli import architectures, fairness, history, methods
+from fairprune_cli.assembly import Assembly
+from fairprune_cli.batches import Batch, ImageSet, Pool
+from fairprune_cli.channels import channel_spaces
+from fairprune_cli.config import Settings
+from fairprune_cli.inputs import PruningPools
+from fairprune_cli.manifest import Transform
+from fairprune_cli.masks import ChannelMasks, Masks, WeightMasks
+from fairprune_cli.optimizer import sgd
+from fairprune_cli.training import Trainer
+
+FOREVER = 100_000  # epochs: the mask moves in all that is measured
+CLASSES = 2
+
+
+@dataclass(frozen=True)
+class Job:
+    """One pruning run, or the plain fine-tuning beside it.
+
+    Attributes:
+        attributes: number of groups of each attribute.
+        granularity: "" is fine-tuning.
+    """
+
+    arch: str = "resnet10"
+    granularity: str = "channel"
+    batch: int = 128
+    size: int = 64
+    rows: int = 20_000
+    attributes: tuple[int, ...] = (2,)
+
+
+def pixels_file(folder: Path, rows: int, size: int) -> np.ndarray:
+    """Random pixels as the cache has them, uint8 [rows, 3, size, size], a memory map of a file that is written once."""
+    path = folder / f"{size}.u8"
+    image = 3 * size * size
+    if not path.exists() or path.stat().st_size < rows * image:
+        generator = np.random.default_rng(0)
+        with open(path, "wb") as stream:
+            for start in range(0, rows, 4096):
+                stream.write(generator.integers(0, 256, (min(4096, rows - start), image), dtype=np.uint8))
+    return np.memmap(path, dtype=np.uint8, mode="r", shape=(rows, 3, size, size))
+
+
+def pool_over(pixels: np.ndarray, attributes: Sequence[int]) -> Pool:
+    """All images, in random classes and groups; some are in no group."""
+    generator, n = np.random.default_rng(1), len(pixels)
+    groups = np.stack([generator.integers(-1 if count > 2 else 0, count, n) for count in attributes], axis=1)
+    transform = Transform(pixels.shape[2], (0.5,) * 3, (0.25,) * 3)
+    nothing: Any = None  # a manifest is only asked for names
+    return ImageSet(pixels, generator.integers(0, CLASSES, n), groups, (), nothing, transform).pool(np.arange(n))
+
+
+@cache
+def _dense(arch: str) -> nn.Module:
+    return architectures.build(arch, CLASSES, seed=0)
+
+
+def trainer_of(job: Job, pool: Pool) -> Trainer:
+    """A trainer with the settings of `fairprune prune`; only what decides how long the mask moves differs."""
+    settings = Settings(
+        granularity=job.granularity, batch_size=job.batch, epochs=FOREVER, ramp_share=1.0, lr=0.01, tolerance=0.0
+    )
+    dense = _dense(job.arch)
+    student = copy.deepcopy(dense).to(memory_format=torch.channels_last)
+    weight = job.granularity == "weight"
+    masks: Masks = WeightMasks(student) if weight else ChannelMasks(student, channel_spaces(student, job.size))
+    named = [
+        SimpleNamespace(name=f"a{a}", groups=tuple(map(str, range(count)))) for a, count in enumerate(job.attributes)
+    ]
+    manifest = SimpleNamespace(classes=("0", "1"))
+    data: Any = SimpleNamespace(groupings=named, manifest=manifest)
+    notion = fairness.get(settings.notion, CLASSES)
+    assembly = Assembly(settings, methods.get("bifp"), notion, dense, student, masks, data, torch.device("cpu"))
+    trainer = assembly.trainer(PruningPools(pool, pool, pool))
+    trainer.model.train()
+    return trainer
+
+
+def step_of(job: Job, pool: Pool) -> Callable[[], None]:
+    """One lower step, with all that goes with it; an upper step where it is its turn."""
+    if job.granularity:
+        trainer = trainer_of(job, pool)
+
+        def pruning() -> None:
+            trainer._one_step()
+            trainer._after_step()
+
+        return pruning
+    model = copy.deepcopy(_dense(job.arch)).to(memory_format=torch.channels_last).train()
+    optimizer, sampler = sgd(model, 0.01, 0.9, 5e-4), pool.sampler(job.batch, "cpu", 0, True)
+
+    def plain() -> None:
+        drawn = sampler.next()
+        loss = F.cross_entropy(model(drawn.images), drawn.labels)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+
+    return plain
+
+
+def group_work_of(job: Job, pool: Pool) -> Callable[[], None]:
+    """What of a lower step depends on groups: drawing, counting, the Lagrangian's term, multipliers, records.
+
+    No image is formed and no network runs; the logits are random, and every multiplier is above zero at first.
+    """
+    trainer = trainer_of(job, pool)
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(job.batch, CLASSES, generator=generator).requires_grad_()
+    constraint = trainer.constraint
+    for mu in constraint.multipliers:
+        mu[...] = 0.5
+    trainer.lower._form = partial(_without_images, pool)  # type: ignore[attr-defined]
+
+    def work() -> None:
+        batch = trainer.lower.next()
+        loss = trainer.objective.lagrangian(trainer.objective.lower(logits, batch), logits, batch)
+        torch.autograd.grad(loss, logits)
+        constraint.observe(logits, batch.labels, batch.groups, batch.weights)
+        constraint.update()
+        history.progress(1, 2, trainer._means, 0.5, constraint)
+
+    return work
+
+
+def _without_images(pool: Pool, positions: np.ndarray, _: Any) -> Batch:
+    labels, groups = torch.from_numpy(pool.labels[positions]), torch.from_numpy(pool.groups[positions])
+    return Batch(torch.empty(0), labels, groups, torch.from_numpy(pool.rows[positions]))
+
+
+def private_bytes() -> int:
+    """Memory of this process alone: without the pages of files, as those of decoded images."""
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    return 1024 * int(next(line for line in status.splitlines() if line.startswith("RssAnon")).split()[1])
+
+
+def machine() -> str:
+    """What the figures were measured on."""
+    model = platform.processor() or platform.machine()
+    with contextlib.suppress(OSError, StopIteration):
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        model = next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
+    return f"{platform.machine()}, {model}, 1 CPU thread"
