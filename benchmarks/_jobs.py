@@ -57,7 +57,7 @@ def pixels_file(folder: Path, rows: int, size: int) -> np.ndarray:
         generator = np.random.default_rng(0)
         with open(path, "wb") as stream:
             for start in range(0, rows, 4096):
-                stream.write(generator.integers(0, 256, (min(4096, rows - start), image), dtype=np.uint8))
+                stream.write(generator.integers(0, 256, (min(4096, rows - start), image), dtype=np.uint8).data)
     return np.memmap(path, dtype=np.uint8, mode="r", shape=(rows, 3, size, size))
 
 

@@ -2,8 +2,10 @@
 
 Plain fine-tuning (forward, backward, SGD with momentum), magnitude and bifp with an upper step every k = 1, 2, 4, 8
 lower steps take turns in one process, on one thread, by that thread's own CPU time, so that other programs on the
-machine count for little. The floor of bifp is 1 + 1/k times fine-tuning. Peak memory is that of a process of its own
-per row. Prints a table and writes results/cost.json.
+machine count for little. The floor of bifp is 1 + 1/k times fine-tuning; once the mask is fixed at a sparsity of 0.8
+(last row), 1 + 1/3k, as upper passes then go forward only. Ratios are medians over the cycles, with the least and the
+largest. Peak memory is that of a process of its own per row. Prints a table and writes results/cost.json, where rows of
+other architectures stay.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import time
 from collections.abc import Callable
 from multiprocessing.queues import Queue
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import torch
@@ -30,10 +33,11 @@ from fairprune_cli.masks import ChannelMasks, Masks, WeightMasks
 from fairprune_cli.methods import MethodOptions
 from fairprune_cli.objective import Objective
 from fairprune_cli.optimizer import sgd
-from fairprune_cli.schedule import Budget
+from fairprune_cli.schedule import FORWARD_ONLY, Budget
 from fairprune_cli.training import Groups, Trainer, TrainOptions
 
-ROWS = [("fine-tuning", 0), ("magnitude", 0), ("bifp", 1), ("bifp", 2), ("bifp", 4), ("bifp", 8)]
+FIXED = "bifp, fixed"  # mask
+ROWS = [("fine-tuning", 0), ("magnitude", 0), ("bifp", 1), ("bifp", 2), ("bifp", 4), ("bifp", 8), (FIXED, 5)]
 CYCLE = 8  # steps after which every k has been round
 
 
@@ -73,8 +77,8 @@ def step_of(row: tuple[str, int], arch: str, granularity: str, batch: int, size:
         return plain
     masks: Masks
     masks = WeightMasks(model) if granularity == "weight" else ChannelMasks(model, channel_spaces(model, size))
-    kind = methods.get(name)
-    method = kind(masks, MethodOptions(ramp_share=1.0))
+    kind = methods.get("bifp" if name == FIXED else name)
+    method = kind(masks, MethodOptions(ramp_share=0.0 if name == FIXED else 1.0))
     constraint = Constraint(
         fairness.get("accuracy", 2), [2], relaxations.get("logistic"), tolerance=0.0, rate=0.1, cap=3.0, memory=200.0
     )
@@ -120,13 +124,13 @@ def main() -> None:
             steps = {row: step_of(row, arch, granularity, args.batch, args.size) for row in ROWS}
             for step in steps.values():
                 step()
-            seconds = dict.fromkeys(ROWS, float("inf"))
+            cycles: dict[tuple[str, int], list[float]] = {row: [] for row in ROWS}
             for _ in range(args.cycles):
                 for row, step in steps.items():
                     began = time.thread_time()
                     for _ in range(CYCLE):
                         step()
-                    seconds[row] = min(seconds[row], (time.thread_time() - began) / CYCLE)
+                    cycles[row].append((time.thread_time() - began) / CYCLE)
             del steps
             peaks = {}
             for row in ROWS:
@@ -136,23 +140,31 @@ def main() -> None:
                 peaks[row] = answers.get(timeout=600)
                 process.join()
             for row in ROWS:
-                ratio, floor = seconds[row] / seconds[ROWS[0]], 1 + 1 / row[1] if row[1] else 1.0
+                share = FORWARD_ONLY if row[0] == FIXED else 1.0
+                floor = 1 + share / row[1] if row[1] else 1.0
+                ratios = sorted(a / b for a, b in zip(cycles[row], cycles[ROWS[0]], strict=True))
+                ratio, seconds = median(ratios), median(cycles[row])
                 memory = peaks[row] / peaks[ROWS[0]]
                 label = f"{row[0]}{f' k={row[1]}' if row[1] else ''}"
                 print(
-                    f"{arch:12} {granularity:11} {label:14} {seconds[row]:7.3f} {ratio:6.2f} {floor:6.2f} "
+                    f"{arch:12} {granularity:11} {label:14} {seconds:7.3f} {ratio:6.2f} {floor:6.2f} "
                     f"{ratio / floor:6.2f} {peaks[row] / 1e6:8.0f} {memory:6.2f}", flush=True,
                 )  # fmt: skip
                 results.append({
-                    "architecture": arch, "granularity": granularity, "row": label, "seconds_per_step": seconds[row],
-                    "ratio": ratio, "floor": floor, "over_floor": ratio / floor, "peak_bytes": peaks[row],
+                    "architecture": arch, "granularity": granularity, "row": label, "seconds_per_step": seconds,
+                    "batch": args.batch, "size": args.size, "cycles": args.cycles,
+                    "ratio": ratio, "least": ratios[0], "largest": ratios[-1], "floor": floor,
+                    "over_floor": ratio / floor, "peak_bytes": peaks[row],
                     "memory_ratio": memory,
                 })  # fmt: skip
-            document = {
-                "machine": f"{platform.machine()}, 1 CPU thread", "torch": torch.__version__, "batch": args.batch,
-                "size": args.size, "rows": results,
-            }  # fmt: skip
             target = Path(__file__).parent / "results" / "cost.json"
+            earlier = json.loads(target.read_text(encoding="utf-8"))["rows"] if target.exists() else []
+            new = {(row["architecture"], row["granularity"]) for row in results}
+            rows = [row for row in earlier if (row["architecture"], row["granularity"]) not in new] + results
+            document = {
+                "machine": f"{platform.machine()}, 1 CPU thread", "torch": torch.__version__,
+                "rows": sorted(rows, key=lambda row: (row["architecture"], row["granularity"])),
+            }  # fmt: skip
             target.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
 

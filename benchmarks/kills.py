@@ -1,6 +1,7 @@
 """Kill a small run with SIGKILL at random moments, continue each, and compare the final model's bytes.
 
-The state is saved after every step, so that many kills fall into the middle of a write. Prints a table and writes
+The state is saved after every step. Every second kill waits, from its random moment on, until a state is being written.
+Prints a table and writes
 results/kills.json.
 """
 
@@ -41,6 +42,13 @@ def moment(out: Path) -> str:
     return "before the first state"
 
 
+def wait_for_a_write(running: Started, out: Path) -> None:
+    """Until a state is being written, or the run is over."""
+    while running.process.is_alive() and not any((out / "state").glob(".*.tmp")):
+        time.sleep(0.0002)
+    time.sleep(random.uniform(0, 0.002))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=50)
@@ -70,10 +78,12 @@ def main() -> None:
             seconds = finished(*prune, "--out", "whole", "--set", "save_minutes=0")
             expected = sha256_file(work / "whole" / "model.safetensors")
             counts: dict[str, dict[str, int]] = {}
-            for _ in range(args.kills // 2):
+            for number in range(args.kills // 2):
                 out = work / "killed"
                 running = run(*prune, "--out", str(out), "--set", "save_minutes=0")
-                time.sleep(random.uniform(0, seconds))
+                time.sleep(random.uniform(0, seconds if number % 2 == 0 else 0.7 * seconds))
+                if number % 2:
+                    wait_for_a_write(running, out)
                 assert running.process.pid is not None
                 with contextlib.suppress(ProcessLookupError):  # it was done by then
                     os.kill(running.process.pid, signal.SIGKILL)

@@ -7,7 +7,7 @@ import signal
 import sys
 import traceback
 
-from fairprune_cli.errors import ExitCode, FairpruneError
+from fairprune_cli.errors import ExitCode, FairpruneError, OwnFault
 from fairprune_cli.launch import is_first, several_processes
 from fairprune_cli.memory import is_out_of_memory
 from fairprune_cli.terminal import Terminal
@@ -18,7 +18,11 @@ def main() -> None:
     # Two threads that spin while they wait slow each other down many times over on few cores.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     _open_closed_streams()
-    code = run(sys.argv[1:])
+    try:
+        code = run(sys.argv[1:])
+    except _Terminated:  # while it said what had happened
+        code = ExitCode.TERMINATED
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # torchrun sends one to all when one of them has ended
     try:
         sys.stdout.flush()
     except BrokenPipeError:
@@ -58,7 +62,7 @@ def run(arguments: list[str]) -> ExitCode:
         result = app(args=arguments, prog_name="fairprune", standalone_mode=False)
         return ExitCode(result) if isinstance(result, int) else ExitCode.OK
     except FairpruneError as error:
-        if is_first():  # it knows what went wrong on the others
+        if is_first() or isinstance(error, OwnFault):  # as a rule the first one knows what went wrong on the others
             terminal.error(str(error))
         return error.code
     except typer.Exit as leaving:

@@ -63,6 +63,7 @@ MaxDegradation = Annotated[str | None, _flag("max_degradation")]
 MinAccuracy = Annotated[str | None, _flag("min_accuracy")]
 MinGroup = Annotated[str | None, _flag("min_group")]
 Confidence = Annotated[str | None, _flag("confidence")]
+Compile = Annotated[bool | None, typer.Option("--compile", help=_text("compile"))]
 PointEstimate = Annotated[bool | None, typer.Option("--point-estimate", help=_text("point_estimate"))]
 Notion = Annotated[str | None, _flag("notion")]
 PolicyFile = Annotated[str | None, _flag("policy")]
@@ -149,6 +150,8 @@ def prune(
     epochs: Epochs = None,
     batch_size: BatchSize = None,
     lr: Lr = None,
+    precision: Annotated[str | None, _flag("precision")] = None,
+    compile: Compile = None,
     upper_every: Annotated[str | None, _flag("upper_every")] = None,
     extra: Set = None,
     out: Out = None,

@@ -144,6 +144,6 @@ class Assembly:
             lr=settings.lr, momentum=settings.momentum, weight_decay=settings.weight_decay,
             mask_every=settings.upper_every, saliency_batches=settings.saliency_batches,
             fairness_on=settings.fairness_on, multiplier_data=self._multiplier_data, scope=settings.scope,
-            average=settings.average, precision=settings.precision, epochs=settings.epochs,
-            clip_norm=settings.clip_norm,
+            average=settings.average, bf16=settings.precision == "bf16", compile=settings.compile,
+            epochs=settings.epochs, clip_norm=settings.clip_norm,
         )  # fmt: skip

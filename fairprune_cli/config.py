@@ -77,8 +77,10 @@ class Settings:
     momentum: float = setting(0.9, "momentum of SGD", low=0.0, below=1.0)
     weight_decay: float = setting(5e-4, "decay of weights (not of norms)", low=0.0, high=1.0)
     precision: str = setting(
-        "fp32", "arithmetic of the training passes; weights, audit and file stay fp32", choices=("fp32", "bf16")
-    )
+        "fp32", "arithmetic of the training passes, auto the faster one; weights, audit and file stay fp32",
+        choices=("fp32", "bf16", "auto"),
+    )  # fmt: skip
+    compile: bool = setting(False, "compile the network before training; pays on GPUs and for long runs")
     clip_norm: float = setting(5.0, "largest gradient norm", above=0.0)
     augment: bool = setting(True, "flips and small shifts while training")
     balance: str = setting(

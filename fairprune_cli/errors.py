@@ -41,6 +41,10 @@ class FairpruneError(Exception):
         return f"{text}\n  to mend: {self.hint}" if self.hint else text
 
 
+class OwnFault(FairpruneError):
+    """Of one of several processes alone: the first one does not know of it, so this one says it itself."""
+
+
 @dataclass(frozen=True)
 class Problem:
     """One fault: in words, a code for programs, and the file and row (from 1; 0 for none) it stands in."""

@@ -15,5 +15,5 @@ def sgd(model: nn.Module, lr: float, momentum: float, weight_decay: float) -> to
     other = [p for p in model.parameters() if p.dim() <= 1]
     return torch.optim.SGD(
         [{"params": decayed, "weight_decay": weight_decay}, {"params": other, "weight_decay": 0.0}],
-        lr=lr, momentum=momentum, nesterov=momentum > 0,
+        lr=lr, momentum=momentum, nesterov=momentum > 0, fused=True,  # a third of the time of one operation at a time
     )  # fmt: skip

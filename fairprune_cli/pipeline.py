@@ -25,6 +25,7 @@ from fairprune_cli import (
     storage,
     target,
 )
+from fairprune_cli.arithmetic import faster_format
 from fairprune_cli.assembly import Assembly, constrained_notion
 from fairprune_cli.audit import AuditResult, audit_models, notices
 from fairprune_cli.batches import Pool
@@ -48,6 +49,7 @@ from fairprune_cli.inputs import (
     pruning_pools,
     transform_of,
 )
+from fairprune_cli.launch import started_as
 from fairprune_cli.manifest import Transform
 from fairprune_cli.origins import of_this_form, origin_of, refuse_other_origin
 from fairprune_cli.policy import Policy, policy_of
@@ -160,6 +162,11 @@ class _Run:
                 hint=f"use {' or '.join(self.method.granularities)}",
             )  # fmt: skip
         relaxations.get(settings.relaxation)
+        if settings.compile and ranks.current().several:
+            raise FairpruneError(
+                "compiled networks cannot sum over processes in the middle", where="--compile",
+                hint="leave it out, or use one process",
+            )  # fmt: skip
         self.policy = policy_of(settings)
         self.data: Data = open_data(settings, model, terminal)
         # A policy may ask about more attributes than the constraint looks at.
@@ -244,6 +251,8 @@ class _Run:
             with of_this_form(str(folder.state)):
                 trainer.load_state_dict(state["trainer"])
             terminal.note(f"continuing at step {trainer.step} of {trainer.steps}")
+        elif settings.precision == "auto":
+            self._choose_format(trainer)
         folder.keep_events(len(trainer.records))
         what = f"{settings.method} {settings.granularity} {settings.sparsity:g}"
         limits = limits_of(settings, self.method, trainer.plan, self.dense, pools.upper, self.device)
@@ -259,14 +268,24 @@ class _Run:
                 watch.conclude()
                 raise self._keep_best(trainer, folder, error) from error
         if not done:
-            self._save_state(folder, trainer)
+            with ranks.current().together():  # a process that ends sooner would have torchrun end the one that saves
+                self._save_state(folder, trainer)
             raise FairpruneError(
                 f"stopped at step {trainer.step} of {trainer.steps}; the state is saved",
-                hint=f"continue with: fairprune prune --resume {folder.path}",
+                hint=f"continue with: {started_as()} prune --resume {folder.path}",
                 code=stop.code or ExitCode.TERMINATED,  # another process may be the one that was told to
             )  # fmt: skip
         watch.conclude()
         return trainer
+
+    def _choose_format(self, trainer: Trainer) -> None:
+        group, chosen = ranks.current(), ""
+        with group.together():
+            if group.number == 0:
+                chosen = faster_format(self.student, -(-self.settings.batch_size // group.count), self.transform.size)
+        chosen = group.from_first(chosen)
+        trainer.compute.bf16 = chosen == "bf16"
+        self.terminal.note(f"training passes are made in {chosen}, the faster here")
 
     def _keep_best(self, trainer: Trainer, folder: RunFolder, error: Diverged) -> FairpruneError:
         """Save the best state of a run that diverged; the error that says where it is."""
@@ -327,6 +346,7 @@ class _Run:
             "cost": {
                 "passes": trainer.passes if settings.sparsity else 0.0, "steps": trainer.step,
                 "seconds": finished - self.started, "peak_bytes": provenance.peak_bytes(self.device),
+                "precision": "bf16" if trainer.compute.bf16 else "fp32",
             },
             "size": {
                 "dense_bytes": measure.dense_bytes(self.dense), "file_bytes": folder.model.stat().st_size,

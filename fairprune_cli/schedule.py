@@ -26,6 +26,7 @@ def cosine_lr(step: int, total: int, peak: float, warmup: int = 0) -> float:
 
 # A backward pass costs about two forward passes, so a forward pass alone is a third of a whole one.
 FORWARD_ONLY = 1.0 / 3.0
+ROUNDING = 20  # steps by which the rounding of edges can move the end of a budget; a wide bound
 
 
 @dataclass(frozen=True)
@@ -116,10 +117,15 @@ class Budget:
     @property
     def lower_steps(self) -> int:
         """Largest number of lower steps whose total cost stays within `passes`; at least 1."""
-        steps = max(int(self.passes - self.extra), 1)
-        while steps > 1 and (over := self.cost(steps) - self.passes - 1e-9) > 0:
-            # A step costs less than 3 passes, and rounding of edges less than 4: so many steps are too many for sure.
-            steps = max(steps - max(int((over - 4.0) / 3.0), 1), 1)
+        most = max(int(self.passes - self.extra), 1)
+        low, high = 1, most
+        while low < high:
+            middle = (low + high + 1) // 2
+            low, high = (middle, high) if self.cost(middle) <= self.passes + 1e-9 else (low, middle - 1)
+        # The cost follows a straight line to within a few passes, as edges are rounded; so does the answer.
+        steps = min(low + ROUNDING, most)
+        while steps > 1 and self.cost(steps) > self.passes + 1e-9:
+            steps -= 1
         return steps
 
     def upper_kind(self, step: int, steps: int) -> str | None:

@@ -21,12 +21,13 @@ from fairprune_cli.channels import ChannelSpace, remove_channels, take
 from fairprune_cli.constraint import Constraint
 from fairprune_cli.errors import ExitCode, FairpruneError
 from fairprune_cli.history import EpochRecord, Groups, Means, Progress
-from fairprune_cli.masks import ChannelMasks, Masks
+from fairprune_cli.masks import ChannelMasks, Masks, truth
 from fairprune_cli.methods import Method
 from fairprune_cli.objective import Objective, weights_of
 from fairprune_cli.optimizer import sgd
 from fairprune_cli.passes import Passes
 from fairprune_cli.schedule import Budget
+from fairprune_cli.shared_norms import shared_norms
 from fairprune_cli.snapshots import Best, WeightAverage, copy_of, finite
 
 
@@ -55,7 +56,8 @@ class TrainOptions:
     multiplier_data: str = "upper"
     scope: str = "auto"
     average: float = 0.0
-    precision: str = "fp32"
+    bf16: bool = False
+    compile: bool = False
     epochs: int = 6
     clip_norm: float = 5.0
 
@@ -109,7 +111,7 @@ class Trainer:
         self._start = copy_of(model.state_dict()) if self.plan.rewind else {}
         self.optimizer = self._new_optimizer()
         self.ranks = ranks.current()
-        self.compute = Passes(self.ranks, options.precision == "bf16")
+        self.compute = Passes(self.ranks, options.bf16, compiled=options.compile)
         self.best: Best
         self._keep(0, -1.0)
 
@@ -129,7 +131,7 @@ class Trainer:
             Diverged: the loss is no longer finite (exit code 3).
         """
         self.model.train()
-        with ranks.shared_norms(self.model, self.ranks):
+        with shared_norms(self.model, self.ranks):
             while self.step < self.steps:
                 if self.ranks.any(should_stop()):
                     return False
@@ -313,8 +315,7 @@ class Trainer:
         self.ranks.refuse_differences("the mask", self.masks.keep)
         self.masks.mask_state(self.optimizer.state)
         self._means.moves += 1
-        kept = torch.count_nonzero(self.masks.keep)
-        self._means.returns += float((kept - torch.count_nonzero(self.masks.keep & before)) / kept)
+        self._means.returns += truth.count(self.masks.keep & ~before) / max(truth.count(self.masks.keep), 1)
 
     def _rewind(self) -> None:
         """Put what is left back to its values at the start; momentum begins anew."""
@@ -339,6 +340,7 @@ class Trainer:
         old = {name: self.optimizer.state.get(parameter, {}) for name, parameter in named.items()}
         indices = remove_channels(self.model, self.spaces, self.masks.keep)
         self.masks.shrink(indices)
+        self.compute.changed()
         self.removed = True
         self.optimizer = self._new_optimizer()
         for name, parameter in self.model.named_parameters():
@@ -356,6 +358,9 @@ class Trainer:
                 history.record(epoch, self.step, self._means, sparsity, self.constraint, self.groups)
             )  # fmt: skip
             self._means = Means()
+            if self.ranks.several:
+                weights = torch.cat([p.detach().reshape(-1) for p in self.model.parameters()])
+                self.ranks.refuse_differences("a weight", weights)
             last = self.records[-1]
             accuracy = last.lower_accuracy if last.upper_accuracy is None else last.upper_accuracy
             if accuracy >= self.best.accuracy:
@@ -377,7 +382,8 @@ class Trainer:
             "constraint": self.constraint.state_dict(), "lower": self.lower.state_dict(),
             "upper": self.upper.state_dict(), "records": [asdict(r) for r in self.records],
             "means": asdict(self._means), "random": snapshots.random_state(),
-            "average": self._average.state_dict(), "best": vars(self.best), "pieces": self.compute.pieces,
+            "average": self._average.state_dict(), "best": vars(self.best),
+            "pieces": self.compute.pieces, "bf16": self.compute.bf16,
         }  # fmt: skip
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -398,7 +404,7 @@ class Trainer:
         self._means = Means(**state["means"])
         self._average.load_state_dict(snapshots.on_device(state["average"], device))
         self.step, self.hardened = state["step"], state["hardened"]
-        self.compute.pieces = state["pieces"]
+        self.compute.pieces, self.compute.bf16 = state["pieces"], state["bf16"]
         snapshots.set_random_state(state["random"])
         self.best = Best(**snapshots.on_device(state["best"], device))
 

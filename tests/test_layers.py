@@ -23,7 +23,7 @@ ORDER = [
     {"relaxations", "fairness"},
     {"constraint", "optimizer", "schedule", "snapshots"},
     {"methods"},
-    {"history", "objective", "passes"},
+    {"arithmetic", "history", "objective", "passes", "shared_norms"},
     {"training", "dense_training"},
     {
         "intervals", "calibration", "metrics", "audit", "examples", "remarks", "signs", "gate", "policy", "measure",

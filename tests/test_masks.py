@@ -218,9 +218,7 @@ def test_selection_over_many_scores_is_exact(kind: str, monkeypatch: pytest.Monk
         scores = scores.sort().values
     elif kind == "one infinite":
         scores[7] = torch.inf
-    order = scores.sort(descending=True).values
     for keep in (1, 2, 50, 2500, 4990, 5000):
-        assert weights.kth_largest(scores, keep) == order[keep - 1]
         mask = weights.top_k_mask(scores, keep)
         best = sorted(range(5000), key=lambda i: (-float(scores[i]), i))[:keep]
         assert mask.nonzero()[:, 0].tolist() == sorted(best)

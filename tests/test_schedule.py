@@ -79,14 +79,26 @@ def test_budget_is_spent_but_not_overspent(
     assert steps >= 1
     assert steps == 1 or budget.cost(steps) <= passes + 1e-9
     assert budget.cost(steps + 5) > passes - 1e-9
-    tried = max(int(passes - extra), 1)  # the largest that fits, one by one from above
-    while tried > 1 and budget.cost(tried) > passes + 1e-9:
-        tried -= 1
-    assert steps == tried
     # What the loop does step by step is what the closed form counts.
     kinds = [budget.upper_kind(step, steps) for step in range(1, steps + 1)]
     walked = extra + steps + kinds.count("gradient") + kinds.count("forward") * FORWARD_ONLY
     assert budget.cost(steps) == pytest.approx(walked)
+
+
+@given(
+    st.floats(1, 400), st.floats(0, 1), st.floats(0, 1), st.floats(0, 1), st.floats(0, 1), st.integers(1, 12),
+    st.booleans(), st.booleans(), st.floats(0, 20), st.integers(0, 2),
+)  # fmt: skip
+def test_lower_steps_are_those_that_counting_down_finds(
+    passes: float, a: float, b: float, c: float, d: float, every: int, gradient: bool, feeds: bool, extra: float,
+    rounds: int,
+) -> None:  # fmt: skip
+    plan = Plan(ramp=(min(a, b), max(a, b)), fair=(min(c, d), max(c, d)), rounds=rounds)
+    budget = Budget(passes, plan, every, gradient, feeds, extra)
+    steps = max(int(passes - extra), 1)
+    while steps > 1 and budget.cost(steps) > passes + 1e-9:
+        steps -= 1
+    assert budget.lower_steps == steps
 
 
 def test_a_long_budget_is_divided_without_trying_every_step() -> None:

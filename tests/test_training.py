@@ -57,9 +57,10 @@ class Source:
 def trainer(
     method: str = "bifp", granularity: str = "weight", sparsity: float = 0.8, passes: float = 30.0,
     options: TrainOptions | None = None, method_options: MethodOptions | None = None,
+    dtype: torch.dtype = torch.float32,
 ) -> Trainer:  # fmt: skip
     torch.manual_seed(0)
-    model = architectures.build("resnet10-w16", 2, seed=0)
+    model = architectures.build("resnet10-w16", 2, seed=0).to(dtype)
     masks: Masks
     masks = WeightMasks(model) if granularity == "weight" else ChannelMasks(model, channel_spaces(model, 16))
     options = options or TrainOptions(mask_every=2, epochs=3, saliency_batches=2)

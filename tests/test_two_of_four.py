@@ -44,7 +44,7 @@ def test_the_best_two_of_four_along_the_input_dimension_are_kept() -> None:
     masks = TwoOfFourMasks(net())
     masks.apply(masks.select(masks.magnitude(), 0.5))
     for name, parameter in masks.tensors.items():
-        rows = masks.stash[name].reshape(len(parameter), -1)
+        rows = masks.theta(name).reshape(len(parameter), -1)
         for row, kept in zip(
             rows.tolist(), (parameter.detach() != 0).reshape(len(parameter), -1).tolist(), strict=True
         ):

@@ -2,7 +2,8 @@
 
 While a mask moves, the model's parameters hold z = m * theta, so that a plain backward pass gives the gradient
 with respect to z at every entry, kept or not, without a copied weight or a hook in the forward pass. The values
-theta of what is masked wait in a stash and come back if the mask lets them in again.
+theta of what is masked wait in a stash and come back if the mask lets them in again. The stash is zero where the
+parameter is not, so a mask moves by exchanging the two at the entries that it changes, and theta is their sum.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 
 from fairprune_cli.channels import take
 from fairprune_cli.errors import FairpruneError
+from fairprune_cli.masks import truth
 
 
 class Masks(ABC):
@@ -25,7 +27,10 @@ class Masks(ABC):
     def __init__(self, model: nn.Module, tensors: Sequence[str]) -> None:
         parameters = dict(model.named_parameters())
         self.tensors = {name: parameters[name] for name in tensors}
-        self.stash = {name: p.detach().clone() for name, p in self.tensors.items()}
+        for parameter in self.tensors.values():
+            if not channels_last(parameter):
+                parameter.data = parameter.data.contiguous()  # else there is no view in the order of the memory
+        self.stash = {name: torch.zeros_like(p) for name, p in self.tensors.items()}  # theta where masked, else 0
         self.held: dict[str, Tensor] = {}  # True where kept, by tensor name: zeros that this mask does not count
 
     keep: Tensor  # bool [U]
@@ -47,12 +52,16 @@ class Masks(ABC):
         """Prunable parameters left."""
 
     @abstractmethod
-    def magnitude(self) -> Tensor:
-        """[U] size of each unit's weights theta, masked units included."""
+    def magnitude(self, out: Tensor | None = None) -> Tensor:
+        """[U] size of each unit's weights theta, masked units included; written to `out` where one is given."""
 
     @abstractmethod
     def squared_gradient(self) -> Tensor:
         """[U] squared gradient that the second-order score averages; reads the parameters' `grad`."""
+
+    def average_squared_gradient(self, average: Tensor, memory: float) -> None:
+        """average <- memory average + (1 - memory) squared gradient, in place; average [U], memory 0..1."""
+        average.mul_(memory).add_(self.squared_gradient(), alpha=1.0 - memory)
 
     @abstractmethod
     def saliency(self) -> Tensor:
@@ -97,9 +106,9 @@ class Masks(ABC):
         new = self.entries(keep)
         with torch.no_grad():
             for name, parameter in self.tensors.items():
-                latent = self.theta(name)
-                self.stash[name] = latent
-                parameter.copy_(torch.where(new[name], latent, 0.0))
+                moved = truth.positions(in_memory(new[name] ^ self._entry_masks[name], parameter))
+                z, waiting = in_memory(parameter.detach(), parameter), in_memory(self.stash[name], parameter)
+                z[moved], waiting[moved] = waiting[moved], z[moved]
         self.keep = keep
         self._entry_masks = new
 
@@ -107,8 +116,9 @@ class Masks(ABC):
         """Take theta from `start`, a state of the whole model; the mask stays."""
         with torch.no_grad():
             for name, parameter in self.tensors.items():
-                self.stash[name] = start[name].detach().clone()
-                parameter.copy_(start[name] * self._entry_masks[name])
+                keep, latent = self._entry_masks[name], start[name].detach().to(parameter)
+                parameter.copy_(torch.where(keep, latent, 0.0))
+                self.stash[name].copy_(torch.where(keep, 0.0, latent))
 
     @contextlib.contextmanager
     def probing(self) -> Iterator[None]:
@@ -119,14 +129,14 @@ class Masks(ABC):
         """Zero the gradient of masked entries, so that the weight step does not move them."""
         for name, parameter in self.tensors.items():
             if parameter.grad is not None:
-                parameter.grad.mul_(self._entry_masks[name])
+                truth.clear(parameter.grad, self._entry_masks[name])
 
     def mask_state(self, states: Mapping[Any, Mapping[str, object]]) -> None:
         """Zero what an optimiser remembers of masked entries (momentum would move them)."""
         for name, parameter in self.tensors.items():
             for value in states.get(parameter, {}).values():
                 if isinstance(value, Tensor) and value.shape == parameter.shape:
-                    value.mul_(self._entry_masks[name])
+                    truth.clear(value, self._entry_masks[name])
 
     def hold(self, model: nn.Module) -> None:
         """Called after each weight step: what an earlier pruning removed goes back to zero where no mask sees to it."""
@@ -149,7 +159,8 @@ class Masks(ABC):
         assert isinstance(keep, Tensor)
         assert isinstance(stash, dict)
         self.keep = keep
-        self.stash = dict(stash)
+        for name, latent in stash.items():
+            self.stash[name].copy_(latent)
         self._entry_masks = self.entries(keep)
 
     _entry_masks: dict[str, Tensor]
@@ -174,3 +185,14 @@ def gradient_of(name: str, parameter: nn.Parameter) -> Tensor:
     if parameter.grad is None:
         raise FairpruneError(f"no gradient reaches {name}", hint="use another --granularity")
     return parameter.grad.detach()
+
+
+def in_memory(tensor: Tensor, parameter: Tensor) -> Tensor:
+    """The tensor's entries in the order in which the parameter's lie in memory, a view where the tensor's do, too."""
+    return (tensor.permute(0, 2, 3, 1) if channels_last(parameter) else tensor).reshape(-1)
+
+
+def channels_last(parameter: Tensor) -> bool:
+    """Whether it is a convolution's weight that lies in memory in that order and in no other."""
+    last = parameter.dim() == 4 and parameter.is_contiguous(memory_format=torch.channels_last)
+    return last and not parameter.is_contiguous()

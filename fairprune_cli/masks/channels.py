@@ -94,9 +94,9 @@ class ChannelMasks(Masks):
                 for name, parameter in self.tensors.items():
                     parameter.copy_(torch.where(self._entry_masks[name], parameter, 0.0))
 
-    def magnitude(self) -> Tensor:
+    def magnitude(self, out: Tensor | None = None) -> Tensor:
         """Root mean square over the entries of all filters that produce the channel."""
-        return torch.cat([rows.square().mean(1).sqrt() for rows in self.filters()])
+        return torch.cat([rows.square().mean(1).sqrt() for rows in self.filters()], out=out)
 
     def _sums(self, gamma: float | None) -> Tensor:
         values = []

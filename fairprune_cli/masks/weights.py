@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from fairprune_cli.architectures.attention import SelfAttention
 from fairprune_cli.errors import FairpruneError
-from fairprune_cli.masks.base import Masks, gradient_of, mask_gradient
+from fairprune_cli.masks import truth
+from fairprune_cli.masks.base import Masks, channels_last, gradient_of, in_memory, mask_gradient
 
-SAMPLE = 1 << 14  # numbers that `kth_largest` looks at first
+SAMPLE = 1 << 16  # numbers that `bracket` looks at first
 
 
 def prunable_weights(model: nn.Module) -> dict[str, nn.Parameter]:
@@ -42,30 +43,33 @@ def top_k_mask(scores: Tensor, keep: int) -> Tensor:
         raise ValueError(f"cannot keep {keep} of {count}")
     if keep == 0:
         return torch.zeros_like(scores, dtype=torch.bool)
-    threshold = kth_largest(scores, keep)
-    mask = scores > threshold
-    lacking = keep - int(torch.count_nonzero(mask))
-    ties = torch.nonzero(scores == threshold)[:, 0]
-    mask[ties[:lacking]] = True
+    mask, inside = bracket(scores, keep)
+    candidates = scores[inside]
+    lacking = keep - truth.count(mask)
+    threshold = torch.kthvalue(candidates, len(candidates) - lacking + 1).values
+    mask[inside[candidates > threshold]] = True
+    ties = inside[candidates == threshold]
+    mask[ties[: keep - truth.count(mask)]] = True
     return mask
 
 
-def kth_largest(values: Tensor, k: int) -> Tensor:
-    """The k-th largest of values [n], exactly; k in 1..n.
+def bracket(values: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """What of values [n] is surely above the k-th largest, bool [n], and the positions of what may be it; k in 1..n.
 
     Selection over many numbers is slow on a CPU, comparing them is not: a sample says between which two values the
-    answer lies almost surely, and only what lies there is searched. Where the sample is wrong, everything is.
+    answer lies almost surely, and only what lies there needs to be searched. Where the sample is wrong, everything
+    does.
     """
     count = len(values)
     if count > 4 * SAMPLE:
         sample = values[:: count // SAMPLE].sort(descending=True).values
-        at, margin = k * len(sample) // count, 4 * int(len(sample) ** 0.5)
-        high, low = sample[max(at - margin, 0)], sample[min(at + margin, len(sample) - 1)]
-        above = int(torch.count_nonzero(values > high)) if at > margin else 0
-        inside = values[(values >= low) & (values <= high)] if at > margin else values[values >= low]
-        if above < k <= above + len(inside):
-            return torch.kthvalue(inside, len(inside) - (k - above) + 1).values
-    return torch.kthvalue(values, count - k + 1).values
+        share = k / count
+        at, margin = int(share * len(sample)), int(4.0 * (len(sample) * share * (1.0 - share)) ** 0.5) + 2
+        above = values > sample[at - margin] if at > margin else torch.zeros_like(values, dtype=torch.bool)
+        least = values >= sample[min(at + margin, len(sample) - 1)]
+        if truth.count(above) < k <= truth.count(least):
+            return above, truth.positions(least ^ above)
+    return torch.zeros_like(values, dtype=torch.bool), torch.arange(count, device=values.device)
 
 
 class WeightMasks(Masks):
@@ -104,7 +108,7 @@ class WeightMasks(Masks):
     @property
     def kept(self) -> int:
         if self._counted is not self.keep:  # counted once per mask, as every step asks
-            self._counted, self._kept = self.keep, int(torch.count_nonzero(self.keep))
+            self._counted, self._kept = self.keep, truth.count(self.keep)
         return self._kept
 
     @property
@@ -113,7 +117,7 @@ class WeightMasks(Masks):
 
     @property
     def start(self) -> float:
-        return 0.0 if self._alive is None else 1.0 - int(self._alive.sum()) / self.total
+        return 0.0 if self._alive is None else 1.0 - truth.count(self._alive) / self.total
 
     def _ranked(self, scores: Tensor) -> Tensor:
         """Scores with what was removed earlier below everything else."""
@@ -124,7 +128,7 @@ class WeightMasks(Masks):
 
     def _line(self, tensor: Tensor, parameter: Tensor) -> Tensor:
         """The tensor's entries in the order of the masks; that of memory, in which they need no copy."""
-        return _flattened(tensor, parameter)
+        return in_memory(tensor, parameter)
 
     def _shaped(self, line: Tensor, parameter: Tensor) -> Tensor:
         """The inverse of `_line`."""
@@ -133,12 +137,29 @@ class WeightMasks(Masks):
     def _gradients(self) -> Tensor:
         return self._flat([gradient_of(name, p) for name, p in self.tensors.items()])
 
-    def magnitude(self) -> Tensor:
-        return self._flat([self.theta(name).abs() for name in self.tensors])
+    def theta(self, name: str) -> Tensor:
+        return self.tensors[name].detach() + self.stash[name]
+
+    def _lines(self, flat: Tensor) -> Iterator[tuple[str, nn.Parameter, Tensor]]:
+        """Name, parameter and part of flat [U] for each tensor."""
+        for (name, parameter), line in zip(self.tensors.items(), flat.split(self.sizes), strict=True):
+            yield name, parameter, line
+
+    def magnitude(self, out: Tensor | None = None) -> Tensor:
+        # Tensor by tensor into one that is there: memory that is new costs more than what is computed in it.
+        if out is None:
+            out = next(iter(self.tensors.values())).detach().new_empty(self.total)
+        for name, parameter, line in self._lines(out):
+            torch.abs(self._line(self.theta(name), parameter), out=line)
+        return out
 
     def squared_gradient(self) -> Tensor:
         """g_i^2, the Fisher diagonal's sample at z, at every entry."""
         return self._gradients().square()
+
+    def average_squared_gradient(self, average: Tensor, memory: float) -> None:
+        for name, parameter, line in self._lines(average):
+            line.mul_(memory).add_(self._line(gradient_of(name, parameter), parameter).square(), alpha=1.0 - memory)
 
     def saliency(self) -> Tensor:
         return self._flat([self.theta(name) * gradient_of(name, p) for name, p in self.tensors.items()])
@@ -154,7 +175,7 @@ class WeightMasks(Masks):
         keep = round((1.0 - sparsity) * count)
         parts, left = scores.split(self.sizes), self.sizes
         if self._alive is not None:
-            left = [int(part.sum()) for part in self._alive.split(self.sizes)]
+            left = [truth.count(part) for part in self._alive.split(self.sizes)]
             keep = min(keep, sum(left))
         shares = [max(1, round(self.layer_floor * (1.0 - sparsity) * n)) for n in self.sizes]
         floors = [min(n, share) for n, share in zip(left, shares, strict=True)]
@@ -167,7 +188,7 @@ class WeightMasks(Masks):
         # A layer that falls short of its floor gets its best entries first, and the others share what is left, until
         # none falls short. Layers above their floor need nothing: what they would be given they have.
         while True:
-            kept = [int(torch.count_nonzero(part)) for part in mask.split(self.sizes)]
+            kept = [truth.count(part) for part in mask.split(self.sizes)]
             short = [i for i, floor in enumerate(floors) if kept[i] < floor]
             if not short:
                 return mask
@@ -181,19 +202,9 @@ class WeightMasks(Masks):
         return {name: self._shaped(part, p) for (name, p), part in zip(self.tensors.items(), parts, strict=True)}
 
 
-def _channels_last(parameter: Tensor) -> bool:
-    last = parameter.dim() == 4 and parameter.is_contiguous(memory_format=torch.channels_last)
-    return last and not parameter.is_contiguous()
-
-
-def _flattened(tensor: Tensor, parameter: Tensor) -> Tensor:
-    """The tensor's entries in the order in which the parameter's lie in memory, a view where the tensor's do, too."""
-    return (tensor.permute(0, 2, 3, 1) if _channels_last(parameter) else tensor).reshape(-1)
-
-
 def _unflattened(flat: Tensor, parameter: Tensor) -> Tensor:
-    """The inverse of `_flattened`: a view of the parameter's shape and memory format."""
-    if not _channels_last(parameter):
+    """The inverse of `in_memory`: a view of the parameter's shape and memory format."""
+    if not channels_last(parameter):
         return flat.view_as(parameter)
     n, c, h, w = parameter.shape
     return flat.view(n, h, w, c).permute(0, 3, 1, 2)

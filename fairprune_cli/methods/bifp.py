@@ -27,6 +27,8 @@ from torch import Tensor
 from fairprune_cli.masks import Masks
 from fairprune_cli.methods import base
 
+PIECE = 1 << 18  # scores that a CPU computes at a time, so that they stay in its cache
+
 
 class Method(base.Method):
     """Scores of either form of the mask step, fed by gradients of upper batches."""
@@ -56,13 +58,12 @@ class Method(base.Method):
             scale = self._scale / _rms(gradient).clamp_min(torch.finfo(gradient.dtype).tiny)
             self._scores -= self.options.mask_lr * scale * gradient
         else:
-            keep = self.options.ema
-            self._average.mul_(keep).add_(self.masks.squared_gradient(), alpha=1.0 - keep)
+            self.masks.average_squared_gradient(self._average, self.options.ema)
 
     def scores(self, sparsity: float = 0.0) -> Tensor:
         if self.options.mask_step == "first-order" or not self._seen:
             return self._scores
-        return damped_score(self.masks.magnitude(), self._average, self.options.rho)
+        return damp(self.masks.magnitude(out=self._scores), self._average, self.options.rho)
 
     def state_dict(self) -> dict[str, Tensor]:
         return {
@@ -75,15 +76,18 @@ class Method(base.Method):
         self._seen = int(state["seen"])
 
 
-def damped_score(magnitude: Tensor, squared_gradient: Tensor, rho: float) -> Tensor:
-    """magnitude * squared_gradient^rho; same shapes.
+def damp(magnitude: Tensor, squared_gradient: Tensor, rho: float) -> Tensor:
+    """magnitude <- magnitude * squared_gradient^rho, in place; both [U].
 
     The squared gradients are taken relative to their mean and kept above a millionth of a millionth of it, so that
     a unit whose gradient vanishes (behind a dead ReLU) is ranked last and not at exactly zero. rho = 1/2 is optimal
     brain damage, rho = 0 is magnitude.
     """
     mean = squared_gradient.mean().clamp_min(torch.finfo(squared_gradient.dtype).tiny)
-    return (squared_gradient / mean).clamp_min_(1e-12).pow_(rho).mul_(magnitude)
+    piece = PIECE if magnitude.device.type == "cpu" else max(len(magnitude), 1)
+    for score, square in zip(magnitude.split(piece), squared_gradient.split(piece), strict=True):
+        score.mul_((square / mean).clamp_min_(1e-12).pow_(rho))
+    return magnitude
 
 
 def _rms(values: Tensor) -> Tensor:

@@ -61,6 +61,14 @@ def test_a_method_that_needs_channels_says_so(work: Work, tmp_path: Path) -> Non
     assert not (tmp_path / "run").exists()
 
 
+def test_precision_auto_equals_the_format_that_it_names(work: Work, tmp_path: Path) -> None:
+    chosen = run(work, tmp_path / "auto", granularity="weight", sparsity=0.9, precision="auto")
+    named = chosen["cost"]["precision"]
+    given = run(work, tmp_path / "given", granularity="weight", sparsity=0.9, precision=named)
+    assert given["cost"]["precision"] == named
+    assert given["model"]["output_sha256"] == chosen["model"]["output_sha256"]
+
+
 def test_a_run_that_diverges_keeps_its_best_state(work: Work, tmp_path: Path) -> None:
     out = tmp_path / "run"
     ran = fairprune(
