@@ -143,7 +143,8 @@ class RunFolder:
         """Write the state atomically; the one before it stays beside it, should the new one be damaged some day."""
         import torch
 
-        self.former.unlink(missing_ok=True)  # never more than two states on the disk
+        with contextlib.suppress(OSError):  # what is wrong with the folder, the write will say
+            self.former.unlink(missing_ok=True)  # never more than two states on the disk
         with atomic_path(self.state) as temporary, open(temporary, "wb") as stream:
             try:
                 torch.save(dict(state), stream)
@@ -173,7 +174,8 @@ class RunFolder:
             if not self.former.exists():
                 raise
             state = _read_state(self.former)
-        os.replace(self.former, self.state)
+        with contextlib.suppress(OSError):
+            os.replace(self.former, self.state)
         say("the saved state is damaged; the run goes on from the one before it")
         return state
 
