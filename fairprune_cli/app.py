@@ -110,7 +110,9 @@ def _print_json(terminal: Terminal, document: Any) -> None:
 
 
 def _tell(report: dict[str, Any], folder: Path | None, terminal: Terminal) -> None:
-    """Tell the tracker and the pipeline's runner, where there are such."""
+    """Tell the tracker and the pipeline's runner, where there are such; of several processes the first one does."""
+    if not is_first():
+        return
     from fairprune_cli import github, tracking
 
     tracking.track(report, folder, terminal)
