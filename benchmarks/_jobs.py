@@ -8,7 +8,7 @@ import platform
 import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, TypeVar
@@ -18,9 +18,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from fairprune_cli import architectures, fairness, methods
+from fairprune_cli import architectures, fairness, history, methods
 from fairprune_cli.assembly import Assembly
-from fairprune_cli.batches import ImageSet, Pool
+from fairprune_cli.batches import Batch, ImageSet, Pool
 from fairprune_cli.channels import channel_spaces
 from fairprune_cli.config import Settings
 from fairprune_cli.inputs import PruningPools
@@ -141,6 +141,35 @@ def in_turn(steps: Mapping[Key, Callable[[], None]], cycles: int, length: int) -
                 step()
             seconds[key].append((time.thread_time() - began) / length)
     return seconds
+
+
+def group_work_of(job: Job, pool: Pool) -> Callable[[], None]:
+    """What of a lower step depends on groups: drawing, counting, the Lagrangian's term, multipliers, records.
+
+    No image is formed and no network runs; the logits are random, and every multiplier is above zero at first.
+    """
+    trainer = trainer_of(job, pool)
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(job.batch, CLASSES, generator=generator).requires_grad_()
+    constraint = trainer.constraint
+    for mu in constraint.multipliers:
+        mu[...] = 0.5
+    trainer.lower._form = partial(_without_images, pool)  # type: ignore[attr-defined]
+
+    def work() -> None:
+        batch = trainer.lower.next()
+        loss = trainer.objective.lagrangian(trainer.objective.lower(logits, batch), logits, batch)
+        torch.autograd.grad(loss, logits)
+        constraint.observe(logits, batch.labels, batch.groups, batch.weights)
+        constraint.update()
+        history.progress(1, 2, trainer._means, 0.5, constraint)
+
+    return work
+
+
+def _without_images(pool: Pool, positions: np.ndarray, _: Any) -> Batch:
+    labels, groups = torch.from_numpy(pool.labels[positions]), torch.from_numpy(pool.groups[positions])
+    return Batch(torch.empty(0), labels, groups, torch.from_numpy(pool.rows[positions]))
 
 
 def private_bytes() -> int:

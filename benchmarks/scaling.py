@@ -24,7 +24,19 @@ from typing import Any
 
 import numpy as np
 import torch
-from _jobs import CLASSES, Job, Key, in_turn, machine, pixels_file, pool_over, private_bytes, step_of, trainer_of
+from _jobs import (
+    CLASSES,
+    Job,
+    Key,
+    group_work_of,
+    in_turn,
+    machine,
+    pixels_file,
+    pool_over,
+    private_bytes,
+    step_of,
+    trainer_of,
+)
 
 from fairprune_cli import intervals
 from fairprune_cli.audit import AuditResult
@@ -98,12 +110,11 @@ def images(folder: Path, cycles: int, smoke: bool) -> list[Row]:
     job = Job(arch="resnet10-w16", size=32) if smoke else Job()
     counts = ROWS[:2] if smoke else ROWS
     pixels_file(folder, max(counts), job.size)
-    pools, began = {}, time.perf_counter()
     steps, made = {}, {}
     for count in counts:
-        pools[count] = pool_over(pixels_file(folder, count, job.size), job.attributes)
+        pool = pool_over(pixels_file(folder, count, job.size), job.attributes)
         began = time.perf_counter()
-        steps[count] = step_of(job, pools[count])
+        steps[count] = step_of(job, pool)
         made[count] = time.perf_counter() - began
     seconds = warmed(steps, cycles)
     rows = []
@@ -141,21 +152,18 @@ def parameters(folder: Path, cycles: int, smoke: bool) -> list[Row]:
 
 
 def groups(folder: Path, cycles: int, smoke: bool) -> list[Row]:
-    """The whole step, and what groups add to it: the same steps of a small network, where little else is to be seen."""
-    whole = Job(arch="resnet10-w16", size=32) if smoke else Job()
-    small = Job(arch="resnet10-w16", size=16)
-    measured = []
-    for job, turns in ((whole, cycles), (small, 10 * cycles)):
-        pixels = pixels_file(folder, job.rows, job.size)
-        steps = {counts: step_of(replace(job, attributes=counts), pool_over(pixels, counts)) for counts in ATTRIBUTES}
-        measured.append(warmed(steps, turns))
-    seconds, little = measured
+    """The whole step, and that part of it which depends on groups, by itself: there little noise is in the way."""
+    job = Job(arch="resnet10-w16", size=32) if smoke else Job()
+    pixels = pixels_file(folder, job.rows, job.size)
+    jobs = {counts: (replace(job, attributes=counts), pool_over(pixels, counts)) for counts in ATTRIBUTES}
+    little = warmed({counts: group_work_of(*each) for counts, each in jobs.items()}, 30)
+    seconds = warmed({counts: step_of(*each) for counts, each in jobs.items()}, cycles)
     base = ATTRIBUTES[0]
     return [
         {
             "groups": " + ".join(map(str, counts)), "seconds per step": min(seconds[counts]),
             "times 2 groups": ratio(seconds[counts], seconds[base]),
-            "more ms": 1000 * (min(little[counts]) - min(little[base])),
+            "work of groups ms": 1000 * min(little[counts]),
             "more, % of a step": 100 * (min(little[counts]) - min(little[base])) / min(seconds[base]),
         }
         for counts in ATTRIBUTES

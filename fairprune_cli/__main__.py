@@ -110,6 +110,11 @@ def _internal(terminal: Terminal, error: Exception) -> ExitCode:
         terminal.error("out of memory\n  to mend: a smaller --batch-size, or another --device")
     elif os.environ.get("FAIRPRUNE_DEBUG"):
         terminal.error("".join(traceback.format_exception(error)))
+    elif isinstance(error, OSError) and isinstance(error.filename, str):
+        terminal.error(
+            f"{error.filename}: {error.strerror}\n  to mend: check that it is there still, that its folder can be "
+            "written and that the disk has room"
+        )
     else:
         where = traceback.extract_tb(error.__traceback__)[-1]
         text = " ".join(str(error).split())[:500]

@@ -104,6 +104,11 @@ class Cache:
         temporary = Path(tempfile.mkdtemp(prefix=f".{self.folder.name}.", dir=self.folder.parent))
         try:
             sums = self._decode(temporary / cache_store.PIXELS, progress)
+            if self._key(None) != self.folder.name:
+                raise FairpruneError(
+                    "images changed while they were decoded", where=str(self.manifest.path),
+                    hint="run again when nothing writes to them any more",
+                )  # fmt: skip
             meta = {"shape": self.shape, "manifest": self.manifest.name, "crc32": sums}
             (temporary / cache_store.META).write_text(json.dumps(meta), encoding="utf-8")
             if self.folder.exists():  # damaged: move it aside first, as a folder cannot replace a folder

@@ -35,7 +35,7 @@ def content_hashes(root: str, files: Sequence[str], progress: Progress | None = 
         progress: called with (0, N) now and then, as a sign of life.
     """
     place = folder() / (hashlib.sha256(os.path.realpath(root).encode("utf-8", "surrogateescape")).hexdigest()[:32])
-    known = _load(place)
+    places, known, old_hashes = _load(place)
     count = len(files)
     result = np.zeros((count, BYTES), dtype=np.uint8)
     facts = np.zeros((count, 4), dtype=np.int64)  # size, times of change of content and of entry, time of reading
@@ -46,9 +46,9 @@ def content_hashes(root: str, files: Sequence[str], progress: Progress | None = 
         except OSError:
             continue  # decoding will report it
         facts[i, :3] = status.st_size, status.st_mtime_ns, status.st_ctime_ns
-        old = known.get(file)
-        if old is not None and (old[0][:3] == facts[i, :3]).all() and max(old[0][1:3]) + _TICK < old[0][3]:
-            facts[i, 3], result[i] = old[0][3], old[1]
+        at = places.get(file, -1)
+        if at >= 0 and (known[at, :3] == facts[i, :3]).all() and max(known[at, 1:3]) + _TICK < known[at, 3]:
+            facts[i, 3], result[i] = known[at, 3], old_hashes[at]
         else:
             unread.append(i)
 
@@ -67,16 +67,18 @@ def content_hashes(root: str, files: Sequence[str], progress: Progress | None = 
     return result
 
 
-def _load(place: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+def _load(place: Path) -> tuple[dict[str, int], np.ndarray, np.ndarray]:
+    """Row of each name, and the facts [n, 4] and hashes [n, 16] by row: a table, as there may be millions."""
+    nothing = dict[str, int](), np.empty((0, 4), dtype=np.int64), np.empty((0, BYTES), dtype=np.uint8)
     try:
         with np.load(place.with_suffix(".npz"), allow_pickle=False) as stored:
             names = stored["names"].tobytes().decode("utf-8", "surrogateescape").split("\0")
             facts, hashes = stored["facts"], stored["hashes"]
         if facts.shape != (len(names), 4) or hashes.shape != (len(names), BYTES):
-            return {}
+            return nothing
     except Exception:  # absent or damaged in any way: the files are read
-        return {}
-    return {name: (facts[i], hashes[i]) for i, name in enumerate(names)}
+        return nothing
+    return {name: i for i, name in enumerate(names)}, facts, hashes
 
 
 def _save(place: Path, files: Sequence[str], facts: np.ndarray, hashes: np.ndarray) -> None:

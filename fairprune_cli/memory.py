@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import errno
 
-_TEXTS = ("out of memory", "can't allocate memory", "cannot allocate memory", "std::bad_alloc")
+_TEXTS = (
+    "out of memory", "can't allocate memory", "cannot allocate memory", "std::bad_alloc",
+    "could not create a primitive", "could not create a memory",  # oneDNN
+    "can't start new thread", "failed to map segment",  # Python: no room for a stack, for a library
+)  # fmt: skip
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -13,4 +17,4 @@ def is_out_of_memory(error: BaseException) -> bool:
         return True
     if isinstance(error, OSError):
         return error.errno == errno.ENOMEM
-    return isinstance(error, RuntimeError) and any(text in str(error).lower() for text in _TEXTS)
+    return isinstance(error, RuntimeError | ImportError) and any(text in str(error).lower() for text in _TEXTS)

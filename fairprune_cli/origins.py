@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from fairprune_cli import __version__
 from fairprune_cli.config import Settings
 from fairprune_cli.errors import FairpruneError
+from fairprune_cli.memory import is_out_of_memory
 from fairprune_cli.run_folder import FREE_ON_RESUME
 
 _FILES = {"model": "the model", "manifest": "the manifest or its table", "images": "the images"}
@@ -43,3 +45,17 @@ def refuse_other_origin(saved: Mapping[str, Any], now: Mapping[str, Any], where:
             f"changed since the state was saved: {'; '.join(changed)}", where=where,
             hint="put back what changed, or start a new run",
         )  # fmt: skip
+
+
+@contextmanager
+def of_this_form(where: str) -> Iterator[None]:
+    """A block that takes up a state; FairpruneError where its form is another, as between two builds of one version."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError) as error:
+        if is_out_of_memory(error):
+            raise
+        raise FairpruneError(
+            f"the state has another form than this build of fairprune {__version__} gives it", where=where,
+            hint="start a new run",
+        ) from error  # fmt: skip

@@ -52,7 +52,7 @@ from fairprune_cli.inputs import (
 )
 from fairprune_cli.launch import started_as
 from fairprune_cli.manifest import Transform
-from fairprune_cli.origins import origin_of, refuse_other_origin
+from fairprune_cli.origins import of_this_form, origin_of, refuse_other_origin
 from fairprune_cli.policy import Policy, policy_of
 from fairprune_cli.run_folder import RunFolder, SilentFolder, default_folder
 from fairprune_cli.signals import StopRequest, stop_on_signals
@@ -129,7 +129,7 @@ def _resume(path: Path, flags: Mapping[str, Any], terminal: Terminal, group: ran
     with group.together():
         if group.number == 0:
             folder, resolved, origin = RunFolder.resume(path, flags)
-            read = resolved, origin, folder.load_state()
+            read = resolved, origin, folder.load_state(lambda text: terminal.warn(text, code="state"))
     resolved, origin, state = group.from_first(read)
     settings = replace(resolved.settings, data=resolved.settings.data or origin["manifest"])
     with group.together():
@@ -253,7 +253,8 @@ class _Run:
             settings, self.method, self.notion, self.dense, self.student, self.masks, self.data, self.device
         ).trainer(pools)
         if state is not None:
-            trainer.load_state_dict(state["trainer"])
+            with of_this_form(str(folder.state)):
+                trainer.load_state_dict(state["trainer"])
             terminal.note(f"continuing at step {trainer.step} of {trainer.steps}")
         elif settings.precision == "auto":
             self._choose_format(trainer)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
+import os
 import shutil
-from collections.abc import Mapping
+import zipfile
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ import yaml
 from fairprune_cli.config import FIELDS, Resolved, Settings, resolve
 from fairprune_cli.errors import ExitCode, FairpruneError
 from fairprune_cli.files import atomic_path, atomic_write_text, remove_leftovers
+from fairprune_cli.memory import is_out_of_memory
 
 MODEL, REPORT, CONFIG, EVENTS, STATE = "model.safetensors", "report.json", "config.yaml", "events.jsonl", "state"
 BEST = "best.safetensors"  # of a run that diverged
@@ -35,7 +38,7 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.model, self.report, self.best = path / MODEL, path / REPORT, path / BEST
-        self.state = path / STATE / "state.pt"
+        self.state, self.former = path / STATE / "state.pt", path / STATE / "former.pt"
 
     @staticmethod
     def check_free(path: Path, force: bool) -> None:
@@ -137,9 +140,11 @@ class RunFolder:
             atomic_write_text(self.path / EVENTS, "".join(f"{line}\n" for line in kept))
 
     def save_state(self, state: Mapping[str, Any]) -> None:
-        """Write the state atomically; the former one stays until the new one is whole."""
+        """Write the state atomically; the one before it stays beside it, should the new one be damaged some day."""
         import torch
 
+        with contextlib.suppress(OSError):  # what is wrong with the folder, the write will say
+            self.former.unlink(missing_ok=True)  # never more than two states on the disk
         with atomic_path(self.state) as temporary, open(temporary, "wb") as stream:
             try:
                 torch.save(dict(state), stream)
@@ -147,22 +152,31 @@ class RunFolder:
                 text = " ".join(str(error).split())[:100]
                 raise OSError(errno.ENOSPC, f"the state could not be written ({text})") from error
             stream.flush()
+            with contextlib.suppress(OSError):  # there is none yet, or a file system without links
+                os.link(self.state, self.former)
 
-    def load_state(self) -> dict[str, Any] | None:
-        """The saved state, None where there is none; only plain types and tensors are read."""
-        import torch
+    def load_state(self, say: Callable[[str], None]) -> dict[str, Any] | None:
+        """The saved state, None where there is none; only plain types and tensors are read.
 
+        Args:
+            say: told when the state is damaged and the one before it takes its place.
+
+        Raises:
+            FairpruneError: neither can be read.
+        """
         remove_leftovers(self.path)
         remove_leftovers(self.path / STATE)
         if not self.state.exists():
             return None
         try:
-            state = torch.load(self.state, map_location="cpu", weights_only=True)
-        # Damaged files make torch raise nearly anything.
-        except Exception as error:
-            raise FairpruneError("the saved state cannot be read", where=str(self.state), hint="start again") from error
-        if not isinstance(state, dict) or not {"trainer", "origin"} <= state.keys():
-            raise FairpruneError("it is not a state of this version", where=str(self.state), hint="start again")
+            return _read_state(self.state)
+        except FairpruneError:
+            if not self.former.exists():
+                raise
+            state = _read_state(self.former)
+        with contextlib.suppress(OSError):
+            os.replace(self.former, self.state)
+        say("the saved state is damaged; the run goes on from the one before it")
         return state
 
     def discard_unless_resumable(self) -> None:
@@ -194,3 +208,24 @@ class SilentFolder(RunFolder):
 
     def discard_unless_resumable(self) -> None:
         """Nothing."""
+
+
+def _read_state(path: Path) -> dict[str, Any]:
+    """A state whose every part has the checksum it was written with."""
+    import torch
+
+    again = f"remove {path.parent}, and --resume begins at the first step"
+    try:
+        with zipfile.ZipFile(path) as parts:  # torch itself would take changed numbers for what was saved
+            damaged = parts.testzip()
+        if damaged is not None:
+            raise ValueError(f"{damaged} has another checksum")
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    # Damaged files make both raise nearly anything.
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
+        raise FairpruneError("the saved state is damaged", where=str(path), hint=again) from error
+    if not isinstance(state, dict) or not {"trainer", "origin"} <= state.keys():
+        raise FairpruneError("it is not a state of this version", where=str(path), hint=again)
+    return state

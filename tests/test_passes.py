@@ -89,6 +89,8 @@ def test_other_errors_are_not_taken_for_want_of_memory() -> None:
     [
         (MemoryError(), True), (torch.OutOfMemoryError("x"), True), (OSError(12, "Cannot allocate memory"), True),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"), True),
+        (RuntimeError("could not create a primitive"), True), (RuntimeError("can't start new thread"), True),
+        (ImportError("x.so: failed to map segment from shared object"), True), (ImportError("no module x"), False),
         (OSError(28, "No space left on device"), False), (RuntimeError("other"), False),
         (ValueError("out of memory"), False),
     ],

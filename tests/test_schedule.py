@@ -99,3 +99,9 @@ def test_lower_steps_are_those_that_counting_down_finds(
     while steps > 1 and budget.cost(steps) > passes + 1e-9:
         steps -= 1
     assert budget.lower_steps == steps
+
+
+def test_a_long_budget_is_divided_without_trying_every_step() -> None:
+    budget = Budget(10**12, Plan(), 5, gradient=True, feeds=True)
+    steps = budget.lower_steps
+    assert budget.cost(steps) <= 10**12 < budget.cost(steps + 2)
