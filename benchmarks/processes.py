@@ -2,7 +2,8 @@
 
 Each process has one CPU thread. Images per second are those of the training steps, start-up, audit and export left out.
 One process with two threads adds up in another order than with one: how far its mask and accuracy go from those of one
-thread is what rounding alone does over a run at this learning rate. Prints a table and writes results/processes.json.
+thread is what rounding alone does over a run at this learning rate. Prints a table, with the standard
+deviation over seeds, and writes results/processes.json.
 """
 
 from __future__ import annotations
@@ -47,20 +48,25 @@ def run(work: Path, environment: dict[str, str], count: int, threads: int, out: 
     return document
 
 
+def fairness_of(results: dict[str, Any]) -> dict[str, float]:
+    return {"accuracy": results["accuracy"], "gap": results["attributes"]["gender"]["gap"]}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--arch", default="resnet10")
     parser.add_argument("--epochs", type=int, default=3)
     args = parser.parse_args()
     environment = dict(os.environ)
     found: dict[str, list[dict[str, float]]] = {label: [] for label, *_ in ROWS}
+    dense: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as temporary:
         environment["FAIRPRUNE_CACHE"] = str(Path(temporary) / "cache")
         work = Path(temporary) / "faces"
-        write_sample(work, seed=0, sizes={"train": 1500, "val": 600, "test": 1000})
+        write_sample(work, seed=0, sizes={"train": 4000, "val": 1000, "test": 2000})
         subprocess.run(
-            [sys.executable, "-m", "fairprune_cli", "train", "--arch", args.arch, "--epochs", "5", "--quiet"],
+            [sys.executable, "-m", "fairprune_cli", "train", "--arch", args.arch, "--epochs", "10", "--quiet"],
             cwd=work, env=environment, check=True,
         )  # fmt: skip
         for seed in range(args.seeds):
@@ -71,26 +77,34 @@ def main() -> None:
                 report = run(work, environment, count, threads, out, *flags)
                 mask = kept(out / "model.safetensors")
                 base = base or mask
-                pruned = report["results"]["pruned"]
                 steps = report["training"]
+                dense = fairness_of(report["results"]["dense"])
                 found[label].append({
                     "images_per_second": statistics.median(r["images_per_second"] for r in steps),
-                    "accuracy": pruned["accuracy"], "gap": pruned["attributes"]["gender"]["gap"],
+                    **fairness_of(report["results"]["pruned"]),
                     "same_mask": sum(a == b for a, b in zip(mask, base, strict=True)) / len(base),
                 })  # fmt: skip
-    print(f"{'':22} {'images/s':>9} {'times one':>9} {'accuracy':>9} {'gap':>6} {'same mask':>10}")
+    print(f"dense: accuracy {dense['accuracy']:.4f}, gap {dense['gap']:.4f}")
+    print(f"{'':22} {'images/s':>9} {'times one':>9} {'accuracy':>13} {'gap':>13} {'same mask':>10}")
     alone = [r["images_per_second"] for r in found[ROWS[0][0]]]
     rows = []
     for label, *_ in ROWS:
         values = found[label]
         speed = statistics.median(r["images_per_second"] / a for r, a in zip(values, alone, strict=True))
         means = {key: statistics.mean(r[key] for r in values) for key in values[0]}
+        spread = {key: statistics.stdev(r[key] for r in values) if len(values) > 1 else 0.0 for key in means}
         print(
-            f"{label:22} {means['images_per_second']:9.0f} {speed:9.2f} {means['accuracy']:9.4f} {means['gap']:6.4f} "
+            f"{label:22} {means['images_per_second']:9.0f} {speed:9.2f} "
+            f"{means['accuracy']:.4f} ±{spread['accuracy']:.4f} {means['gap']:.4f} ±{spread['gap']:.4f} "
             f"{means['same_mask']:10.5f}"
         )
-        rows.append({"row": label, "times_one": speed, "mean": means, "seeds": values})
-    document = {"machine": f"{machine()} per process, {os.cpu_count()} cores", "arch": args.arch, "rows": rows}
+        rows.append({"row": label, "times_one": speed, "mean": means, "deviation": spread, "seeds": values})
+    document = {
+        "machine": f"{machine()} per process, {os.cpu_count()} cores",
+        "arch": args.arch,
+        "dense": dense,
+        "rows": rows,
+    }
     target = Path(__file__).parent / "results" / "processes.json"
     target.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 

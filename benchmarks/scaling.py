@@ -45,6 +45,7 @@ from fairprune_cli.files import atomic_write_text
 from fairprune_cli.stratified import Strata, StratifiedSampler
 
 CYCLE = 5  # lower steps after which an upper step and a move of the mask have come once
+WARM = 4  # cycles that are not counted: until then memory is still asked for anew at every step
 ROWS = (2_000, 8_000, 32_000, 128_000)
 ARCHITECTURES = ("resnet10-w16", "resnet10", "resnet18", "resnet34", "resnet50")
 ATTRIBUTES = ((2,), (4,), (8,), (16,), (32,), (64,), (2, 2), (2, 2, 2), (2, 2, 2, 2))
@@ -56,9 +57,9 @@ Row = dict[str, Any]
 
 
 def warmed(steps: Mapping[Key, Callable[[], None]], cycles: int) -> dict[Key, list[float]]:
-    """Seconds per step in each cycle, after one that is not counted."""
+    """Seconds per step in each cycle, after some that are not counted."""
     for step in steps.values():
-        for _ in range(CYCLE):
+        for _ in range(WARM * CYCLE):
             step()
     return in_turn(steps, cycles, CYCLE)
 
@@ -138,7 +139,7 @@ def parameters(folder: Path, cycles: int, smoke: bool) -> list[Row]:
         job = Job(arch=arch, size=32 if smoke else 48, batch=64, rows=2_000)
         pool = pool_over(pixels_file(folder, job.rows, job.size), job.attributes)
         jobs = {granularity: replace(job, granularity=granularity) for granularity in ("", "weight", "channel")}
-        seconds = warmed({key: step_of(each, pool) for key, each in jobs.items()}, max(cycles // 3, 1))
+        seconds = warmed({key: step_of(each, pool) for key, each in jobs.items()}, max(cycles // 2, 1))
         count = sum(p.numel() for p in trainer_of(job, pool).model.parameters())
         row: Row = {"network": arch, "parameters": count, "fine-tuning s": min(seconds[""])}
         for granularity in ("weight", "channel"):
