@@ -18,16 +18,19 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from fairprune_cli import architectures, fairness, history, methods
-from fairprune_cli.assembly import Assembly
-from fairprune_cli.batches import Batch, ImageSet, Pool
-from fairprune_cli.channels import channel_spaces
-from fairprune_cli.config import Settings
-from fairprune_cli.inputs import PruningPools
-from fairprune_cli.manifest import Transform
-from fairprune_cli.masks import ChannelMasks, Masks, WeightMasks
-from fairprune_cli.optimizer import sgd
-from fairprune_cli.training import BatchSource, Trainer
+from fairprune_cli.core.settings import Settings
+from fairprune_cli.data.batches.pool import Batch, ImageSet, Pool
+from fairprune_cli.data.manifest.load import Transform
+from fairprune_cli.fairness import notions as fairness
+from fairprune_cli.models import architectures
+from fairprune_cli.pruning import methods
+from fairprune_cli.pruning.channels.removal import channel_spaces
+from fairprune_cli.pruning.masks import ChannelMasks, Masks, WeightMasks
+from fairprune_cli.run.assembly import Assembly
+from fairprune_cli.run.inputs import PruningPools
+from fairprune_cli.training import records as history
+from fairprune_cli.training.optimizer import sgd
+from fairprune_cli.training.trainer import BatchSource, Trainer
 
 FOREVER = 100_000  # epochs: the mask moves in all that is measured
 CLASSES = 2

@@ -23,12 +23,14 @@ from typing import Any
 import torch
 from torch import nn
 
-from fairprune_cli import architectures, channels, measure
-from fairprune_cli.checkpoint import LoadedModel
-from fairprune_cli.errors import FairpruneError
-from fairprune_cli.exports import codec, export_model
-from fairprune_cli.files import atomic_write_text
-from fairprune_cli.masks import ChannelMasks, Masks, WeightMasks
+from fairprune_cli.core.errors import FairpruneError
+from fairprune_cli.core.files import atomic_write_text
+from fairprune_cli.export import export_model
+from fairprune_cli.models import architectures, measure
+from fairprune_cli.models.checkpoint.load import LoadedModel
+from fairprune_cli.models.file import codec
+from fairprune_cli.pruning.channels import removal as channels
+from fairprune_cli.pruning.masks import ChannelMasks, Masks, WeightMasks
 
 VARIANTS = (("channel", 0.5), ("channel", 0.8), ("weight", 0.9))
 FURTHER = (

@@ -27,10 +27,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from fairprune_cli.architectures import build
-from fairprune_cli.audit import audit_models
-from fairprune_cli.batches import Pool
-from fairprune_cli.files import atomic_write_text
+from fairprune_cli.audit.counts import audit_models
+from fairprune_cli.core.files import atomic_write_text
+from fairprune_cli.data.batches.pool import Pool
+from fairprune_cli.models.architectures import build
 
 BATCH = 128
 CLASSES = ("neutral", "smiling")

@@ -23,15 +23,18 @@ from typing import Any
 import torch
 from _jobs import fine_tuning, in_turn, machine, pruning
 
-from fairprune_cli import architectures, fairness, methods, relaxations
-from fairprune_cli.batches import Batch
-from fairprune_cli.channels import channel_spaces
-from fairprune_cli.constraint import Constraint
-from fairprune_cli.masks import ChannelMasks, Masks, WeightMasks
-from fairprune_cli.methods import MethodOptions
-from fairprune_cli.objective import Objective
-from fairprune_cli.schedule import FORWARD_ONLY, Budget
-from fairprune_cli.training import Groups, Trainer, TrainOptions
+from fairprune_cli.data.batches.pool import Batch
+from fairprune_cli.fairness import notions as fairness
+from fairprune_cli.fairness import relaxations
+from fairprune_cli.fairness.constraint import Constraint
+from fairprune_cli.models import architectures
+from fairprune_cli.pruning import methods
+from fairprune_cli.pruning.channels.removal import channel_spaces
+from fairprune_cli.pruning.masks import ChannelMasks, Masks, WeightMasks
+from fairprune_cli.pruning.methods import MethodOptions
+from fairprune_cli.pruning.schedule import FORWARD_ONLY, Budget
+from fairprune_cli.training.objective import Objective
+from fairprune_cli.training.trainer import Groups, Trainer, TrainOptions
 
 FIXED = "bifp, fixed"  # mask
 ROWS = [("fine-tuning", 0), ("magnitude", 0), ("bifp", 1), ("bifp", 2), ("bifp", 4), ("bifp", 8), (FIXED, 5)]
@@ -96,7 +99,7 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     context = multiprocessing.get_context("forkserver")  # imports torch once
-    context.set_forkserver_preload(["fairprune_cli.pipeline"])
+    context.set_forkserver_preload(["fairprune_cli.run.prune"])
     results = []
     print(
         f"{'architecture':12} {'granularity':11} {'row':14} {'s/step':>7} {'ratio':>6} {'floor':>6} {'over':>6} "

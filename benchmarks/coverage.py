@@ -21,8 +21,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fairprune_cli import intervals
-from fairprune_cli.files import atomic_write_text
+from fairprune_cli.audit import intervals
+from fairprune_cli.core.files import atomic_write_text
 
 CONFIDENCE = 0.95
 SIZES = {

@@ -29,9 +29,9 @@ from PIL import Image
 from torchvision.io import ImageReadMode, decode_jpeg
 from torchvision.transforms.v2 import functional
 
-from fairprune_cli.decoding import decode
-from fairprune_cli.files import atomic_write_text
-from fairprune_cli.images import decoding_threads, open_image
+from fairprune_cli.core.files import atomic_write_text
+from fairprune_cli.data.images.decode import decode
+from fairprune_cli.data.images.pillow import decoding_threads, open_image
 
 SIZE, BATCH, ROUNDS = 64, 128, 7
 
@@ -94,8 +94,8 @@ def decoding(threads: int) -> list[dict[str, Any]]:
 
 def batches() -> dict[str, float]:
     """Images per second of normalised batches: from the memory-mapped cache, and from a tensor in memory."""
-    from fairprune_cli.batches import ImageSet, Pool
-    from fairprune_cli.spec import Transform
+    from fairprune_cli.data.batches.pool import ImageSet, Pool
+    from fairprune_cli.data.manifest.document import Transform
 
     count = 20_000
     mean, std = (torch.full((1, 3, 1, 1), value) for value in (0.5, 0.25))
@@ -170,18 +170,18 @@ figures |= {'wall seconds': time.perf_counter() - start, 'seconds': time.process
 print(json.dumps(figures))
 """
 _LOAD = """
-from fairprune_cli.manifest import load_manifest
+from fairprune_cli.data.manifest.load import load_manifest
 figures = {'images': len(load_manifest(path)), 'peak MB': memory('VmHWM')}
 """
 _CHECK = """
-from fairprune_cli.checking import check
+from fairprune_cli.data.checks.check import check
 checked = check(path / 'manifest.yaml')
 figures = {'images': checked.images, 'errors': checked.count('error'), 'torch imported': 'torch' in sys.modules,
            'peak MB': memory('VmHWM')}
 """
 _EPOCH = """
-from fairprune_cli.batches import load_images
-from fairprune_cli.manifest import load_manifest
+from fairprune_cli.data.batches.pool import load_images
+from fairprune_cli.data.manifest.load import load_manifest
 images = load_images(load_manifest(path), ['sex'])
 import numpy as np
 built = time.process_time() - cpu

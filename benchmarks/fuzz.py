@@ -29,12 +29,12 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import torch
 from safetensors.torch import save_file
 
-from fairprune_cli import architectures
-from fairprune_cli.channels import channel_spaces, remove_channels
-from fairprune_cli.checkpoint import load_model, save_checkpoint
-from fairprune_cli.errors import ExitCode, FairpruneError
-from fairprune_cli.exports import codec
-from fairprune_cli.masks import ChannelMasks, WeightMasks
+from fairprune_cli.core.errors import ExitCode, FairpruneError
+from fairprune_cli.models import architectures
+from fairprune_cli.models.checkpoint.load import load_model, save_checkpoint
+from fairprune_cli.models.file import codec
+from fairprune_cli.pruning.channels.removal import channel_spaces, remove_channels
+from fairprune_cli.pruning.masks import ChannelMasks, WeightMasks
 
 ARCHITECTURE = "resnet10-w16"
 LIMIT = 256 << 20  # bytes that a load may need; the files are of one megabyte

@@ -20,9 +20,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from fairprune_cli.files import sha256_file
-from fairprune_cli.sample import write_sample
-from tests.processes import Started, start
+from fairprune_cli.core.files import sha256_file
+from fairprune_cli.data.drawn_faces.write import write_sample
+from tests.support.processes import Started, start
 
 PRUNE = ("prune", "model.pt", "--sparsity", "0.9", "--attr", "gender", "--epochs", "2", "--batch-size", "64")
 

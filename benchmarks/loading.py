@@ -23,10 +23,10 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
-from fairprune_cli import architectures
-from fairprune_cli.exports import codec
-from fairprune_cli.exports.codec import ModelHeader
-from fairprune_cli.masks import WeightMasks
+from fairprune_cli.models import architectures
+from fairprune_cli.models.file import codec
+from fairprune_cli.models.file.codec import ModelHeader
+from fairprune_cli.pruning.masks import WeightMasks
 
 SPARSITIES = (0.5, 0.8, 0.9, 0.95, 0.99)
 

@@ -20,9 +20,9 @@ from typing import Any
 
 from _jobs import machine
 
-from fairprune_cli.exports import codec
-from fairprune_cli.masks import prunable_weights
-from fairprune_cli.sample import write_sample
+from fairprune_cli.data.drawn_faces.write import write_sample
+from fairprune_cli.models.file import codec
+from fairprune_cli.pruning.masks import prunable_weights
 
 ROWS = [("1 process", 1, 1), ("1 process, 2 threads", 1, 2), ("2 processes", 2, 1), ("4 processes", 4, 1)]
 

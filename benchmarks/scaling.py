@@ -38,11 +38,11 @@ from _jobs import (
     trainer_of,
 )
 
-from fairprune_cli import intervals
-from fairprune_cli.audit import AuditResult
-from fairprune_cli.batches import Pool, Sampler
-from fairprune_cli.files import atomic_write_text
-from fairprune_cli.stratified import Strata, StratifiedSampler
+from fairprune_cli.audit import intervals
+from fairprune_cli.audit.counts import AuditResult
+from fairprune_cli.core.files import atomic_write_text
+from fairprune_cli.data.batches.pool import Pool, Sampler
+from fairprune_cli.data.batches.stratified import Strata, StratifiedSampler
 
 CYCLE = 5  # lower steps after which an upper step and a move of the mask have come once
 WARM = 4  # cycles that are not counted: until then memory is still asked for anew at every step
@@ -275,7 +275,7 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["fairprune_cli.pipeline"])  # imports torch once
+    context.set_forkserver_preload(["fairprune_cli.run.prune"])  # imports torch once
     with tempfile.TemporaryDirectory() as temporary:
         for part in args.only:
             began = time.perf_counter()

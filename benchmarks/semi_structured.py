@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from fairprune_cli.masks import TwoOfFourMasks
+from fairprune_cli.pruning.masks import TwoOfFourMasks
 
 TOKENS = 32 * 197 + 32 - (32 * 197) % 32  # a multiple of 32, which the kernels ask for
 SHAPES = ((768, 3072), (1024, 4096), (4096, 4096), (4096, 16384))

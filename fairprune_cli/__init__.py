@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from torch import nn
 
-    from fairprune_cli.policy import Policy
+    from fairprune_cli.audit.policy import Policy
 
 __version__ = "0.2.0"
 __all__ = ["Policy", "__version__", "audit_report", "load"]
@@ -29,7 +29,7 @@ def load(path: str | PathLike[str]) -> nn.Module:
     """
     from pathlib import Path
 
-    from fairprune_cli.exports.codec import load as load_file
+    from fairprune_cli.models.file.codec import load as load_file
 
     return load_file(Path(path)).float()
 
@@ -57,11 +57,11 @@ def audit_report(
     """
     from pathlib import Path
 
-    from fairprune_cli.auditing import AuditRequest, audit
-    from fairprune_cli.config import resolve
-    from fairprune_cli.errors import FairpruneError
-    from fairprune_cli.policy import with_policy
-    from fairprune_cli.terminal import Terminal
+    from fairprune_cli.audit.policy import with_policy
+    from fairprune_cli.commands.audit import AuditRequest, audit
+    from fairprune_cli.core.errors import FairpruneError
+    from fairprune_cli.core.settings import resolve
+    from fairprune_cli.core.terminal import Terminal
 
     if not models:
         raise FairpruneError("no model was given", where="audit_report")
@@ -75,7 +75,7 @@ def audit_report(
 
 def __getattr__(name: str) -> Any:
     if name == "Policy":
-        from fairprune_cli.policy import Policy
+        from fairprune_cli.audit.policy import Policy
 
         return Policy
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -7,10 +7,10 @@ import signal
 import sys
 import traceback
 
-from fairprune_cli.errors import ExitCode, FairpruneError, OwnFault
-from fairprune_cli.launch import is_first, several_processes
-from fairprune_cli.memory import is_out_of_memory
-from fairprune_cli.terminal import Terminal
+from fairprune_cli.core.errors import ExitCode, FairpruneError, OwnFault
+from fairprune_cli.core.launch import is_first, several_processes
+from fairprune_cli.core.out_of_memory import is_out_of_memory
+from fairprune_cli.core.terminal import Terminal
 
 
 def main() -> None:
@@ -49,7 +49,7 @@ def run(arguments: list[str]) -> ExitCode:
     """Run one command line and turn what happens into an exit code."""
     import typer
 
-    from fairprune_cli.app import app
+    from fairprune_cli.commands.app import app
 
     signal.signal(signal.SIGTERM, _terminated)
     terminal = Terminal()

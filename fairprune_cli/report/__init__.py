@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fairprune_cli.errors import FairpruneError, nearest
-from fairprune_cli.files import atomic_write_text
+from fairprune_cli.core.errors import FairpruneError, nearest
+from fairprune_cli.core.files import atomic_write_text
 from fairprune_cli.report.document import Document
 from fairprune_cli.report.view import View
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import torch
 
 import fairprune_cli
-from fairprune_cli.sample import write_sample
-from tests.e2e.conftest import fairprune
+from fairprune_cli.data.drawn_faces.write import write_sample
+from tests.support.commands import fairprune
 
 
 def test_vit_tiny_is_trained_and_loses_heads_and_widths_by_the_fair_method(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from jsonschema import Draft202012Validator
 
 import fairprune_cli
 from fairprune_cli.report.writers.github import LIMIT
-from tests.e2e.conftest import Ran, Work, fairprune
+from tests.support.commands import Ran, Work, fairprune
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs" / "report.schema.json").read_text("utf-8"))
 POLICY = """

@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from fairprune_cli import architectures
-from fairprune_cli.checkpoint import save_checkpoint
-from fairprune_cli.manifest import load_manifest
-from tests.e2e.conftest import Work, fairprune
+from fairprune_cli.data.manifest.load import load_manifest
+from fairprune_cli.models import architectures
+from fairprune_cli.models.checkpoint.load import save_checkpoint
+from tests.support.commands import Work, fairprune
 
 CELLS = [f"{method}-weight-0.9-s{seed}" for method in ("magnitude", "bifp") for seed in (0, 1)]
 

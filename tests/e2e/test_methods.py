@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 import torch
 
-from fairprune_cli import methods, pipeline
-from fairprune_cli.checkpoint import load_model
-from fairprune_cli.config import resolve
-from fairprune_cli.terminal import Terminal
-from tests.e2e.conftest import Work, fairprune
+from fairprune_cli.core.settings import resolve
+from fairprune_cli.core.terminal import Terminal
+from fairprune_cli.models.checkpoint.load import load_model
+from fairprune_cli.pruning import methods
+from fairprune_cli.run import prune as pipeline
+from tests.support.commands import Work, fairprune
 
 
 def run(work: Work, out: Path, **flags: Any) -> dict[str, Any]:

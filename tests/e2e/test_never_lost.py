@@ -16,8 +16,8 @@ import pytest
 import torch
 import yaml
 
-from tests.e2e.conftest import Work
-from tests.processes import Started, start
+from tests.support.commands import Work
+from tests.support.processes import Started, start
 
 PRUNE = (
     "prune", "model.pt", "--sparsity", "0.9", "--attr", "gender", "--granularity", "weight", "--epochs", "2",
@@ -160,7 +160,7 @@ def copied(stopped: Path, tmp_path: Path) -> Path:
 
 def full_disk() -> None:
     """From the first training step on, no file of this process gets larger than half a state."""
-    from fairprune_cli.run_folder import RunFolder
+    from fairprune_cli.run.folder import RunFolder
 
     def full(self: RunFolder, epochs: int) -> None:
         largest_file(self.state.stat().st_size // 2)
@@ -178,7 +178,7 @@ def no_more_memory() -> None:
     """From the first training step on, this process gets no more memory."""
     import resource
 
-    from fairprune_cli.training import Trainer
+    from fairprune_cli.training.trainer import Trainer
 
     def full(self: Trainer) -> None:
         resource.setrlimit(resource.RLIMIT_AS, (1 << 20, resource.getrlimit(resource.RLIMIT_AS)[1]))
@@ -248,7 +248,7 @@ def test_a_disk_that_is_full_when_the_report_is_written_loses_no_training(
 
 def images_vanish() -> None:
     """Two images of every chunk are gone when it is their turn to be decoded."""
-    from fairprune_cli.cache import Cache
+    from fairprune_cli.data.images.cache import Cache
 
     decode = Cache._decode_chunk
 
@@ -262,7 +262,7 @@ def images_vanish() -> None:
 
 def images_change() -> None:
     """An image is another one when it is decoded than it was when the cache was looked into."""
-    from fairprune_cli.cache import Cache
+    from fairprune_cli.data.images.cache import Cache
 
     decode = Cache._decode_chunk
 

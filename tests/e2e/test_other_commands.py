@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 import fairprune_cli
-from tests.e2e.conftest import Work, fairprune
+from tests.support.commands import Work, fairprune
 
 CONFIGS = sorted((Path(__file__).parents[2] / "sample_configs").glob("*.yaml"))
 

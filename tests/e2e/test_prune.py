@@ -14,15 +14,15 @@ import yaml
 from safetensors import safe_open
 
 import fairprune_cli
-from fairprune_cli import pipeline
-from fairprune_cli.batches import load_images
-from fairprune_cli.checkpoint import load_model
-from fairprune_cli.config import resolve
-from fairprune_cli.errors import FairpruneError
-from fairprune_cli.exports import codec
-from fairprune_cli.manifest import load_manifest
-from fairprune_cli.terminal import Terminal
-from tests.e2e.conftest import Work, fairprune
+from fairprune_cli.core.errors import FairpruneError
+from fairprune_cli.core.settings import resolve
+from fairprune_cli.core.terminal import Terminal
+from fairprune_cli.data.batches.pool import load_images
+from fairprune_cli.data.manifest.load import load_manifest
+from fairprune_cli.models.checkpoint.load import load_model
+from fairprune_cli.models.file import codec
+from fairprune_cli.run import prune as pipeline
+from tests.support.commands import Work, fairprune
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs" / "report.schema.json").read_text())
 FILES = {"model.safetensors", "report.json", "report.html", "report.md", "events.jsonl", "config.yaml"}

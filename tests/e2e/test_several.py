@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.e2e.conftest import Work
-from tests.processes import Started, start
+from tests.support.commands import Work
+from tests.support.processes import Started, start
 
 PRUNE = (
     "prune", "model.pt", "--sparsity", "0.9", "--attr", "gender", "--epochs", "2", "--batch-size", "64",
@@ -127,7 +127,7 @@ def test_two_processes_prune_single_weights(work: Work, tmp_path: Path) -> None:
 
 def no_memory_in_the_third_step() -> None:
     """Of this process: after the trial, in the middle of the step's forward pass."""
-    from fairprune_cli.training import Trainer
+    from fairprune_cli.training.trainer import Trainer
 
     one_thread()
     step = Trainer._one_step

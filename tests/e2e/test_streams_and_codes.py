@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import torch
 
-from tests.e2e.conftest import Work, fairprune
+from tests.support.commands import Work, fairprune
 
 
 def forget(document: Any, key: str) -> None:

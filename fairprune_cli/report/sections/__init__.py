@@ -5,7 +5,7 @@ A section module has `ORDER: int` and `build(view) -> Section | None`; None leav
 
 from __future__ import annotations
 
-from fairprune_cli import registry
+from fairprune_cli.core import plugins as registry
 from fairprune_cli.report.document import Section
 from fairprune_cli.report.view import View
 

@@ -3,18 +3,7 @@
 from __future__ import annotations
 
 from fairprune_cli.report import words
-from fairprune_cli.report.document import (
-    Block,
-    Column,
-    Dot,
-    DotRow,
-    Dots,
-    Heading,
-    Plot,
-    Rule,
-    Section,
-    Table,
-)
+from fairprune_cli.report.document import Block, Column, Dot, DotRow, Dots, Heading, Plot, Rule, Section, Table
 from fairprune_cli.report.values import Measure, measure, natural, number, ordered
 from fairprune_cli.report.view import View
 

@@ -7,8 +7,9 @@ from functools import cache
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
-from fairprune_cli.report import plots, words
+from fairprune_cli.report import words
 from fairprune_cli.report.document import Document, Plot, Table
+from fairprune_cli.report.figures import plots
 
 MOST_ROWS = 250  # of one table; longer ones say how many rows are left to report.json
 

@@ -1,0 +1,1 @@
+"""Counts per group, figures with intervals, and gates."""

@@ -1,0 +1,120 @@
+"""The images that a group lost through pruning: right in the dense model, wrong in the other one; the plainest first.
+
+Only so many per group are remembered, so memory does not grow with the number of images.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from fairprune_cli.audit.counts import LabelledBatch, NamedGroups
+
+SIDE = 96  # largest side of an embedded picture, in pixels
+
+
+class Images(Protocol):
+    """Where the pictures come from: uint8 [N, 3, S, S] by row, and the rows' file names."""
+
+    @property
+    def pixels(self) -> np.ndarray: ...
+    @property
+    def manifest(self) -> Any: ...
+
+
+@dataclass(frozen=True, order=True)
+class _Lost:
+    """An image and how much of the true class's probability pruning took; ordered by that, then by row."""
+
+    drop: float
+    behind: int  # minus the row, so that of equals the first is kept
+    before: float
+    after: float
+    label: int
+    predicted: int
+
+
+class LostImages:
+    """Looks on at an audit (`audit_models(..., watch=...)`) and remembers the `most` plainest losses of each group."""
+
+    def __init__(self, groupings: Sequence[NamedGroups], most: int) -> None:
+        self.groupings, self.most = groupings, most
+        self.found: dict[tuple[str, str, str], list[_Lost]] = {}
+
+    def __call__(self, batch: LabelledBatch, logits: Mapping[str, Tensor]) -> None:
+        """`batch` has `rows` beside images, labels and groups; `logits` [B, K] by model, "dense" among them."""
+        dense = logits["dense"]
+        right = dense.argmax(1) == batch.labels
+        for name, other in logits.items():
+            if name == "dense":
+                continue
+            predicted = other.argmax(1)
+            lost = (right & (predicted != batch.labels)).nonzero().squeeze(1)
+            if len(lost):
+                self._keep(name, batch, lost, dense[lost], other[lost], predicted[lost])
+
+    def _keep(
+        self, model: str, batch: LabelledBatch, lost: Tensor, dense: Tensor, other: Tensor, predicted: Tensor
+    ) -> None:
+        labels = batch.labels[lost]
+        before, after = (x.softmax(1).gather(1, labels[:, None]).squeeze(1).tolist() for x in (dense, other))
+        rows: list[int] = batch.rows[lost].tolist()  # type: ignore[attr-defined]
+        images = [
+            _Lost(b - a, -row, b, a, label, p)
+            for b, a, row, label, p in zip(before, after, rows, labels.tolist(), predicted.tolist(), strict=True)
+        ]
+        for column, grouping in zip(batch.groups[lost].T.tolist(), self.groupings, strict=True):
+            for image, group in zip(images, column, strict=True):
+                if group >= 0:
+                    kept = self.found.setdefault((model, grouping.name, grouping.groups[group]), [])
+                    (heapq.heappush if len(kept) < self.most else heapq.heappushpop)(kept, image)
+
+    def merge(self, others: Iterable[Mapping[tuple[str, str, str], list[_Lost]]]) -> None:
+        """Take in what others `found` who looked on at other images of the same audit."""
+        for found in others:
+            for key, losses in found.items():
+                kept = self.found.setdefault(key, [])
+                for image in losses:
+                    (heapq.heappush if len(kept) < self.most else heapq.heappushpop)(kept, image)
+
+    def document(self, images: Images, classes: Sequence[str]) -> dict[str, Any]:
+        """The `examples` block of report.json.
+
+        Returns:
+            per_group; root, the folder of the images; lost {model: {attribute: {group: [{file, label, predicted,
+            before, after}]}}}, before and after being the true class's probability in either model; pictures
+            {file: data URI of a small JPEG}.
+        """
+        lost: dict[str, Any] = {}
+        pictures: dict[str, str] = {}
+        for (model, attribute, group), kept in self.found.items():
+            entries = []
+            for image in sorted(kept, reverse=True):
+                row = -image.behind
+                file = str(images.manifest.files[row])
+                pictures.setdefault(file, picture(images.pixels[row]))
+                entries.append({
+                    "file": file, "label": classes[image.label], "predicted": classes[image.predicted],
+                    "before": image.before, "after": image.after,
+                })  # fmt: skip
+            lost.setdefault(model, {}).setdefault(attribute, {})[group] = entries
+        return {"per_group": self.most, "root": str(images.manifest.root), "lost": lost, "pictures": pictures}
+
+
+def picture(pixels: np.ndarray) -> str:
+    """A data URI of the image, uint8 [3, S, S], at most `SIDE` pixels a side."""
+    from PIL import Image
+
+    from fairprune_cli.data.images.pillow import data_uri
+
+    image = Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0)))
+    if image.width > SIDE:
+        image = image.resize((SIDE, SIDE), Image.Resampling.LANCZOS)
+    return data_uri(image)

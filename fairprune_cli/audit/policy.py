@@ -1,0 +1,246 @@
+"""A policy: the gates of flags and settings, and those of a policy file, judged on one audit.
+
+    version: 1
+    confidence: 0.95            # at the top: any gate setting, for every rule that does not say otherwise
+    max_gap: 0.10               # a gate on every attribute that is audited
+    rules:
+      - {attribute: gender, notion: odds, max_gap: 0.15}
+      - {attribute: [age, gender*age], max_degradation: 0.05, min_group: 50, confidence: 0.9}
+      - {attribute: gender, min_accuracy: 0.85, name: every gender}      # of the worst group
+      - {min_accuracy: 0.9}                                              # over all images
+
+What stands at the top comes after flag, environment and fairprune.yaml, as a default would. Rules always stand, and
+take `--notion` where they name none; bounds given as flags are further gates on every attribute.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from fairprune_cli.audit import gates as gate
+from fairprune_cli.audit.gates import GatePolicy, GateResult
+from fairprune_cli.core.errors import FairpruneError, Problems, nearest
+from fairprune_cli.core.files import read_document, sha256_file
+from fairprune_cli.core.settings import Resolved, Settings, check_value
+
+BOUNDS = ("max_gap", "max_degradation", "min_accuracy")
+TOP = (*BOUNDS, "min_group", "confidence", "point_estimate")
+SETTINGS = (*TOP, "notion")
+_RULE_KEYS = (*SETTINGS, "attribute", "metric", "name")
+LARGEST = 1 << 20
+_UNBOUNDED: dict[str, Any] = dict.fromkeys(BOUNDS)
+
+
+class Audited(Protocol):
+    """Counts from which the figures of report.json follow at any confidence; see `audit.AuditResult`."""
+
+    @property
+    def overall(self) -> Mapping[str, Any]: ...
+    def to_document(self, confidence: float, min_group: int, seed: int) -> dict[str, Any]: ...
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Gates on some attributes.
+
+    Attributes:
+        gates: bounds and how they are judged.
+        attributes: which are judged; empty for all that are audited (and for accuracy over all images).
+        name: what its gates are called, before the metric.
+        qualifier: its notion, where it names one other than accuracy: two gaps of one attribute need two names.
+    """
+
+    gates: GatePolicy
+    attributes: tuple[str, ...] = ()
+    name: str = ""
+    qualifier: str = ""
+
+
+@dataclass(frozen=True)
+class Policy:
+    """Rules, and the file they came from.
+
+    Attributes:
+        source: path of the file, "" where there is none.
+        sha256: of the file's bytes.
+    """
+
+    rules: tuple[Rule, ...] = ()
+    source: str = ""
+    sha256: str = ""
+
+    @property
+    def attributes(self) -> tuple[str, ...]:
+        """Attributes that rules name, each once, in their order."""
+        return tuple(dict.fromkeys(name for rule in self.rules for name in rule.attributes))
+
+    @property
+    def needs_dense(self) -> bool:
+        """Whether a rule compares with a dense model."""
+        return any(
+            rule.gates.max_degradation is not None
+            or (rule.gates.max_gap is not None and rule.gates.notion == "degradation")
+            for rule in self.rules
+        )
+
+    @classmethod
+    def read(cls, path: str | Path, settings: Settings | None = None) -> Policy:
+        """The whole policy of a file, what stands at its top included.
+
+        Args:
+            settings: what rules take where neither they nor the file's top say otherwise; the defaults if None.
+
+        Raises:
+            FairpruneError: the file cannot be read, or every fault in it at once.
+        """
+        content = _content(Path(path))
+        return _parsed(content, settings or Settings(), str(path), sha256_file(Path(path)), top=True)
+
+    @classmethod
+    def parse(cls, content: Mapping[str, Any], settings: Settings | None = None) -> Policy:
+        """The policy of a mapping, as `read` takes it from a file."""
+        return _parsed(content, settings or Settings(), "policy", "", top=True)
+
+    def judge(self, audited: Audited, seed: int = 0) -> tuple[list[GateResult], str]:
+        """Judge every rule on every model beside the dense one, or on the dense one when it is alone.
+
+        Returns:
+            The gates, and one verdict over all of them: "pass", "fail", "inconclusive", or "none" without gates.
+        """
+        models = [name for name in audited.overall if name != "dense"] or list(audited.overall)
+        made: dict[tuple[float, int], dict[str, Any]] = {}
+        found: list[GateResult] = []
+        for model in models:
+            for rule in self.rules:
+                key = (rule.gates.confidence, rule.gates.min_group)
+                if key not in made:
+                    made[key] = audited.to_document(*key, seed)
+                gates, _ = gate.evaluate(made[key], rule.gates, rule.attributes, model)
+                named = model if len(models) > 1 else ""
+                for result in gates:
+                    qualifier = rule.qualifier if result.metric == "max-gap" else ""
+                    found.append(dataclasses.replace(result, model=named, label=rule.name, qualifier=qualifier))
+        return found, gate.verdict(found)
+
+
+def with_policy(resolved: Resolved) -> Resolved:
+    """The settings with what stands at the top of their policy file in place of defaults."""
+    settings = resolved.settings
+    if settings.policy is None:
+        return resolved
+    path = Path(settings.policy)
+    problems = Problems(str(path))
+    top = _values(_content(path), TOP, problems, "")
+    problems.raise_if_any()
+    free = {key: value for key, value in top.items() if resolved.sources[key] == "default"}
+    values = {**free, "policy": str(path.resolve())}  # a run may be continued from another folder
+    return Resolved(dataclasses.replace(settings, **values), {**resolved.sources, **dict.fromkeys(free, str(path))})
+
+
+def policy_of(settings: Settings) -> Policy:
+    """The gates that settings (flags among them) ask for, and the rules of their policy file.
+
+    Raises:
+        FairpruneError: the settings make no sense, or every fault of the file.
+    """
+    own = gate_policy(settings)
+    rules = (Rule(own),) if any(getattr(own, bound) is not None for bound in BOUNDS) else ()
+    if settings.policy is None:
+        return Policy(rules)
+    path = Path(settings.policy)
+    read = _parsed(_content(path), settings, str(path), sha256_file(path), top=False)
+    return dataclasses.replace(read, rules=(*rules, *read.rules))
+
+
+def gate_policy(settings: Settings) -> GatePolicy:
+    """The gates that the settings ask for; FairpruneError when they make no sense."""
+    return GatePolicy(**{key: getattr(settings, key) for key in SETTINGS})
+
+
+def _content(path: Path) -> Mapping[str, Any]:
+    import yaml
+
+    content = read_document(path, "policy", yaml.safe_load, LARGEST, "check --policy", yaml.YAMLError)
+    if not isinstance(content, dict):
+        raise FairpruneError("must be a mapping of keys to values", where=str(path), hint="see docs/ci.md")
+    return content
+
+
+def _parsed(content: Mapping[str, Any], settings: Settings, where: str, sha256: str, top: bool) -> Policy:
+    problems = Problems(where)
+    for key in content:
+        if key not in ("version", "rules", *TOP):
+            problems.add(f"unknown key {key!r}; {nearest(str(key), ('version', 'rules', *TOP))}")
+    if content.get("version", 1) != 1:
+        problems.add(f"version: this fairprune reads version 1, not {content['version']!r}")
+    values = _values(content, TOP, problems, "")
+    if top:
+        settings = dataclasses.replace(settings, **values)
+    rules: list[Rule] = []
+    own = settings if top else dataclasses.replace(settings, **_UNBOUNDED)
+    if top and any(getattr(own, bound) is not None for bound in BOUNDS):
+        rules.append(Rule(gate_policy(own)))
+    listed = content.get("rules") or []
+    if not isinstance(listed, list):
+        problems.add("rules: must be a list of rules")
+        listed = []
+    for number, item in enumerate(listed, 1):
+        rule = _rule(item, settings, problems, f"rule {number}: ")
+        if rule is not None:
+            rules.append(rule)
+    if not problems and not rules and not values:
+        problems.add("asks for nothing: neither rules nor a gate setting")
+    problems.raise_if_any("see docs/ci.md")
+    return Policy(tuple(rules), where if sha256 else "", sha256)
+
+
+def _rule(item: Any, settings: Settings, problems: Problems, place: str) -> Rule | None:
+    before = len(problems.texts)
+    if not isinstance(item, dict):
+        problems.add(f"{place}must be a mapping of keys to values")
+        return None
+    for key in item:
+        if key not in _RULE_KEYS:
+            problems.add(f"{place}unknown key {key!r}; {nearest(str(key), _RULE_KEYS)}")
+    if "metric" in item and "notion" in item:
+        problems.add(f"{place}metric is another word for notion: give one of them")
+    values = _values({"notion": item.get("metric"), **item}, SETTINGS, problems, place)
+    if values.get("notion") is None:
+        values.pop("notion", None)
+    elif values["notion"] not in gate.NOTIONS:
+        problems.add(f"{place}unknown notion {values['notion']!r}; {nearest(values['notion'], gate.NOTIONS)}")
+    if not any(values.get(bound) is not None for bound in BOUNDS):
+        problems.add(f"{place}has no bound: give one of {', '.join(BOUNDS)}")
+    attributes = _attributes(item.get("attribute"), problems, place)
+    name = item.get("name", "")
+    if not isinstance(name, str):
+        problems.add(f"{place}name: {name!r} is not text")
+    if len(problems.texts) > before:
+        return None
+    gates = gate_policy(dataclasses.replace(settings, **{**_UNBOUNDED, **values}))
+    notion = values.get("notion", "accuracy")
+    return Rule(gates, attributes, name, "" if notion == "accuracy" else notion)
+
+
+def _attributes(raw: Any, problems: Problems, place: str) -> tuple[str, ...]:
+    listed: Sequence[Any] = [] if raw is None else [raw] if isinstance(raw, str) else raw
+    if not isinstance(listed, list) or not all(isinstance(name, str) and name.strip() for name in listed):
+        problems.add(f"{place}attribute: {raw!r} is neither a name nor a list of names")
+        return ()
+    return tuple("*".join(part.strip() for part in name.split("*")) for name in listed)
+
+
+def _values(content: Mapping[str, Any], keys: Sequence[str], problems: Problems, place: str) -> dict[str, Any]:
+    """The gate settings among the keys, checked; an empty one counts as absent."""
+    values: dict[str, Any] = {}
+    for key in keys:
+        if content.get(key) is not None:
+            try:
+                values[key] = check_value(key, content[key])
+            except ValueError as error:
+                problems.add(f"{place}{key}: {error}")
+    return values

@@ -1,0 +1,1 @@
+"""A module per command; app.py has the flags."""

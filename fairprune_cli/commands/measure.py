@@ -1,0 +1,93 @@
+"""`fairprune measure`: parameters, multiply-adds, bytes, memory and latency, beside the dense model in one run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from fairprune_cli.core import provenance
+from fairprune_cli.core.device import choose_device, set_threads
+from fairprune_cli.core.terminal import Terminal
+from fairprune_cli.models import measure
+from fairprune_cli.models.checkpoint.load import LoadedModel, load_model
+from fairprune_cli.models.peak_memory import peak_bytes
+
+BATCHES = (1, 32)
+
+
+def run(
+    path: Path, against: Path | None, *, arch: str | None, trust: bool, size: int | None, device: str, threads: int,
+    terminal: Terminal, seconds: float = 20.0,
+) -> dict[str, Any]:  # fmt: skip
+    """Measure one model, or two that take turns; the document of `fairprune measure --json`.
+
+    Args:
+        against: the dense model; size: edge of the images in pixels, from the model's transform when None.
+        seconds: budget of the timing.
+
+    Raises:
+        FairpruneError: a model cannot be loaded, or does not take such images.
+    """
+    used = set_threads(threads)
+    place = choose_device(device)
+    sources = {"model": load_model(path, arch, trust)}
+    if against is not None:
+        sources = {"dense": load_model(against, arch, trust), **sources}
+    side = size or _side(sources["model"])
+    for loaded in sources.values():
+        for warning in loaded.warnings:
+            terminal.warn(warning["text"], code=warning["code"])
+        loaded.model.eval().to(place)
+    speed = measure.latency({name: s.model for name, s in sources.items()}, side, BATCHES, seconds=seconds)
+    return {
+        "input_size": side, "threads": used, "device": str(place), "machine": provenance.machine(place, used),
+        "models": {name: _figures(loaded, side, speed[name]["batch"]) for name, loaded in sources.items()},
+    }  # fmt: skip
+
+
+def _side(loaded: LoadedModel) -> int:
+    return int((loaded.transform or {}).get("size") or measure.DEFAULT_SIZE)
+
+
+def _figures(loaded: LoadedModel, side: int, latency: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    model = loaded.model
+    return {
+        "source": str(loaded.source), "sha256": loaded.sha256, "architecture": loaded.architecture,
+        "parameters": measure.count_parameters(model), "nonzero": measure.nonzero_parameters(model),
+        "macs": measure.macs(model, side), "dense_bytes": measure.dense_bytes(model),
+        "file_bytes": loaded.source.stat().st_size,
+        "batch": {
+            batch: {**times, "peak_bytes": peak_bytes(model, int(batch), side)} for batch, times in latency.items()
+        },
+    }  # fmt: skip
+
+
+def show(document: Mapping[str, Any], terminal: Terminal) -> None:
+    """Print the document as a table; with a dense model, the ratio of each figure."""
+    models = document["models"]
+    names = list(models)
+
+    def row(title: str, values: Sequence[float], shown: Sequence[str]) -> list[str]:
+        return [title, *shown, *([f"{values[0] / values[1]:.1f}x"] if len(values) == 2 and values[1] else [])]
+
+    rows = []
+    for title, key, unit, digits in (
+        ("parameters", "parameters", 1, 0), ("of which not zero", "nonzero", 1, 0), ("MACs (millions)", "macs", 1e6, 1),
+        ("file (MB)", "file_bytes", 1e6, 2), ("tensors in memory (MB)", "dense_bytes", 1e6, 2),
+    ):  # fmt: skip
+        values = [models[name][key] for name in names]
+        rows.append(row(title, values, [f"{value / unit:,.{digits}f}" for value in values]))
+    for batch in models[names[0]]["batch"]:
+        cells = [models[name]["batch"][batch] for name in names]
+        rows.append(
+            row(
+                f"ms per batch of {batch}", [cell["median_ms"] for cell in cells],
+                [f"{c['median_ms']:.2f} [{c['low_ms']:.2f}, {c['high_ms']:.2f}]" for c in cells],
+            )
+        )  # fmt: skip
+        values = [cell["peak_bytes"] for cell in cells]
+        rows.append(row(f"peak memory, batch of {batch} (MB)", values, [f"{value / 1e6:.2f}" for value in values]))
+    side = document["input_size"]
+    title = f"{side}x{side} pixels, {document['threads']} threads, {document['device']}; times: median [10 %, 90 %]"
+    terminal.table(title, ["", *names, *(["ratio"] if len(names) == 2 else [])], rows)

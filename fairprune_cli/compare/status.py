@@ -1,0 +1,92 @@
+"""How far a cell is: done, begun, failed or missing, and whether what is there was made from the wanted settings."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from fairprune_cli.compare.cells import Cell, Plan
+from fairprune_cli.core.errors import FairpruneError, Problems
+from fairprune_cli.core.settings import resolve
+from fairprune_cli.run.folder import CONFIG, RunFolder
+
+DONE, BEGUN, FAILED, MISSING = "done", "begun", "failed", "missing"
+
+# Where data lie, what computes, and what the gates of a run ask: none of it changes a figure that is compared.
+FREE = {
+    "data", "device", "threads", "confidence", "max_gap", "max_degradation", "min_accuracy", "point_estimate",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Standing:
+    """State of a cell; `differs` says what its folder was made from otherwise, and is empty where it agrees."""
+
+    state: str
+    reason: str = ""
+    differs: str = ""
+
+
+def standing(plan: Plan, cell: Cell) -> Standing:
+    """Look at the cell's folder and at what is recorded about it."""
+    folder = RunFolder(plan.path(cell))
+    if folder.report.exists():
+        return Standing(DONE, differs=differences(folder.path, cell))
+    failure = failed(plan, cell)
+    if failure is not None:
+        return Standing(FAILED, str(failure["message"]))
+    if folder.state.exists():
+        return Standing(BEGUN, "begun, not finished", differences(folder.path, cell))
+    return Standing(MISSING, "not computed")
+
+
+def refuse_differences(plan: Plan, found: dict[str, Standing]) -> None:
+    """Raise FairpruneError when cells were made from other settings or files than the comparison asks for."""
+    problems = Problems(str(plan.folder / "cells"))
+    problems.extend(f"{name} was made otherwise: {s.differs}" for name, s in found.items() if s.differs)
+    problems.raise_if_any("give another --out, or --force, which computes these cells again and leaves the others")
+
+
+def differences(folder: Path, cell: Cell) -> str:
+    """What the config.yaml of a run disagrees with, as `lr is 0.1 there, 0.2 here`; empty when nothing counts."""
+    try:
+        document = yaml.safe_load((folder / CONFIG).read_text(encoding="utf-8"))
+        saved = {key: entry["value"] for key, entry in document["settings"].items()}
+        inputs = {key: str(value) for key, value in document["inputs"].items()}
+        there = dataclasses.asdict(resolve(saved, {}, None).settings)
+    except (OSError, yaml.YAMLError, TypeError, KeyError, AttributeError, UnicodeDecodeError) as error:
+        return f"its {CONFIG} cannot be read ({type(error).__name__})"
+    except FairpruneError as error:
+        return " ".join(error.what.split())
+    here = dataclasses.asdict(cell.settings)
+    texts = [
+        f"{key} is {there[key]!r} there, {here[key]!r} here"
+        for key in here
+        if key not in FREE and there[key] != here[key]
+    ]
+    for name, digest in (("model", cell.model_sha256), ("manifest", cell.manifest_sha256)):
+        if inputs.get(f"{name}_sha256") != digest:
+            texts.append(f"another {name} was read ({inputs.get(name, 'unknown')})")
+    return "; ".join(texts)
+
+
+def failed(plan: Plan, cell: Cell) -> dict[str, Any] | None:
+    """The record of a failure, if it was one of these very settings."""
+    try:
+        record = json.loads(plan.failure(cell).read_text(encoding="utf-8"))
+        return record if record["made_from"] == made_from(cell) else None
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+
+
+def made_from(cell: Cell) -> str:
+    """A hash of everything that decides a cell's figures."""
+    settings = {k: v for k, v in dataclasses.asdict(cell.settings).items() if k not in FREE}
+    text = json.dumps([settings, cell.model_sha256, cell.manifest_sha256], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()

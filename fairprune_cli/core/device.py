@@ -1,0 +1,47 @@
+"""Device and threads of a run."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+
+from fairprune_cli.core.errors import FairpruneError
+
+
+def choose_device(name: str) -> torch.device:
+    """The device called `name`: auto, cpu, cuda, cuda:N or mps.
+
+    auto takes CUDA where there is one, else the CPU (MPS only when it is asked for by name).
+
+    Raises:
+        FairpruneError: no such device on this machine.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and "LOCAL_RANK" in os.environ:  # one of several processes on this machine
+        name = f"cuda:{os.environ['LOCAL_RANK']}"
+    kind, _, index = name.partition(":")
+    if kind not in {"cpu", "cuda", "mps"} or (index and (kind != "cuda" or not index.isdigit())):
+        raise FairpruneError(f"unknown device {name!r}", where="--device", hint="auto, cpu, cuda, cuda:N or mps")
+    if kind == "cuda" and (not torch.cuda.is_available() or int(index or 0) >= torch.cuda.device_count()):
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        raise FairpruneError(f"{name} is not there: {count} CUDA devices found", where="--device", hint="use cpu")
+    if kind == "mps" and not torch.backends.mps.is_available():
+        raise FairpruneError("mps is not available on this machine", where="--device", hint="use cpu")
+    return torch.device(name)
+
+
+def set_threads(threads: int) -> int:
+    """Limit torch to `threads` CPU threads (0: leave it); returns the number in use."""
+    if threads:
+        torch.set_num_threads(threads)
+    return torch.get_num_threads()
+
+
+def repeatable(device: torch.device) -> None:
+    """Have CUDA choose algorithms that give the same bits each time, where it has them; the CPU's always do."""
+    if device.type == "cuda":
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA starts
+        torch.backends.cudnn.benchmark = False
+        torch.use_deterministic_algorithms(True, warn_only=True)

@@ -1,0 +1,117 @@
+"""Files that appear whole or not at all, content hashes, and the cache folder."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from fairprune_cli.core.errors import ExitCode, FairpruneError
+
+
+@contextlib.contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path` that replaces it when the block ends without an exception.
+
+    Raises:
+        FairpruneError: the folder is read-only, missing or full (exit code 3); `path` is untouched then.
+    """
+    path = Path(path)
+    temporary: Path | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+        os.close(handle)
+        temporary = Path(name)
+        yield temporary
+        # mkstemp makes the file private; a result should have the permissions any new file gets.
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(temporary, 0o666 & ~umask)
+        with open(temporary, "rb") as written:
+            os.fsync(written.fileno())
+        os.replace(temporary, path)
+        temporary = None
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise FairpruneError(
+            f"cannot write: {error.strerror or error}",
+            where=str(path),
+            hint="check that the folder can be written and that the disk has room",
+            code=ExitCode.RUNTIME,
+        ) from error
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename last through a loss of power, where the system lets folders be synchronised."""
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def read_document(
+    path: Path, kind: str, parse: Callable[[str], Any], largest: int, hint: str, faults: type[Exception] = ValueError
+) -> Any:
+    """What `parse` makes of a text file that stays within a size.
+
+    Args:
+        kind: what the file should be, in one word, for messages.
+        largest: bytes; hint: what to do where there is no such file; faults: what `parse` raises beside ValueError.
+
+    Raises:
+        FairpruneError: it is absent, larger than that, or cannot be read as such.
+    """
+    try:
+        if path.stat().st_size > largest:
+            raise FairpruneError(f"is larger than {largest >> 20} MiB, so no {kind}", where=str(path))
+        return parse(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise FairpruneError(f"no such {kind}", where=str(path), hint=hint) from None
+    except (OSError, ValueError, RecursionError, faults) as error:
+        text = " ".join(str(error).split())
+        raise FairpruneError(f"cannot be read as a {kind}: {text}", where=str(path)) from error
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove the temporary files of `atomic_path` that a killed process left in `folder`."""
+    for left in folder.glob(".*.tmp"):
+        with contextlib.suppress(OSError):
+            left.unlink()
+
+
+def atomic_write_bytes(path: Path, data: bytes) -> None:
+    """Write `data` to `path` so that a reader sees the old content or the new, never a part."""
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def atomic_write_text(path: Path, text: str) -> None:
+    """As `atomic_write_bytes`, for UTF-8 text with Unix line ends."""
+    atomic_write_bytes(path, text.encode("utf-8"))
+
+
+def sha256_file(path: Path) -> str:
+    """Hexadecimal SHA-256 of a file's bytes, read in pieces of 1 MiB."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as stream:
+        while piece := stream.read(1 << 20):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+def cache_dir() -> Path:
+    """FAIRPRUNE_CACHE, or `fairprune` in XDG_CACHE_HOME, or ~/.cache/fairprune."""
+    if explicit := os.environ.get("FAIRPRUNE_CACHE"):
+        return Path(explicit)
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "fairprune"

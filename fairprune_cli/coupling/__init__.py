@@ -1,8 +1,0 @@
-"""Which channels of which tensors go together: a walk over the network's operations that passes channels on."""
-
-from __future__ import annotations
-
-from fairprune_cli.coupling.spaces import OUTPUTS, ChannelSpace, Coupling, Slot
-from fairprune_cli.coupling.walk import WalkFailed, coupling
-
-__all__ = ["OUTPUTS", "ChannelSpace", "Coupling", "Slot", "WalkFailed", "coupling"]

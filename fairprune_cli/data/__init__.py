@@ -1,0 +1,1 @@
+"""From a manifest to batches: tables, formats, manifest, images, batches, checks."""

@@ -1,0 +1,152 @@
+"""Batches whose strata (label x groups) have the shares that are wanted of them, and weights that make up for it.
+
+A group that is rare gives a batch few images, and the fairness term of that batch is then mostly noise. A
+stratified batch holds as many of each stratum as the term needs; an image's weight is its stratum's share of the
+data over its share of the batch, so weighted means estimate the same quantities with less variance (importance
+sampling). Shares proportional to the images' part in the Lagrangian make all terms of one size, where the variance
+is least.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from fairprune_cli.core.errors import FairpruneError
+from fairprune_cli.data.batches.pool import Augmentation, Batch, Device, Former, Pool
+from fairprune_cli.data.batches.shuffles import Shuffles, restoring
+from fairprune_cli.data.tables.table import cells_of
+
+# A stratum is drawn at most so many times as often as it occurs, or a handful of images would be learnt by heart.
+MOST = 10.0
+
+
+@dataclass(frozen=True)
+class Strata:
+    """Combinations of label and groups that occur in a pool.
+
+    Attributes:
+        labels: int64 [C]; groups: int64 [C, A], -1 for none; sizes: int64 [C]; of_image: int64 [n], the stratum
+            of each position in the pool.
+    """
+
+    labels: np.ndarray
+    groups: np.ndarray
+    sizes: np.ndarray
+    of_image: np.ndarray
+
+    @classmethod
+    def of(cls, pool: Pool) -> Strata:
+        _, first, of_image, sizes = np.unique(
+            cells_of([pool.labels, *pool.groups.T]), return_index=True, return_inverse=True, return_counts=True
+        )
+        return cls(pool.labels[first], pool.groups[first], sizes, of_image)
+
+    def even(self) -> np.ndarray:
+        """Pull of each stratum under which all of them have the same share of a batch, [C]."""
+        return self.sizes.sum() / (len(self.sizes) * self.sizes)
+
+
+def shares(sizes: np.ndarray, pull: np.ndarray, most: float = MOST) -> np.ndarray:
+    """Shares of a batch proportional to size x pull, none above `most` times the stratum's share of the data.
+
+    Args:
+        sizes: [C], above 0; pull: [C], above 0.
+
+    Returns:
+        [C], adding up to 1.
+    """
+    natural = sizes / sizes.sum()
+    wanted = natural * pull
+    capped = np.zeros(len(sizes), dtype=bool)
+    result = natural
+    for _ in range(len(sizes)):
+        free = ~capped
+        result = np.where(capped, most * natural, 0.0)
+        result[free] = wanted[free] / wanted[free].sum() * (1.0 - result.sum())
+        over = free & (result > most * natural * (1 + 1e-12))
+        if not over.any():
+            break
+        capped |= over
+    return result
+
+
+class StratifiedSampler:
+    """Endless stratified batches; within a stratum, shuffled passes in which each image comes once.
+
+    Numbers per stratum are whole and equal the wanted shares in expectation (systematic rounding). Everything random
+    comes from one generator, so the sequence depends on `seed` and on the wanted shares alone.
+
+    Args:
+        size: images per batch, at most the pool's.
+        pull: asked before each batch; [C], how much more often than it occurs a stratum is wanted, up to a factor.
+
+    Raises:
+        FairpruneError: an empty pool.
+    """
+
+    def __init__(
+        self, pool: Pool, size: int, device: Device, seed: int, augment: bool, pull: Callable[[Strata], np.ndarray]
+    ) -> None:
+        if not len(pool):
+            raise FairpruneError("there are no images to draw from", hint="see `fairprune data stats`")
+        self.pool, self.size, self.augment, self.pull = pool, min(size, len(pool)), augment, pull
+        self.strata = Strata.of(pool)
+        sizes = self.strata.sizes
+        self._members = np.split(np.argsort(self.strata.of_image, kind="stable"), np.cumsum(sizes)[:-1])
+        self._shuffles = Shuffles(sizes.tolist())
+        self._generator = torch.Generator().manual_seed(seed)
+        self._form = Former(pool, torch.device(device), False)
+
+    def next(self) -> Batch:
+        wanted = shares(self.strata.sizes, self.pull(self.strata))
+        counts = self._whole_numbers(wanted)
+        positions = np.concatenate([self._take(int(c), int(counts[c])) for c in np.flatnonzero(counts)])
+        natural = self.strata.sizes / self.strata.sizes.sum()
+        weights = np.repeat(natural / np.maximum(wanted, 1e-12), counts)
+        change = None
+        if self.augment:
+            change = Augmentation.draw(len(positions), self.pool.images.transform.size, self._generator)
+        batch = self._form(positions, change)
+        return batch._replace(weights=torch.as_tensor(weights, dtype=torch.float32, device=batch.images.device))
+
+    def divide(self, share: Callable[[int], slice]) -> None:
+        """As `Sampler.divide`."""
+        self._form.share = share
+
+    def _whole_numbers(self, wanted: np.ndarray) -> np.ndarray:
+        """Whole numbers that add up to the batch and are size x share in expectation."""
+        edges = np.concatenate([[0.0], np.cumsum(wanted)]) * self.size
+        edges[-1] = self.size
+        offset = float(torch.rand(1, generator=self._generator))
+        return np.diff(np.floor(edges + offset).astype(np.int64))
+
+    def _take(self, stratum: int, count: int) -> np.ndarray:
+        parts = []
+        while count:
+            if not self._shuffles.left(stratum):
+                self._shuffles.begin(stratum, self._generator)
+            parts.append(self._members[stratum][self._shuffles.take(stratum, count)])
+            count -= len(parts[-1])
+        return np.concatenate(parts)
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that decides the coming batches, beside the wanted shares."""
+        return {
+            "generator": self._generator.get_state(), "shuffles": self._shuffles.state_dict(), "size": self.size,
+            "pool": self.pool.identity,
+        }  # fmt: skip
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue where the sampler that gave `state` stood.
+
+        Raises:
+            FairpruneError: the state belongs to other images or another batch size, or is damaged.
+        """
+        with restoring(state, self.size, self.pool.identity):
+            self._shuffles.load_state_dict(state["shuffles"])
+            self._generator.set_state(state["generator"])

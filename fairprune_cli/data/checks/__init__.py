@@ -1,0 +1,1 @@
+"""`data check` and `data stats`: what is wrong with a data set, and how it looks."""

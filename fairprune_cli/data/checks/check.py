@@ -1,0 +1,140 @@
+"""`data check`: every finding about a manifest, its tables and its images, at once; without torch."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fairprune_cli.core.errors import Problems
+from fairprune_cli.data.checks.association import Association, associate
+from fairprune_cli.data.checks.images import ERROR, NOTE, WARNING, Finding, look_at_images
+from fairprune_cli.data.images.pillow import Progress
+from fairprune_cli.data.manifest.load import examine_manifest
+from fairprune_cli.data.manifest.manifest import Grouping, Manifest
+from fairprune_cli.data.tables.table import IMAGE_SUFFIXES, SPLITS
+
+LEAST = 30  # images that a rate should have below it; the default of --min-group
+_SHOWN = 4
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What `data check` says of a manifest."""
+
+    manifest: Path
+    images: int
+    findings: tuple[Finding, ...]
+    associations: tuple[Association, ...]
+    sizes: dict[str, Any] | None  # of the images that can be decoded
+
+    def count(self, severity: str) -> int:
+        return sum(finding.severity == severity for finding in self.findings)
+
+    def document(self) -> dict[str, Any]:
+        """For `--json`; `warnings` are the texts of that severity."""
+        return {
+            "manifest": str(self.manifest), "images": self.images, "errors": self.count(ERROR),
+            "warnings": [finding.line() for finding in self.findings if finding.severity == WARNING],
+            "findings": [finding.document() for finding in self.findings],
+            "associations": [one.document() for one in self.associations], "sizes": self.sizes,
+        }  # fmt: skip
+
+
+def check(path: Path, progress: Progress | None = None) -> Checked:
+    """Examine the manifest at `path` and decode every image that can be.
+
+    Raises:
+        FairpruneError: the manifest cannot be read at all.
+    """
+    problems = Problems(str(path), every=True)
+    manifest = examine_manifest(path, problems)
+    findings = [Finding.of(problem) for problem in problems.found]
+    if manifest is None:
+        findings += [Finding.of(note, NOTE) for note in problems.notes]
+        return Checked(path, 0, tuple(findings), (), None)
+    findings += [Finding("manifest", text, "", 0, WARNING, True) for text in manifest.warnings]
+    known = {p.file for p in problems.found if p.code in ("missing", "outside", "path", "doubled")}
+    looked = look_at_images(manifest, progress, known)
+    findings += looked.findings
+    findings += _unnamed(manifest)
+    findings += [f for grouping in manifest.attributes.values() for f in _groups(manifest, grouping)]
+    associations = tuple(_associate(manifest, grouping) for grouping in manifest.attributes.values())
+    findings += [Finding("association", one.text, "", 0, WARNING, True) for one in associations if one.notable]
+    findings += [Finding.of(note, NOTE) for note in problems.notes]
+    order = (ERROR, WARNING, NOTE)
+    findings.sort(key=lambda finding: order.index(finding.severity))
+    return Checked(path, len(manifest), tuple(findings), associations, _sizes(looked.sizes))
+
+
+def _unnamed(manifest: Manifest) -> list[Finding]:
+    """Images beside those of the manifest that no row names: a table that lost rows looks like this."""
+    named = set(manifest.files)
+    folders = {file.rpartition("/")[0] for file in manifest.files}
+    found: list[str] = []
+    for folder in sorted(folders):
+        if ".." in folder.split("/") or folder.startswith("/"):
+            continue
+        with contextlib.suppress(OSError, ValueError):
+            names = os.listdir(os.path.join(manifest.root, folder))
+            images = (name for name in names if name.lower().endswith(IMAGE_SUFFIXES))
+            found += [path for name in images if (path := f"{folder}/{name}" if folder else name) not in named]
+    if not found:
+        return []
+    text = f"{len(found):,} image{'s' if len(found) > 1 else ''} beside those of the manifest have no row, as"
+    return [Finding("unnamed", f"{text} {min(found)!r}", min(found), 0, WARNING, True)]
+
+
+def _groups(manifest: Manifest, grouping: Grouping) -> list[Finding]:
+    """Groups with the same name in another spelling, and combinations of label and group with few images."""
+    found = []
+    spellings = Counter(name.casefold() for name in grouping.groups)
+    alike = [name for name in grouping.groups if spellings[name.casefold()] > 1]
+    if alike:
+        text = f"{grouping.name}: {', '.join(map(repr, alike))} differ in case alone and are different groups"
+        found.append(Finding("alike-groups", text, "", 0, WARNING, True))
+    for code, split in enumerate(SPLITS):
+        chosen = manifest.splits == code
+        counts = _counts(manifest, grouping, chosen)
+        if not chosen.any() or not counts.size or counts.min() >= LEAST:
+            continue
+        cells = sorted((int(n), g, k) for (g, k), n in np.ndenumerate(counts) if n < LEAST)
+        named = [f"{grouping.groups[g]} x {manifest.classes[k]} {n}" for n, g, k in cells]
+        more = f" and {len(named) - _SHOWN} more" if len(named) > _SHOWN else ""
+        empty = sum(n == 0 for n, _, _ in cells)
+        none = f", {empty} of them none" if empty else ""
+        text = (
+            f"{split}: {len(cells)} of {counts.size} combinations of {grouping.name} and label have fewer than {LEAST} "
+            f"images{none}: {', '.join(named[:_SHOWN])}{more}"
+        )
+        found.append(Finding("empty-cell" if empty else "small-cell", text, "", 0, WARNING, True))
+    return found
+
+
+def _counts(manifest: Manifest, grouping: Grouping, chosen: np.ndarray) -> np.ndarray:
+    """Images per group and class among the chosen rows, int64 [G, K]."""
+    size = len(manifest.classes)
+    held = chosen & (grouping.index >= 0) & (manifest.labels >= 0)
+    cells = grouping.index[held] * size + manifest.labels[held]
+    return np.bincount(cells, minlength=len(grouping.groups) * size).reshape(len(grouping.groups), size)
+
+
+def _associate(manifest: Manifest, grouping: Grouping) -> Association:
+    counts = _counts(manifest, grouping, np.ones(len(manifest), dtype=bool))
+    return associate(grouping.name, grouping.groups, manifest.classes, counts)
+
+
+def _sizes(sizes: np.ndarray) -> dict[str, Any] | None:
+    held = sizes[sizes[:, 0] > 0]
+    if not len(held):
+        return None
+    distinct, counts = np.unique(held, axis=0, return_counts=True)
+    return {
+        "least": held.min(0).tolist(), "median": [int(v) for v in np.median(held, axis=0)],
+        "largest": held.max(0).tolist(), "distinct": len(distinct), "most": distinct[counts.argmax()].tolist(),
+    }  # fmt: skip

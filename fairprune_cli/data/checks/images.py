@@ -1,0 +1,153 @@
+"""What is wrong with the images of a manifest: damage, sizes, duplicates; each with its file, row and severity."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fairprune_cli.core.errors import Problem
+from fairprune_cli.data.images.pillow import (
+    ImageFault,
+    Progress,
+    chunked,
+    decoding_threads,
+    read_image_file,
+    verify_image,
+)
+from fairprune_cli.data.manifest.manifest import Manifest
+from fairprune_cli.data.tables.table import SPLITS
+
+ERROR, WARNING, NOTE = "error", "warning", "note"
+# What a run goes on with, although somebody should know it.
+_WARNINGS = frozenset({"duplicate", "label-conflict", "enlarged", "oblong"})
+_OBLONG = 2.0
+_CHUNK = 64
+_Looked = tuple[bytes, tuple[int, int], ImageFault | None]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something about an image or the data: a code for programs, what it is in words, its file and table row."""
+
+    code: str
+    text: str
+    file: str
+    row: int  # 0 where no table names the image
+    severity: str = ERROR
+    whole: bool = False  # whether the text names its place itself
+
+    def line(self) -> str:
+        """The finding as one line of text."""
+        if self.whole or not self.file:
+            return self.text
+        return f"{self.file}, row {self.row}: {self.text}" if self.row else f"{self.file}: {self.text}"
+
+    def document(self) -> dict[str, Any]:
+        return {"severity": self.severity, "code": self.code, "text": self.text, "file": self.file, "row": self.row}
+
+    @classmethod
+    def of(cls, problem: Problem, severity: str = ERROR) -> Finding:
+        return cls(problem.code, problem.text, problem.file, problem.row, severity, True)
+
+
+@dataclass(frozen=True)
+class Looked:
+    """The findings of all images, and [N, 2] widths and heights, 0 where an image could not be decoded."""
+
+    findings: list[Finding]
+    sizes: np.ndarray
+
+
+def check_images(manifest: Manifest, progress: Progress | None = None) -> list[Finding]:
+    """Decode every image; report missing, unreadable, truncated and too small ones, and exact duplicates.
+
+    Codes: missing, unreadable, truncated, too-small, duplicate-across-splits (errors); duplicate (same bytes within a
+    split), label-conflict (same bytes, another label), enlarged, oblong (warnings).
+
+    Args:
+        progress: called with (images done, images in all).
+    """
+    return look_at_images(manifest, progress).findings
+
+
+def look_at_images(manifest: Manifest, progress: Progress | None = None, known: Collection[str] = ()) -> Looked:
+    """As `check_images`, with the images' sizes.
+
+    Args:
+        known: files whose fault has been found already; they are passed over.
+    """
+    findings: list[Finding] = []
+    first: dict[bytes, int] = {}
+    sizes = np.zeros((len(manifest), 2), dtype=np.int32)
+    wanted = [i for i, file in enumerate(manifest.files) if file not in known] if known else range(len(manifest))
+
+    def look(positions: Sequence[int]) -> list[_Looked]:
+        return [_look(os.path.join(manifest.root, manifest.files[i])) for i in positions]
+
+    with ThreadPoolExecutor(decoding_threads()) as threads:
+        for some in chunked(wanted, 32 * _CHUNK):
+            done = 0
+            chunks = list(chunked(some, _CHUNK))
+            for chunk, results in zip(chunks, threads.map(look, chunks), strict=True):
+                for i, (digest, size, fault) in zip(chunk, results, strict=True):
+                    if fault is not None:
+                        findings.append(_finding(manifest, i, fault.code, fault.text))
+                        continue
+                    sizes[i] = size
+                    earlier = first.setdefault(digest, i)
+                    if earlier != i:
+                        findings.append(_duplicate(manifest, i, earlier))
+                done = chunk[-1] + 1
+            if progress is not None:
+                progress(done, len(manifest))
+    findings += _odd_sizes(manifest, sizes)
+    return Looked(findings, sizes)
+
+
+def _look(path: str) -> _Looked:
+    try:
+        data = read_image_file(path)
+        return hashlib.sha256(data).digest()[:16], verify_image(data), None
+    except ImageFault as fault:
+        return b"", (0, 0), fault
+
+
+def _finding(manifest: Manifest, i: int, code: str, text: str) -> Finding:
+    severity = WARNING if code in _WARNINGS else ERROR
+    return Finding(code, text, manifest.files[i], int(manifest.rows[i]), severity)
+
+
+def _duplicate(manifest: Manifest, i: int, earlier: int) -> Finding:
+    other = f"the same bytes as {manifest.files[earlier]!r} ({manifest.where(earlier)})"
+    mine, its = int(manifest.splits[i]), int(manifest.splits[earlier])
+    if mine != its:
+        # -1: the splits are at fault themselves, and that is said already.
+        text = f"has {other}, in {SPLITS[its]} and in {SPLITS[mine]}" if min(mine, its) >= 0 else f"has {other}"
+        return _finding(manifest, i, "duplicate-across-splits", text)
+    if manifest.labels[i] != manifest.labels[earlier]:
+        return _finding(manifest, i, "label-conflict", f"has {other}, with another label")
+    return _finding(manifest, i, "duplicate", f"has {other}, in the same split")
+
+
+def _odd_sizes(manifest: Manifest, sizes: np.ndarray) -> list[Finding]:
+    """Images that are enlarged, or of which the square in the centre shows less than half: one finding for each."""
+    short, long = sizes.min(1), sizes.max(1)
+    target = manifest.transform.size
+    kinds = (
+        ("enlarged", np.flatnonzero((short > 0) & (short < target)),
+         f"images are smaller than the {target} pixels of `transform` and are enlarged"),
+        ("oblong", np.flatnonzero((short > 0) & (long > _OBLONG * short)),
+         "images are more than twice as long as wide; the model sees their centre alone"),
+    )  # fmt: skip
+    return [
+        Finding(code, f"{len(at):,} {text}, as {manifest.files[at[0]]!r} with "
+                      f"{sizes[at[0], 0]}x{sizes[at[0], 1]} pixels",
+                manifest.files[at[0]], int(manifest.rows[at[0]]), WARNING, True)
+        for code, at, text in kinds if len(at)
+    ]  # fmt: skip

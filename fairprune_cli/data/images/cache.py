@@ -1,0 +1,167 @@
+"""The cache of decoded images: every image of a manifest decoded once, then mapped into memory."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import zlib
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL
+import torchvision
+
+from fairprune_cli.core.errors import ExitCode, FairpruneError, Problems
+from fairprune_cli.data.images import cache_store
+from fairprune_cli.data.images.content_hashes import content_hashes
+from fairprune_cli.data.images.decode import decode_file
+from fairprune_cli.data.images.pillow import ImageFault, Progress, chunked, decoding_threads
+from fairprune_cli.data.manifest.load import Manifest
+
+_DECODER = 2  # to be raised when the same file decodes to other pixels
+_CHECKED_BYTES = 2 << 30
+_CHUNK = 32
+
+
+class Cache:
+    """`cache_dir()/images/<key>/`: pixels.u8 and meta.json, complete or absent.
+
+    The key covers what the files hold, in their order, and the size of the result, so that changed images get another
+    entry, and neither a moved folder nor a changed manifest does. An entry is built beside its place and renamed;
+    whoever comes second waits for the first, and uses what it finds. Before it is built, others make room for it.
+    """
+
+    def __init__(self, manifest: Manifest, size: int) -> None:
+        self.manifest = manifest
+        self.shape = (len(manifest), 3, size, size)
+        self.digest = ""  # of all pixels, once they have been opened
+
+    def _key(self, progress: Progress | None) -> str:
+        facts = [_DECODER, PIL.__version__, torchvision.__version__, self.shape[2]]
+        digest = hashlib.sha256(f"{facts}".encode())
+        digest.update(content_hashes(self.manifest.root, self.manifest.files, progress).tobytes())
+        return digest.hexdigest()[:32]
+
+    def pixels(self, progress: Progress | None) -> np.ndarray:
+        """The decoded images, uint8 [N, 3, S, S], a read-only memory map.
+
+        Raises:
+            FairpruneError: images that cannot be decoded, all at once; the cache cannot be written (exit code 3).
+        """
+        self.folder = cache_store.root() / self._key(progress)
+        found = self._open()
+        if found is not None:
+            return found
+        try:
+            self.folder.parent.mkdir(parents=True, exist_ok=True)
+            with cache_store.locked(self.folder.with_suffix(".lock")):
+                found = self._open()
+                if found is None:
+                    cache_store.make_room(int(np.prod(self.shape)), self.folder)
+                    self._build(progress)
+                    found = self._open()
+        except OSError as error:
+            raise FairpruneError(
+                f"decoded images cannot be stored: {error.strerror or error}",
+                where=str(self.folder.parent),
+                hint=f"{np.prod(self.shape) / 1e6:,.0f} MB are needed; FAIRPRUNE_CACHE names another folder",
+                code=ExitCode.RUNTIME,
+            ) from error
+        if found is None:
+            raise FairpruneError("decoded images cannot be read back", where=str(self.folder), code=ExitCode.RUNTIME)
+        return found
+
+    def _open(self) -> np.ndarray | None:
+        """The entry's pixels, or None when there is no entry or it is damaged."""
+        try:
+            meta = json.loads((self.folder / cache_store.META).read_text(encoding="utf-8"))
+            sums = np.array(meta["crc32"], dtype=np.int64)
+            path = self.folder / cache_store.PIXELS
+            if tuple(meta["shape"]) != self.shape or path.stat().st_size != np.prod(self.shape):
+                return None
+            pixels = np.memmap(path, dtype=np.uint8, mode="r", shape=self.shape)
+        except (OSError, ValueError, TypeError, KeyError, OverflowError):
+            return None
+        # Up to 2 GiB every image is checked, beyond that an even sample: reading takes half a second a GiB.
+        step = -(-pixels.nbytes // _CHECKED_BYTES)
+        whole = len(sums) == len(pixels) and all(
+            zlib.crc32(pixels[i].data) == sums[i] for i in range(0, len(pixels), step)
+        )
+        self.digest = hashlib.sha256(sums.tobytes()).hexdigest()
+        if whole:
+            cache_store.touch(self.folder)
+        return pixels if whole else None
+
+    def _build(self, progress: Progress | None) -> None:
+        temporary = Path(tempfile.mkdtemp(prefix=f".{self.folder.name}.", dir=self.folder.parent))
+        try:
+            sums = self._decode(temporary / cache_store.PIXELS, progress)
+            if self._key(None) != self.folder.name:
+                raise FairpruneError(
+                    "images changed while they were decoded", where=str(self.manifest.path),
+                    hint="run again when nothing writes to them any more",
+                )  # fmt: skip
+            meta = {"shape": self.shape, "manifest": self.manifest.name, "crc32": sums}
+            (temporary / cache_store.META).write_text(json.dumps(meta), encoding="utf-8")
+            if self.folder.exists():  # damaged: move it aside first, as a folder cannot replace a folder
+                os.replace(self.folder, temporary / "damaged")
+            with contextlib.suppress(FileExistsError):
+                os.rename(temporary, self.folder)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+            shutil.rmtree(self.folder / "damaged", ignore_errors=True)
+
+    def _decode(self, path: Path, progress: Progress | None) -> list[int]:
+        """Decode all images into one file; the checksum of each image."""
+        problems = Problems(str(self.manifest.path))
+        sums: list[int] = []
+        count, threads = len(self.manifest), decoding_threads()
+        waiting: deque[Future[list[np.ndarray | str]]] = deque()
+        chunks = iter(chunked(range(count), _CHUNK))
+        with ThreadPoolExecutor(threads) as pool, open(path, "wb") as stream:
+            try:
+                for chunk in chunks:
+                    waiting.append(pool.submit(self._decode_chunk, chunk))
+                    if len(waiting) >= 4 * threads:
+                        self._write(waiting.popleft().result(), stream, sums, problems)
+                        if progress is not None:
+                            progress(len(sums), count)
+                while waiting:
+                    self._write(waiting.popleft().result(), stream, sums, problems)
+                    if progress is not None:
+                        progress(len(sums), count)
+            finally:
+                pool.shutdown(wait=True, cancel_futures=True)
+            stream.flush()
+            os.fsync(stream.fileno())
+        problems.raise_if_any("mend the files or take their rows out of the table")
+        return sums
+
+    def _decode_chunk(self, chunk: Sequence[int]) -> list[np.ndarray | str]:
+        results: list[np.ndarray | str] = []
+        for i in chunk:
+            file = self.manifest.files[i]
+            try:
+                results.append(decode_file(os.path.join(self.manifest.root, file), self.shape[2]))
+            except ImageFault as fault:
+                results.append(f"{self.manifest.where(i)}: image {file!r} {fault.text}")
+        return results
+
+    @staticmethod
+    def _write(results: list[np.ndarray | str], stream: Any, sums: list[int], problems: Problems) -> None:
+        for result in results:
+            if isinstance(result, str):
+                problems.add(result)
+                sums.append(0)
+            else:
+                sums.append(zlib.crc32(result.data))
+                if not problems:
+                    stream.write(result)

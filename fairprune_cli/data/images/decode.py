@@ -1,0 +1,96 @@
+"""From an image file to the model's square of bytes, as fast as the libraries allow.
+
+Ordinary JPEGs go through torchvision's decoder, all others, and JPEGs far larger than needed, through Pillow (which
+decodes those at a fraction). Both are then cropped and scaled by the same kernel, torch's antialiased bilinear one on
+bytes, which takes a quarter of the time of Pillow's. A file that torchvision refuses is left to Pillow, whose verdict
+is that of `data check`.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from fairprune_cli.data.images.pillow import open_image, read_image_file
+from fairprune_cli.data.manifest.document import SMALLEST_SIDE
+
+# JPEG markers without a length (ITU T.81, table B.1), and those of frames.
+_BARE = frozenset({0x01, *range(0xD0, 0xD9)})
+_FRAMES = frozenset({0xC0, 0xC1, 0xC2})
+
+
+def decode(data: bytes, size: int) -> np.ndarray:
+    """The image as uint8 [3, size, size]: the shorter side scaled to `size`, the centre taken.
+
+    Raises:
+        ImageFault: not an image, truncated, or smaller than 8 pixels on a side.
+    """
+    pixels = _torchvision(data, size)
+    if pixels is None:
+        # Channels last, as Pillow has them: the kernel takes them so, and no copy is needed.
+        pixels = torch.from_numpy(np.array(open_image(io.BytesIO(data), wanted=size))).permute(2, 0, 1)
+    pixels = _squared(pixels, size)
+    return pixels.expand(3, size, size).contiguous().numpy()
+
+
+def decode_file(path: str, size: int) -> np.ndarray:
+    """As `decode`, of a file.
+
+    Raises:
+        ImageFault: also when the file is missing or cannot be read.
+    """
+    return decode(read_image_file(path), size)
+
+
+def jpeg_shape(data: bytes) -> tuple[int, int, int] | None:
+    """Width, height and components of a baseline, extended or progressive 8-bit JPEG; None for anything else."""
+    if data[:2] != b"\xff\xd8":
+        return None
+    at = 2
+    while at + 9 < len(data):
+        if data[at] != 0xFF:
+            return None
+        marker = data[at + 1]
+        if marker == 0xFF:  # fill bytes
+            at += 1
+        elif marker in _FRAMES:
+            bits, height, width, components = struct.unpack_from(">BHHB", data, at + 4)
+            return (width, height, components) if bits == 8 else None
+        elif marker in _BARE:
+            at += 2
+        else:
+            at += 2 + int(struct.unpack_from(">H", data, at + 2)[0])
+    return None
+
+
+def _torchvision(data: bytes, size: int) -> Tensor | None:
+    """The decoded file, uint8 [1 or 3, H, W], or None where Pillow is to decode it."""
+    shape = jpeg_shape(data)
+    if shape is None or shape[2] not in (1, 3) or not SMALLEST_SIDE <= min(shape[:2]) < 4 * size:
+        return None
+    from torchvision.io import ImageReadMode, decode_jpeg
+
+    mode = ImageReadMode.GRAY if shape[2] == 1 else ImageReadMode.RGB
+    try:
+        source = torch.frombuffer(bytearray(data), dtype=torch.uint8)
+        return decode_jpeg(source, mode=mode, apply_exif_orientation=b"Exif" in data[:65_536])
+    except RuntimeError:
+        return None
+
+
+def _squared(pixels: Tensor, size: int) -> Tensor:
+    """The centre square, scaled: uint8 [C, H, W] to [C, size, size]; halves are rounded as torchvision rounds them."""
+    height, width = pixels.shape[1:]
+    if (height, width) == (size, size):
+        return pixels
+    side = min(height, width)
+    top, left = round((height - side) / 2), round((width - side) / 2)
+    square = pixels[:, top : top + side, left : left + side]
+    if side == size:
+        return square
+    return functional.interpolate(square[None], (size, size), mode="bilinear", antialias=True)[0]

@@ -1,0 +1,1 @@
+"""The manifest: read, checked, written."""

@@ -1,0 +1,207 @@
+"""From a manifest's bytes to a checked `Manifest`: labels, groups and splits as numbers, every mistake at once."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from fairprune_cli.core.errors import FairpruneError, Problems
+from fairprune_cli.data.manifest.document import AttributeSpec, Spec, parse
+from fairprune_cli.data.manifest.groups import Column, coded
+from fairprune_cli.data.manifest.manifest import Grouping, Manifest, untested
+from fairprune_cli.data.manifest.rows import Records, read_records
+from fairprune_cli.data.tables.folders import check_files
+from fairprune_cli.data.tables.table import MISSING, SPLIT_NAMES, SPLITS, assign_parts, encode, random_keys
+
+
+def build(data: bytes, path: Path) -> Manifest:
+    """The checked manifest.
+
+    Raises:
+        FairpruneError: lists every problem found, each with its line or row.
+    """
+    problems = Problems(str(path))
+    manifest = examine(data, path, problems)
+    problems.raise_if_any("run `fairprune data check` again after mending them")
+    assert manifest is not None
+    return manifest
+
+
+def examine(data: bytes, path: Path, problems: Problems) -> Manifest | None:
+    """As much of a manifest as can be read: None, or one whose labels and splits are -1 where they are at fault.
+
+    Only without any problem is it fit for anything but looking at its images.
+    """
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        problems.add(f"line {line}: byte 0x{data[error.start]:02x} is not UTF-8; save it as UTF-8", "not-utf-8")
+        return None
+    try:
+        spec = parse(text, path.absolute().parent.name, problems)
+    except FairpruneError:
+        return None  # it says what `problems` holds
+    digest = hashlib.sha256(data)
+    records = read_records(spec, path.parent, digest, problems)
+    if records is None:
+        return None
+    return _check(spec, path, records, digest.hexdigest(), problems)
+
+
+def _check(spec: Spec, path: Path, records: Records, sha256: str, problems: Problems) -> Manifest | None:
+    warnings = list(records.warnings)
+    root = path.parent / spec.images
+    rows = records.rows.tolist()
+    count = len(rows)
+    classes, labels = _labels(spec, records, root, warnings, problems)
+    persons = _person_numbers(records, warnings)
+    groupings = {}
+    for attribute in spec.attributes:
+        if attribute.name in records.attributes:
+            cells = records.attributes[attribute.name]
+            column = Column(cells, records.table, rows, records.usual.get(attribute.column))
+            groupings[attribute.name] = _group(attribute, column, warnings, problems)
+    before = len(problems.found)
+    splits = _split(spec, records, labels, persons, rows, warnings, problems)
+    split_faults = len(problems.found) > before
+    files: tuple[str, ...] = ()
+    if records.files is not None and not root.is_dir():
+        problems.add(f"the image root {str(root)!r} is not a folder", "missing-root")
+    elif records.files is not None:
+        known = None if splits is None else splits.tolist()
+        files = check_files(root, records.files, known, records.table, rows, problems)
+    if splits is not None and not split_faults:
+        if not (splits == SPLITS.index("test")).any():
+            problems.add("no image is in the test split", "empty-split")
+        else:
+            for grouping in groupings.values():
+                problems.extend(untested(grouping, splits), "untested-group")
+        empty = [name for k, name in enumerate(SPLITS[:2]) if not (splits == k).any()]
+        warnings += [f"no image is in the {name} split" for name in empty]
+    if not files:
+        return None
+    return Manifest(
+        path=path,
+        name=spec.name,
+        images=root,
+        classes=classes,
+        transform=spec.transform,
+        sha256=sha256,
+        files=files,
+        labels=labels,
+        splits=(np.full(count, -1) if splits is None else splits).astype(np.int8),
+        rows=records.rows,
+        attributes=groupings,
+        persons=persons,
+        table=records.table,
+        warnings=tuple(warnings),
+    )
+
+
+def _labels(
+    spec: Spec, records: Records, root: Path, warnings: list[str], problems: Problems
+) -> tuple[tuple[str, ...], np.ndarray]:
+    rows = records.rows.tolist()
+    if records.labels is None:
+        return spec.classes, np.full(len(rows), -1, dtype=np.int64)
+    if spec.format == "table" and spec.label is None and not spec.classes:
+        return (), np.full(len(rows), -1, dtype=np.int64)  # that there are no classes is a problem already
+    # Class folders give the labels even where a table gives the rest.
+    folder = spec.format == "folder"
+    source, at = (root.absolute().name, [0] * len(rows)) if folder else (records.table, rows)
+    label = spec.label or AttributeSpec("label", "label", None)
+    column = Column(records.labels, source, at, records.usual.get(label.column))
+    before = len(problems.found)
+    classes, labels = coded(label, column, problems, warnings, spec.classes)
+    if len(classes) < 2 and len(problems.found) == before:
+        problems.add(f"only one class, {''.join(classes)!r}: a classifier needs at least two")
+    absent = [name for k, name in enumerate(classes) if not (labels == k).any()]
+    if absent and len(problems.found) == before:
+        warnings.append(f"no image of class {', '.join(absent)}")
+    if label.bins and (bare := int((labels < 0).sum())) and len(problems.found) == before:
+        problems.add(f"{records.table}: label: {bare:,} cells are empty", "unknown-value", records.table)
+    return classes, labels
+
+
+def _person_numbers(records: Records, warnings: list[str]) -> np.ndarray | None:
+    """A number per person; a row that names nobody gets one of its own."""
+    if records.persons is None:
+        return None
+    numbers: dict[str, int] = {}
+    result = np.empty(len(records.persons), dtype=np.int64)
+    nameless = 0
+    for i, person in enumerate(records.persons):
+        if person.lower() in MISSING:
+            nameless += 1
+            result[i] = -nameless
+        else:
+            result[i] = numbers.setdefault(person, len(numbers))
+    if nameless:
+        warnings.append(f"{nameless:,} rows name no person; each is taken for another person")
+        result[result < 0] = len(numbers) - 1 - result[result < 0]
+    return result
+
+
+def _group(spec: AttributeSpec, column: Column, warnings: list[str], problems: Problems) -> Grouping:
+    groups, index = coded(spec, column, problems, warnings)
+    empty = int((index < 0).sum())
+    if empty and spec.missing == "unknown":
+        groups = groups if "unknown" in groups else (*groups, "unknown")
+        index = np.where(index < 0, groups.index("unknown"), index)
+    elif empty and groups:
+        warnings.append(f"{spec.name}: {empty:,} of {len(index):,} images have no value and are in no group")
+    if len(groups) == 1:
+        warnings.append(f"{spec.name}: all images are in one group, {groups[0]}: there is no gap to measure")
+    return Grouping(spec.name, groups, index)
+
+
+def _split(
+    spec: Spec,
+    records: Records,
+    labels: np.ndarray,
+    persons: np.ndarray | None,
+    rows: Sequence[int],
+    warnings: list[str],
+    problems: Problems,
+) -> np.ndarray | None:
+    fractions = spec.fractions or records.fractions
+    if records.splits is not None:
+        codes = {**SPLIT_NAMES, **{cell.lower(): SPLITS.index(s) for cell, s in _split_names(spec).items()}}
+        splits = encode(records.splits, SPLITS, "split", records.table, rows, problems, codes=codes)
+        if records.val_share and not (splits == 1).any():
+            splits = _carved(records, labels, splits)
+    elif fractions is not None and records.files is not None:
+        # By name and class alone: neither the order of the rows nor an attribute added later moves an image.
+        keys = random_keys(records.files, spec.seed)
+        whole = persons if spec.by_person or records.by_person else None
+        splits = assign_parts(np.maximum(labels, 0), whole, fractions, keys)
+    else:
+        if spec.fractions is None and "split" not in spec.columns:
+            text = "no splits: name a split column, or give splits: {train: 0.7, val: 0.15, test: 0.15, seed: 0}"
+            problems.add(text, "no-splits")
+        return None
+    if persons is not None:
+        pairs = np.unique(np.stack([persons, splits]), axis=1)[0]
+        if twice := len(pairs) - len(np.unique(pairs)):
+            more = "" if records.splits is not None else ": `by: person` under splits keeps them whole"
+            warnings.append(f"{twice:,} persons stand in more than one split{more}")
+    return splits
+
+
+def _split_names(spec: Spec) -> dict[str, str]:
+    return {cell: split for cell, split in (spec.split_names or {}).items() if split in SPLITS}
+
+
+def _carved(records: Records, labels: np.ndarray, splits: np.ndarray) -> np.ndarray:
+    """The splits with a share of train as val, alike in labels, drawn by name from the seed 0."""
+    assert records.files is not None
+    train = np.flatnonzero(splits == 0)
+    keys = random_keys([records.files[i] for i in train], 0)
+    part = assign_parts(np.maximum(labels[train], 0), None, (1 - records.val_share, records.val_share), keys)
+    splits = splits.copy()
+    splits[train[part == 1]] = 1
+    return splits

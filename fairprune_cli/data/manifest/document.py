@@ -1,0 +1,303 @@
+"""What a manifest says: its document, checked for itself, every fault with its line.
+
+`parse` reads the text; nothing of the data is read here.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import yaml
+
+from fairprune_cli.core import plugins as registry
+from fairprune_cli.core.errors import FairpruneError, Problem, Problems
+from fairprune_cli.data.manifest.yaml_section import Section, kind_of
+from fairprune_cli.data.tables.table import SPLITS
+
+SMALLEST_SIDE = 8
+FORMATS_PACKAGE = "fairprune_cli.data.formats"
+
+
+@dataclass(frozen=True)
+class AttributeSpec:
+    """How groups (or classes) come out of a column: by `values`, by `bins`, by `names`, or all that occur.
+
+    `names` maps cells to the names of groups; several cells may share one. With `bins` it names the bins, and its
+    keys are their positions.
+    """
+
+    name: str
+    column: str
+    values: tuple[str, ...] | None = None
+    bins: tuple[float, ...] | None = None
+    missing: str = "drop"  # or "unknown", a group of its own
+    names: Mapping[str, str] | None = None
+
+
+@dataclass(frozen=True)
+class Transform:
+    """An image as the model's input: size x size pixels, then (value / 255 - mean) / std per channel."""
+
+    size: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+    def to_dict(self) -> dict[str, object]:
+        return {"size": self.size, "mean": list(self.mean), "std": list(self.std)}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, object], where: str = "transform") -> Transform:
+        """The transform that `to_dict` wrote.
+
+        Raises:
+            FairpruneError: a value is missing, of a wrong type or out of range.
+        """
+        problems = Problems(where)
+        try:
+            text = yaml.safe_dump(dict(values), default_flow_style=True, width=math.inf)
+        except (TypeError, ValueError, yaml.YAMLError) as error:
+            raise FairpruneError("expected size, mean and std", where=where) from error
+        transform = _transform(Section(yaml.compose(text, Loader=yaml.BaseLoader), "", problems))
+        problems.found = [Problem(text.removeprefix("line 1: ")) for text in problems.texts]
+        problems.raise_if_any()
+        assert transform is not None
+        return transform
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A manifest's document, checked for itself; nothing of the data has been read yet."""
+
+    name: str
+    format: str  # "table", "folder", or a data set as its authors ship it
+    table: str  # the sidecar table under `folder`, "" for none
+    images: str
+    columns: Mapping[str, str]
+    classes: tuple[str, ...]
+    attributes: tuple[AttributeSpec, ...]
+    fractions: tuple[float, float, float] | None
+    seed: int
+    by_person: bool
+    transform: Transform
+    label: AttributeSpec | None = None  # where `label` says more than the name of a column
+    split_names: Mapping[str, str] | None = None  # cell of the split column -> split
+
+
+def parse(text: str, folder: str, problems: Problems) -> Spec:
+    """Read the document; faults go to `problems`, and faulty fields hold empty values."""
+    try:
+        # The base loader leaves every scalar the text it is: a class called `no` or `01` keeps its name,
+        # and no tag can construct anything.
+        root = yaml.compose(text, Loader=yaml.BaseLoader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f"line {mark.line + 1}: " if mark is not None else ""
+        problems.add(f"{line}not valid YAML: {getattr(error, 'problem', None) or str(error).splitlines()[0]}")
+        problems.raise_if_any()
+        raise
+    except (RecursionError, ValueError, OverflowError):
+        problems.add("not valid YAML: an escape or number out of range, or nested too deeply")
+        problems.raise_if_any()
+        raise
+    if not isinstance(root, yaml.MappingNode):
+        problems.add("the manifest is empty" if root is None else f"expected keys with values, found {kind_of(root)}")
+        problems.raise_if_any()
+    top = Section(root, "", problems)
+    if top.text("version", "1") != "1":
+        top.fault("version", "this fairprune reads version 1")
+    kind = top.text("format", "table")
+    common = ("version", "name", "format", "classes", "attributes", "splits", "transform", "columns")
+    formats = native_formats()
+    needed: tuple[str, ...] = ()
+    if kind == "table":
+        top.only(*common, "table", "images", "label")
+        table, images = top.text("table"), top.text("images", ".")
+        needed = ("image",) if top.has("label") else ("image", "label")
+    elif kind in ("folder", *formats):
+        top.only(*common, "root", "attributes_table", *(("label",) if kind != "folder" else ()))
+        table, images = top.text("attributes_table", ""), top.text("root", ".")
+    else:
+        if kind:
+            top.fault(
+                "format",
+                f"{kind!r} is not supported; supported: {', '.join(('folder', *formats))}, or, without "
+                "`format`, a `table` (CSV or Parquet) with a row per image",
+            )
+        # What the other keys mean depends on the format, so nothing more can be said of them.
+        problems.raise_if_any()
+    columns = _columns(top, kind, needed)
+    fractions, seed, by_person, split_names = _splits(top, kind, columns)
+    classes = top.texts("classes") if top.has("classes") else ()
+    label = _label(top, kind, columns)
+    if kind == "table" and not top.has("classes") and not (label and (label.names or label.bins)):
+        top.fault("classes", "is missing: the names of the labels, in the order of the model's outputs")
+    elif len(classes) == 1:
+        top.fault("classes", "a classifier needs at least two")
+    attributes = _attributes(top, kind, table)
+    if not top.has("transform"):
+        top.fault("transform", "is missing: {size: 64, mean: [0.5, 0.5, 0.5], std: [0.25, 0.25, 0.25]}")
+    transform = _transform(top.section("transform")) if top.has("transform") else None
+    return Spec(
+        name=top.text("name", folder or "data"),
+        format=kind,
+        table=table,
+        images=images,
+        columns=columns,
+        classes=classes,
+        attributes=attributes,
+        fractions=fractions,
+        seed=seed,
+        by_person=by_person,
+        transform=transform or Transform(SMALLEST_SIDE, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
+        label=label,
+        split_names=split_names,
+    )
+
+
+def native_formats() -> list[str]:
+    """Names of the data sets that are read as their authors ship them."""
+    return registry.names(FORMATS_PACKAGE)
+
+
+def _columns(top: Section, kind: str, needed: Iterable[str]) -> dict[str, str]:
+    section = top.section("columns")
+    section.only("image", "person", *(("label", "split") if kind == "table" else ()))
+    columns = {key: section.text(key) for key in section.nodes if section.has(key)}
+    if kind == "folder":
+        columns.setdefault("image", "file")
+    for key in needed:
+        if key not in columns:
+            section.fault(key, "is missing: the name of the table's column")
+    return {key: column for key, column in columns.items() if column}
+
+
+def _splits(
+    top: Section, kind: str, columns: Mapping[str, str]
+) -> tuple[tuple[float, float, float] | None, int, bool, dict[str, str] | None]:
+    """Shares of the splits (None without), their seed, whether persons stay whole, and names in a split column."""
+    if not top.has("splits"):
+        return None, 0, False, None
+    section = top.section("splits")
+    if section.has("names"):
+        section.only("names")
+        if "split" not in columns:
+            section.fault("names", "needs a split column, as in columns: {split: partition}")
+        names = _names(section)
+        for name in sorted(set(names.values()) - set(SPLITS)):
+            section.fault("names", f"{name!r} is no split: train, val or test")
+        return None, 0, False, names
+    if "split" in columns:
+        top.fault("splits", "a split column is named as well: remove one of the two")
+    section.only(*SPLITS, "seed", "by", "names")
+    seed = section.number("seed", 0)
+    if not seed.is_integer():
+        section.fault("seed", "expected a whole number")
+        seed = 0
+    by = section.text("by", "")
+    knows_persons = "person" in columns or kind in native_formats()
+    if by and by != "person":
+        section.fault("by", f"only `person` is known, found {by!r}")
+    elif by and not knows_persons:
+        section.fault("by", "needs the column that tells persons apart, as in columns: {person: person_id}")
+    train, val, test = (section.number(name, 0) for name in SPLITS)
+    shares = (train, val, test)
+    if any(math.isnan(share) for share in shares):
+        return (1.0, 0.0, 0.0), int(seed), False, None
+    if min(shares) < 0 or abs(sum(shares) - 1) > 1e-6:
+        top.fault("splits", f"train, val and test must be shares that sum to 1, found {sum(shares):g}")
+        return (1.0, 0.0, 0.0), int(seed), False, None
+    return shares, int(seed), by == "person" and knows_persons, None
+
+
+def _label(top: Section, kind: str, columns: Mapping[str, str]) -> AttributeSpec | None:
+    """What is to be predicted: `label: COLUMN`, or `label: {column: COLUMN, names: {..}}` or with `bins`."""
+    if kind == "folder" or not (top.has("label") or kind in native_formats()):
+        return None
+    if not top.has("label"):
+        top.fault("label", "is missing: the column that is to be predicted, as in label: Blond_Hair")
+        return None
+    if "label" in columns:
+        top.fault("label", "stands under `columns` as well: remove one of the two")
+    if not top.is_mapping("label"):
+        column = top.text("label")
+        return AttributeSpec("label", column) if column else None
+    section = top.section("label")
+    section.only("column", "names", "bins")
+    bins = _bins(section)
+    names = _names(section, bins) if section.has("names") else None
+    return AttributeSpec("label", section.text("column"), None, bins or None, names=names)
+
+
+def _names(section: Section, bins: Sequence[float] | None = None) -> dict[str, str]:
+    """`names`: {cell: name}, or with bins a list with a name for each."""
+    if bins is not None:
+        listed = section.texts("names")
+        if listed and len(listed) != len(bins) - 1:
+            section.fault("names", f"expected a name for each of the {len(bins) - 1} bins, found {len(listed)}")
+        names = {str(i): name for i, name in enumerate(listed)}
+    else:
+        inner = section.section("names")
+        names = {key.strip(): inner.text(key) for key in inner.nodes}
+    if any("*" in name for name in names.values()):
+        section.fault("names", "a group's name must not contain `*`, which joins attributes")
+    return {cell: name for cell, name in names.items() if name}
+
+
+def _bins(section: Section) -> tuple[float, ...] | None:
+    """Edges in rising order; () stands for a fault, None for no bins."""
+    if not section.has("bins"):
+        return None
+    bins = section.numbers("bins")
+    if len(bins) < 2 or any(b <= a for a, b in itertools.pairwise(bins)):
+        if bins:
+            section.fault("bins", "expected at least two edges in rising order")
+        return ()
+    return bins
+
+
+def _attributes(top: Section, kind: str, table: str) -> tuple[AttributeSpec, ...]:
+    found = []
+    section = top.section("attributes")
+    if section.nodes and kind == "folder" and not table:
+        top.fault("attributes", "needs a table of their values: attributes_table: attributes.csv")
+    for name in section.nodes:
+        if not name.strip() or "*" in name or not name.isprintable():
+            section.fault(name, "an attribute's name is printable and without `*`, which joins attributes")
+            continue
+        one = Section(section.nodes[name] if section.has(name) else None, f"attributes.{name}.", top.problems)
+        one.only("column", "values", "bins", "missing", "names")
+        values = one.texts("values") if one.has("values") else None
+        bins = _bins(one)
+        missing = one.text("missing", "drop")
+        if missing not in ("drop", "unknown"):
+            one.fault("missing", f"expected drop or unknown, found {missing!r}")
+        if values is not None and bins is not None:
+            one.fault("bins", "give either values or bins")
+        if values is not None and any("*" in value for value in values):
+            one.fault("values", "a group's name must not contain `*`, which joins attributes")
+        if values == () or bins == ():
+            continue
+        names = _names(one, bins) if one.has("names") else None
+        found.append(AttributeSpec(name, one.text("column", name), values, bins, missing, names))
+    return tuple(found)
+
+
+def _transform(section: Section) -> Transform | None:
+    section.only("size", "mean", "std")
+    size = section.number("size")
+    means, deviations = section.numbers("mean"), section.numbers("std")
+    if not math.isnan(size) and not (size.is_integer() and SMALLEST_SIDE <= size <= 4096):
+        section.fault("size", f"expected a whole number from {SMALLEST_SIDE} to 4096, found {size:g}")
+        size = math.nan
+    for key, values in (("mean", means), ("std", deviations)):
+        if values and len(values) != 3:
+            section.fault(key, f"expected three numbers (red, green, blue), found {len(values)}")
+    if deviations and min(deviations) <= 0:
+        section.fault("std", "must be above 0")
+    if math.isnan(size) or len(means) != 3 or len(deviations) != 3 or min(deviations) <= 0:
+        return None
+    mean, std = (means[0], means[1], means[2]), (deviations[0], deviations[1], deviations[2])
+    return Transform(int(size), mean, std)

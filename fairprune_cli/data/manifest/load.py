@@ -1,0 +1,99 @@
+"""The manifest: which images there are, their labels, groups and splits; every mistake in it found at once.
+
+A manifest is a YAML file beside the data. `load_manifest` checks it and the table or folder it names in full,
+except for the images' content, which `check_images` looks at. Nothing here needs torch.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from fairprune_cli.core.errors import FairpruneError, Problems
+from fairprune_cli.data.manifest.build import build, examine
+from fairprune_cli.data.manifest.document import AttributeSpec, Transform
+from fairprune_cli.data.manifest.init import init_manifest
+from fairprune_cli.data.manifest.manifest import Grouping, Manifest
+from fairprune_cli.data.tables.table import SPLITS
+
+__all__ = [
+    "SPLITS",
+    "AttributeSpec",
+    "Grouping",
+    "Manifest",
+    "Transform",
+    "examine_manifest",
+    "find_manifest",
+    "init_manifest",
+    "load_manifest",
+]
+
+
+def load_manifest(path: Path) -> Manifest:
+    """Read and check a manifest, its table or folder, and that every image exists inside the image root.
+
+    Raises:
+        FairpruneError: lists every problem found, each with its line or row.
+    """
+    return build(*_read(path))
+
+
+def examine_manifest(path: Path, problems: Problems) -> Manifest | None:
+    """As `load_manifest`, but what is wrong goes to `problems`, and what can be read is returned all the same.
+
+    Raises:
+        FairpruneError: the file itself cannot be read.
+    """
+    data, path = _read(path)
+    return examine(data, path, problems)
+
+
+def _read(path: Path) -> tuple[bytes, Path]:
+    path = Path(path)
+    if path.is_dir():
+        path = path / "manifest.yaml"
+    try:
+        return path.read_bytes(), path
+    except OSError as error:
+        raise FairpruneError(
+            f"the manifest cannot be read: {error.strerror or error}",
+            where=str(path),
+            hint="write one with `fairprune data init PATH`",
+        ) from error
+
+
+def find_manifest(explicit: Path | None, model: Path | None, configured: Path | None) -> Path:
+    """The manifest to use: `explicit` (--data), else FAIRPRUNE_DATA, else `configured` (fairprune.yaml), else
+    manifest.yaml beside the model, else manifest.yaml in the working directory. A folder stands for the
+    manifest.yaml in it.
+
+    Raises:
+        FairpruneError: one of the first three names a file that is not there, or nothing is found.
+    """
+    variable = os.environ.get("FAIRPRUNE_DATA")
+    named = [
+        ("--data", explicit),
+        ("FAIRPRUNE_DATA", Path(variable) if variable else None),
+        ("`data:` in fairprune.yaml", configured),
+    ]
+    for source, path in named:
+        if path is not None:
+            found = path / "manifest.yaml" if path.is_dir() else path
+            if not found.is_file():
+                raise FairpruneError("no such manifest", where=f"{source} = {path}")
+            return found
+    beside = None
+    if model is not None:
+        beside = (model if model.is_dir() else model.parent) / "manifest.yaml"
+    here = Path("manifest.yaml")
+    for candidate in (beside, here):
+        if candidate is not None and candidate.is_file():
+            return candidate
+    raise FairpruneError(
+        "no manifest found; looked at\n"
+        "  1. the environment variable FAIRPRUNE_DATA (not set)\n"
+        "  2. `data:` in fairprune.yaml of the working directory (not given)\n"
+        f"  3. beside the model: {beside or 'no model is named'}\n"
+        f"  4. the working directory: {here.absolute()}",
+        hint="give --data MANIFEST, or write one with `fairprune data init PATH`",
+    )

@@ -1,0 +1,137 @@
+"""A checked manifest as the rest of the program sees it: the images with their labels, groups and splits."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fairprune_cli.core.errors import FairpruneError, Problems, nearest
+from fairprune_cli.data.manifest.document import Transform
+from fairprune_cli.data.tables.table import SPLITS
+
+
+@dataclass(frozen=True, eq=False)
+class Grouping:
+    """One way to divide the images: `index` is int64 [N], a position in `groups`, -1 for in no group."""
+
+    name: str
+    groups: tuple[str, ...]
+    index: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Manifest:
+    """A checked manifest with its N images; arrays run in the order of the table or folder listing."""
+
+    path: Path
+    name: str
+    images: Path  # root of the image paths
+    classes: tuple[str, ...]
+    transform: Transform
+    sha256: str  # of the manifest's bytes and the table's (or the folder's list of files)
+    files: tuple[str, ...]  # relative to `images`, [N]
+    labels: np.ndarray  # int64 [N], 0..K-1
+    splits: np.ndarray  # int8 [N], index into SPLITS
+    rows: np.ndarray  # int64 [N], line in the table, 0 where there is none
+    attributes: Mapping[str, Grouping]
+    persons: np.ndarray | None  # int64 [N], a number per person
+    table: str  # file name of the table, for messages
+    warnings: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def where(self, i: int) -> str:
+        """Where image i is named: `table.csv row 7`, or the folder's name."""
+        return f"{self.table} row {self.rows[i]}" if self.rows[i] else self.images.absolute().name
+
+    def rows_of(self, split: str) -> np.ndarray:
+        """Positions of the images in a split ("train", "val" or "test"), int64, ascending."""
+        if split not in SPLITS:
+            raise FairpruneError(f"unknown split {split!r}", hint=nearest(split, SPLITS))
+        return np.flatnonzero(self.splits == SPLITS.index(split))
+
+    def grouping(self, name: str) -> Grouping:
+        """The groups of an attribute, or of an intersection such as `gender*age`.
+
+        An intersection has the combinations that occur, named as "male*old"; an image that one of the
+        attributes leaves out is in no group.
+
+        Raises:
+            FairpruneError: unknown attribute, or a combination that occurs but has no test image.
+        """
+        parts = [part.strip() for part in name.split("*")]
+        for part in parts:
+            if part not in self.attributes:
+                raise FairpruneError(
+                    f"no attribute {part!r} in the manifest",
+                    where=str(self.path),
+                    hint=nearest(part, self.attributes),
+                )
+        if len(parts) == 1:
+            return self.attributes[parts[0]]
+        if len(set(parts)) < len(parts):
+            raise FairpruneError(f"{name!r} names an attribute twice", where=str(self.path))
+        names, index = list(self.attributes[parts[0]].groups), self.attributes[parts[0]].index
+        for part in parts[1:]:
+            other = self.attributes[part]
+            names = [f"{a}*{b}" for a in names for b in other.groups]
+            index = np.where((index < 0) | (other.index < 0), -1, index * len(other.groups) + other.index)
+        held = np.bincount(index[index >= 0], minlength=len(names)) > 0
+        position = np.append(np.cumsum(held) - 1, -1)
+        joined = "*".join(parts)
+        groups = tuple(name for name, there in zip(names, held, strict=True) if there)
+        grouping = Grouping(joined, groups, position[index].astype(np.int64))
+        problems = Problems(str(self.path))
+        problems.extend(untested(grouping, self.splits))
+        problems.raise_if_any("leave the intersection out, or merge its small groups")
+        return grouping
+
+    def counts(self, attributes: Sequence[str] | None = None) -> dict[str, dict[str, Any]]:
+        """{split: {"n", "labels": {class: n}, "attributes": {attribute: {group: {"n", "labels"}}}}}.
+
+        Args:
+            attributes: names for `grouping`, intersections included; all attributes when None.
+        """
+        names = self.attributes if attributes is None else attributes
+        groupings = [self.grouping(name) for name in names]
+        return {split: self._count(self.splits == code, groupings) for code, split in enumerate(SPLITS)}
+
+    def _count(self, chosen: np.ndarray, groupings: Sequence[Grouping]) -> dict[str, Any]:
+        size = len(self.classes)
+        labels = self.labels[chosen]
+        attributes: dict[str, dict[str, object]] = {}
+        for grouping in groupings:
+            index = grouping.index[chosen]
+            held = index >= 0
+            cells = np.bincount(index[held] * size + labels[held], minlength=len(grouping.groups) * size)
+            attributes[grouping.name] = {
+                group: {"n": int(row.sum()), "labels": self._by_class(row)}
+                for group, row in zip(grouping.groups, cells.reshape(-1, size), strict=True)
+            }
+        by_class = self._by_class(np.bincount(labels, minlength=size))
+        return {"n": len(labels), "labels": by_class, "attributes": attributes}
+
+    def _by_class(self, counts: np.ndarray) -> dict[str, int]:
+        return dict(zip(self.classes, counts.tolist(), strict=True))
+
+    @cached_property
+    def root(self) -> str:
+        """The image root as text, for joining many paths quickly."""
+        return os.path.abspath(self.images)
+
+
+def untested(grouping: Grouping, splits: np.ndarray) -> list[str]:
+    tested = grouping.index[(splits == SPLITS.index("test")) & (grouping.index >= 0)]
+    counts = np.bincount(tested, minlength=len(grouping.groups))
+    return [
+        f"{grouping.name}: group {group!r} has no test image, so nothing can be said of it"
+        for group, n in zip(grouping.groups, counts.tolist(), strict=True)
+        if n == 0
+    ]

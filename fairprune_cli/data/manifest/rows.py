@@ -1,0 +1,233 @@
+"""The rows that a manifest's table, class folders or published data set hold, still as text."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fairprune_cli.core.errors import Problems
+from fairprune_cli.data.formats import base
+from fairprune_cli.data.manifest.document import FORMATS_PACKAGE, AttributeSpec, Spec
+from fairprune_cli.data.tables.folders import list_folder
+from fairprune_cli.data.tables.table import Table, read_table, some_rows
+
+
+@dataclass(frozen=True, eq=False)
+class Records:
+    """The rows as text, the same for every layout; a column that could not be found is None."""
+
+    table: str
+    files: list[str] | None
+    labels: list[str] | None
+    splits: list[str] | None
+    persons: list[str] | None
+    attributes: Mapping[str, list[str]]
+    rows: np.ndarray
+    warnings: tuple[str, ...] = ()
+    usual: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # column -> {cell: name}
+    fractions: base.Fractions | None = None  # where neither the data nor the manifest has splits
+    by_person: bool = False
+    val_share: float = 0.0
+
+
+def read_records(spec: Spec, folder: Path, digest: hashlib._Hash, problems: Problems) -> Records | None:
+    wanted = [*spec.columns.values(), *(attribute.column for attribute in spec.attributes)]
+    if spec.label is not None:
+        wanted.append(spec.label.column)
+    # The sidecar of a published data set is read whole: which of its columns are asked for is not known yet.
+    named = wanted if spec.format in ("table", "folder") else None
+    table = read_table(folder / spec.table, problems, named) if spec.table else None
+    if table is not None:
+        digest.update(table.sha256.encode())
+    elif spec.table:
+        return None
+    if spec.format == "folder":
+        return _folder_records(spec, folder / spec.images, table, digest, problems)
+    if spec.format != "table":
+        return _native_records(spec, folder / spec.images, table, digest, problems)
+    if table is None:
+        return None
+    columns = dict(spec.columns)
+    if spec.label is not None:
+        columns["label"] = spec.label.column
+    found = {
+        key: table.column(columns[key], key, problems) if key in columns else None
+        for key in ("image", "label", "split", "person")
+    }
+    attributes = {}
+    for attribute in spec.attributes:
+        cells = table.column(attribute.column, f"attribute {attribute.name}", problems)
+        if cells is not None:
+            attributes[attribute.name] = cells
+    return Records(table.name, found["image"], found["label"], found["split"], found["person"], attributes, table.rows)
+
+
+def format_module(name: str) -> Any:
+    """The module of a published data set's format (formats/base.py)."""
+    return importlib.import_module(f"{FORMATS_PACKAGE}.{name.replace('-', '_')}")
+
+
+def _native_records(
+    spec: Spec, root: Path, table: Table | None, digest: hashlib._Hash, problems: Problems
+) -> Records | None:
+    if not root.is_dir():
+        problems.add(f"the image root {str(root)!r} is not a folder", "missing-root")
+        return None
+    # A column of the sidecar comes before one of the data set itself.
+    beside = set() if table is None else set(table.header)
+    specs = [s for s in (spec.label, *spec.attributes) if s is not None]
+    wanted = list(dict.fromkeys(s.column for s in specs if s.column not in beside))
+    source: base.Source | None = format_module(spec.format).read(root, wanted, problems)
+    if source is None:
+        return None
+    digest.update(source.digest.encode())
+    warnings = list(source.warnings)
+    at = None
+    if table is not None:
+        image = table.column(_image_column(spec, table), "columns.image, the images' paths or names", problems)
+        if image is not None:
+            at = _match(image, source.files, table, problems, by_name=True)
+            if absent := at.count(-1):
+                warnings.append(f"{absent:,} images have no row in {table.name}")
+
+    def cells_of(one: AttributeSpec) -> list[str] | None:
+        if one.column in beside:
+            assert table is not None
+            return None if at is None else [table.columns[one.column][i] if i >= 0 else "" for i in at]
+        cells = source.columns.get(one.column)
+        return base.signs(cells) if cells is not None and one.column in source.scores and one.bins is None else cells
+
+    persons, person = source.persons, spec.columns.get("person")
+    if person is not None:
+        if table is None:
+            problems.add("columns.person: needs a table that has it: attributes_table: people.csv", "unknown-column")
+        elif (found := table.column(person, "person", problems)) is not None and at is not None:
+            persons = [found[i] if i >= 0 else "" for i in at]
+    attributes = {one.name: cells for one in spec.attributes if (cells := cells_of(one)) is not None}
+    # Shares in the manifest put the published split aside.
+    splits = source.splits if spec.fractions is None else None
+    if spec.by_person and persons is None:
+        problems.add("splits.by: this data set comes without identities: give columns: {person: COLUMN} with a table")
+    records = Records(
+        source.table, source.files, cells_of(spec.label) if spec.label is not None else None, splits, persons,
+        attributes, source.rows, tuple(warnings), {k: v for k, v in source.usual.items() if k not in beside},
+        source.fractions, source.by_person, source.val_share if splits is not None else 0.0,
+    )  # fmt: skip
+    return _labelled(records)
+
+
+def _labelled(records: Records) -> Records:
+    """Without the images that a published table gives no label: counted, as the authors' own tables have such gaps."""
+    labels = records.labels
+    if labels is None or not (bare := sum(not label for label in labels)) or bare == len(labels):
+        return records
+    kept = [i for i, label in enumerate(labels) if label]
+
+    def some(cells: list[str] | None) -> list[str] | None:
+        return None if cells is None else [cells[i] for i in kept]
+
+    return replace(
+        records, files=some(records.files), labels=some(labels), splits=some(records.splits),
+        persons=some(records.persons), rows=records.rows[kept],
+        attributes={name: [cells[i] for i in kept] for name, cells in records.attributes.items()},
+        warnings=(*records.warnings, f"{bare:,} images have no label and are left out"),
+    )  # fmt: skip
+
+
+def _image_column(spec: Spec, table: Table) -> str:
+    named = spec.columns.get("image")
+    return named or next((name for name in ("file", "image", "path", "filename") if name in table.header), "file")
+
+
+def _folder_records(
+    spec: Spec, root: Path, table: Table | None, digest: hashlib._Hash, problems: Problems
+) -> Records | None:
+    listing = list_folder(root, problems)
+    if listing is None:
+        return None
+    digest.update("\0".join(listing.files).encode("utf-8", "surrogateescape"))
+    if problems:
+        return None  # names that cannot be encoded would only stumble further on
+    warnings = list(listing.warnings)
+    count = len(listing.files)
+    rows = np.zeros(count, dtype=np.int64)
+    splits = listing.splits
+    if splits is not None and spec.fractions is not None:
+        problems.add("splits: the folders name the splits already (train, val, test): remove the key")
+    persons: list[str] | None = None
+    attributes: dict[str, list[str]] = {}
+    if table is not None:
+        image = table.column(spec.columns["image"], "columns.image, the images' paths below root", problems)
+        person = spec.columns.get("person")
+        columns = {
+            attribute.name: table.column(attribute.column, f"attribute {attribute.name}", problems)
+            for attribute in spec.attributes
+        }
+        person_cells = table.column(person, "person", problems) if person else None
+        if image is not None:
+            at = _match(image, listing.files, table, problems)
+            known = [i for i in at if i >= 0]
+            rows[[n for n, i in enumerate(at) if i >= 0]] = table.rows[known]
+            for name, cells in columns.items():
+                if cells is not None:
+                    attributes[name] = [cells[i] if i >= 0 else "" for i in at]
+            if person_cells is not None:
+                persons = [person_cells[i] if i >= 0 else "" for i in at]
+            if len(known) < count:
+                warnings.append(f"{count - len(known):,} images have no row in {table.name}")
+    return Records(
+        table.name if table is not None else root.absolute().name,
+        listing.files, listing.labels, splits, persons, attributes, rows, tuple(warnings),
+    )  # fmt: skip
+
+
+def _match(
+    image: Sequence[str], files: Sequence[str], table: Table, problems: Problems, by_name: bool = False
+) -> list[int]:
+    """For each file the table's record that names it, -1 for none.
+
+    Args:
+        by_name: a record may also give the file's name without its folders, where no two files share it.
+    """
+    known = set(files)
+    path_of = _by_name(files) if by_name else {}
+    place: dict[str, int] = {}
+    absent: list[tuple[int, str]] = []
+    doubled: list[tuple[int, str]] = []
+    for i, cell in enumerate(image):
+        name = cell.removeprefix("./")
+        name = name if name in known else path_of.get(name, name)
+        if name not in known:
+            absent.append((int(table.rows[i]), cell))
+        elif place.setdefault(name, i) != i:
+            doubled.append((int(table.rows[i]), cell))
+    where = "data set" if by_name else "class folders"
+    _note(absent, table, problems, "missing", f"no such image in the {where}, as {{name!r}}")
+    _note(doubled, table, problems, "doubled", "the image stands in an earlier row already")
+    return [place.get(name, -1) for name in files]
+
+
+def _note(found: Sequence[tuple[int, str]], table: Table, problems: Problems, code: str, text: str) -> None:
+    """One problem for all the rows, or, where every fault is wanted, one for each."""
+    groups = [[item] for item in found] if problems.every else [list(found)] if found else []
+    for group in groups:
+        rows = [row for row, _ in group]
+        said = text.replace("{name!r}", repr(group[0][1]))
+        problems.add(f"{some_rows(table.name, rows)}: {said}", code, group[0][1], rows[0])
+
+
+def _by_name(files: Sequence[str]) -> dict[str, str]:
+    """Paths by file name alone; names that several files share are left out."""
+    result: dict[str, str] = {}
+    shared = set()
+    for path in files:
+        name = path.rpartition("/")[2]
+        if result.setdefault(name, path) != path:
+            shared.add(name)
+    return {name: path for name, path in result.items() if name not in shared}

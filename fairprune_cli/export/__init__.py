@@ -1,0 +1,174 @@
+"""Models to files for other tools: one format per module, each file reloaded and compared before it stays.
+
+A format is a module of this folder with NAME, SUFFIX, TOLERANCE, `write(job, path)` and
+`reload(job, path)`; the first line of its docstring is its help text. Importing this package or a
+format imports no torch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from fairprune_cli.core import plugins
+from fairprune_cli.core.errors import ExitCode, FairpruneError, nearest
+from fairprune_cli.core.files import atomic_path
+
+if TYPE_CHECKING:
+    from fairprune_cli.data.manifest.load import Manifest
+    from fairprune_cli.export.job import Exportable, ExportJob
+
+
+FORMATS = "fairprune_cli.export.formats"
+
+
+@dataclass(frozen=True)
+class ExportResult:
+    """A finished export.
+
+    Attributes:
+        path: the file.
+        format: name of the format.
+        bytes: size of the file.
+        max_difference: largest absolute difference of a logit between the source and the reloaded
+            file, on random images in batches of one and three and on the real ones. With `store`, the source
+            is the rounded model.
+        store: number format of the weights when another was asked for, else None.
+        rounding: largest absolute difference of a logit that rounding to `store` made, on the same images.
+        real_images: how many images of a manifest were among those compared.
+    """
+
+    path: Path
+    format: str
+    bytes: int
+    max_difference: float
+    store: str | None = None
+    rounding: float | None = None
+    real_images: int = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "path": str(self.path),
+            "format": self.format,
+            "bytes": self.bytes,
+            "max_difference": self.max_difference,
+            "store": self.store,
+            "rounding": self.rounding,
+            "real_images": self.real_images,
+        }
+
+
+def by_name() -> dict[str, ModuleType]:
+    """The formats by name, in the order of their modules."""
+    modules = [plugins.find(FORMATS, name, "export format") for name in plugins.names(FORMATS)]
+    return {module.NAME: module for module in modules}
+
+
+def export(
+    model_path: Path,
+    to: str,
+    out: Path | None = None,
+    *,
+    arch: str | None = None,
+    trust: bool = False,
+    force: bool = False,
+    input_size: int | None = None,
+    store: str | None = None,
+    manifest: Manifest | None = None,
+) -> ExportResult:
+    """Write the model at `model_path` in the format `to`, reload the file and compare.
+
+    Args:
+        model_path: whatever `checkpoint.load_model` reads: .pt, .pth, .safetensors or a run folder.
+        to: name of a format.
+        out: file to write; beside the source when None.
+        arch, trust: as for `checkpoint.load_model`.
+        force: replace a file that exists.
+        input_size: edge of the square images in pixels; from the file's input transform when None,
+            and 224 where there is none.
+        store: fp32, fp16 or bf16, the number format of the weights in a safetensors file; None leaves them
+            as they are.
+        manifest: the file is compared on images of it too.
+
+    Raises:
+        FairpruneError: unknown format, or one that has no `store`; the model cannot be loaded or exported; the file
+            exists; the reloaded file gives other results than the source (nothing is left behind then).
+    """
+    _check_store(format_named(to), store)  # before minutes are spent on loading
+    from fairprune_cli.models.checkpoint.load import load_model
+
+    loaded = load_model(Path(model_path), arch=arch, trust=trust)
+    return export_model(loaded, to, out, force=force, input_size=input_size, store=store, manifest=manifest)
+
+
+def export_model(
+    loaded: Exportable,
+    to: str,
+    out: Path | None = None,
+    *,
+    force: bool = False,
+    input_size: int | None = None,
+    store: str | None = None,
+    manifest: Manifest | None = None,
+) -> ExportResult:
+    """As `export`, for a model that is loaded already; default names are beside `loaded.source`."""
+    from fairprune_cli.export.job import job_of, largest_difference, rounded_job
+
+    module = format_named(to)
+    _check_store(module, store)
+    source = Path(loaded.source)
+    source = source / "model.safetensors" if source.is_dir() else source
+    path = Path(out) if out is not None else source.with_name(source.stem + module.SUFFIX)
+    if path.is_dir():
+        raise FairpruneError("is a folder", where=str(path), hint="give a file name to --out")
+    if path.exists() and source.exists() and path.samefile(source):
+        raise FairpruneError("the export would replace its own source", where=str(path), hint="give another --out")
+    if path.exists() and not force:
+        raise FairpruneError("exists already", where=str(path), hint="give another --out, or --force")
+    job, rounding = job_of(loaded, input_size), None
+    if manifest is not None:
+        job = _with_samples(job, manifest)
+    if store is not None:
+        whole, job = job, rounded_job(job, store)
+        rounding = largest_difference(whole, job.reference)[0]
+    with atomic_path(path) as temporary:
+        module.write(job, temporary)
+        difference, scale = largest_difference(job, module.reload(job, temporary))
+        if not difference <= module.TOLERANCE * max(1.0, scale):
+            raise FairpruneError(
+                f"the reloaded file gives other results: a logit differs by {difference:.3g}, "
+                f"the largest logit is {scale:.3g}",
+                where=str(path),
+                hint=f"nothing was written; report this with the architecture {loaded.architecture!r}",
+                code=ExitCode.RUNTIME,
+            )
+    return ExportResult(path, to, path.stat().st_size, difference, store, rounding,
+                        0 if job.samples is None else len(job.samples))  # fmt: skip
+
+
+def _with_samples(job: ExportJob, manifest: Manifest) -> ExportJob:
+    from fairprune_cli.data.manifest.load import Transform
+    from fairprune_cli.export.samples import real_images
+
+    own = job.header.transform
+    transform = Transform.from_dict(own, "transform of the model") if own else manifest.transform
+    return replace(job, samples=real_images(manifest, replace(transform, size=job.input_size)))
+
+
+def _check_store(module: ModuleType, store: str | None) -> None:
+    if store is not None and not getattr(module, "STORES", False):
+        raise FairpruneError(
+            f"{module.NAME} computes in 32 bits and is written so", where="--store",
+            hint="use it with safetensors or safetensors-dense",
+        )  # fmt: skip
+
+
+def format_named(name: str) -> ModuleType:
+    """The module of a format; raises FairpruneError that names the nearest known one."""
+    known = by_name()
+    if name not in known:
+        raise FairpruneError(f"unknown export format {name!r}", hint=nearest(name, known))
+    return known[name]

@@ -1,0 +1,73 @@
+"""A graph for ONNX Runtime and other engines; any batch size, float32; needs the extra `onnx`."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fairprune_cli.core.errors import FairpruneError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from fairprune_cli.export.job import ExportJob
+
+NAME = "onnx"
+SUFFIX = ".onnx"
+TOLERANCE = 1e-4
+_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
+
+
+def write(job: ExportJob, path: Path) -> None:
+    """Trace the model: input `images` [batch, 3, S, S], output `logits` [batch, K], the batch free.
+
+    The header is in the model's metadata under `fairprune.<key>`, the input transform included.
+
+    Raises:
+        FairpruneError: the extra is not installed, or the exporter cannot trace the model.
+    """
+    missing = [name for name in _PACKAGES if importlib.util.find_spec(name) is None]
+    if missing:
+        raise FairpruneError(f"export to onnx needs {', '.join(missing)}", hint='pip install "fairprune[onnx]"')
+    import torch
+
+    try:
+        # The exporter reports on stdout, which belongs to the command's result.
+        with warnings.catch_warnings(), contextlib.redirect_stdout(sys.stderr), torch.no_grad():
+            warnings.simplefilter("ignore")
+            program = torch.onnx.export(
+                job.reference,
+                (job.images(2),),
+                dynamo=True,
+                input_names=["images"],
+                output_names=["logits"],
+                dynamic_shapes=({0: torch.export.Dim("batch", min=1)},),
+                verbose=False,
+            )
+    except Exception as error:  # the exporter has many exceptions
+        raise FairpruneError(f"onnx cannot express {job.header.architecture}: {str(error).splitlines()[0]}") from error
+    if program is None:
+        raise FairpruneError("the onnx exporter gave no graph")
+    for key, value in job.header.to_metadata().items():
+        program.model.metadata_props[f"fairprune.{key}"] = value
+    program.save(str(path), external_data=False)
+
+
+def reload(job: ExportJob, path: Path) -> Callable[[Tensor], Tensor]:
+    """The file run by ONNX Runtime on the CPU, as a function of images [B, 3, S, S]."""
+    import onnxruntime
+    import torch
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+    def run(images: Tensor) -> Tensor:
+        return torch.from_numpy(session.run(["logits"], {"images": images.numpy()})[0])
+
+    return run

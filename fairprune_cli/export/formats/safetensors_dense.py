@@ -1,0 +1,29 @@
+"""Every tensor under its own name and in full: for tools that read plain safetensors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fairprune_cli.export.formats import safetensors_sparse
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from fairprune_cli.export.job import ExportJob
+
+NAME = "safetensors-dense"
+SUFFIX = "-dense.safetensors"
+STORES = True  # weights may be written in 16 bits
+TOLERANCE = safetensors_sparse.TOLERANCE
+
+
+def write(job: ExportJob, path: Path) -> None:
+    """Write the model file; its header is that of the sparse one, so it loads the same way."""
+    safetensors_sparse.write(job, path, dense=True)
+
+
+def reload(job: ExportJob, path: Path) -> Callable[[Tensor], Tensor]:
+    """As for the sparse file."""
+    return safetensors_sparse.reload(job, path)

@@ -1,0 +1,151 @@
+"""What a format is handed: the model, what is known about it, and the images it is compared on."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from fairprune_cli.core.errors import FairpruneError
+from fairprune_cli.models.file import codec
+from fairprune_cli.models.file.header import ModelHeader
+from fairprune_cli.models.file.rounding import rounded
+from fairprune_cli.models.layers import prunable_weights
+from fairprune_cli.models.measure import DEFAULT_SIZE
+
+
+class Exportable(Protocol):
+    """The part of `checkpoint.LoadedModel` that an export needs."""
+
+    model: nn.Module
+    architecture: str
+    classes: int
+    source: Path
+    class_names: tuple[str, ...] | None
+    transform: dict[str, Any] | None
+
+
+@dataclass(frozen=True)
+class ExportJob:
+    """One export.
+
+    Attributes:
+        model: on the CPU, in eval mode, in the dtype it was stored in: what model files hold.
+        reference: the same in float32: what graphs are traced from and every file is compared with.
+        header: what the file should say about it.
+        masks: True where an entry is kept, by tensor name.
+        input_size: edge of the square input images in pixels.
+        samples: real images as the model's input, float32 [n, 3, S, S], that files are compared on too; or None.
+    """
+
+    model: nn.Module
+    reference: nn.Module
+    header: ModelHeader
+    masks: Mapping[str, Tensor]
+    input_size: int
+    samples: Tensor | None = None
+
+    def images(self, batch: int) -> Tensor:
+        """Standard normal images float32 [batch, 3, S, S], the same every time."""
+        shape = (batch, 3, self.input_size, self.input_size)
+        return torch.randn(shape, generator=torch.Generator().manual_seed(batch))
+
+
+def job_of(loaded: Exportable, input_size: int | None = None) -> ExportJob:
+    """Gather what is known of a loaded model.
+
+    Masks come from the source when it is a model file of ours. From any other source they come from
+    zeros: every convolution or linear weight that has zeros is taken as pruned there.
+
+    Raises:
+        FairpruneError: the model does not take images of the input size.
+    """
+    model = reference = loaded.model.cpu().eval()
+    source = Path(loaded.source)
+    if codec.is_model_file(source):
+        header = dataclasses.replace(codec.read_header(source), architecture=loaded.architecture)
+        masks = codec.read_masks(source)
+        model = codec.load(source, arch=loaded.architecture)  # in the dtypes of the file
+    else:
+        masks = _zeros(model)
+        header = _inferred(loaded, masks)
+    size = input_size or header.transform.get("size") or DEFAULT_SIZE
+    if any(tensor.dtype != torch.float32 for tensor in reference.parameters()):
+        reference = copy.deepcopy(reference).float()
+    job = ExportJob(model, reference, header, masks, size)
+    try:
+        with torch.inference_mode():
+            reference(job.images(1))
+    except (RuntimeError, ValueError, AssertionError) as error:
+        raise FairpruneError(
+            f"{loaded.architecture} does not take images of {size}x{size} pixels: {error}",
+            where=str(source),
+            hint="give the size of the images it was trained on",
+        ) from error
+    return job
+
+
+def rounded_job(job: ExportJob, store: str) -> ExportJob:
+    """The same with the weights rounded to fp16 or bf16, or widened to fp32; `storage.rounded` says which tensors."""
+    whole = {name: t.float() if t.is_floating_point() else t for name, t in job.model.state_dict().items()}
+    model, reference = copy.deepcopy(job.model), copy.deepcopy(job.reference)
+    model.load_state_dict(rounded(whole, store), assign=True)
+    reference.load_state_dict(model.state_dict())
+    return dataclasses.replace(job, model=model.eval(), reference=reference.eval())
+
+
+def largest_difference(job: ExportJob, reloaded: Callable[[Tensor], Tensor]) -> tuple[float, float]:
+    """Largest absolute difference of a logit, and largest absolute logit.
+
+    Compared are batches of 1 and 3 random images, and where the job has real ones, all of these at once and the first
+    by itself.
+
+    Args:
+        reloaded: images float32 [B, 3, S, S] to logits [B, K].
+    """
+    difference = scale = 0.0
+    with torch.inference_mode():
+        batches = [job.images(1), job.images(3)]
+        if job.samples is not None:
+            batches += [job.samples, job.samples[:1]]
+        for images in batches:
+            expected, found = job.reference(images).double(), reloaded(images).double()
+            if expected.shape != found.shape:
+                raise FairpruneError(f"logits of shape {list(found.shape)}, not {list(expected.shape)}")
+            difference = max(difference, (expected - found).abs().max().item())
+            scale = max(scale, expected.abs().max().item())
+    return difference, scale
+
+
+def _zeros(model: nn.Module) -> dict[str, Tensor]:
+    nonzero = {name: weight.detach() != 0 for name, weight in prunable_weights(model).items()}
+    return {name: mask for name, mask in nonzero.items() if not bool(mask.all())}
+
+
+def _inferred(loaded: Exportable, masks: Mapping[str, Tensor]) -> ModelHeader:
+    """A header for a model of unknown history: smaller than its architecture, with zeros, or dense."""
+    from fairprune_cli.models import architectures
+
+    full = architectures.build(loaded.architecture, loaded.classes).state_dict()
+    removed: dict[str, Any] = {
+        name: {"shape": list(full[name].shape), "kept": tensor.numel()}
+        for name, tensor in loaded.model.state_dict().items()
+        if name in full and full[name].shape != tensor.shape
+    }
+    granularity = "channel" if removed else "weight" if masks else "dense"
+    for name, mask in masks.items():
+        entry = removed.setdefault(name, {"shape": list(mask.shape)})
+        entry["kept"] = int(mask.sum())
+    return ModelHeader(
+        architecture=loaded.architecture,
+        classes=loaded.class_names or tuple(str(index) for index in range(loaded.classes)),
+        transform=loaded.transform or {},
+        granularity=granularity,
+        removed=removed,
+    )

@@ -1,0 +1,10 @@
+"""No group loses more by pruning than another (performance-degradation fairness, arXiv 2312.10181)."""
+
+from __future__ import annotations
+
+from fairprune_cli.fairness.notions.base import Notion, correct_only
+
+
+def build(classes: int) -> Notion:
+    """R_g = A_g(dense) - A_g(pruned); held against the group that lost least."""
+    return Notion("degradation", *correct_only(classes), relative=True)

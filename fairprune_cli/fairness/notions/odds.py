@@ -1,0 +1,22 @@
+"""Every class is predicted equally often given the true label, in every group (equalized odds, Hardt et al. 2016)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fairprune_cli.fairness.notions.base import Notion
+
+
+def build(classes: int) -> Notion:
+    """One rate per label and predicted class.
+
+    For two classes the recall of each suffices: the false positive rate is one minus the negatives' recall.
+    A group is pulled towards fewer errors, never towards more.
+    """
+    pairs = [(y, p) for y in range(classes) for p in range(classes) if classes > 2 or p == y]
+    event = np.zeros((len(pairs), classes, classes), dtype=bool)
+    population = np.zeros((len(pairs), classes), dtype=bool)
+    for m, (y, p) in enumerate(pairs):
+        event[m, y, p] = True
+        population[m, y] = True
+    return Notion("odds", event, population, np.array([1 if y == p else -1 for y, p in pairs]))

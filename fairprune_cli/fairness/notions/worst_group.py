@@ -1,0 +1,10 @@
+"""No group is recognised worse than the images as a whole (Lagrangian form of group DRO)."""
+
+from __future__ import annotations
+
+from fairprune_cli.fairness.notions.base import Notion, correct_only
+
+
+def build(classes: int) -> Notion:
+    """A_g held against the overall accuracy; the better groups are not pulled down."""
+    return Notion("worst-group", *correct_only(classes), against="whole")

@@ -1,0 +1,1 @@
+"""Networks: architectures, checkpoints, the model file, their size and speed."""

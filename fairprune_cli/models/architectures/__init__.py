@@ -1,0 +1,26 @@
+"""Networks by name: build one, recognise one from its tensors, shrink one to the tensors of a file.
+
+A file in this folder with a table `ARCHITECTURES` (name -> function of the number of classes) adds its names
+to the supported ones: those that are recognised by themselves and that the tests go through.
+"""
+
+from __future__ import annotations
+
+from fairprune_cli.models.architectures.factories import is_import_path
+from fairprune_cli.models.architectures.fitting import fit_to_state, load_strictly
+from fairprune_cli.models.architectures.registry import build, default_lr, names, other_names, skeleton
+from fairprune_cli.models.architectures.signatures import Signature, identify, signature
+
+__all__ = [
+    "Signature",
+    "build",
+    "default_lr",
+    "fit_to_state",
+    "identify",
+    "is_import_path",
+    "load_strictly",
+    "names",
+    "other_names",
+    "signature",
+    "skeleton",
+]

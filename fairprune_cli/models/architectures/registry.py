@@ -1,0 +1,113 @@
+"""Names to networks."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import pkgutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from fairprune_cli.core.errors import FairpruneError, nearest
+from fairprune_cli.models.architectures.attention import with_free_heads
+from fairprune_cli.models.architectures.factories import build_from_factory, is_import_path
+from fairprune_cli.models.architectures.timm_models import build_timm, is_timm
+from fairprune_cli.models.architectures.torchvision_models import build_torchvision, torchvision_names
+
+
+@functools.cache
+def _gathered(table: str) -> dict[str, Any]:
+    """The tables of that name in all modules of this folder, as one."""
+    found: dict[str, Any] = {}
+    package, _, own = __name__.rpartition(".")
+    for info in pkgutil.iter_modules([str(Path(__file__).parent)]):
+        if info.name != own:
+            found |= getattr(importlib.import_module(f"{package}.{info.name}"), table, {})
+    return found
+
+
+def _supported() -> dict[str, Callable[[int], nn.Module]]:
+    return _gathered("ARCHITECTURES")
+
+
+def names() -> list[str]:
+    """The supported architectures: recognised from their tensors, pruned and exported in the tests."""
+    return list(_supported())
+
+
+def other_names() -> list[str]:
+    """torchvision's further classifiers, which `build` takes too."""
+    return [name for name in torchvision_names() if name not in _supported()]
+
+
+def default_lr(name: str) -> float:
+    """The peak learning rate at which an architecture is trained where none is given: 0.1, unless its file says so."""
+    return float(_gathered("LEARNING_RATES").get(name, 0.1))
+
+
+def build(name: str, num_classes: int, seed: int | None = None) -> nn.Module:
+    """A network with fresh weights, in training mode, on the CPU.
+
+    Args:
+        name: one of `names()` or `other_names()`, or `package.module:factory` (imported and called: pass
+            only what the user has typed, never what a file says), or `timm/NAME`.
+        num_classes: number of outputs, at least 1.
+        seed: draws the weights from this seed and leaves the global generator alone; None uses the latter.
+
+    Raises:
+        FairpruneError: no such architecture, or the factory is at fault.
+    """
+    if num_classes < 1:
+        raise FairpruneError(f"a network needs at least one class, not {num_classes}", where=name)
+    if seed is None:
+        return _build(name, num_classes)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return _build(name, num_classes)
+
+
+def skeleton(name: str, num_classes: int) -> nn.Module:
+    """The network with the right shapes but without numbers, to load weights into with `assign=True`.
+
+    Its tensors lie on the meta device, which saves the time of drawing weights; where an architecture
+    cannot be built there it has ordinary, fresh weights. A name that means "import this" is refused, so
+    that this function may be called with what a file says.
+    """
+    if is_import_path(name):
+        raise FairpruneError(
+            f"the file names {name!r} as its architecture, and a file's word is no reason to import code",
+            hint=f"if that is your own code, say so with --arch {name!r}",
+        )
+    if num_classes < 1:
+        raise FairpruneError(f"a network needs at least one class, not {num_classes}", where=name)
+    if is_timm(name):
+        return build(name, num_classes, seed=0)  # its constructors read values, which tensors on meta lack
+    try:
+        with torch.device("meta"):
+            return _build(name, num_classes)
+    # regnet computes its widths with tensors, which have no values there.
+    except NotImplementedError:
+        return build(name, num_classes, seed=0)
+
+
+def _build(name: str, num_classes: int) -> nn.Module:
+    return with_free_heads(_made(name, num_classes))
+
+
+def _made(name: str, num_classes: int) -> nn.Module:
+    if is_import_path(name):
+        return build_from_factory(name, num_classes)
+    if name in _supported():
+        return _supported()[name](num_classes)
+    if name in torchvision_names():
+        return build_torchvision(name, num_classes)
+    if is_timm(name):
+        return build_timm(name, num_classes)
+    hint = nearest(name, [*names(), *torchvision_names()])
+    if hint.startswith("known"):
+        hint = f"supported: {', '.join(names())}; torchvision's other classifiers; timm/NAME; or package.module:factory"
+    raise FairpruneError(f"there is no architecture {name!r}", hint=hint)

@@ -1,0 +1,1 @@
+"""Any checkpoint, read without running code of it."""

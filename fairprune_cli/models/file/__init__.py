@@ -1,0 +1,1 @@
+"""fairprune's own model file (docs/format.md)."""

@@ -1,0 +1,122 @@
+"""What a model file says about its model, as the strings of a safetensors header."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Container, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from fairprune_cli import __version__
+from fairprune_cli.core.errors import FairpruneError, Problems
+
+FORMAT = "fairprune"
+FORMAT_VERSION = 1
+GRANULARITIES = ("dense", "channel", "weight", "2:4")
+ENCODINGS = ("dense", "bitmask", "gaps")  # on a tie of sizes the first wins
+MAX_RANK = 8
+MEND = "export or prune again; if the file was copied, copy it again"
+
+
+@dataclass(frozen=True)
+class ModelHeader:
+    """What a model file says about its model.
+
+    Attributes:
+        architecture: name that `architectures.build` knows, or `package.module:factory`.
+        classes: names in the order of the model's outputs; decimal numbers where names are unknown.
+        transform: `manifest.Transform.to_dict()`, or {} where the input transform is unknown.
+        granularity: dense, channel, weight or 2:4.
+        removed: what was removed where: {tensor: {"shape": dense shape, "kept": entries kept}}.
+        tool_version: version of fairprune that wrote the file.
+    """
+
+    architecture: str
+    classes: tuple[str, ...]
+    transform: dict[str, Any]
+    granularity: str
+    removed: dict[str, Any]
+    tool_version: str = __version__
+
+    def to_metadata(self) -> dict[str, str]:
+        """The header as the strings of a safetensors header, without `encodings`."""
+        return {
+            "format": FORMAT,
+            "format_version": str(FORMAT_VERSION),
+            "architecture": self.architecture,
+            "classes": dump(list(self.classes)),
+            "transform": dump(self.transform),
+            "granularity": self.granularity,
+            "removed": dump(self.removed),
+            "tool_version": __version__,
+        }
+
+    @classmethod
+    def from_metadata(cls, metadata: Mapping[str, str], where: str = "") -> ModelHeader:
+        """The header from those strings; raises FairpruneError with all that is wrong with them."""
+        if metadata.get("format") != FORMAT:
+            raise FairpruneError(
+                "not a model file of fairprune: its header has no format = fairprune",
+                where=where,
+                hint="a safetensors state dict is read by `fairprune prune` and `fairprune inspect`",
+            )
+        if metadata.get("format_version") != str(FORMAT_VERSION):
+            raise FairpruneError(
+                f"format version {metadata.get('format_version')!r}, this fairprune reads {FORMAT_VERSION}",
+                where=where,
+                hint="install a newer fairprune",
+            )
+        problems = Problems(where)
+        classes = parsed(metadata, "classes", list, problems)
+        transform = parsed(metadata, "transform", dict, problems)
+        removed = parsed(metadata, "removed", dict, problems)
+        if not classes or not all(isinstance(name, str) for name in classes):
+            problems.add("header: classes is not a list of names")
+        if not metadata.get("architecture"):
+            problems.add("header: architecture is missing")
+        if (granularity := metadata.get("granularity", "")) not in GRANULARITIES:
+            problems.add(f"header: unknown granularity {granularity!r}")
+        problems.raise_if_any(MEND)
+        version = metadata.get("tool_version", "")
+        return cls(metadata["architecture"], tuple(classes), transform, granularity, removed, version)
+
+
+def dump(value: Any) -> str:
+    """Compact JSON with sorted keys; FairpruneError for what JSON cannot hold, NaN included."""
+    try:
+        return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise FairpruneError(f"the model's header cannot be written as JSON: {error}") from error
+
+
+def parsed(metadata: Mapping[str, str], key: str, kind: type, problems: Problems) -> Any:
+    """The JSON under `key`, or an empty `kind` and a problem when it is not one of that kind."""
+    try:
+        value = json.loads(metadata.get(key, "null"))
+    except (ValueError, RecursionError):
+        value = None
+    if not isinstance(value, kind):
+        problems.add(f"header: {key} is missing or not the JSON it should be")
+        return kind()
+    return value
+
+
+def parsed_encodings(
+    metadata: Mapping[str, str], dtypes: Container[str], problems: Problems
+) -> dict[str, dict[str, Any]]:
+    """The sound entries {tensor: {"encoding", "shape", "dtype", "kept"}}; a problem for each other one."""
+    sound = {}
+    for name, entry in parsed(metadata, "encodings", dict, problems).items():
+        shape = entry.get("shape") if isinstance(entry, dict) else None
+        counts = isinstance(shape, list) and len(shape) <= MAX_RANK and all(_is_count(n) for n in shape)
+        if not counts or not _is_count(entry.get("kept")):
+            problems.add(f"header: encodings of {name!r}: shape or kept is missing or no count")
+        elif entry.get("encoding") not in ENCODINGS or str(entry.get("dtype")) not in dtypes:
+            problems.add(f"header: encodings of {name!r}: unknown encoding or dtype")
+        else:
+            sound[name] = entry
+    return sound
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and 0 <= value < 1 << 62  # bool is an int too, and no count

@@ -1,0 +1,259 @@
+"""Size and speed of models: parameters, multiply-adds, bytes, and latency side by side.
+
+Zeros that stay in a tensor save bytes in a file but no time: dense kernels multiply them all the same.
+So `macs` counts what the kernels do, and only removed channels lower it.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from fairprune_cli.core.errors import ExitCode, FairpruneError
+from fairprune_cli.models.architectures.attention import SelfAttention
+from fairprune_cli.models.inference import evaluating
+from fairprune_cli.models.layers import prunable_weights
+
+WEIGHTED = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
+DEFAULT_SIZE = 224  # edge of images where none is known: what torchvision's classifiers are trained for
+WARM_UPS = 3
+LEAST_ROUNDS = 3
+
+
+def count_parameters(model: nn.Module) -> int:
+    """Entries of all parameters, zeros included; a shared parameter counts once."""
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def kept_parameters(model: nn.Module, masks: Mapping[str, Tensor]) -> int:
+    """Entries of all parameters but those that a mask (True where kept, by tensor name) removed."""
+    return count_parameters(model) - sum(int((~mask).sum()) for mask in masks.values())
+
+
+def nonzero_parameters(model: nn.Module) -> int:
+    """Entries of all parameters that are not zero."""
+    return sum(int(torch.count_nonzero(parameter)) for parameter in model.parameters())
+
+
+def prunable_parameters(model: nn.Module) -> int:
+    """Entries of the convolution and linear weights, which is what a sparsity is a share of."""
+    return sum(weight.numel() for weight in prunable_weights(model).values())
+
+
+def dense_bytes(model: nn.Module) -> int:
+    """Bytes of the state dict's tensors, each stored in full, without a file's header."""
+    return sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values())
+
+
+def layer_sparsity(
+    model: nn.Module,
+    dense: nn.Module | Mapping[str, Sequence[int]] | None = None,
+    masks: Mapping[str, Tensor] | None = None,
+) -> list[dict[str, Any]]:
+    """One entry per prunable weight: name, shape, dense_shape, kept, total, sparsity (0 to 1).
+
+    Args:
+        dense: the model before channels were removed, or its shapes by name; `total` counts their entries.
+        masks: True where kept, by name; the entries of a weight without a mask count when not zero.
+    """
+    if isinstance(dense, nn.Module):
+        dense = {name: tensor.shape for name, tensor in dense.state_dict().items()}
+    layers = []
+    for name, weight in prunable_weights(model).items():
+        mask = (masks or {}).get(name)
+        kept = int(torch.count_nonzero(weight.detach() if mask is None else mask))
+        dense_shape = list((dense or {}).get(name, weight.shape))
+        total = math.prod(dense_shape)
+        layers.append(
+            {
+                "name": name,
+                "shape": list(weight.shape),
+                "dense_shape": dense_shape,
+                "kept": kept,
+                "total": total,
+                "sparsity": 1 - kept / total if total else 0.0,
+            }
+        )
+    return layers
+
+
+def macs(model: nn.Module, input_size: int) -> int:
+    """Multiply-adds of one image: convolutions, linear layers and attention, biases not counted.
+
+    Args:
+        input_size: edge of the square image with 3 channels, in pixels.
+
+    Raises:
+        FairpruneError: the model does not take such an image.
+    """
+    total = 0
+
+    def weighted(module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
+        nonlocal total
+        weight = module.weight
+        assert isinstance(weight, Tensor)
+        # Every output element is a sum over one filter: the weight without its first dimension.
+        total += output.numel() * math.prod(weight.shape[1:])
+
+    def attention(module: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any], output: Any) -> None:
+        # Its projections are called as functions, which no hook on the layers sees.
+        nonlocal total
+        assert isinstance(module, nn.MultiheadAttention)
+        given = dict(zip(("query", "key"), inputs, strict=False)) | named
+        query, key, width = given["query"], given["key"], module.embed_dim
+        axis = 1 if module.batch_first and query.ndim == 3 else 0
+        queries, keys = query.shape[axis], key.shape[axis]
+        total += 2 * queries * width * width  # query and output projection
+        total += keys * width * (_inner(module.kdim, width) + _inner(module.vdim, width))
+        total += 2 * queries * keys * width  # scores, and their sum over the values
+
+    def heads(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        nonlocal total
+        assert isinstance(module, SelfAttention)
+        total += module.macs(*inputs[0].shape[:2])
+
+    with ExitStack() as stack:
+        for module in model.modules():
+            if isinstance(module, SelfAttention):
+                stack.callback(module.register_forward_hook(heads).remove)
+            if isinstance(module, WEIGHTED):
+                stack.callback(module.register_forward_hook(weighted).remove)
+            elif isinstance(module, nn.MultiheadAttention):
+                stack.callback(module.register_forward_hook(attention, with_kwargs=True).remove)
+        with evaluating(model):
+            _forward(model, _images(model, 1, input_size))
+    return total
+
+
+def latency(
+    models: Mapping[str, nn.Module],
+    input_size: int,
+    batches: Sequence[int] = (1, 32),
+    repeats: int = 30,
+    seconds: float = 20.0,
+) -> dict[str, Any]:
+    """Time of a forward pass of all models in one run, on the device each of them is on.
+
+    After a warm-up the models take turns, in an order that rotates, so that a drift of the clock or
+    another process on the machine meets all of them alike.
+
+    Args:
+        models: by the name they get in the result, such as dense and pruned.
+        repeats: most passes per model and batch size.
+        seconds: budget for everything; spent evenly over the batch sizes, never under three passes.
+
+    Returns:
+        {name: {"batch": {"1": {"median_ms", "low_ms", "high_ms", "repeats"}}}, "threads": n, "device": of
+        the first model}; low and high are the 10th and the 90th percentile of the single passes.
+
+    Raises:
+        FairpruneError: a model does not take images of that size.
+    """
+    result: dict[str, Any] = {name: {"batch": {}} for name in models}
+    result["threads"] = torch.get_num_threads()
+    result["device"] = str(next(next(iter(models.values())).parameters()).device)
+    with evaluating(*models.values()):
+        for batch in batches:
+            times = _interleaved(models, batch, input_size, repeats, seconds / len(batches))
+            for name, taken in times.items():
+                low, *_, high = statistics.quantiles(taken, n=10, method="inclusive")
+                result[name]["batch"][str(batch)] = {
+                    "median_ms": 1e3 * statistics.median(taken),
+                    "low_ms": 1e3 * low,
+                    "high_ms": 1e3 * high,
+                    "repeats": len(taken),
+                }
+    return result
+
+
+def inspect(
+    model: nn.Module,
+    *,
+    architecture: str,
+    input_size: int,
+    file_bytes: int | None = None,
+    masks: Mapping[str, Tensor] | None = None,
+    removed: Mapping[str, Mapping[str, Any]] | None = None,
+) -> dict[str, Any]:
+    """What `fairprune inspect --json` prints: no data needed.
+
+    Args:
+        file_bytes: size of the file the model came from.
+        masks: entries kept, by tensor name, where they are known; nonzero entries elsewhere.
+        removed: `ModelHeader.removed`; its shapes tell what whole channels took away.
+    """
+    shapes = {name: entry["shape"] for name, entry in (removed or {}).items() if "shape" in entry}
+    layers = layer_sparsity(model, shapes, masks)
+    kept, total = sum(layer["kept"] for layer in layers), sum(layer["total"] for layer in layers)
+    return {
+        "architecture": architecture,
+        "parameters": count_parameters(model),
+        "nonzero": nonzero_parameters(model),
+        "macs": macs(model, input_size),
+        "input_size": input_size,
+        "bytes": {"dense": dense_bytes(model), "file": file_bytes},
+        "sparsity": {"kept": kept, "total": total, "achieved": 1 - kept / total if total else 0.0},
+        "layers": layers,
+    }
+
+
+def _inner(size: int | None, width: int) -> int:
+    return width if size is None else size
+
+
+def _interleaved(
+    models: Mapping[str, nn.Module], batch: int, size: int, repeats: int, seconds: float
+) -> dict[str, list[float]]:
+    """Seconds of each pass, by model."""
+    images = {name: _images(model, batch, size) for name, model in models.items()}
+    deadline = time.perf_counter() + seconds
+    for name, model in models.items():
+        for _ in range(WARM_UPS):
+            _forward(model, images[name])
+            if time.perf_counter() > deadline:
+                break
+    times: dict[str, list[float]] = {name: [] for name in models}
+    order = list(models)
+    for done in range(max(repeats, LEAST_ROUNDS)):
+        if done >= LEAST_ROUNDS and time.perf_counter() > deadline:
+            break
+        for name in order:
+            _wait(images[name].device)
+            start = time.perf_counter()
+            _forward(models[name], images[name])
+            _wait(images[name].device)
+            times[name].append(time.perf_counter() - start)
+        order.append(order.pop(0))
+    return times
+
+
+def _images(model: nn.Module, batch: int, size: int) -> Tensor:
+    parameter = next(model.parameters())
+    images = torch.randn((batch, 3, size, size), generator=torch.Generator().manual_seed(0))
+    return images.to(parameter.device, parameter.dtype)
+
+
+def _forward(model: nn.Module, images: Tensor) -> None:
+    try:
+        with torch.inference_mode():
+            model(images)
+    except torch.OutOfMemoryError as error:
+        raise FairpruneError(f"out of memory on a batch of {len(images)} images", code=ExitCode.RUNTIME) from error
+    except (RuntimeError, ValueError, AssertionError) as error:
+        raise FairpruneError(
+            f"the model does not take images of {images.shape[-1]}x{images.shape[-1]} pixels: {error}",
+            hint="give the size of the images it was trained on",
+        ) from error
+
+
+def _wait(device: torch.device) -> None:
+    """A GPU returns before it has finished."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

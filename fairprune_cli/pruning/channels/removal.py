@@ -1,0 +1,159 @@
+"""Which channels of a model can go, and their physical removal.
+
+Channels that must be removed together, because layers are chained or meet in a skip connection, are one channel of a
+`ChannelSpace`; fairprune_cli/coupling finds them.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from fairprune_cli.core.errors import FairpruneError
+from fairprune_cli.models.inference import blank_images
+from fairprune_cli.pruning.channels import ChannelSpace, Coupling, Slot, WalkFailed, coupling
+
+__all__ = [
+    "ChannelSpace", "Coupling", "Slot", "channel_coupling", "channel_spaces", "kept_per_space", "remove_channels",
+    "take",
+]  # fmt: skip
+_HINT = "use --granularity weight"
+
+
+def channel_spaces(model: nn.Module, size: int) -> list[ChannelSpace]:
+    """`channel_coupling(model, size).spaces`."""
+    return channel_coupling(model, size).spaces
+
+
+def channel_coupling(model: nn.Module, size: int) -> Coupling:
+    """What can be removed from a model, in the order of its modules, and what cannot; left as it was.
+
+    Args:
+        size: side of the square input in pixels.
+
+    Raises:
+        FairpruneError: the network cannot be walked through, nothing in it can be removed, or what is left of it
+            after a removal does not run.
+    """
+    try:
+        found = coupling(model, size)
+    except WalkFailed as error:
+        _check_images(model, size)
+        raise FairpruneError(
+            f"channels of this architecture cannot be traced ({error})", where=error.at, hint=_HINT
+        ) from error
+    if not found.spaces:
+        layer, why = next(iter(found.fixed.items()), ("", ""))
+        reason = f"; {layer}: {why}" if layer else ""
+        raise FairpruneError(f"the model has no channels that can be removed{reason}", hint=_HINT)
+    _try_removal(model, found.spaces, size)
+    return found
+
+
+@torch.no_grad()
+def _check_images(model: nn.Module, size: int, training: bool = False) -> None:
+    """Raise a FairpruneError where it is the images that the network does not take."""
+    dense = copy.deepcopy(model, {id(p): p for p in model.parameters()}).train(training)
+    try:
+        dense(blank_images(model, 2, size))
+    except FairpruneError:
+        raise
+    except Exception as error:
+        when = " in training" if training else ""
+        raise FairpruneError(
+            f"the network does not take images of {size}x{size} pixels{when}: {str(error).splitlines()[0]}",
+            hint="set `transform: {size: ...}` of the manifest to what it was trained on",
+        ) from error
+
+
+@torch.no_grad()
+def _try_removal(model: nn.Module, spaces: Sequence[ChannelSpace], size: int) -> None:
+    """Run a copy without half of all channels: what does not fit shows here, not in the midst of training.
+
+    That is code with a width written into it, or layers that only training runs, such as auxiliary classifiers.
+    """
+    # The copy shares its parameters, of which removal makes new ones; the statistics are its own.
+    smaller = copy.deepcopy(model, {id(p): p for p in model.parameters()})
+    last = [""]
+    for name, module in smaller.named_modules():
+        if not list(module.children()):
+            module.register_forward_pre_hook(lambda *_, name=name: last.__setitem__(0, name))
+    remove_channels(smaller, spaces, torch.cat([torch.arange(space.size) % 2 == 0 for space in spaces]))
+    images = blank_images(model, 2, size)
+    try:
+        # Dropout draws random numbers, and a trial must not move those of the run.
+        with torch.random.fork_rng(devices=[images.device] if images.device.type == "cuda" else []):
+            smaller.eval()(images[:1])
+            logits = smaller.train()(images)
+    except Exception as error:
+        _check_images(model, size, training=True)
+        raise FairpruneError(
+            f"the network does not run with fewer channels ({type(error).__name__}: {str(error).splitlines()[0]})",
+            where=last[0], hint=_HINT,
+        ) from error  # fmt: skip
+    if not isinstance(logits, Tensor):
+        raise FairpruneError(
+            f"in training the network gives {type(logits).__name__}, not one tensor of logits",
+            hint="give a version of it without auxiliary outputs as --arch package.module:factory",
+        )
+
+
+def kept_per_space(spaces: Sequence[ChannelSpace], keep: Tensor) -> list[int]:
+    """Number of kept channels of each space; `keep` is bool [sum of sizes] in the order of the spaces."""
+    return [int(part.sum()) for part in keep.split([space.size for space in spaces])]
+
+
+def remove_channels(model: nn.Module, spaces: Sequence[ChannelSpace], keep: Tensor) -> dict[str, dict[int, Tensor]]:
+    """Physically remove channels, in place; parameters are replaced by new, smaller ones.
+
+    Args:
+        model: any model the spaces were made from.
+        keep: bool [sum of sizes], True where a channel stays.
+
+    Returns:
+        For each tensor that shrank, the kept indices per dimension (what carries optimiser state over).
+    """
+    left: dict[tuple[str, int], Tensor] = {}
+    for space, kept in zip(spaces, keep.cpu().split([space.size for space in spaces]), strict=True):
+        for slot in space.slots:
+            stays = (slot.channel < 0) | kept[slot.channel]
+            left[slot.tensor, slot.dim] = stays & left.get((slot.tensor, slot.dim), stays)
+    indices: dict[str, dict[int, Tensor]] = {}
+    for (name, dim), stays in left.items():
+        if not bool(stays.all()):
+            indices.setdefault(name, {})[dim] = torch.nonzero(stays)[:, 0]
+    for name, dims in indices.items():
+        owner, _, leaf = name.rpartition(".")
+        module = model.get_submodule(owner)
+        tensor = take(getattr(module, leaf).detach(), dims)
+        if leaf in module._parameters:
+            module._parameters[leaf] = nn.Parameter(tensor)
+        else:
+            module._buffers[leaf] = tensor
+        if leaf == "weight":
+            _set_width(module, tensor)
+    return indices
+
+
+def take(tensor: Tensor, dims: Mapping[int, Tensor]) -> Tensor:
+    """The kept indices of `tensor` along each dimension, as a tensor of its own."""
+    for dim, index in dims.items():
+        tensor = tensor.index_select(dim, index.to(tensor.device))
+    return tensor.clone(memory_format=torch.contiguous_format)
+
+
+def _set_width(module: nn.Module, weight: Tensor) -> None:
+    """Make the module's declared widths agree with its weight."""
+    if isinstance(module, nn.Conv2d):
+        # Groups go as a whole, so the outputs of one stay as many as they were.
+        module.groups = module.groups * weight.shape[0] // module.out_channels if module.groups > 1 else 1
+        module.out_channels, module.in_channels = weight.shape[0], weight.shape[1] * module.groups
+    elif isinstance(module, nn.Linear):
+        module.out_features, module.in_features = weight.shape
+    elif isinstance(module, nn.modules.batchnorm._BatchNorm):
+        module.num_features = weight.shape[0]
+    elif isinstance(module, nn.LayerNorm):
+        module.normalized_shape = (weight.shape[0],)

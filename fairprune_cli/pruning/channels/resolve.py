@@ -1,0 +1,98 @@
+"""From what a walk has found out to spaces: channels that are tied are one, channels in the same places are alike."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import nn
+
+from fairprune_cli.models.architectures.attention import SelfAttention
+from fairprune_cli.pruning.channels.marks import Ints, Ledger
+from fairprune_cli.pruning.channels.spaces import ChannelSpace, Coupling, Slot
+
+PRODUCERS = (nn.Conv2d, nn.Linear, SelfAttention)
+
+
+def resolve(model: nn.Module, ledger: Ledger, names: dict[int, str]) -> Coupling:
+    """Spaces of all channels that may go, and the layers that keep theirs.
+
+    Args:
+        model: that was walked through.
+        names: names of its tensors by id.
+    """
+    roots = ledger.roots()
+    stays: dict[int, str] = {0: ""}
+    for ids, why in ledger.fixed:
+        for root in np.unique(roots[ids]).tolist():
+            # "inputs" says least, so anything else replaces it.
+            if stays.get(root, "inputs") == "inputs":
+                stays[root] = why
+    silencers: dict[int, set[str]] = {}
+    loud = {root for ids in ledger.inexact for root in roots[ids].tolist()}
+    for ids, sources in ledger.reads:
+        for source in np.unique(sources).tolist():
+            for root in np.unique(roots[ids[sources == source]]).tolist():
+                silencers.setdefault(root, set()).update(ledger.sources[source])
+                if not source:
+                    loud.add(root)
+    lonely: set[int] = set()  # nothing silences them on the way; the layers that produce them have to
+    order = {name: position for position, name in enumerate(dict(model.named_parameters()))}
+    producers = _producers(model, names, ledger)
+    for _, tensor in producers:
+        own_gates = {tensor, f"{tensor.removesuffix('weight')}bias"} & ledger.gates.keys()
+        for root in np.unique(roots[ledger.slots[tensor, 0]]).tolist():
+            if not silencers.get(root) or root in lonely:
+                silencers.setdefault(root, set()).update(own_gates)
+                lonely.add(root)
+                loud.add(root)
+    classes: dict[int, list[tuple[str, int, int]]] = {}
+    for (tensor, dim), ids in ledger.slots.items():
+        found, counts = np.unique(roots[ids], return_counts=True)
+        for root, count in zip(found.tolist(), counts.tolist(), strict=True):
+            if root not in stays:
+                classes.setdefault(root, []).append((tensor, dim, count))
+    alike: dict[tuple[tuple[tuple[str, int, int], ...], tuple[str, ...], bool], list[int]] = {}
+    for root, found_at in classes.items():
+        key = (tuple(sorted(found_at)), tuple(sorted(silencers.get(root, ()), key=order.__getitem__)), root in loud)
+        alike.setdefault(key, []).append(root)
+    spaces: list[ChannelSpace] = []
+    for (places, gates, inexact), members in alike.items():
+        own = [(layer, tensor) for layer, tensor in producers if any(p[:2] == (tensor, 0) for p in places)]
+        if not own or len(members) < 2:
+            continue
+        channel, inside = np.full(ledger.count, -1, np.int64), set(members)
+        rows = roots[ledger.slots[own[0][1], 0]]
+        channel[[root for root in dict.fromkeys(rows.tolist()) if root in inside]] = np.arange(len(members))
+
+        def slot(tensor: str, dim: int, ids: Ints, channel: Ints = channel) -> Slot:
+            return Slot(tensor, dim, torch.from_numpy(np.where(ids > 0, channel[roots[ids]], -1)))
+
+        spaces.append(
+            ChannelSpace(
+                own[0][0], len(members),
+                slots=tuple(slot(tensor, dim, ledger.slots[tensor, dim]) for tensor, dim, _ in places),
+                gates=tuple(slot(tensor, 0, ledger.gates[tensor]) for tensor in gates),
+                filters=tuple(slot(tensor, 0, ledger.slots[tensor, 0]) for _, tensor in own),
+                exact=not inexact,
+            )
+        )  # fmt: skip
+    at = {layer: position for position, (layer, _) in enumerate(producers)}
+    spaces.sort(key=lambda space: at[space.name])
+    fixed = {}
+    for layer, tensor in producers:
+        rows = roots[ledger.slots[tensor, 0]]
+        reasons = {stays.get(root) for root in rows.tolist()}
+        if None not in reasons:
+            fixed[layer] = next(iter(reasons)) or ""
+    return Coupling(spaces, fixed)
+
+
+def _producers(model: nn.Module, names: dict[int, str], ledger: Ledger) -> list[tuple[str, str]]:
+    """(layer, name of its weight) of every layer that produces channels, in the order of the modules."""
+    found = []
+    for layer, module in model.named_modules():
+        if isinstance(module, PRODUCERS):
+            tensor = names.get(id(module.in_proj_weight if isinstance(module, SelfAttention) else module.weight))
+            if tensor is not None and (tensor, 0) in ledger.slots:
+                found.append((layer, tensor))
+    return found

@@ -1,0 +1,135 @@
+"""What the training loop asks of a pruning method."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from fairprune_cli.pruning.masks import Masks
+from fairprune_cli.pruning.schedule import Plan
+
+
+@dataclass(frozen=True)
+class MethodOptions:
+    """Settings a method may read; see `Settings` for their ranges."""
+
+    mask_step: str = "second-order"
+    rho: float = 0.35
+    ema: float = 0.9
+    gamma: float = 1.0
+    mask_lr: float = 0.1
+    score_init: str = "magnitude"
+    schedule: str = "gradual"
+    ramp_share: float = 0.4
+    rounds: int = 5
+    beta: float = 0.33
+    weight_floor: float = 0.75
+    weight_power: float = 5.0
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Dual:
+    """What a method prescribes about the constraint; None leaves it to the settings.
+
+    Attributes:
+        notion: as in `--notion`; against: as in `Notion`.
+        data: as `multiplier_data`.
+        relaxation, bound: as in the settings.
+        levelling, cap, decay, normalise, per_group: as in `Constraint`.
+    """
+
+    notion: str | None = None
+    against: str | None = None
+    data: str | None = None
+    relaxation: str | None = None
+    bound: str | None = None
+    levelling: float | None = None
+    cap: float | None = None
+    decay: float | None = None
+    normalise: bool = True
+    per_group: bool = False
+
+
+class Method:
+    """Scores for the units of a mask; the training loop projects them onto the wanted sparsity.
+
+    Class attributes:
+        constrained: the method has a fairness constraint in its Lagrangian; not together with `parts`.
+        dual: what it prescribes about that constraint.
+        upper_gradient: it wants the gradient of an upper batch while the mask moves, or at each of its rounds.
+        eval_gradient: that gradient is taken in eval mode, batch norms with their running statistics. In training mode
+            a gradient also runs through the batch's own statistics, which is noise to a score, and means little
+            for a part that holds one group only.
+        scope: "global", or "layer" where scores of different layers cannot be compared.
+        granularities: those it is defined for.
+        teacher: it needs the dense model's outputs on the lower data.
+    """
+
+    constrained = False
+    dual = Dual()
+    upper_gradient = False
+    eval_gradient = False
+    scope = "global"
+    granularities: tuple[str, ...] = ("channel", "weight", "2:4")
+    teacher = False
+
+    def __init__(self, masks: Masks, options: MethodOptions) -> None:
+        self.masks = masks
+        self.options = options
+
+    @classmethod
+    def plan(cls, options: MethodOptions) -> Plan:
+        """When the mask moves and the constraint acts; one shot prunes at the start of the ramp."""
+        plan = cls.gradual(options)
+        if options.schedule == "gradual":
+            return plan
+        return replace(plan, ramp=(plan.ramp[0], plan.ramp[0]), rounds=1)
+
+    @classmethod
+    def gradual(cls, options: MethodOptions) -> Plan:
+        """The method's own schedule."""
+        return Plan(ramp=(0.0, options.ramp_share))
+
+    def parts(self, groups: Tensor) -> Sequence[Tensor]:
+        """Positions of an upper batch, [B_i] each, whose gradients are wanted one after the other.
+
+        Args:
+            groups: [B, A], -1 for none.
+        """
+        return [torch.arange(len(groups), device=groups.device)]
+
+    def upper_step(self, part: int, logits: Tensor, labels: Tensor) -> None:
+        """Called after the backward pass of a part; the parameters' `grad` is with respect to z.
+
+        Args:
+            part: index in `parts`.
+            logits: [B_i, K], labels: [B_i], of that part.
+        """
+
+    def scores(self, sparsity: float = 0.0) -> Tensor:
+        """[U] scores; the largest are kept.
+
+        Args:
+            sparsity: that the scores are about to be projected onto; a method may leave what it would not keep
+                anyway unsorted.
+        """
+        raise NotImplementedError
+
+    def image_loss(self, logits: Tensor, labels: Tensor, teacher: Tensor | None) -> Tensor:
+        """Loss of each image, [B].
+
+        Args:
+            logits: [B, K]; labels: [B]; teacher: [B, K] logits of the dense model, for methods that ask for them.
+        """
+        return F.cross_entropy(logits, labels, reduction="none")
+
+    def state_dict(self) -> dict[str, Tensor]:
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Restore what `state_dict` gave."""

@@ -1,0 +1,11 @@
+"""Bi-level pruning without fairness (Zhang et al., arXiv 2210.04092): bifp with the constraint left out."""
+
+from __future__ import annotations
+
+from fairprune_cli.pruning.methods import bifp
+
+
+class Method(bifp.Method):
+    """The same scores and steps; the Lagrangian is the loss alone."""
+
+    constrained = False

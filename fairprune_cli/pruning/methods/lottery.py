@@ -1,0 +1,20 @@
+"""Lottery ticket with rewinding (Frankle and Carbin, arXiv 1803.03635; Frankle et al., arXiv 1912.05671).
+
+Iterative magnitude pruning in rounds: each removes the same share of what is left, by the trained weights'
+magnitude, and puts the kept weights back to an early point of training. That point is the checkpoint the run
+started from: what came before it is not known to the tool.
+"""
+
+from __future__ import annotations
+
+from fairprune_cli.pruning.methods import base, magnitude
+from fairprune_cli.pruning.schedule import Plan
+
+
+class Method(magnitude.Method):
+    """Magnitude pruning in rounds; weights, batch norms and momentum go back after each, the learning rate restarts."""
+
+    @classmethod
+    def gradual(cls, options: base.MethodOptions) -> Plan:
+        # The first prune falls on the trained checkpoint itself; half of the steps are left for the last ticket.
+        return Plan(ramp=(0.0, 0.5), rounds=options.rounds, rewind=True)

@@ -1,0 +1,14 @@
+"""Gradual magnitude pruning with fine-tuning (Zhu & Gupta, arXiv 1710.01878); the yardstick."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from fairprune_cli.pruning.methods import base
+
+
+class Method(base.Method):
+    """Keep the units with the largest weights; a channel's weight is its filters' root mean square."""
+
+    def scores(self, sparsity: float = 0.0) -> Tensor:
+        return self.masks.magnitude()

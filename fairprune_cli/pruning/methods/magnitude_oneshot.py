@@ -1,0 +1,14 @@
+"""Magnitude pruning at once, then fine-tuning (Han et al., arXiv 1506.02626, with one round)."""
+
+from __future__ import annotations
+
+from fairprune_cli.pruning.methods import base, magnitude
+from fairprune_cli.pruning.schedule import Plan
+
+
+class Method(magnitude.Method):
+    """The smallest weights go before the first step."""
+
+    @classmethod
+    def gradual(cls, options: base.MethodOptions) -> Plan:
+        return Plan(ramp=(0.0, 0.0), rounds=1)

@@ -1,0 +1,168 @@
+"""What a run is to remove: the masks for a granularity, what was removed before, and whether the target was met."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor, nn
+
+from fairprune_cli.core.errors import ExitCode, FairpruneError
+from fairprune_cli.core.settings import PATTERN, Settings
+from fairprune_cli.models import measure
+from fairprune_cli.models.checkpoint.load import LoadedModel
+from fairprune_cli.pruning import masks
+from fairprune_cli.pruning.channels import choice as channel_choice
+from fairprune_cli.pruning.channels import removal as channels
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """What an earlier pruning left of a model.
+
+    Attributes:
+        alive: True where kept, of the tensor's shape, for every prunable weight with something removed.
+        shapes: the shapes before any pruning of the tensors that are smaller by now, as far as the file knows.
+    """
+
+    alive: Mapping[str, Tensor] = field(default_factory=dict)
+    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+
+    @property
+    def zeros(self) -> int:
+        """Single weights that were removed."""
+        return sum(mask.numel() - int(mask.sum()) for mask in self.alive.values())
+
+
+def earlier(loaded: LoadedModel) -> Earlier:
+    """What was removed from a model before: zeros of its weights, and what a file of ours says of its shapes."""
+    removed = loaded.metadata.get("removed") or {}
+    shapes = {name: tuple(entry["shape"]) for name, entry in removed.items() if "shape" in entry}
+    weights = masks.prunable_weights(loaded.model)
+    alive = {name: weight.detach() != 0 for name, weight in weights.items()}
+    return Earlier({name: mask for name, mask in alive.items() if not bool(mask.all())}, shapes)
+
+
+def build(settings: Settings, model: nn.Module, size: int, before: Earlier) -> masks.Masks:
+    """Masks over `model` that start from what an earlier pruning left.
+
+    Args:
+        size: edge of the square input in pixels.
+
+    Raises:
+        FairpruneError: the target cannot be reached, or less is asked for than is gone already.
+    """
+    granularity = settings.granularity
+    if granularity != "channel":
+        for key, given in (("round_to", settings.round_to > 1), ("sparsity_of", settings.sparsity_of != "parameters")):
+            if given:
+                raise FairpruneError(
+                    "it is about whole channels", where=f"--{key.replace('_', '-')}", hint="use --granularity channel"
+                )
+    made: masks.Masks
+    if granularity == "weight":
+        made = masks.WeightMasks(model, settings.layer_floor, alive=before.alive)
+    elif granularity == PATTERN:
+        made = masks.TwoOfFourMasks(model, before.alive)
+    else:
+        found = channels.channel_coupling(model, size)
+        count = _count(settings.sparsity_of, model, found.spaces, size)
+        made = masks.ChannelMasks(
+            model, found.spaces, settings.min_channels, settings.round_to, count, before.alive, found.fixed
+        )
+    more = f"ask for {math.ceil(made.start * 1e4) / 1e4:.4f} or more" if granularity != PATTERN else "use weight"
+    if round((1.0 - settings.sparsity) * made.total) > round((1.0 - made.start) * made.total):
+        raise FairpruneError(
+            f"sparsity {settings.sparsity:g} is less than what the model has already, {made.start:.6f}",
+            where="--sparsity", hint=f"{more}, or give the dense model",
+        )  # fmt: skip
+    made.select(made.magnitude(), settings.sparsity)  # raises where the target is out of reach
+    return made
+
+
+def _count(of: str, model: nn.Module, spaces: Sequence[channels.ChannelSpace], size: int) -> channel_choice.Count:
+    """What a sparsity is a share of: parameters, macs or channels."""
+    if of == "macs":
+        return channel_choice.mac_count(model, spaces, size, measure.macs(model, size))
+    return channel_choice.channel_count if of == "channels" else channel_choice.ParameterCount(model, spaces)
+
+
+def sparse_entries(mask: masks.Masks, keep: Tensor) -> dict[str, Tensor]:
+    """True where kept, by name, for the tensors that are stored sparse; removed channels leave none of their own."""
+    own = {} if isinstance(mask, masks.ChannelMasks) else mask.entries(keep)
+    return {**mask.held, **own}
+
+
+def removed(
+    model: nn.Module, given: nn.Module, kept: Mapping[str, Tensor], before: Earlier
+) -> dict[str, dict[str, Any]]:
+    """The header's `removed`: {tensor: {"shape": before any pruning, "kept": entries}} of all that lost something.
+
+    Args:
+        model: as it is stored; given: as the run found it, after `before`.
+        kept: True where kept, for the tensors that are stored sparse.
+    """
+    found = {}
+    shapes = {name: tuple(parameter.shape) for name, parameter in given.named_parameters()} | dict(before.shapes)
+    for name, parameter in model.named_parameters():
+        if name in kept or tuple(parameter.shape) != shapes[name]:
+            count = int(kept[name].sum()) if name in kept else parameter.numel()
+            found[name] = {"shape": list(shapes[name]), "kept": count}
+    return found
+
+
+def check(mask: masks.Masks, settings: Settings, given: nn.Module, pruned: nn.Module, size: int) -> None:
+    """Missing the target is an error, not a note; whole channels are counted in the model that was written.
+
+    Args:
+        given: the model as the run found it; pruned: as it was read back from the file.
+    """
+    achieved = mask.achieved
+    if isinstance(mask, masks.ChannelMasks):
+        if settings.sparsity_of == "macs":
+            achieved = 1.0 - measure.macs(pruned, size) / measure.macs(given, size)
+        elif settings.sparsity_of == "parameters":
+            achieved = 1.0 - measure.count_parameters(pruned) / measure.count_parameters(given)
+        met = abs(achieved - settings.sparsity) <= mask.largest_unit()
+    else:
+        met = mask.kept == round((1.0 - settings.sparsity) * mask.total)
+        met = met and not (isinstance(mask, masks.TwoOfFourMasks) and mask.broken_blocks())
+    if not met:
+        raise FairpruneError(
+            f"sparsity {achieved:.6f} was reached, {settings.sparsity} was asked for", code=ExitCode.RUNTIME
+        )
+
+
+def sparsity_block(
+    mask: masks.Masks, settings: Settings, model: nn.Module, pruned: nn.Module, before: Earlier
+) -> dict[str, Any]:
+    """The report's `sparsity`: target and what was achieved, of what, and what came before.
+
+    Args:
+        model: as it was given; pruned: as it became.
+    """
+    block: dict[str, Any] = {
+        "target": settings.sparsity, "achieved": mask.achieved, "kept": mask.kept, "total": mask.total,
+        "granularity": settings.granularity, "of": settings.sparsity_of,
+    }  # fmt: skip
+    if settings.granularity == PATTERN:
+        block["dense_tensors"] = masks.unfit_weights(model)
+    if before.zeros or before.shapes:
+        block["start"] = mask.start
+        block["of_original"] = _of_original(mask, model, pruned, before)
+    return block
+
+
+def _of_original(mask: masks.Masks, given: nn.Module, pruned: nn.Module, before: Earlier) -> dict[str, Any]:
+    """Kept and total of all parameters (channel) or prunable weights (weight, 2:4) against the first dense model."""
+    channel = isinstance(mask, masks.ChannelMasks)
+    named = dict(pruned.named_parameters()) if channel else masks.prunable_weights(pruned)
+    alive = {**(before.alive if not channel else {}), **sparse_entries(mask, mask.keep)}
+    shapes = {name: tuple(p.shape) for name, p in given.named_parameters()} | dict(before.shapes)
+    kept = total = 0
+    for name, parameter in named.items():
+        total += math.prod(shapes[name])
+        kept += int(alive[name].sum()) if name in alive else parameter.numel()
+    return {"achieved": 1.0 - kept / total, "kept": kept, "total": total}

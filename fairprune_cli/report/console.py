@@ -1,0 +1,177 @@
+"""What the commands print: tables of figures on the terminal or in a pipe."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from fairprune_cli.core.terminal import Terminal
+
+VERDICTS = {
+    "pass": "every gate passed",
+    "fail": "a gate failed",
+    "inconclusive": "the test images do not decide every gate",
+    "none": "no gate was asked for",
+}
+
+
+def percent(value: float | None, low: float | None = None, high: float | None = None, signed: bool = False) -> str:
+    """A share in percent, with its interval: 91.2 [89.9, 92.4]; an en dash where undefined."""
+    if value is None:
+        return "–"
+    sign = "+" if signed else ""
+    text = f"{100 * value:{sign}.1f}"
+    return text if low is None or high is None else f"{text} [{100 * low:{sign}.1f}, {100 * high:{sign}.1f}]"
+
+
+def print_report(report: dict[str, Any], terminal: Terminal, folder: Path | None) -> None:
+    """The table of a prune or audit run: groups and gaps, size and speed, gates, where to look."""
+    results, degradation = report["results"], report.get("degradation") or {}
+    models = list(results)
+    paired = models == ["dense", "pruned"]
+    confidence = 100 * _setting(report, "confidence", 0.95)
+    columns = ["%", *(models if len(models) > 1 else ["accuracy"]), *(["change"] if paired else []), "images"]
+    whole = [results[m] for m in models]
+    rows = [["all", *map(_accuracy, whole), *([_change_of_all(whole)] if paired else []), f"{whole[0]['n']:,}"]]
+    for attribute, first in whole[0]["attributes"].items():
+        changes = degradation.get(attribute, {})
+        for group, entry in first["groups"].items():
+            cells = [_accuracy(w["attributes"][attribute]["groups"][group]) for w in whole]
+            if paired:
+                lost = changes.get("groups", {}).get(group, {})
+                cells.append(percent(lost.get("change"), lost.get("low"), lost.get("high"), signed=True))
+            rows.append([f"{attribute} = {group}", *cells, f"{entry['n']:,}"])
+        cells = [_gap(w["attributes"][attribute], "gap") for w in whole]
+        if paired:
+            cells.append(_gap(changes, "gap"))
+        rows.append([f"{attribute}: gap", *cells, ""])
+    terminal.table(f"accuracy per group, with {confidence:g} % intervals", columns, rows)
+    if len(models) > 2 and (losses := report.get("degradations") or {}):
+        _print_losses(losses, terminal)
+    if several := report.get("models"):
+        terminal.table("size", ["", *several], [
+            [label, *(show(entry[key]) for entry in several.values())] for label, key, show in (
+                ("parameters", "parameters", "{:,}".format), ("MACs (millions)", "macs", _millions),
+                ("bytes (MB)", "file_bytes", _megabytes),
+            )
+        ])  # fmt: skip
+    elif size := _size_rows(report):
+        terminal.table("size and speed", ["", "dense", "pruned", "ratio"], size)
+    elif own := report.get("size"):
+        terminal.result(
+            f"{own['parameters']:,} parameters, {own['macs'] / 1e6:.1f} M MACs, {own['file_bytes'] / 1e6:.2f} MB"
+        )
+    for text in report.get("notices", []):
+        terminal.result(f"note: {text}")
+    for gate in report["gates"]:
+        terminal.result(f"gate {gate['name']}: {gate['verdict']}: {gate['reason']}")
+    terminal.result(f"verdict: {report['verdict']} ({VERDICTS[report['verdict']]})")
+    if folder is not None:
+        terminal.result(f"written: {folder} (open {folder / 'report.html'} in a browser)")
+
+
+def _print_losses(losses: dict[str, Any], terminal: Terminal) -> None:
+    """What each of several models changes against the dense one, on the same images."""
+    rows = []
+    first: dict[str, Any] = next(iter(losses.values()))
+    for attribute, record in first.items():
+        for group in record["groups"]:
+            cells = [of[attribute]["groups"][group] for of in losses.values()]
+            rows.append([
+                f"{attribute} = {group}", *(percent(c["change"], c["low"], c["high"], signed=True) for c in cells),
+            ])  # fmt: skip
+        rows.append([f"{attribute}: gap", *(_gap(of[attribute], "gap") for of in losses.values())])
+    terminal.table("change against dense, in points", ["", *losses], rows)
+
+
+def _millions(value: float) -> str:
+    return f"{value / 1e6:.1f}"
+
+
+def _megabytes(value: float) -> str:
+    return f"{value / 1e6:.2f}"
+
+
+def _setting(report: dict[str, Any], key: str, otherwise: float) -> float:
+    entry = report.get("config", {}).get(key)
+    return float(entry["value"]) if entry else otherwise
+
+
+def _accuracy(entry: dict[str, Any]) -> str:
+    return percent(entry["accuracy"], entry["low"], entry["high"])
+
+
+def _gap(entry: dict[str, Any], key: str) -> str:
+    return percent(entry.get(key), entry.get(f"{key}_low"), entry.get(f"{key}_high"))
+
+
+def _change_of_all(whole: list[dict[str, Any]]) -> str:
+    dense, pruned = (w["accuracy"] for w in whole)
+    return "–" if dense is None or pruned is None else percent(pruned - dense, signed=True)
+
+
+def _size_rows(report: dict[str, Any]) -> list[list[str]]:
+    size = report.get("size") or {}
+    if not size.get("dense_parameters"):
+        return []
+    rows = [
+        ["parameters", f"{size['dense_parameters']:,}", f"{size['parameters']:,}",
+         _times(size["dense_parameters"], size["parameters"])],
+        ["MACs (millions)", f"{size['dense_macs'] / 1e6:.1f}", f"{size['macs'] / 1e6:.1f}",
+         _times(size["dense_macs"], size["macs"])],
+        ["bytes (MB)", f"{size['dense_bytes'] / 1e6:.2f}", f"{size['file_bytes'] / 1e6:.2f}",
+         _times(size["dense_bytes"], size["file_bytes"])],
+    ]  # fmt: skip
+    speed = report.get("speed") or {}
+    if "dense" in speed and "pruned" in speed:
+        for batch, dense in speed["dense"]["batch"].items():
+            pruned = speed["pruned"]["batch"][batch]
+            rows.append([
+                f"ms per batch of {batch}", f"{dense['median_ms']:.2f}", f"{pruned['median_ms']:.2f}",
+                _times(dense["median_ms"], pruned["median_ms"]),
+            ])  # fmt: skip
+    return rows
+
+
+def _times(dense: float, pruned: float) -> str:
+    return f"{dense / pruned:.1f}x" if pruned else "–"
+
+
+def print_plan(plan: dict[str, Any], terminal: Terminal) -> None:
+    """What a --dry-run found."""
+    for key, value in plan.items():
+        if key == "dry_run":
+            continue
+        if key == "splits":
+            value = ", ".join(f"{split} {part['n']:,}" for split, part in value.items())
+        elif isinstance(value, dict):
+            value = "; ".join(f"{k}: {', '.join(map(str, v)) if isinstance(v, list) else v}" for k, v in value.items())
+        terminal.result(f"{key.replace('_', ' ')}: {value}")
+    terminal.result("dry run: everything was checked, nothing was computed or written")
+
+
+def print_training(document: dict[str, Any], terminal: Terminal) -> None:
+    """The result of `fairprune train`."""
+    terminal.result(
+        f"{document['path']}: {document['architecture']}, validation accuracy {percent(document['val_accuracy'])} %, "
+        f"{len(document['training'])} epochs in {document['seconds']:.0f} s"
+    )
+
+
+def print_inspection(document: dict[str, Any], terminal: Terminal) -> None:
+    """The result of `fairprune inspect`."""
+    sparsity = document["sparsity"]
+    terminal.table(
+        f"{document['model']}: {document['architecture']}, {document['classes']} classes, {document['granularity']}",
+        ["layer", "shape", "kept", "of", "sparsity"],
+        [
+            [layer["name"], "x".join(map(str, layer["shape"])), f"{layer['kept']:,}", f"{layer['total']:,}",
+             f"{layer['sparsity']:.3f}"]
+            for layer in document["layers"]
+        ],
+    )  # fmt: skip
+    terminal.result(f"parameters {document['parameters']:,}, of which not zero {document['nonzero']:,}")
+    terminal.result(f"MACs {document['macs']:,} at {document['input_size']}x{document['input_size']} pixels")
+    file = document["bytes"]["file"]
+    terminal.result(f"bytes {document['bytes']['dense']:,} as dense tensors, {file:,} in the file")
+    terminal.result(f"sparsity {sparsity['achieved']:.4f} of {sparsity['total']:,} prunable weights")

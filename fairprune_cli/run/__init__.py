@@ -1,0 +1,1 @@
+"""One pruning run from its inputs to its report. Read prune.py first."""

@@ -1,0 +1,231 @@
+"""The folder of a run: its name, its settings, its events, and the state that `--resume` continues."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import shutil
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from fairprune_cli.core.errors import ExitCode, FairpruneError
+from fairprune_cli.core.files import atomic_path, atomic_write_text, remove_leftovers
+from fairprune_cli.core.out_of_memory import is_out_of_memory
+from fairprune_cli.core.settings import FIELDS, Resolved, Settings, resolve
+
+MODEL, REPORT, CONFIG, EVENTS, STATE = "model.safetensors", "report.json", "config.yaml", "events.jsonl", "state"
+BEST = "best.safetensors"  # of a run that diverged
+
+# Where a run's files lie and what gates ask may differ when it is continued; what it computes may not.
+FREE_ON_RESUME = {"data", "device", "threads", "save_minutes"}
+
+
+def default_folder(model: Path, settings: Settings) -> Path:
+    """runs/<model>-<method>-<granularity>-<sparsity> in the working directory."""
+    name = model.resolve().name if model.is_dir() else model.stem
+    return Path("runs") / f"{name}-{settings.method}-{settings.granularity}-{settings.sparsity:g}"
+
+
+class RunFolder:
+    """One run's folder; created by `create` or opened by `resume`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.model, self.report, self.best = path / MODEL, path / REPORT, path / BEST
+        self.state, self.former = path / STATE / "state.pt", path / STATE / "former.pt"
+
+    @staticmethod
+    def check_free(path: Path, force: bool) -> None:
+        """Raise FairpruneError when the folder is already there and may not be overwritten."""
+        if not path.exists() or force:
+            if path.exists() and not (path.is_dir() and (not any(path.iterdir()) or (path / CONFIG).exists())):
+                raise FairpruneError(
+                    "is not a run folder, so --force will not overwrite it", where=str(path), hint="give another --out"
+                )
+            return
+        if path.is_dir() and not any(path.iterdir()):
+            return
+        unfinished = (path / STATE / "state.pt").exists() or ((path / CONFIG).exists() and not (path / REPORT).exists())
+        hint = f"continue it with --resume {path}, " if unfinished else ""
+        raise FairpruneError(
+            "already exists", where=str(path), hint=f"{hint}overwrite it with --force, or give another --out"
+        )
+
+    @classmethod
+    def create(cls, path: Path, resolved: Resolved, inputs: Mapping[str, str], force: bool) -> RunFolder:
+        """Make the folder and write config.yaml; inputs are the model's and manifest's path and hash."""
+        cls.check_free(path, force)
+        folder = cls(path)
+        try:
+            if path.exists():
+                # config.yaml stays until it is replaced: whenever this is cut short, the folder is still a run's.
+                shutil.rmtree(path / STATE, ignore_errors=True)
+                for name in (MODEL, BEST, REPORT, "report.html", "report.md", EVENTS):
+                    (path / name).unlink(missing_ok=True)
+                remove_leftovers(path)
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise FairpruneError(
+                f"cannot be made: {error.strerror}", where=str(path), hint="give another --out", code=ExitCode.RUNTIME
+            ) from error
+        document = {"inputs": dict(inputs), "settings": resolved.document()}
+        atomic_write_text(path / CONFIG, yaml.safe_dump(document, sort_keys=False, allow_unicode=True))
+        return folder
+
+    @classmethod
+    def resume(cls, path: Path, flags: Mapping[str, Any]) -> tuple[RunFolder, Resolved, dict[str, str]]:
+        """Open an unfinished run with its own settings; without a state it begins at its first step.
+
+        Raises:
+            FairpruneError: not a run folder, already done, or a flag contradicts the settings of the run.
+        """
+        folder = cls(path)
+        try:
+            document = yaml.safe_load((path / CONFIG).read_text(encoding="utf-8"))
+            saved = {k: v["value"] for k, v in document["settings"].items()}
+            sources = {k: str(v["source"]) for k, v in document["settings"].items()}
+            inputs = {k: str(v) for k, v in document["inputs"].items()}
+        except (OSError, yaml.YAMLError, TypeError, KeyError, AttributeError, UnicodeDecodeError) as error:
+            raise FairpruneError(
+                "has no readable config.yaml, so there is no run to continue", where=str(path),
+                hint="start it again without --resume",
+            ) from error  # fmt: skip
+        if not folder.state.exists() and folder.report.exists():
+            raise FairpruneError(
+                "nothing to continue: the run is already done", where=str(path), hint="start a new run with --out"
+            )
+        settings = resolve(saved, {}, None).settings
+        asked = {k: v for k, v in flags.items() if v is not None and v != ()}
+        given = resolve(asked, {}, None).settings
+        against = [k for k in asked if k not in FREE_ON_RESUME and getattr(given, k) != getattr(settings, k)]
+        if against:
+            lines = ", ".join(f"--{k.replace('_', '-')} is {getattr(settings, k)!r} there" for k in against)
+            raise FairpruneError(f"flags contradict the run: {lines}", where=str(path), hint="leave these flags out")
+        free = {k: v for k, v in asked.items() if k in FREE_ON_RESUME}
+        resolved = resolve({**saved, **free}, {}, None)
+        named = {k: sources.get(k, "default") for k in FIELDS} | dict.fromkeys(free, "flag")
+        return folder, Resolved(resolved.settings, named), inputs
+
+    def event(self, kind: str, fields: Mapping[str, Any]) -> None:
+        """Append a line to events.jsonl."""
+        line = json.dumps({"event": kind, **fields}, allow_nan=False, ensure_ascii=False)
+        try:
+            with open(self.path / EVENTS, "a", encoding="utf-8") as stream:
+                stream.write(line + "\n")
+        except OSError as error:
+            raise FairpruneError(
+                f"cannot write: {error.strerror}", where=str(self.path / EVENTS),
+                hint="check that the disk has room", code=ExitCode.RUNTIME,
+            ) from error  # fmt: skip
+
+    def keep_events(self, epochs: int) -> None:
+        """Drop what a killed process wrote into events.jsonl after the state that is continued, of `epochs` epochs."""
+        try:
+            lines = (self.path / EVENTS).read_text(encoding="utf-8", errors="replace").splitlines()
+        except FileNotFoundError:
+            return
+        kept, seen = [], 0
+        for line in lines:
+            with contextlib.suppress(ValueError):  # the last line may be cut short
+                seen += json.loads(line)["event"] == "epoch"
+                if seen <= epochs:
+                    kept.append(line)
+        if kept != lines:
+            atomic_write_text(self.path / EVENTS, "".join(f"{line}\n" for line in kept))
+
+    def save_state(self, state: Mapping[str, Any]) -> None:
+        """Write the state atomically; the one before it stays beside it, should the new one be damaged some day."""
+        import torch
+
+        with contextlib.suppress(OSError):  # what is wrong with the folder, the write will say
+            self.former.unlink(missing_ok=True)  # never more than two states on the disk
+        with atomic_path(self.state) as temporary, open(temporary, "wb") as stream:
+            try:
+                torch.save(dict(state), stream)
+            except RuntimeError as error:  # what torch makes of a full disk
+                text = " ".join(str(error).split())[:100]
+                raise OSError(errno.ENOSPC, f"the state could not be written ({text})") from error
+            stream.flush()
+            with contextlib.suppress(OSError):  # there is none yet, or a file system without links
+                os.link(self.state, self.former)
+
+    def load_state(self, say: Callable[[str], None]) -> dict[str, Any] | None:
+        """The saved state, None where there is none; only plain types and tensors are read.
+
+        Args:
+            say: told when the state is damaged and the one before it takes its place.
+
+        Raises:
+            FairpruneError: neither can be read.
+        """
+        remove_leftovers(self.path)
+        remove_leftovers(self.path / STATE)
+        if not self.state.exists():
+            return None
+        try:
+            return _read_state(self.state)
+        except FairpruneError:
+            if not self.former.exists():
+                raise
+            state = _read_state(self.former)
+        with contextlib.suppress(OSError):
+            os.replace(self.former, self.state)
+        say("the saved state is damaged; the run goes on from the one before it")
+        return state
+
+    def discard_unless_resumable(self) -> None:
+        """Leave nothing half-written behind: without a state to continue from or to look at, the folder goes."""
+        if not any(path.exists() for path in (self.state, self.report, self.best)):
+            for name in (MODEL, EVENTS, CONFIG):
+                (self.path / name).unlink(missing_ok=True)
+            shutil.rmtree(self.path / STATE, ignore_errors=True)
+            with contextlib.suppress(OSError):  # something of the user's own is in it
+                self.path.rmdir()
+
+    def finish(self) -> None:
+        """Drop the state: the run is done."""
+        self.state.unlink(missing_ok=True)  # first, as a run without it and with a report is a finished one
+        shutil.rmtree(self.path / STATE, ignore_errors=True)
+
+
+class SilentFolder(RunFolder):
+    """The folder as the other processes of a run see it: only the first one writes."""
+
+    def event(self, kind: str, fields: Mapping[str, Any]) -> None:
+        """Nothing."""
+
+    def keep_events(self, epochs: int) -> None:
+        """Nothing."""
+
+    def save_state(self, state: Mapping[str, Any]) -> None:
+        """Nothing."""
+
+    def discard_unless_resumable(self) -> None:
+        """Nothing."""
+
+
+def _read_state(path: Path) -> dict[str, Any]:
+    """A state whose every part has the checksum it was written with."""
+    import torch
+
+    again = f"remove {path.parent}, and --resume begins at the first step"
+    try:
+        with zipfile.ZipFile(path) as parts:  # torch itself would take changed numbers for what was saved
+            damaged = parts.testzip()
+        if damaged is not None:
+            raise ValueError(f"{damaged} has another checksum")
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    # Damaged files make both raise nearly anything.
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
+        raise FairpruneError("the saved state is damaged", where=str(path), hint=again) from error
+    if not isinstance(state, dict) or not {"trainer", "origin"} <= state.keys():
+        raise FairpruneError("it is not a state of this version", where=str(path), hint=again)
+    return state

@@ -1,0 +1,1 @@
+"""The loop that trains under a mask, and dense training."""

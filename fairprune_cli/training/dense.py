@@ -1,0 +1,112 @@
+"""A plain trainer for dense models: augmentation, warm-up and cosine, best epoch by validation accuracy."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from fairprune_cli.core.errors import ExitCode, FairpruneError
+from fairprune_cli.data.batches.pool import Pool
+from fairprune_cli.models.inference import evaluating
+from fairprune_cli.pruning.schedule import cosine_lr
+from fairprune_cli.training.optimizer import sgd
+
+
+@dataclass(frozen=True)
+class DenseOptions:
+    """Settings of dense training: epochs, images per step, peak learning rate and the usual rest."""
+
+    epochs: int
+    batch_size: int
+    lr: float
+    momentum: float
+    weight_decay: float
+    augment: bool
+    seed: int
+
+
+@dataclass(frozen=True)
+class DenseEpoch:
+    """What is known after an epoch; accuracies in 0..1."""
+
+    epoch: int
+    loss: float
+    train_accuracy: float
+    val_accuracy: float
+
+
+def accuracy(model: nn.Module, pool: Pool, device: torch.device, batch_size: int = 256) -> float:
+    """Share of the pool that the model classifies right, in eval mode (the mode is restored)."""
+    right = 0
+    with evaluating(model), torch.inference_mode():
+        for batch in pool.batches(batch_size, device):
+            right += int((model(batch.images).argmax(1) == batch.labels).sum())
+    return right / max(len(pool), 1)
+
+
+def train_dense(
+    model: nn.Module,
+    train: Pool,
+    val: Pool,
+    options: DenseOptions,
+    device: torch.device,
+    on_step: Callable[[int, int, float, float], None] = lambda *_: None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> list[DenseEpoch]:
+    """Train in place; the model is left with the weights of the epoch that was best on `val`.
+
+    Args:
+        on_step: called with (step, steps, mean loss of the epoch so far, best validation accuracy so far).
+        should_stop: asked after each step; True ends the training after the epochs that are done.
+
+    Returns:
+        One record per finished epoch.
+
+    Raises:
+        FairpruneError: the loss is no longer finite (exit code 3).
+    """
+    sampler = train.sampler(options.batch_size, device, options.seed, options.augment)
+    per_epoch = max(len(train) // options.batch_size, 1)
+    total = options.epochs * per_epoch
+    optimizer = sgd(model, options.lr, options.momentum, options.weight_decay)
+    records: list[DenseEpoch] = []
+    best = -1.0
+    best_state = copy.deepcopy(model.state_dict())
+    loss_sum, right, seen = 0.0, 0, 0
+    model.train()
+    for step in range(total):
+        if should_stop():
+            break
+        for group in optimizer.param_groups:
+            group["lr"] = cosine_lr(step, total, options.lr, warmup=min(per_epoch, total // 10))
+        batch = sampler.next()
+        logits = model(batch.images)
+        loss = F.cross_entropy(logits, batch.labels)
+        value = float(loss.detach())
+        if not math.isfinite(value):
+            raise FairpruneError(
+                f"training diverged: the loss is {value} at step {step + 1} of {total}", hint="lower --lr",
+                code=ExitCode.RUNTIME,
+            )  # fmt: skip
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        loss_sum += value * len(batch.labels)
+        right += int((logits.detach().argmax(1) == batch.labels).sum())
+        seen += len(batch.labels)
+        on_step(step + 1, total, loss_sum / seen, max(best, 0.0))
+        if (step + 1) % per_epoch == 0:
+            reached = accuracy(model, val, device)
+            records.append(DenseEpoch(len(records) + 1, loss_sum / seen, right / seen, reached))
+            loss_sum, right, seen = 0.0, 0, 0
+            if reached >= best:
+                best, best_state = reached, copy.deepcopy(model.state_dict())
+    model.load_state_dict(best_state)
+    model.eval()
+    return records

@@ -1,0 +1,68 @@
+"""What a step minimises: the method's loss, distillation, and the constraint's term."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from fairprune_cli.fairness.constraint import Constraint
+from fairprune_cli.pruning.methods import Method
+
+
+@dataclass(frozen=True)
+class Objective:
+    """Loss and Lagrangian of a batch.
+
+    Attributes:
+        method: gives the loss of each image.
+        constraint: gives the fairness term.
+        teacher: [N, K] logits of the dense model by row of the manifest; needed by `distill` > 0 and some methods.
+        distill: share of the loss that is distillation from the dense model, 0..1 (Hinton et al., arXiv 1503.02531).
+        temperature: of the distillation, > 0.
+    """
+
+    method: Method
+    constraint: Constraint
+    teacher: Tensor | None = None
+    distill: float = 0.0
+    temperature: float = 2.0
+
+    def lower(self, logits: Tensor, batch: Any) -> Tensor:
+        """Mean loss of a lower batch, a scalar."""
+        teacher = None if self.teacher is None else self.teacher[batch.rows]
+        losses = self.method.image_loss(logits, batch.labels, teacher)
+        if self.distill and teacher is not None:
+            losses = (1.0 - self.distill) * losses + self.distill * distillation(logits, teacher, self.temperature)
+        return mean(losses, weights_of(batch))
+
+    def upper(self, logits: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
+        """Mean cross-entropy of (a part of) an upper batch, a scalar."""
+        return mean(F.cross_entropy(logits, labels, reduction="none"), weights)
+
+    def lagrangian(self, loss: Tensor, logits: Tensor, batch: Any) -> Tensor:
+        """(loss + penalty) / (1 + sum of multipliers): growing multipliers turn the step, not lengthen it."""
+        penalty = self.constraint.penalty(logits, batch.labels, batch.groups, weights_of(batch))
+        return (loss + penalty) / (1.0 + self.constraint.weight)
+
+
+def weights_of(batch: Any) -> Tensor | None:
+    """[B] what each image of a batch stands for; None where each stands for itself."""
+    weights: Tensor | None = getattr(batch, "weights", None)
+    return weights
+
+
+def mean(values: Tensor, weights: Tensor | None) -> Tensor:
+    """Weighted mean of values [B], a scalar."""
+    if weights is None:
+        return values.mean()
+    return (weights * values).sum() / weights.sum()
+
+
+def distillation(logits: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+    """T^2 KL(softmax(teacher / T) || softmax(logits / T)) of each image, [B]; both [B, K]."""
+    student = F.log_softmax(logits / temperature, dim=1)
+    target = F.log_softmax(teacher / temperature, dim=1)
+    return temperature**2 * F.kl_div(student, target, reduction="none", log_target=True).sum(1)

@@ -1,0 +1,87 @@
+"""The images that groups lost: which are kept, in what order, and what the report holds of them."""
+
+from __future__ import annotations
+
+import base64
+import io
+from types import SimpleNamespace
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image
+
+from fairprune_cli.audit.lost_images import SIDE, LostImages, picture
+
+
+class Batch(NamedTuple):
+    images: torch.Tensor
+    labels: torch.Tensor
+    groups: torch.Tensor
+    rows: torch.Tensor
+
+
+class Groups(NamedTuple):
+    name: str
+    groups: tuple[str, ...]
+
+
+GENDER = Groups("gender", ("m", "f"))
+
+
+def looked(n: int = 200, most: int = 3, size: int = 32) -> tuple[LostImages, list[tuple[float, int, int]]]:
+    """What was kept of n random images, and (drop, row, group) of all that were lost."""
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.randint(2, (n,), generator=generator)
+    groups = torch.randint(-1, 2, (n, 1), generator=generator)
+    logits = {name: torch.randn(n, 2, generator=generator) for name in ("other", "dense")}
+    lost = LostImages([GENDER], most)
+    for start in range(0, n, size):
+        part = slice(start, start + size)
+        rows = 1000 + torch.arange(n)[part]
+        batch = Batch(torch.zeros(len(rows), 1), labels[part], groups[part], rows)
+        lost(batch, {name: table[part] for name, table in logits.items()})  # type: ignore[arg-type]
+    before, after = (logits[name].softmax(1) for name in ("dense", "other"))
+    truth = []
+    for i in range(n):
+        y = int(labels[i])
+        if before[i].argmax() == y and after[i].argmax() != y:
+            truth.append((float(before[i, y] - after[i, y]), 1000 + i, int(groups[i, 0])))
+    return lost, sorted(truth, reverse=True)
+
+
+def test_the_plainest_losses_of_each_group_are_kept() -> None:
+    lost, truth = looked()
+    images = SimpleNamespace(
+        pixels=np.zeros((1200, 3, 8, 8), np.uint8),
+        manifest=SimpleNamespace(files=[f"{i}.png" for i in range(1200)], root="/images"),
+    )
+    document = lost.document(images, ("no", "yes"))
+    assert document["per_group"] == 3
+    for g, group in enumerate(GENDER.groups):
+        kept = document["lost"]["other"]["gender"][group]
+        assert [entry["file"] for entry in kept] == [f"{row}.png" for _, row, of in truth if of == g][:3]
+        for entry in kept:
+            assert entry["before"] > 0.5 > entry["after"]
+            assert entry["label"] != entry["predicted"]
+    assert set(document["pictures"]) == {
+        e["file"] for g in GENDER.groups for e in document["lost"]["other"]["gender"][g]
+    }
+
+
+def test_no_more_are_remembered_than_asked_for_whatever_the_batches() -> None:
+    lost, _ = looked(n=2000, most=5)
+    assert [len(kept) for kept in lost.found.values()] == [5, 5]
+    assert looked(size=7)[0].found.keys() == looked(size=200)[0].found.keys()
+    one, other = (sorted(looked(size=size)[0].found["other", "gender", "f"]) for size in (7, 200))
+    assert one == other
+
+
+def test_pictures_are_small_jpegs() -> None:
+    pixels = np.full((3, 224, 224), 200, np.uint8)
+    uri = picture(pixels)
+    head, data = uri.split(",", 1)
+    assert head == "data:image/jpeg;base64"
+    image = Image.open(io.BytesIO(base64.b64decode(data)))
+    assert image.size == (SIDE, SIDE)
+    assert abs(np.asarray(image).astype(int) - 200).max() < 5

@@ -1,0 +1,227 @@
+"""Statistics over seeds: the t quantile against scipy, spreads, paired differences and what is said of them."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.stats
+
+from fairprune_cli.compare.statistics import BETTER, NO_SEED, ONE_SEED, OPEN, WORSE, paired, spread
+from fairprune_cli.compare.student import incomplete_beta, t_quantile
+from tests.support.comparisons import GROUPS, drawn, finish, layout
+
+
+@pytest.mark.parametrize("df", [1, 2, 3, 4, 5, 9, 19, 29, 99, 1000])
+@pytest.mark.parametrize("p", [0.0005, 0.025, 0.3, 0.5, 0.5001, 0.75, 0.9, 0.95, 0.975, 0.995, 0.9995])
+def test_t_quantile_is_that_of_scipy(p: float, df: int) -> None:
+    assert abs(t_quantile(p, df) - float(scipy.stats.t.ppf(p, df))) < 1e-8
+
+
+@pytest.mark.parametrize("x", [0.0, 1e-9, 0.1, 0.5, 0.9, 0.999999, 1.0])
+def test_incomplete_beta_is_that_of_scipy(x: float) -> None:
+    for a in (0.5, 1.0, 2.5, 40.0):
+        assert incomplete_beta(x, a, 0.5) == pytest.approx(float(scipy.special.betainc(a, 0.5, x)), abs=1e-13)
+
+
+@pytest.mark.parametrize(("p", "df"), [(0.0, 3), (1.0, 3), (math.nan, 3), (0.9, 0)])
+def test_quantile_out_of_range_is_refused(p: float, df: int) -> None:
+    with pytest.raises(ValueError, match=r"probability|degrees"):
+        t_quantile(p, df)
+
+
+@pytest.mark.parametrize("confidence", [0.5, 0.9, 0.95, 0.999])
+def test_spread_is_the_textbook_interval(confidence: float) -> None:
+    values = [0.9, 0.93, 0.91, 0.96]
+    found = spread(values, confidence)
+    low, high = scipy.stats.t.interval(confidence, 3, np.mean(values), scipy.stats.sem(values))
+    assert (found["n"], found["mean"], found["sd"]) == (4, pytest.approx(np.mean(values)), np.std(values, ddof=1))
+    assert (found["low"], found["high"]) == (pytest.approx(low), pytest.approx(high))
+
+
+def test_one_seed_has_no_spread_and_no_seed_has_nothing() -> None:
+    one, none = spread([0.9, None], 0.95), spread([None], 0.95, "a gap needs two groups")
+    assert (one["n"], one["mean"], one["sd"], one["low"]) == (1, 0.9, None, None)
+    assert one["sd_undefined"] == one["high_undefined"] == "one seed"
+    assert (none["n"], none["mean"]) == (0, None)
+    assert none["mean_undefined"] == "a gap needs two groups"
+
+
+@pytest.mark.parametrize(
+    ("differences", "higher", "statement"),
+    [
+        ([0.02, 0.021, 0.019], True, BETTER),
+        ([0.02, 0.021, 0.019], False, WORSE),
+        ([-0.02, -0.021, -0.019], True, WORSE),
+        ([-0.02, -0.021, -0.019], False, BETTER),
+        ([0.02, -0.021, 0.019], True, OPEN),
+        ([0.0, 0.0, 0.0], False, OPEN),
+        ([0.02], True, ONE_SEED),
+        ([], True, NO_SEED),
+    ],
+)
+def test_statement_follows_the_interval_and_the_direction(
+    differences: list[float], higher: bool, statement: str
+) -> None:
+    base = [0.5 + 0.1 * i for i in range(len(differences))]
+    found = paired([b + d for b, d in zip(base, differences, strict=True)], base, 0.95, higher)
+    assert found["statement"] == statement
+    if len(differences) > 1:
+        test = scipy.stats.ttest_1samp(differences, 0.0) if any(differences) else None
+        assert (found["statement"] != OPEN) == (test is not None and test.pvalue < 0.05)
+
+
+def test_pairing_leaves_out_a_seed_without_both_values() -> None:
+    found = paired([0.5, None, 0.7], [0.4, 0.3, None], 0.95, True)
+    assert (found["n"], found["mean"], found["statement"]) == (1, pytest.approx(0.1), ONE_SEED)
+
+
+def test_rows_and_comparisons_are_those_of_the_reports(tmp_path: Path) -> None:
+    from fairprune_cli.compare.gather import gather
+
+    plan = layout(tmp_path, ("magnitude", "bifp", "snip"), (("channel", 0.8), ("weight", 0.9)), 4)
+    reports = {}
+    for cell in plan.cells:
+        gap = {"magnitude": 0.10, "bifp": 0.04, "snip": 0.10}[cell.row.method]
+        reports[cell.name] = drawn(cell, 0.93, gap)
+        finish(plan, cell, reports[cell.name])
+    document = gather(plan)
+    json.dumps(document, allow_nan=False)
+    assert [(row["method"], row["sparsity"]) for row in document["rows"]][:3] == [
+        ("magnitude", 0.8), ("bifp", 0.8), ("snip", 0.8),
+    ]  # fmt: skip
+
+    def gaps(method: str, seeds: int = 4) -> list[float]:
+        return [
+            reports[f"{method}-weight-0.9-s{seed}"]["results"]["pruned"]["attributes"]["gender"]["gap"]
+            for seed in range(seeds)
+        ]
+
+    row = next(r for r in document["rows"] if r["method"] == "bifp" and r["granularity"] == "weight")
+    assert row["figures"]["attributes"]["gender"]["gap"]["mean"] == pytest.approx(np.mean(gaps("bifp")))
+    assert set(row["figures"]["attributes"]["gender"]["groups"]) == set(GROUPS["gender"])
+    assert len(document["comparisons"]) == 4  # two methods against magnitude, at two targets
+    one = next(c for c in document["comparisons"] if c["method"] == "bifp" and c["granularity"] == "weight")
+    assert one["against"] == "magnitude"
+    entry = one["attributes"]["gender"]
+    assert entry["notion_gap"]["statement"] == BETTER
+    assert entry["notion_gap"]["mean"] == pytest.approx(np.mean(gaps("bifp")) - np.mean(gaps("magnitude")))
+    assert entry["ratio"] == pytest.approx(np.mean(gaps("bifp")) / np.mean(gaps("magnitude")))
+    assert document["comparisons_made"] == 4 * 5
+    assert any("20 comparisons were made" in text for text in document["notes"])
+    dense = document["dense"][0]["figures"]
+    assert dense["accuracy"]["n"] == 4
+    assert dense["attributes"]["gender"]["degradation_gap"]["mean"] is None
+    assert document["warnings"] == []
+
+
+def test_one_method_with_a_grid_is_held_against_its_first_point(tmp_path: Path) -> None:
+    from fairprune_cli.compare.gather import gather
+
+    plan = layout(tmp_path, ("bifp",), seeds=2, pairs=["tolerance=0.01,0.05,0.1"])
+    for cell in plan.cells:
+        finish(plan, cell, drawn(cell, 0.93, dict(cell.row.point)["tolerance"]))
+    found = [(c["label"], c["against"]) for c in gather(plan)["comparisons"]]
+    assert found == [("bifp tolerance=0.05", "tolerance=0.01"), ("bifp tolerance=0.1", "tolerance=0.01")]
+
+
+def test_the_gap_of_the_notion_is_compared_once(tmp_path: Path) -> None:
+    from fairprune_cli.compare.gather import gather
+
+    plan = layout(tmp_path, seeds=2, notion="odds")
+    for cell in plan.cells:
+        finish(plan, cell, drawn(cell, 0.93, 0.1))
+    entry = gather(plan)["comparisons"][0]["attributes"]["gender"]
+    assert set(entry) == {"notion_gap", "worst_group", "degradation_gap", "ratio"}
+    plan = layout(tmp_path / "parity", seeds=2, notion="parity")
+    for cell in plan.cells:
+        finish(plan, cell, drawn(cell, 0.93, 0.1))
+    document = gather(plan)
+    entry = document["comparisons"][0]["attributes"]["gender"]
+    assert (entry["notion_gap"]["statement"], entry["ratio"]) == (NO_SEED, None)
+    figures = document["cells"][0]["figures"]["attributes"]["gender"]
+    assert figures["notion_gap_undefined"] == "fewer than two groups have 30 images"
+
+
+def test_two_references_are_compared_once(tmp_path: Path) -> None:
+    from fairprune_cli.compare.gather import gather
+
+    plan = layout(tmp_path, ("magnitude", "bifp", "snip"), seeds=2, references=("snip", "magnitude"))
+    for cell in plan.cells:
+        finish(plan, cell, drawn(cell, 0.93, 0.1))
+    found = [(c["method"], c["against"]) for c in gather(plan)["comparisons"]]
+    assert found == [("magnitude", "snip"), ("bifp", "snip"), ("bifp", "magnitude")]
+
+
+def test_gaps_of_different_notions_are_not_compared(tmp_path: Path) -> None:
+    from fairprune_cli.compare import write
+    from fairprune_cli.compare.gather import gather
+
+    plan = layout(tmp_path, ("bifp",), seeds=2, pairs=["notion=accuracy,odds"])
+    for cell in plan.cells:
+        finish(plan, cell, drawn(cell, 0.93, 0.1))
+    document = gather(plan)
+    entry = document["comparisons"][0]["attributes"]["gender"]
+    assert set(entry) == {"gap", "worst_group", "odds_gap", "degradation_gap", "ratio"}
+    write(plan, document)
+    text = (tmp_path / "compare.md").read_text()
+    assert "| accuracy gap |" in text
+    assert "Whiskers" not in text  # of a picture that Markdown does not show
+
+
+def test_reference_that_is_not_there_is_said(tmp_path: Path) -> None:
+    from fairprune_cli.compare.gather import gather
+
+    plan = layout(tmp_path, ("fpgm", "bifp"), (("channel", 0.8), ("weight", 0.9)), 2, references=("fpgm",))
+    cells = tuple(c for c in plan.cells if (c.row.method, c.row.granularity) != ("fpgm", "weight"))
+    plan = dataclasses.replace(plan, cells=cells)
+    for cell in plan.cells:
+        finish(plan, cell, drawn(cell, 0.93, 0.1))
+    document = gather(plan)
+    assert [c["granularity"] for c in document["comparisons"]] == ["channel"]
+    assert "fpgm is not there by weight, so nothing is compared there." in document["notes"]
+
+
+def test_shared_dense_model_and_one_seed_are_said(tmp_path: Path) -> None:
+    from fairprune_cli.compare.gather import gather
+
+    plan = layout(tmp_path, seeds=1, model="dense.pt")
+    for cell in plan.cells:
+        finish(plan, cell, drawn(cell, 0.93, 0.1))
+    document = gather(plan)
+    assert "prune the same dense model" in document["notes"][0]
+    assert document["dense"][0]["figures"]["accuracy"]["n"] == 1
+    assert document["comparisons"][0]["accuracy"]["statement"] == ONE_SEED
+    assert document["comparisons_made"] == 0
+
+
+def test_unequal_passes_missing_and_failed_cells_are_named(tmp_path: Path) -> None:
+    from fairprune_cli.compare.gather import gather
+    from fairprune_cli.compare.status import made_from
+
+    plan = layout(tmp_path, seeds=2)
+    slow, failed, missing, last = plan.cells
+    report = drawn(slow, 0.93, 0.1)
+    report["cost"]["passes"] = 324.0 * 1.03
+    finish(plan, slow, report)
+    finish(plan, last, drawn(last, 0.93, 0.1))
+    plan.failure(failed).parent.mkdir()
+    record = {
+        "name": failed.name,
+        "message": "training diverged\n  to mend: lr",
+        "time": 0,
+        "made_from": made_from(failed),
+    }
+    plan.failure(failed).write_text(json.dumps(record))
+    document = gather(plan)
+    assert [cell["status"] for cell in document["cells"]] == ["done", "failed", "missing", "done"]
+    texts = " ".join(document["warnings"])
+    assert f"{failed.name} failed: training diverged to mend: lr" in texts
+    assert f"1 of 4 cells are missing: {missing.name}" in texts
+    assert f"{last.name} made 324, {slow.name} 334" in texts
+    assert document["rows"][0]["failed"] == [{"seed": 1, "reason": "training diverged\n  to mend: lr"}]
+    assert document["rows"][0]["figures"]["accuracy"]["n"] == 1

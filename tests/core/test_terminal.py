@@ -1,0 +1,100 @@
+"""Streams: what goes where, heartbeat and bar, no control bytes where there is no terminal."""
+
+from __future__ import annotations
+
+import io
+
+from fairprune_cli.core.terminal import HEARTBEAT_SECONDS, Terminal, clean
+
+
+class Screen(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_results_on_stdout_everything_else_on_stderr() -> None:
+    out, err = io.StringIO(), io.StringIO()
+    terminal = Terminal(out, err, {})
+    terminal.result("figure")
+    terminal.note("remark")
+    terminal.warn("careful", code="c")
+    terminal.error("wrong")
+    assert out.getvalue() == "figure\n"
+    assert err.getvalue() == "remark\nwarning: careful\nerror: wrong\n"
+    assert terminal.warnings == [{"code": "c", "text": "careful"}]
+
+
+def test_quiet_keeps_warnings_and_errors() -> None:
+    err = io.StringIO()
+    terminal = Terminal(io.StringIO(), err, {}, quiet=True)
+    terminal.note("remark")
+    with terminal.progress("work", 3) as display:
+        display.update(3)
+    terminal.warn("careful")
+    assert err.getvalue() == "warning: careful\n"
+
+
+def test_heartbeat_every_interval_with_figures_and_time_left() -> None:
+    err, clock = io.StringIO(), Clock()
+    terminal = Terminal(io.StringIO(), err, {}, clock=clock)
+    with terminal.progress("pruning", 100) as display:
+        for step in range(1, 101):
+            clock.now += 1.0
+            display.update(step, {"loss": "0.5", "gap": "0.1"})
+    lines = err.getvalue().splitlines()
+    assert lines[0] == "pruning: started, 100 steps"
+    assert lines[1] == "pruning: 20/100 (20 %), 1:20 left loss 0.5 gap 0.1"
+    assert len(lines) == 1 + 100 / HEARTBEAT_SECONDS
+    assert HEARTBEAT_SECONDS <= 30
+    assert "\x1b" not in err.getvalue()
+    assert "\r" not in err.getvalue()
+
+
+def test_a_terminal_gets_a_bar() -> None:
+    err = Screen()
+    terminal = Terminal(io.StringIO(), err, {"TERM": "xterm", "COLUMNS": "100"})
+    assert terminal.live
+    with terminal.progress("pruning", 10) as display:
+        display.update(10, {"loss": "0.5"})
+    assert "\x1b[" in err.getvalue()
+    assert "10/10" in err.getvalue()
+
+
+def test_dumb_terminals_get_the_heartbeat() -> None:
+    assert not Terminal(io.StringIO(), Screen(), {"TERM": "dumb"}).live
+
+
+def test_tables_in_a_pipe_have_no_control_bytes() -> None:
+    out = io.StringIO()
+    Terminal(out, io.StringIO(), {}).table("title", ["", "a"], [["x", "1"]])
+    assert "\x1b" not in out.getvalue()
+    assert "title" in out.getvalue()
+
+
+def test_no_color_is_honoured_on_a_terminal() -> None:
+    out = Screen()
+    Terminal(out, Screen(), {"NO_COLOR": "1", "TERM": "xterm-256color"}).table("title", ["", "a"], [["x", "1"]])
+    assert "\x1b[3" not in out.getvalue()
+
+
+def test_names_cannot_move_the_cursor() -> None:
+    assert clean("a\x1b[2Jb\u202ec") == "a�[2Jb�c"
+    out = io.StringIO()
+    Terminal(out, io.StringIO(), {}).table("t", ["", "n"], [["evil\x1b]0;x\x07", "1"]])
+    assert "\x1b" not in out.getvalue()
+
+
+def test_a_closed_stderr_is_no_reason_to_fail() -> None:
+    err = io.StringIO()
+    err.close()
+    Terminal(io.StringIO(), err, {}).warn("nobody hears this")

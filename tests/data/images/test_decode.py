@@ -1,0 +1,161 @@
+"""Decoding of every kind of file, against torchvision's own transforms and Pillow, and of broken ones."""
+
+from __future__ import annotations
+
+import io
+import struct
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from torchvision.transforms.v2 import functional
+
+from fairprune_cli.data.images.decode import decode, decode_file, jpeg_shape
+from fairprune_cli.data.images.pillow import ImageFault, verify_image
+
+SIZE = 16
+
+
+def smooth(width: int, height: int, mode: str = "RGB") -> Image.Image:
+    """Soft gradients, which JPEG and WebP keep to within a few levels."""
+    y, x = np.mgrid[0:height, 0:width]
+    planes = [40 + 170 * x / width, 40 + 170 * y / height, 200 - 100 * (x + y) / (width + height)]
+    return Image.fromarray(np.stack(planes, -1).astype(np.uint8)).convert(mode)
+
+
+def saved(image: Image.Image, kind: str, **options: object) -> bytes:
+    stream = io.BytesIO()
+    image.save(stream, kind, **options)
+    return stream.getvalue()
+
+
+def expected(image: Image.Image, size: int = SIZE) -> np.ndarray:
+    """The centre square, resized as torchvision does it."""
+    pixels = functional.pil_to_tensor(image.convert("RGB"))
+    side = min(pixels.shape[1:])
+    square = functional.center_crop(pixels, [side, side])
+    return functional.resize(square, [size, size], antialias=True).numpy()
+
+
+@pytest.mark.parametrize("shape", [(40, 40), (37, 50), (50, 37), (63, 20), (16, 16), (21, 16), (10, 12)])
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+def test_it_is_torchvisions_crop_and_resize_to_the_bit(shape: tuple[int, int], kind: str) -> None:
+    data = saved(smooth(*shape), kind)
+    assert np.array_equal(decode(data, SIZE), expected(Image.open(io.BytesIO(data))))
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+@pytest.mark.parametrize("progressive", [False, True])
+def test_jpeg(mode: str, progressive: bool) -> None:
+    image = smooth(40, 44, mode)
+    data = saved(image, "JPEG", quality=95, progressive=progressive)
+    assert np.abs(decode(data, SIZE).astype(int) - expected(image)).max() <= 6
+
+
+def test_large_jpegs_are_decoded_at_a_fraction_and_look_the_same() -> None:
+    image = smooth(400, 300)
+    data = saved(image, "JPEG", quality=95)
+    assert np.abs(decode(data, SIZE).astype(int) - expected(image)).max() <= 4
+
+
+@pytest.mark.parametrize(
+    ("mode", "kind", "options"),
+    [
+        ("RGB", "WEBP", {"lossless": True}), ("RGB", "WEBP", {"quality": 95}), ("L", "PNG", {}), ("RGB", "BMP", {}),
+        ("RGBA", "PNG", {}), ("P", "PNG", {}), ("P", "GIF", {}), ("LA", "PNG", {}), ("CMYK", "TIFF", {}),
+        ("RGB", "PPM", {}), ("RGB", "PNG", {"interlace": 1}),
+    ],
+)  # fmt: skip
+def test_other_kinds(mode: str, kind: str, options: dict[str, object]) -> None:
+    image = smooth(40, 44, "L").convert(mode) if mode in ("P", "LA") else smooth(40, 44, mode)
+    data = saved(image, kind, **options)
+    assert np.abs(decode(data, SIZE).astype(int) - expected(image)).max() <= 8
+
+
+def test_sixteen_bits_keep_their_upper_eight() -> None:
+    grey = np.linspace(0, 65535, 40 * 40).reshape(40, 40).astype(np.uint16)
+    data = saved(Image.fromarray(grey), "PNG")
+    reference = expected(Image.fromarray((grey >> 8).astype(np.uint8)))
+    assert np.array_equal(decode(data, SIZE), reference)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+def test_orientation_is_undone(orientation: int, kind: str) -> None:
+    from PIL import ImageOps
+
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    options: dict[str, object] = {"lossless": True} if kind == "WEBP" else {"quality": 95} if kind == "JPEG" else {}
+    data = saved(smooth(44, 30), kind, exif=exif, **options)
+    upright = ImageOps.exif_transpose(Image.open(io.BytesIO(data)))
+    assert upright is not None
+    assert np.abs(decode(data, SIZE).astype(int) - expected(upright)).max() <= 1
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+def test_a_file_cut_anywhere_is_a_fault_for_run_and_check_alike(kind: str) -> None:
+    rng = np.random.default_rng(0)
+    noise = Image.fromarray(rng.integers(0, 256, (40, 40, 3), dtype=np.uint8))
+    data = saved(noise, kind)
+    for end in np.linspace(0, len(data) - 60, 25).astype(int):
+        for look in (lambda part: decode(part, SIZE), verify_image):
+            with pytest.raises(ImageFault) as caught:
+                look(data[:end])
+            assert caught.value.code in ("truncated", "unreadable")
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@settings(max_examples=60, deadline=None)
+@given(
+    kind=st.sampled_from(["PNG", "JPEG", "WEBP", "GIF"]),
+    changes=st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), min_size=1, max_size=6),
+)
+def test_damage_is_a_fault_or_an_image_never_an_exception(kind: str, changes: list[tuple[float, int]]) -> None:
+    content = bytearray(saved(smooth(24, 20), kind))
+    for place, value in changes:
+        content[min(int(place * len(content)), len(content) - 1)] = value
+    pixels, code = np.zeros((3, SIZE, SIZE), dtype=np.uint8), ""
+    try:
+        pixels = decode(bytes(content), SIZE)
+    except ImageFault as fault:
+        code = fault.code
+    assert code in ("", "unreadable", "truncated", "too-small")
+    assert pixels.shape == (3, SIZE, SIZE)
+    assert pixels.dtype == np.uint8
+
+
+@pytest.mark.parametrize(("data", "code"), [(b"", "unreadable"), (b"\xff\xd8", "unreadable"), (b"text", "unreadable")])
+def test_no_image(data: bytes, code: str) -> None:
+    with pytest.raises(ImageFault) as caught:
+        decode(data, SIZE)
+    assert caught.value.code == code
+
+
+def test_too_small_and_missing(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    for kind in ("PNG", "JPEG"):
+        with pytest.raises(ImageFault, match="is 7x30 pixels"):
+            decode(saved(smooth(7, 30), kind), SIZE)
+    with pytest.raises(ImageFault, match="does not exist"):
+        decode_file(str(tmp_path / "gone.jpg"), SIZE)
+    with pytest.raises(ImageFault, match="cannot be read"):
+        decode_file(str(tmp_path), SIZE)
+
+
+@pytest.mark.parametrize(("mode", "components"), [("RGB", 3), ("L", 1), ("CMYK", 4)])
+def test_jpeg_shape(mode: str, components: int) -> None:
+    for progressive in (False, True):
+        data = saved(smooth(31, 17, mode), "JPEG", progressive=progressive, comment=b"c" * 300)
+        assert jpeg_shape(data) == (31, 17, components)
+    assert jpeg_shape(saved(smooth(31, 17), "PNG")) is None
+    # A segment of length 0 must not hold it up.
+    assert jpeg_shape(b"\xff\xd8\xff\xe0" + struct.pack(">H", 0) + b"\0" * 40) is None
+
+
+def test_decoding_does_not_change_the_threads_of_torch() -> None:
+    before = torch.get_num_threads()
+    decode(saved(smooth(40, 40), "JPEG"), SIZE)
+    assert torch.get_num_threads() == before

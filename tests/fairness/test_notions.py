@@ -1,0 +1,109 @@
+"""Notions against loops over images, and their surrogates against the exact rates at hard decisions."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fairprune_cli.fairness import notions as fairness
+from fairprune_cli.fairness.notions.base import best_of_others, group_rates, soft_events
+
+
+def counts_of(labels: np.ndarray, predicted: np.ndarray, groups: np.ndarray, g: int, k: int) -> np.ndarray:
+    counts = np.zeros((g, k, k))
+    np.add.at(counts, (groups, labels, predicted), 1)
+    return counts
+
+
+def gap_by_hand(name: str, labels: np.ndarray, predicted: np.ndarray, groups: np.ndarray, g: int, k: int) -> float:
+    """Largest difference between two groups, from the images themselves."""
+
+    def rate(hit: np.ndarray, among: np.ndarray) -> list[float]:
+        return [float(hit[among & (groups == i)].mean()) for i in range(g) if (among & (groups == i)).any()]
+
+    everyone = np.ones(len(labels), dtype=bool)
+    if name in ("accuracy", "worst-group"):
+        rates = [rate(labels == predicted, everyone)]
+    elif name == "parity":
+        rates = [rate(predicted == c, everyone) for c in range(k)]
+    elif name == "opportunity":
+        rates = [rate(predicted == c, labels == c) for c in ([1] if k == 2 else range(k))]
+    else:
+        rates = [rate(predicted == p, labels == y) for y in range(k) for p in range(k)]
+    return max(max(r) - min(r) for r in rates if len(r) >= 2)
+
+
+@pytest.mark.parametrize("name", ["accuracy", "worst-group", "parity", "opportunity", "odds"])
+@settings(max_examples=25, deadline=None)
+@given(st.integers(2, 5), st.integers(2, 4), st.integers(0, 10_000))
+def test_exact_gap_equals_the_images_own(name: str, g: int, k: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    labels, predicted, groups = rng.integers(k, size=80), rng.integers(k, size=80), rng.integers(g, size=80)
+    counts = counts_of(labels, predicted, groups, g, k)
+    expected = gap_by_hand(name, labels, predicted, groups, g, k)
+    assert fairness.get(name, k).exact(counts) == pytest.approx(expected)
+
+
+def test_degradation_is_relative_to_the_dense_model() -> None:
+    notion = fairness.get("degradation", 2)
+    counts = np.array([[[9.0, 1], [1, 9]], [[8, 2], [2, 8]]])  # accuracies .9 and .8
+    assert notion.exact(counts, dense=np.array([[0.95, 0.85]])) == pytest.approx(0.0)
+    assert notion.exact(counts, dense=np.array([[0.95, 0.95]])) == pytest.approx(0.1)
+    with pytest.raises(ValueError, match="needs the dense model"):
+        notion.exact(counts)
+
+
+def test_undefined_is_not_zero() -> None:
+    notion = fairness.get("accuracy", 2)
+    counts = np.zeros((2, 2, 2))
+    counts[0, 0, 0] = 5
+    assert np.isnan(notion.exact(counts))
+    assert np.isnan(fairness.get("opportunity", 2).exact(np.ones((2, 2, 2)) * [[[1.0, 0], [0, 0]]]))
+
+
+def test_violation_names_the_group_behind_and_leaves_small_groups_alone() -> None:
+    notion = fairness.get("accuracy", 2)
+    counts = np.array([[[90.0, 10], [0, 0]], [[70, 30], [0, 0]], [[1, 3], [0, 0]]])
+    low, high = notion.violation(counts, 0.02, least=30)
+    assert low[0] == pytest.approx([-0.22, 0.18, np.nan], nan_ok=True)
+    assert np.isnan(high).all()
+
+
+def test_false_alarms_are_too_high_and_recall_too_low() -> None:
+    notion = fairness.get("odds", 3)
+    rng = np.random.default_rng(1)
+    low, high = notion.violation(rng.integers(1, 9, size=(2, 3, 3)).astype(float), 0.0)
+    diagonal = np.array([y == p for y in range(3) for p in range(3)])
+    assert np.isnan(low[~diagonal]).all()
+    assert np.isnan(high[diagonal]).all()
+    assert not np.isnan(low[diagonal]).any()
+    assert not np.isnan(high[~diagonal]).any()
+
+
+@pytest.mark.parametrize("name", [n for n in fairness.names() if n != "degradation"])
+@pytest.mark.parametrize("k", [2, 4])
+def test_surrogate_with_the_true_indicator_is_the_exact_rate(name: str, k: int) -> None:
+    """With u = 1[a > 0] the relaxed rates must be the exact ones: same events, same populations, same groups."""
+    rng = np.random.default_rng(7)
+    logits = torch.tensor(rng.normal(size=(60, k)))
+    labels, groups = torch.tensor(rng.integers(k, size=60)), torch.tensor(rng.integers(3, size=60))
+    notion = fairness.get(name, k)
+    soft, member = soft_events(notion, logits, labels, lambda a: (a > 0).double())
+    rates, present, _ = group_rates(soft, member, groups, 3)
+    exact, size = notion.rates(counts_of(labels.numpy(), logits.argmax(1).numpy(), groups.numpy(), 3, k))
+    assert torch.equal(present, torch.tensor(size > 0))
+    assert np.allclose(rates.numpy()[size > 0], exact[size > 0])
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.sampled_from([0.0, 0.1, 0.2, 0.3, -0.4, np.nan]), min_size=1, max_size=6), st.integers(1, 2))
+def test_the_best_of_the_others_by_a_loop(row: list[float], rates: int) -> None:
+    expected = []
+    for g, own in enumerate(row):
+        others = [x for h, x in enumerate(row) if h != g and not np.isnan(x)]
+        expected.append(np.nan if np.isnan(own) or not others else max(others))
+    found = best_of_others(np.array([row, row[::-1]][:rates]))
+    assert np.array_equal(found, [expected, expected[::-1]][:rates], equal_nan=True)

@@ -1,0 +1,84 @@
+"""Files made to do harm: a sample of benchmarks/fuzz.py, YAML that names classes, and headers that promise too much."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import struct
+import sys
+from pathlib import Path
+
+import pytest
+
+from fairprune_cli.core.errors import FairpruneError
+from fairprune_cli.core.settings import resolve
+from fairprune_cli.data.manifest.load import load_manifest
+from fairprune_cli.models.checkpoint.load import load_model
+
+FUZZ = Path(__file__).parents[3] / "benchmarks" / "fuzz.py"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")
+@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")
+def test_mutated_files_are_refused_or_read_and_nothing_else(tmp_path: Path) -> None:
+    spec = importlib.util.spec_from_file_location("fuzz", FUZZ)
+    assert spec is not None
+    assert spec.loader is not None
+    fuzz = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(fuzz)
+    seen = list(fuzz.run(112, 1, tmp_path, programs=False))
+    assert [row for row in seen if row[2] not in fuzz.GOOD] == []
+    assert {row[2] for row in seen if row[1] == "none"} == {"loaded"}
+    assert sum(row[2] == "refused" for row in seen) > 60
+
+
+@pytest.mark.parametrize("tag", ["!!python/object/apply:os.system ['touch canary']", "!!python/name:os.system", "!x 1"])
+def test_yaml_makes_no_objects(tag: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "config.yaml").write_text(f"lr: {tag}\n")
+    (tmp_path / "manifest.yaml").write_text(f"version: 1\nname: {tag}\nformat: folder\nroot: .\n")
+    with pytest.raises(FairpruneError):
+        resolve({}, {}, tmp_path / "config.yaml")
+    with pytest.raises(FairpruneError):
+        load_manifest(tmp_path / "manifest.yaml")
+    assert not (tmp_path / "canary").exists()
+
+
+def test_aliases_of_aliases_do_not_fill_the_memory(tmp_path: Path) -> None:
+    """A YAML of a few lines whose values, written out, would be a billion."""
+    lines = ["a: &a [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"{chr(98 + i)}: &{chr(98 + i)} [{', '.join([f'*{chr(97 + i)}'] * 10)}]" for i in range(9)]
+    text = "\n".join(lines) + "\n"
+    (tmp_path / "config.yaml").write_text(text)
+    (tmp_path / "manifest.yaml").write_text("version: 1\nname: x\n" + text)
+    with pytest.raises(FairpruneError):
+        resolve({}, {}, tmp_path / "config.yaml")
+    with pytest.raises(FairpruneError):
+        load_manifest(tmp_path / "manifest.yaml")
+
+
+@pytest.mark.parametrize("claim", [[1 << 40], [1 << 20, 1 << 20], [-1, 4], [1 << 62, 4]])
+def test_a_header_that_promises_more_than_the_file_has(claim: list[int], tmp_path: Path) -> None:
+    entry = {"encoding": "gaps", "shape": claim, "dtype": "F32", "kept": 0}
+    metadata = {
+        "format": "fairprune", "format_version": "1", "architecture": "resnet18", "classes": '["a","b"]',
+        "transform": "{}", "granularity": "weight", "removed": "{}", "encodings": json.dumps({"conv1.weight": entry}),
+    }  # fmt: skip
+    table = {
+        "__metadata__": metadata,
+        "conv1.weight.gaps": {"dtype": "U8", "shape": [0], "data_offsets": [0, 0]},
+        "conv1.weight.values": {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]},
+    }
+    header = json.dumps(table).encode()
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(struct.pack("<Q", len(header)) + header)
+    with pytest.raises(FairpruneError):
+        load_model(path)
+
+
+def test_a_device_file_or_a_pipe_is_no_checkpoint(tmp_path: Path) -> None:
+    pipe = tmp_path / "model.pt"
+    os.mkfifo(pipe)
+    with pytest.raises(FairpruneError, match="not a regular file"):
+        load_model(pipe)

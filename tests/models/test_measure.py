@@ -1,0 +1,162 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from fairprune_cli.core.errors import FairpruneError
+from fairprune_cli.models import measure
+from fairprune_cli.pruning.masks import prunable_weights
+
+
+class Small(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, 8, 3, stride=2, padding=1)
+        self.norm = nn.BatchNorm2d(8)
+        self.grouped = nn.Conv2d(8, 12, 3, groups=4, bias=False)
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.head = nn.Linear(12, 5)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.head(self.pool(self.grouped(self.norm(self.first(images)))).flatten(1))
+
+
+def test_parameters_and_bytes_by_hand() -> None:
+    model = Small()
+    assert measure.count_parameters(model) == (8 * 27 + 8) + 16 + 12 * 2 * 9 + (60 + 5)
+    assert measure.prunable_parameters(model) == 8 * 27 + 12 * 2 * 9 + 60
+    assert set(prunable_weights(model)) == {"first.weight", "grouped.weight", "head.weight"}
+    # The state dict also has running mean and variance, and a counter of 8 bytes.
+    assert measure.dense_bytes(model) == 4 * (measure.count_parameters(model) + 16) + 8
+
+
+def test_macs_by_hand_and_the_modes_stay() -> None:
+    model = Small()
+    model.norm.eval()
+    assert measure.macs(model, 16) == 8 * 8 * 8 * 27 + 6 * 6 * 12 * 2 * 9 + 60
+    assert model.training
+    assert not model.norm.training
+    assert model.norm.num_batches_tracked == 0
+    assert not any(module._forward_hooks for module in model.modules())
+
+
+def test_macs_agree_with_torchs_own_count() -> None:
+    from torchvision.models import get_model
+
+    for name in ("resnet18", "mobilenet_v3_small"):
+        model = get_model(name, num_classes=2).eval()
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            model(torch.zeros(1, 3, 64, 64))
+        assert measure.macs(model, 64) == counter.get_total_flops() // 2
+
+
+@pytest.mark.parametrize("batch_first", [True, False])
+@pytest.mark.parametrize("by_name", [True, False])
+def test_macs_of_attention_by_hand(batch_first: bool, by_name: bool) -> None:
+    class Attention(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.attention = nn.MultiheadAttention(12, 3, batch_first=batch_first)
+
+        def forward(self, images: Tensor) -> Tensor:
+            tokens = images[:, :, :2, :6].flatten(2)  # [1, 3, 12]
+            tokens = tokens if batch_first else tokens.transpose(0, 1)
+            if by_name:
+                return self.attention(query=tokens, key=tokens, value=tokens)[0]
+            return self.attention(tokens, tokens, tokens, need_weights=False)[0]
+
+    tokens, width = 3, 12
+    assert measure.macs(Attention(), 8) == 4 * tokens * width * width + 2 * tokens * tokens * width
+
+
+def test_macs_of_a_vision_transformer() -> None:
+    from torchvision.models import VisionTransformer
+
+    size, patch, layers, width, mlp = 32, 8, 2, 24, 48
+    model = VisionTransformer(size, patch, layers, 3, width, mlp, num_classes=2)
+    tokens = (size // patch) ** 2 + 1
+    per_layer = 4 * tokens * width**2 + 2 * tokens**2 * width + 2 * tokens * width * mlp
+    assert measure.macs(model, size) == (tokens - 1) * 3 * patch**2 * width + layers * per_layer + 2 * width
+
+
+def test_layers_count_masks_zeros_and_removed_channels() -> None:
+    model = Small()
+    model.grouped.weight.data[:3] = 0
+    masks = {"first.weight": torch.zeros(8, 3, 3, 3, dtype=torch.bool)}
+    masks["first.weight"][0] = True
+    first, grouped, head = measure.layer_sparsity(model, {"head.weight": [5, 24]}, masks)
+    assert (first["kept"], first["total"], first["sparsity"]) == (27, 216, 1 - 27 / 216)
+    assert (grouped["kept"], grouped["total"]) == (9 * 18, 12 * 18)
+    assert (head["shape"], head["dense_shape"], head["total"]) == ([5, 12], [5, 24], 120)
+    assert head["sparsity"] == pytest.approx(0.5)
+    assert measure.layer_sparsity(model, Small()) == measure.layer_sparsity(model)
+    assert measure.nonzero_parameters(model) == measure.count_parameters(model) - 3 * 18 - 8
+
+
+def test_latency_takes_turns_and_reports_each_batch() -> None:
+    calls: list[tuple[str, int]] = []
+
+    class Recorder(nn.Module):
+        def __init__(self, name: str) -> None:
+            super().__init__()
+            self.name, self.weight = name, nn.Parameter(torch.ones(1))
+
+        def forward(self, images: Tensor) -> Tensor:
+            assert not self.training
+            calls.append((self.name, len(images)))
+            return images.mean((1, 2, 3)) * self.weight
+
+    models = {"dense": Recorder("dense"), "pruned": Recorder("pruned")}
+    result = measure.latency(models, 8, batches=(1, 4), repeats=6)
+    assert set(result) == {"dense", "pruned", "threads", "device"}
+    assert result["threads"] == torch.get_num_threads()
+    for name in models:
+        assert set(result[name]["batch"]) == {"1", "4"}
+        for times in result[name]["batch"].values():
+            assert 0 < times["low_ms"] <= times["median_ms"] <= times["high_ms"]
+            assert times["repeats"] == 6
+    json.dumps(result, allow_nan=False)
+    timed = [name for name, batch in calls if batch == 1][2 * measure.WARM_UPS :]
+    assert timed == ["dense", "pruned", "pruned", "dense"] * 3  # nobody is always first
+    assert models["dense"].training
+
+
+def test_latency_keeps_to_its_budget() -> None:
+    result = measure.latency({"only": Small()}, 32, batches=(1,), repeats=100_000, seconds=0.2)
+    assert measure.LEAST_ROUNDS <= result["only"]["batch"]["1"]["repeats"] < 100_000
+    rushed = measure.latency({"only": Small()}, 32, batches=(1,), repeats=100, seconds=0.0)
+    assert rushed["only"]["batch"]["1"]["repeats"] == measure.LEAST_ROUNDS
+
+
+def test_inspect_is_a_json_document() -> None:
+    model = Small().eval()
+    model.head.weight.data[0] = 0
+    document = measure.inspect(
+        model,
+        architecture="small",
+        input_size=16,
+        file_bytes=123,
+        removed={"head.weight": {"shape": [5, 12], "kept": 48}},
+    )
+    assert json.loads(json.dumps(document, allow_nan=False)) == document
+    assert document["architecture"] == "small"
+    assert document["parameters"] - document["nonzero"] == 12 + 8  # and the bias of the norm starts at zero
+    assert document["macs"] == measure.macs(model, 16)
+    assert document["bytes"] == {"dense": measure.dense_bytes(model), "file": 123}
+    assert document["sparsity"]["total"] - document["sparsity"]["kept"] == 12
+    assert [layer["name"] for layer in document["layers"]] == [
+        "first.weight",
+        "grouped.weight",
+        "head.weight",
+    ]
+
+
+def test_images_that_do_not_fit_are_an_error() -> None:
+    with pytest.raises(FairpruneError, match="2x2"):
+        measure.macs(Small(), 2)
+    with pytest.raises(FairpruneError, match="2x2"):
+        measure.latency({"small": Small()}, 2)

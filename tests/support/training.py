@@ -1,0 +1,79 @@
+"""A trainer over random images, small enough for every method and granularity."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from fairprune_cli.fairness import notions as fairness
+from fairprune_cli.fairness import relaxations
+from fairprune_cli.fairness.constraint import Constraint
+from fairprune_cli.models import architectures
+from fairprune_cli.pruning import methods
+from fairprune_cli.pruning.channels.removal import channel_spaces
+from fairprune_cli.pruning.masks import ChannelMasks, Masks, WeightMasks
+from fairprune_cli.pruning.methods import MethodOptions
+from fairprune_cli.pruning.schedule import Budget
+from fairprune_cli.training.objective import Objective
+from fairprune_cli.training.trainer import Groups, Trainer, TrainOptions
+
+
+class Images(NamedTuple):
+    images: Tensor
+    labels: Tensor
+    groups: Tensor
+    rows: Tensor
+
+
+class Source:
+    """Random images whose class is a brightness; group 1 is dimmer, so harder."""
+
+    def __init__(self, seed: int) -> None:
+        self.generator = torch.Generator().manual_seed(seed)
+        self.drawn = 0
+
+    def next(self) -> Images:
+        self.drawn += 1
+        labels = torch.randint(0, 2, (16,), generator=self.generator)
+        groups = torch.randint(0, 2, (16, 1), generator=self.generator)
+        images = torch.randn(16, 3, 16, 16, generator=self.generator)
+        strength = torch.where(groups[:, 0] == 0, 1.0, 0.3)
+        shifted = images + ((labels * 2 - 1) * strength)[:, None, None, None]
+        return Images(shifted, labels, groups, torch.arange(16))
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"random": self.generator.get_state(), "drawn": self.drawn}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.generator.set_state(state["random"])
+        self.drawn = state["drawn"]
+
+
+def trainer(
+    method: str = "bifp", granularity: str = "weight", sparsity: float = 0.8, passes: float = 30.0,
+    options: TrainOptions | None = None, method_options: MethodOptions | None = None,
+    dtype: torch.dtype = torch.float32,
+) -> Trainer:  # fmt: skip
+    torch.manual_seed(0)
+    model = architectures.build("resnet10-w16", 2, seed=0).to(dtype)
+    masks: Masks
+    masks = WeightMasks(model) if granularity == "weight" else ChannelMasks(model, channel_spaces(model, 16))
+    options = options or TrainOptions(mask_every=2, epochs=3, saliency_batches=2)
+    kind = methods.get(method)
+    made = kind(masks, method_options or MethodOptions(ramp_share=0.5, rounds=2))
+    constraint = Constraint(
+        fairness.get("accuracy", 2), [2], relaxations.get("logistic"), tolerance=0.0, rate=0.1, cap=3.0, memory=200.0
+    )
+    plan = kind.plan(made.options)
+    feeds = kind.constrained and kind.dual.data != "lower" and options.fairness_on != "none"
+    extra = plan.rounds * options.saliency_batches if kind.upper_gradient else 0
+    budget = Budget(passes, plan, 2, kind.upper_gradient, feeds, extra)
+    teacher = torch.randn(16, 2) if kind.teacher else None
+    return Trainer(
+        model, masks, Objective(made, constraint, teacher), Groups({"gender": ("a", "b")}), Source(1), Source(2),
+        budget, sparsity, replace(options, multiplier_data=kind.dual.data or options.multiplier_data),
+    )  # fmt: skip

@@ -1,0 +1,75 @@
+"""Loss of a step: distillation and weights against a loop."""
+
+from __future__ import annotations
+
+import math
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import nn
+
+from fairprune_cli.fairness import notions as fairness
+from fairprune_cli.fairness import relaxations
+from fairprune_cli.fairness.constraint import Constraint
+from fairprune_cli.pruning import methods
+from fairprune_cli.pruning.masks import WeightMasks
+from fairprune_cli.pruning.methods import MethodOptions
+from fairprune_cli.training.objective import Objective, distillation, mean
+
+
+def constraint(normalise: bool = True) -> Constraint:
+    return Constraint(
+        fairness.get("accuracy", 3), [2], relaxations.get("logistic"), tolerance=0.0, rate=0.1, cap=9.0, memory=50.0,
+        normalise=normalise,
+    )  # fmt: skip
+
+
+def softmax(row: list[float]) -> list[float]:
+    top = max(row)
+    parts = [math.exp(v - top) for v in row]
+    return [p / sum(parts) for p in parts]
+
+
+def test_distillation_is_the_scaled_divergence() -> None:
+    torch.manual_seed(0)
+    student, teacher = torch.randn(5, 3), torch.randn(5, 3)
+    expected = []
+    for s, t in zip(student.tolist(), teacher.tolist(), strict=True):
+        p, q = softmax([v / 3.0 for v in t]), softmax([v / 3.0 for v in s])
+        expected.append(9.0 * sum(a * math.log(a / b) for a, b in zip(p, q, strict=True)))
+    assert distillation(student, teacher, 3.0).tolist() == pytest.approx(expected, rel=1e-4)
+    assert distillation(teacher, teacher, 3.0).abs().max() < 1e-6
+
+
+def test_lower_loss_mixes_label_and_teacher_of_the_right_rows() -> None:
+    torch.manual_seed(0)
+    masks = WeightMasks(nn.Linear(2, 3))
+    method = methods.get("magnitude")(masks, MethodOptions())
+    teacher = torch.randn(10, 3)
+    rows = torch.tensor([7, 2])
+    batch = SimpleNamespace(labels=torch.tensor([0, 2]), rows=rows, weights=torch.tensor([3.0, 1.0]))
+    logits = torch.randn(2, 3)
+    objective = Objective(method, constraint(), teacher, distill=0.25, temperature=2.0)
+    plain = [-math.log(softmax(logits[i].tolist())[label]) for i, label in enumerate([0, 2])]
+    soft = distillation(logits, teacher[rows], 2.0).tolist()
+    mixed = [0.75 * p + 0.25 * s for p, s in zip(plain, soft, strict=True)]
+    assert float(objective.lower(logits, batch)) == pytest.approx((3 * mixed[0] + mixed[1]) / 4, rel=1e-5)
+
+
+@pytest.mark.parametrize("normalise", [True, False])
+def test_lagrangian_is_divided_where_it_is_to_be(normalise: bool) -> None:
+    held = constraint(normalise)
+    held.multipliers[0][0] = 2.0
+    objective = Objective(methods.get("magnitude")(WeightMasks(nn.Linear(2, 3)), MethodOptions()), held)
+    batch = SimpleNamespace(labels=torch.tensor([0, 1]), groups=torch.tensor([[0], [1]]), weights=None)
+    logits = torch.randn(2, 3)
+    penalty = float(held.penalty(logits, batch.labels, batch.groups))
+    value = float(objective.lagrangian(torch.tensor(1.5), logits, batch))
+    assert value == pytest.approx((1.5 + penalty) / (5.0 if normalise else 1.0), rel=1e-5)
+
+
+def test_weighted_mean() -> None:
+    values, weights = torch.tensor([1.0, 5.0]), torch.tensor([3.0, 1.0])
+    assert float(mean(values, weights)) == 2.0
+    assert float(mean(values, None)) == 3.0

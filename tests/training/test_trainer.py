@@ -1,0 +1,199 @@
+"""The loop: budget, exact targets, zeros that stay, resumption, batch-norm statistics, divergence."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from fairprune_cli.core.errors import ExitCode
+from fairprune_cli.pruning import methods
+from fairprune_cli.pruning.masks import ChannelMasks
+from fairprune_cli.pruning.methods import MethodOptions
+from fairprune_cli.training.reestimate import reestimate_batch_norm
+from fairprune_cli.training.trainer import Diverged, Trainer, TrainOptions
+from tests.support.training import Source, trainer
+
+EVERY = [(m, g) for m in methods.names() for g in methods.get(m).granularities]
+
+
+@pytest.mark.parametrize(("method", "granularity"), EVERY)
+def test_target_is_met_by_every_method(method: str, granularity: str) -> None:
+    run = trainer(method, granularity)
+    assert run.run()
+    if isinstance(run.masks, ChannelMasks):
+        left = sum(p.numel() for p in run.model.parameters())
+        assert left == run.masks.kept
+        assert abs(run.masks.achieved - 0.8) <= run.masks.largest_unit()
+    else:
+        assert run.masks.kept == round(0.2 * run.masks.total)
+        for name, keep in run.masks.entries(run.masks.keep).items():
+            assert dict(run.model.named_parameters())[name].detach()[~keep].abs().sum() == 0
+    assert len(run.records) == 3
+    assert run.records[-1].exact_gap["gender"] is not None
+
+
+def count_passes(run: Trainer) -> tuple[list[int], list[int]]:
+    """Images forward and backward through the model from now on."""
+    forwards, backwards = [0], [0]
+
+    def forward(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        forwards[0] += len(inputs[0])
+        if output.requires_grad:
+            output.register_hook(lambda grad: backwards.__setitem__(0, backwards[0] + len(grad)))
+
+    run.model.register_forward_hook(forward)
+    return forwards, backwards
+
+
+@pytest.mark.parametrize(("method", "granularity"), [(m, g) for m, g in EVERY if g == "channel"])
+def test_no_method_takes_more_passes_than_it_was_given(method: str, granularity: str) -> None:
+    run = trainer(method, granularity)
+    forwards, backwards = count_passes(run)
+    run.run()
+    lower, upper = run.lower, run.upper
+    assert isinstance(lower, Source)
+    assert isinstance(upper, Source)
+    assert lower.drawn == run.steps
+    assert run.passes <= 30.0
+    # Images that went through the model, forward and backward, against what the budget says was spent.
+    assert (forwards[0] + 2 * backwards[0]) / 16 / 3 <= run.passes + 1e-9
+
+
+@pytest.mark.parametrize(("method", "granularity"), EVERY)
+@pytest.mark.parametrize("stop_at", [3, 11, 19])  # while the mask moves, about the end of the ramp, after it
+def test_stopped_and_continued_equals_uninterrupted(method: str, granularity: str, stop_at: int) -> None:
+    options = TrainOptions(mask_every=2, epochs=3, saliency_batches=2, average=0.3)
+    whole = trainer(method, granularity, options=options)
+    whole.run()
+    first = trainer(method, granularity, options=options)
+    first.run(lambda: first.step >= stop_at)
+    state = first.state_dict()
+    second = trainer(method, granularity, options=options)
+    second.load_state_dict(state)
+    assert second.run()
+    expected, got = whole.model.state_dict(), second.model.state_dict()
+    assert all(torch.equal(expected[name], got[name]) for name in expected)
+    drop = "images_per_second"
+    assert [{k: v for k, v in vars(r).items() if k != drop} for r in whole.records] == [
+        {k: v for k, v in vars(r).items() if k != drop} for r in second.records
+    ]
+
+
+def test_upper_data_moves_the_mask_only() -> None:
+    """With nothing but upper steps different, weights of the first steps are the same to the bit."""
+    plain = trainer("magnitude", passes=2)
+    other = trainer("bip", passes=2)
+    plain.run(lambda: plain.step >= 1)
+    other.run(lambda: other.step >= 1)
+    a, b = plain.model.state_dict(), other.model.state_dict()
+    assert all(torch.equal(a[k], b[k]) for k in a)
+
+
+@pytest.mark.parametrize("where", ["both", "weights", "mask", "none"])
+def test_fairness_on_decides_which_level_sees_the_term(where: str) -> None:
+    """The penalty is asked for in lower steps for both and weights, in upper steps for both and mask."""
+    run = trainer(options=TrainOptions(mask_every=2, epochs=1, fairness_on=where))
+    asked: list[str] = []
+    original = run.constraint.penalty
+
+    def spy(logits: Tensor, labels: Tensor, groups: Tensor, weights: Tensor | None = None) -> Tensor:
+        asked.append("asked")
+        return original(logits, labels, groups, weights)
+
+    run.constraint.penalty = spy  # type: ignore[method-assign]
+    run.run()
+    upper = run.ramp // run.budget.upper_every
+    expected = {"both": run.steps + upper, "weights": run.steps, "mask": upper, "none": 0}
+    assert len(asked) == expected[where]
+    assert run.constraint.active == (where != "none")
+
+
+def test_first_and_second_order_choose_different_masks() -> None:
+    first = trainer(method_options=MethodOptions(mask_step="first-order", ramp_share=0.5))
+    second = trainer()
+    first.run()
+    second.run()
+    assert not torch.equal(first.masks.keep, second.masks.keep)
+
+
+def test_a_diverging_run_stops_with_its_own_code() -> None:
+    run = trainer(options=TrainOptions(lr=1e30, mask_every=2, clip_norm=1e30))
+    with pytest.raises(Diverged, match="diverged") as error:
+        run.run()
+    assert error.value.code == ExitCode.RUNTIME
+    assert all(torch.isfinite(value).all() for value in run.best.model.values())
+
+
+def test_the_best_epoch_of_the_final_structure_is_kept() -> None:
+    run = trainer(options=TrainOptions(mask_every=2, epochs=6))
+    run.run()
+    after = [r for r in run.records if r.step > run.ramp]
+    assert run.best.accuracy == pytest.approx(max(float(r.upper_accuracy or 0) for r in after))
+    assert run.best.sparsity == pytest.approx(run.masks.achieved)
+
+
+def test_averaged_weights_are_the_mean_of_the_last_steps() -> None:
+    run = trainer("magnitude", options=TrainOptions(mask_every=2, epochs=1, average=0.2))
+    seen: list[Tensor] = []
+    run.on_progress = lambda now: seen.append(run.model.state_dict()["conv1.weight"].clone())
+    run.run()
+    first = math.ceil(0.8 * run.steps)  # the first step of the last fifth, which is after the ramp
+    assert run._average.count == run.steps - first
+    expected = torch.stack(seen[first:]).mean(0)
+    assert torch.allclose(run.model.state_dict()["conv1.weight"], expected, atol=1e-6)
+
+
+def test_lottery_tickets_start_from_the_checkpoint() -> None:
+    run = trainer("lottery")
+    start = {name: value.clone() for name, value in run.model.state_dict().items()}
+    run.run(lambda: run.step >= 3)
+    run._rewind()
+    keep = run.masks.entries(run.masks.keep)
+    for name, value in run.model.state_dict().items():
+        expected = start[name] * keep[name] if name in keep else start[name]
+        assert torch.equal(value, expected), name
+
+
+@pytest.mark.parametrize("method", ["fair-then-prune", "prune-then-fair"])
+def test_two_stages_have_the_constraint_in_one(method: str) -> None:
+    run = trainer(method)
+    acted: list[int] = []
+    original = run.constraint.update
+
+    def spy() -> None:
+        acted.append(run.step)
+        original()
+
+    run.constraint.update = spy  # type: ignore[method-assign]
+    run.run()
+    half = round(run.steps / 2)
+    assert acted == list(range(1, half + 1) if method == "fair-then-prune" else range(half + 1, run.steps + 1))
+
+
+def test_epochs_are_recorded_evenly() -> None:
+    run = trainer(options=replace(TrainOptions(mask_every=2), epochs=4))
+    run.run()
+    assert [r.epoch for r in run.records] == [1, 2, 3, 4]
+    assert run.records[-1].step == run.steps
+
+
+# --- batch norm ------------------------------------------------------------------------------------------------
+
+
+def test_reestimated_statistics_are_the_averages_of_the_batches() -> None:
+    torch.manual_seed(0)
+    norm = nn.BatchNorm2d(3)
+    batches = [torch.randn(8, 3, 4, 4) * 2 + 5 for _ in range(6)]
+    reestimate_batch_norm(nn.Sequential(norm), batches)
+    means = torch.stack([b.mean((0, 2, 3)) for b in batches]).mean(0)
+    variances = torch.stack([b.var((0, 2, 3), unbiased=True) for b in batches]).mean(0)
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    assert torch.allclose(norm.running_mean, means, atol=1e-5)
+    assert torch.allclose(norm.running_var, variances, atol=1e-4)
+    assert norm.momentum == 0.1
+    assert not norm.training
