@@ -7,4 +7,4 @@ from fairprune_cli.fairness.notions.base import Notion, correct_only
 
 def build(classes: int) -> Notion:
     """A_g, the share of group g that is classified right."""
-    return Notion("accuracy", *correct_only(classes))
+    return Notion("accuracy", *correct_only(classes), title="Accuracy")

@@ -7,4 +7,4 @@ from fairprune_cli.fairness.notions.base import Notion, correct_only
 
 def build(classes: int) -> Notion:
     """R_g = A_g(dense) - A_g(pruned); held against the group that lost least."""
-    return Notion("degradation", *correct_only(classes), relative=True)
+    return Notion("degradation", *correct_only(classes), relative=True, title="Loss of accuracy (degradation)")

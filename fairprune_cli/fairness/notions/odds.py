@@ -19,4 +19,6 @@ def build(classes: int) -> Notion:
     for m, (y, p) in enumerate(pairs):
         event[m, y, p] = True
         population[m, y] = True
-    return Notion("odds", event, population, np.array([1 if y == p else -1 for y, p in pairs]))
+    direction = np.array([1 if y == p else -1 for y, p in pairs])
+    positives_first = tuple(sorted(range(len(pairs)), key=lambda m: -pairs[m][0]))
+    return Notion("odds", event, population, direction, title="True and false positives (odds)", order=positives_first)

@@ -12,4 +12,5 @@ def build(classes: int) -> Notion:
     classes_looked_at = [1] if classes == 2 else list(range(classes))
     event = np.stack([np.eye(classes, dtype=bool) for _ in classes_looked_at])
     population = np.eye(classes, dtype=bool)[classes_looked_at]
-    return Notion("opportunity", event, population, np.ones(len(event), dtype=int))
+    direction = np.ones(len(event), dtype=int)
+    return Notion("opportunity", event, population, direction, title="True positives (opportunity)")

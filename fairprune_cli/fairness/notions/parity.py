@@ -13,4 +13,7 @@ def build(classes: int) -> Notion:
     event = np.broadcast_to(predicted, (classes, classes, classes)).copy()
     first = 1 if classes == 2 else 0
     rates = classes - first
-    return Notion("parity", event[first:], np.ones((rates, classes), dtype=bool), np.zeros(rates, dtype=int))
+    return Notion(
+        "parity", event[first:], np.ones((rates, classes), dtype=bool), np.zeros(rates, dtype=int),
+        title="Share predicted positive (parity)",
+    )  # fmt: skip

@@ -7,4 +7,4 @@ from fairprune_cli.fairness.notions.base import Notion, correct_only
 
 def build(classes: int) -> Notion:
     """A_g held against the overall accuracy; the better groups are not pulled down."""
-    return Notion("worst-group", *correct_only(classes), against="whole")
+    return Notion("worst-group", *correct_only(classes), against="whole", title="Worst group's accuracy")
