@@ -36,7 +36,7 @@ def rates_of(notion: Notion, counts: Counts, classes: Sequence[str]) -> list[Rat
         counts: [G, label, prediction].
         classes: their names.
     """
-    order = notion.order or range(len(notion.event))
+    order = notion.rate_order or range(len(notion.event))
     return [rate_of(notion.event[m], notion.population[m], counts, classes) for m in order]
 
 

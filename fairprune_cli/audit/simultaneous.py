@@ -51,7 +51,8 @@ class Gap:
 
 
 @lru_cache(maxsize=64)
-def _noise(groups: int, draws: int, seed: int, rate: int) -> NDArray[np.float32]:
+def noise(groups: int, draws: int, seed: int, rate: int) -> NDArray[np.float32]:
+    """Standard normal draws of one rate, [groups, draws]; the same for the same arguments, and kept."""
     generator = np.random.default_rng([seed, groups, rate])
     noise = generator.standard_normal((groups, draws), dtype=np.float32)
     noise.setflags(write=False)
@@ -70,9 +71,9 @@ def _critical(variances: Sequence[Array], alpha: float, seed: int) -> float:
     largest = np.zeros(draws, np.float32)
     for rate, variance in enumerate(variances):
         spread = variance.astype(np.float32)
-        noise = _noise(len(spread), draws, seed, rate) * np.sqrt(spread)[:, None]
+        drawn = noise(len(spread), draws, seed, rate) * np.sqrt(spread)[:, None]
         for i in range(len(spread) - 1):
-            squared = (noise[i] - noise[i + 1 :]) ** 2 / (spread[i] + spread[i + 1 :])[:, None]
+            squared = (drawn[i] - drawn[i + 1 :]) ** 2 / (spread[i] + spread[i + 1 :])[:, None]
             np.maximum(largest, squared.max(0), out=largest)
     return float(np.sqrt(np.quantile(largest, 1 - alpha)))
 

@@ -29,9 +29,8 @@ class Notion:
             direction decides which group's rate is moved to close it.
         against: "best" holds a group against the best group, "whole" against all images together.
         relative: rates are held against the dense model's own (performance degradation).
-        title: what a report calls its gap; made of the name where empty.
-        order: the rates in the order in which an audit takes them, which decides the draws behind a rate's interval
-            and which of two equal gaps is named; as they stand where empty.
+        rate_order: the rates in the order in which an audit takes them; it decides the draws behind a rate's interval,
+            and which of two equal gaps is named. As they stand where empty.
 
     Raises:
         ValueError: arrays that do not fit together, or a rate without a population.
@@ -43,8 +42,7 @@ class Notion:
     direction: np.ndarray
     against: str = "best"
     relative: bool = False
-    title: str = ""
-    order: tuple[int, ...] = ()
+    rate_order: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         rates, classes = len(self.event), self.event.shape[-1]
@@ -53,8 +51,8 @@ class Notion:
             raise ValueError(f"the notion {self.name!r} has events, populations and directions of shapes {shapes}")
         if not self.population.any(axis=1).all():
             raise ValueError(f"the notion {self.name!r} has a rate that no label belongs to")
-        if sorted(self.order) not in ([], list(range(rates))):
-            raise ValueError(f"the notion {self.name!r} orders its {rates} rates as {self.order}")
+        if sorted(self.rate_order) not in ([], list(range(rates))):
+            raise ValueError(f"the notion {self.name!r} orders its {rates} rates as {self.rate_order}")
 
     @property
     def compares(self) -> str:

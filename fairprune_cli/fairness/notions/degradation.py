@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from fairprune_cli.fairness.notions.base import Notion, correct_only
 
+TITLE, ORDER = "Loss of accuracy (degradation)", 40
+
 
 def build(classes: int) -> Notion:
     """R_g = A_g(dense) - A_g(pruned); held against the group that lost least."""
-    return Notion("degradation", *correct_only(classes), relative=True, title="Loss of accuracy (degradation)")
+    return Notion("degradation", *correct_only(classes), relative=True)

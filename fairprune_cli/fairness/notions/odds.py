@@ -6,6 +6,8 @@ import numpy as np
 
 from fairprune_cli.fairness.notions.base import Notion
 
+TITLE, ORDER = "True and false positives (odds)", 30
+
 
 def build(classes: int) -> Notion:
     """One rate per label and predicted class.
@@ -21,4 +23,4 @@ def build(classes: int) -> Notion:
         population[m, y] = True
     direction = np.array([1 if y == p else -1 for y, p in pairs])
     positives_first = tuple(sorted(range(len(pairs)), key=lambda m: -pairs[m][0]))
-    return Notion("odds", event, population, direction, title="True and false positives (odds)", order=positives_first)
+    return Notion("odds", event, population, direction, rate_order=positives_first)

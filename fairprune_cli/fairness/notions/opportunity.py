@@ -6,11 +6,12 @@ import numpy as np
 
 from fairprune_cli.fairness.notions.base import Notion
 
+TITLE, ORDER = "True positives (opportunity)", 20
+
 
 def build(classes: int) -> Notion:
     """Recall per class; of the last class alone where there are two (the positive one)."""
     classes_looked_at = [1] if classes == 2 else list(range(classes))
     event = np.stack([np.eye(classes, dtype=bool) for _ in classes_looked_at])
     population = np.eye(classes, dtype=bool)[classes_looked_at]
-    direction = np.ones(len(event), dtype=int)
-    return Notion("opportunity", event, population, direction, title="True positives (opportunity)")
+    return Notion("opportunity", event, population, np.ones(len(event), dtype=int))

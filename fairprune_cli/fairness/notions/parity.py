@@ -6,6 +6,8 @@ import numpy as np
 
 from fairprune_cli.fairness.notions.base import Notion
 
+TITLE, ORDER = "Share predicted positive (parity)", 10
+
 
 def build(classes: int) -> Notion:
     """One rate per class: the share of the group for which the class is predicted. Two classes need one."""
@@ -13,7 +15,4 @@ def build(classes: int) -> Notion:
     event = np.broadcast_to(predicted, (classes, classes, classes)).copy()
     first = 1 if classes == 2 else 0
     rates = classes - first
-    return Notion(
-        "parity", event[first:], np.ones((rates, classes), dtype=bool), np.zeros(rates, dtype=int),
-        title="Share predicted positive (parity)",
-    )  # fmt: skip
+    return Notion("parity", event[first:], np.ones((rates, classes), dtype=bool), np.zeros(rates, dtype=int))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from fairprune_cli.fairness.notions.base import Notion, correct_only
 
+TITLE, ORDER = "Worst group's accuracy", 50
+
 
 def build(classes: int) -> Notion:
     """A_g held against the overall accuracy; the better groups are not pulled down."""
-    return Notion("worst-group", *correct_only(classes), against="whole", title="Worst group's accuracy")
+    return Notion("worst-group", *correct_only(classes), against="whole")
