@@ -76,7 +76,7 @@ class Sums:
         return found
 
 
-def figures(
+def calibration_figures(
     sums: Calibration, confidence: float = 0.95, min_group: int = 30, seed: int = 0
 ) -> list[CalibrationFigures]:
     """One record per group; over-confidence is positive where the model is surer than it is right."""
@@ -121,7 +121,7 @@ def _by_chance(n: NDArray[np.int64], confidence: NDArray[np.float64], rng: np.ra
     return distances
 
 
-def bins(sums: Calibration) -> list[BinFigures]:
+def filled_bins(sums: Calibration) -> list[BinFigures]:
     """The bins that hold images, over all groups."""
     n, right, sure = sums.n.sum(0), sums.right.sum(0), sums.confidence.sum(0)
     return [

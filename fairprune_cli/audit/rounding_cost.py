@@ -11,7 +11,7 @@ from fairprune_cli.audit.counts import ImagePool, LabelledBatch, NamedGroups, au
 from fairprune_cli.audit.figures import Judgement, StorageCost
 
 
-def cost(
+def storage_cost(
     before: nn.Module, stored: nn.Module, number_format: str, pool: ImagePool, groupings: Sequence[NamedGroups],
     classes: Sequence[str], device: torch.device, judgement: Judgement,
 ) -> StorageCost:  # fmt: skip

@@ -72,11 +72,11 @@ class AuditStep:
         figures = result.figures(judgement_of(self.settings))
         document = {
             "schema_version": report.SCHEMA_VERSION, "tool_version": __version__,
-            "data": _data(self.data, self.settings.split), **to_json.audit(figures), **describe(),
+            "data": _data(self.data, self.settings.split), **to_json.audit_record(figures), **describe(),
             **self._verdict(result, figures),
         }  # fmt: skip
         if lost is not None:
-            document["examples"] = to_json.examples(lost.examples(self.pool.images, self.data.manifest.classes))
+            document["examples"] = to_json.examples_record(lost.examples(self.pool.images, self.data.manifest.classes))
         if out is not None:
             report.write(document, out)
         done()
@@ -101,7 +101,7 @@ class AuditStep:
         """Gates, notices, and the warnings of the whole command."""
         gates, verdict = self.policy.judge(result, figures)
         document: dict[str, Any] = {
-            "gates": [to_json.gate(gate) for gate in gates], "verdict": verdict, "notion": self.settings.notion,
+            "gates": [to_json.gate_record(gate) for gate in gates], "verdict": verdict, "notion": self.settings.notion,
         }  # fmt: skip
         if self.policy.source:
             document["policy"] = {"source": self.policy.source, "sha256": self.policy.sha256}

@@ -42,7 +42,7 @@ from fairprune_cli.run.inputs import (
     transform_of,
 )
 from fairprune_cli.run.origin import of_this_form, origin_of, refuse_other_origin
-from fairprune_cli.run.pruned import PrunedModel, as_written, describe
+from fairprune_cli.run.pruned import PrunedModel, as_written, report_parts
 from fairprune_cli.run.watch import Watch, limits_of
 from fairprune_cli.training.precision import faster_format
 from fairprune_cli.training.reestimate import reestimate_batch_norm
@@ -203,7 +203,7 @@ class _Run:
             resolved, self.loaded, self.dense, self.student, pruned, self.masks, self.before, trainer, folder.model,
             self.transform.size, pools.audit, self.data, self.device, self.threads, self.started,
         )  # fmt: skip
-        return step.take(lambda: describe(told), folder.path, folder.finish)
+        return step.take(lambda: report_parts(told), folder.path, folder.finish)
 
     def _save_state(self, folder: RunFolder, trainer: Trainer) -> None:
         folder.save_state({"trainer": trainer.state_dict(), "origin": self.origin})

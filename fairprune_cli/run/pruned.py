@@ -58,7 +58,7 @@ class PrunedModel:
     started: float
 
 
-def describe(run: PrunedModel) -> dict[str, Any]:
+def report_parts(run: PrunedModel) -> dict[str, Any]:
     """The report's parts on model, sparsity, cost, size, training and speed.
 
     Raises:
@@ -93,8 +93,8 @@ def describe(run: PrunedModel) -> dict[str, Any]:
     }  # fmt: skip
     target.check(run.masks, settings, run.dense, pruned, run.size)
     if settings.store != "fp32":
-        document["storage"] = to_json.storage(
-            rounding_cost.cost(
+        document["storage"] = to_json.storage_record(
+            rounding_cost.storage_cost(
                 run.student, pruned, settings.store, run.audited, run.data.groupings, run.data.manifest.classes,
                 run.device, judgement_of(settings),
             )

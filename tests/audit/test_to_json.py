@@ -77,9 +77,11 @@ def parts(defined: bool, rates: type) -> Parts:
 
 def written(made: Parts) -> dict[str, Any]:
     found, gate, storage, examples = made
-    return to_json.audit(found) | {
-        "gates": [to_json.gate(gate)], "storage": to_json.storage(storage), "examples": to_json.examples(examples),
-    }  # fmt: skip
+    return to_json.audit_record(found) | {
+        "gates": [to_json.gate_record(gate)],
+        "storage": to_json.storage_record(storage),
+        "examples": to_json.examples_record(examples),
+    }
 
 
 def alone() -> Parts:

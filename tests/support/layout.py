@@ -17,7 +17,7 @@ FOLDERS = (
 WITHIN = {
     "data": ("tables", "formats", "manifest", "images", "batches", "checks", "drawn_faces"),
     "models": ("inference", "architectures", "layers", "file", "checkpoint", "measure", "peak_memory"),
-    "fairness": ("relaxations", "notions", "constraint"),
+    "fairness": ("relaxations", "notions", "surrogate", "constraint"),
     "pruning": ("channels", "masks", "schedule", "methods", "target"),
 }
 HEAVY = ("torch", "torchvision")
