@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fairprune_cli.audit.options import FigureOptions
+
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
@@ -74,7 +76,12 @@ class Sums:
         return found
 
 
-def records(sums: Calibration, confidence: float = 0.95, min_group: int = 30, seed: int = 0) -> list[dict[str, Any]]:
+def records(
+    sums: Calibration,
+    confidence: float = FigureOptions.confidence,
+    min_group: int = FigureOptions.min_group,
+    seed: int = FigureOptions.seed,
+) -> list[dict[str, Any]]:
     """One record per group for report.json.
 
     Returns:

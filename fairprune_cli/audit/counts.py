@@ -16,8 +16,9 @@ import numpy as np
 
 from fairprune_cli.audit import calibration, metrics
 from fairprune_cli.audit.calibration import Calibration
-from fairprune_cli.audit.metrics import Counts, Settings
+from fairprune_cli.audit.metrics import Counts
 from fairprune_cli.audit.notices import notices
+from fairprune_cli.audit.options import FigureOptions
 from fairprune_cli.core.errors import ExitCode, FairpruneError
 from fairprune_cli.models.inference import evaluating
 
@@ -93,7 +94,12 @@ class AuditResult:
         """Group x dense right? x model right?, int64 [G, 2, 2]."""
         return self.pairs[model][attribute]
 
-    def to_document(self, confidence: float = 0.95, min_group: int = 30, seed: int = 0) -> dict[str, Any]:
+    def to_document(
+        self,
+        confidence: float = FigureOptions.confidence,
+        min_group: int = FigureOptions.min_group,
+        seed: int = FigureOptions.seed,
+    ) -> dict[str, Any]:
         """The parts of report.json that come from the audit: results, degradation, confidence, min_group.
 
         Args:
@@ -105,7 +111,7 @@ class AuditResult:
             `degradation` is that of "pruned" (or of the only model beside the dense one), and null without a
             dense model; with more models `degradations` holds it for each. Plain Python values, never NaN.
         """
-        settings = Settings(confidence, min_group, seed)
+        settings = FigureOptions(confidence=confidence, min_group=min_group, seed=seed)
         document: dict[str, Any] = {
             "confidence": confidence,
             "min_group": min_group,
@@ -121,7 +127,7 @@ class AuditResult:
             document["degradations"] = degradations
         return document
 
-    def _model(self, model: str, settings: Settings) -> dict[str, Any]:
+    def _model(self, model: str, settings: FigureOptions) -> dict[str, Any]:
         counts = self.overall[model]
         n, correct = int(counts.sum()), int(np.trace(counts))
         record: dict[str, Any] = metrics.accuracy(correct, n, settings.confidence)
@@ -141,14 +147,14 @@ class AuditResult:
         return record
 
     @staticmethod
-    def _add_calibration(record: dict[str, Any], sums: Mapping[str, Calibration], settings: Settings) -> None:
+    def _add_calibration(record: dict[str, Any], sums: Mapping[str, Calibration], settings: FigureOptions) -> None:
         how = (settings.confidence, settings.min_group, settings.seed)
         record["calibration"] = calibration.records(sums[""], *how)[0] | {"bins": calibration.bins(sums[""])}
         for attribute, entry in record["attributes"].items():
             for group, found in zip(entry["groups"].values(), calibration.records(sums[attribute], *how), strict=True):
                 group["calibration"] = found
 
-    def _degradation(self, model: str, settings: Settings) -> dict[str, Any]:
+    def _degradation(self, model: str, settings: FigureOptions) -> dict[str, Any]:
         return {
             attribute: metrics.degradation_record(tables, self.groups[attribute], settings)
             for attribute, tables in self.pairs[model].items()

@@ -11,7 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from fairprune_cli.audit.options import GateOptions
 from fairprune_cli.core.errors import ExitCode, FairpruneError, Problems, nearest
+from fairprune_cli.core.settings import check_value, values_of
 
 PASS, FAIL, INCONCLUSIVE, NONE = "pass", "fail", "inconclusive", "none"
 NOTIONS = ("accuracy", "degradation", "parity", "opportunity", "odds", "worst-group")
@@ -21,7 +23,7 @@ _EQUAL = 1e-12
 
 
 @dataclass(frozen=True)
-class GatePolicy:
+class GatePolicy(GateOptions):
     """What is asked of a model; a bound of None asks nothing.
 
     Attributes:
@@ -36,24 +38,13 @@ class GatePolicy:
         notion: one of `NOTIONS`.
     """
 
-    max_gap: float | None = None
-    max_degradation: float | None = None
-    min_accuracy: float | None = None
-    min_group: int = 30
-    confidence: float = 0.95
-    point_estimate: bool = False
-    notion: str = "accuracy"
-
     def __post_init__(self) -> None:
         problems = Problems("gates")
-        for name in ("max_gap", "max_degradation", "min_accuracy"):
-            bound = getattr(self, name)
-            if bound is not None and not 0 <= bound <= 1:
-                problems.add(f"--{name.replace('_', '-')} is {bound}, but shares lie between 0 and 1")
-        if self.min_group < 1:
-            problems.add(f"--min-group is {self.min_group}, but a rate needs at least 1 image")
-        if not 0.5 <= self.confidence <= 0.999:
-            problems.add(f"--confidence is {self.confidence}, but must lie between 0.5 and 0.999")
+        for name, value in values_of(self).items():
+            try:
+                check_value(GateOptions, name, value)
+            except ValueError as error:
+                problems.add(f"--{name.replace('_', '-')} is {value}: {error}")
         if self.notion not in NOTIONS:
             problems.add(f"--notion {self.notion!r} is unknown: {nearest(self.notion, NOTIONS)}")
         problems.raise_if_any(hint="5 points are written 0.05")

@@ -24,6 +24,10 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fairprune_cli.audit.options import FigureOptions
+
+CONFIDENCE, SEED = FigureOptions.confidence, FigureOptions.seed  # unless told otherwise
+
 Array = NDArray[np.float64]
 
 # The share of the permitted error that is spent: counts are discrete and their spread is itself estimated, so
@@ -76,7 +80,7 @@ def _two_sided(alpha: float, comparisons: int) -> float:
     return _normal(1 - -math.expm1(math.log1p(-alpha) / comparisons) / 2)
 
 
-def wilson(k: ArrayLike, n: ArrayLike, confidence: float = 0.95) -> tuple[Array, Array]:
+def wilson(k: ArrayLike, n: ArrayLike, confidence: float = CONFIDENCE) -> tuple[Array, Array]:
     """Wilson's score interval of a rate, for each entry on its own (Wilson 1927).
 
     Args:
@@ -209,7 +213,13 @@ def _gap(rates: Sequence[_Figures], confidence: float, seed: int, least: int, li
     return Gap(best[0], min(low, best[0]), max(min(high, limit), best[0]), best[2], best[1])
 
 
-def pairwise(k: ArrayLike, n: ArrayLike, confidence: float = 0.95, seed: int = 0, least: int = 1) -> Gap | None:
+def pairwise(
+    k: ArrayLike,
+    n: ArrayLike,
+    confidence: float = CONFIDENCE,
+    seed: int = SEED,
+    least: int = 1,
+) -> Gap | None:
     """Gap between the rates k / n of groups.
 
     Args:
@@ -225,7 +235,10 @@ def pairwise(k: ArrayLike, n: ArrayLike, confidence: float = 0.95, seed: int = 0
 
 
 def joint(
-    rates: Sequence[tuple[ArrayLike, ArrayLike]], confidence: float = 0.95, seed: int = 0, least: int = 1
+    rates: Sequence[tuple[ArrayLike, ArrayLike]],
+    confidence: float = CONFIDENCE,
+    seed: int = SEED,
+    least: int = 1,
 ) -> Gap | None:
     """Largest gap over several rates (k, n) of the same groups, with one interval for all of them.
 
@@ -235,7 +248,7 @@ def joint(
     return _gap([_rates(k, n) for k, n in rates], confidence, seed, least, 1.0)
 
 
-def paired(tables: ArrayLike, confidence: float = 0.95, seed: int = 0, least: int = 1) -> Gap | None:
+def paired(tables: ArrayLike, confidence: float = CONFIDENCE, seed: int = SEED, least: int = 1) -> Gap | None:
     """Gap between the degradations R_g = accuracy of the dense model - accuracy of the pruned one.
 
     Both models saw the same images, so that only the images on which they differ carry noise.
@@ -249,7 +262,7 @@ def paired(tables: ArrayLike, confidence: float = 0.95, seed: int = 0, least: in
     return _gap([_degradations(tables)], confidence, seed, least, 2.0)
 
 
-def changes(tables: ArrayLike, confidence: float = 0.95) -> tuple[Array, Array, Array]:
+def changes(tables: ArrayLike, confidence: float = CONFIDENCE) -> tuple[Array, Array, Array]:
     """Change of accuracy per group, pruned minus dense (so a loss is negative), each interval on its own.
 
     Args:
@@ -271,7 +284,7 @@ def _change_intervals(figures: _Figures, z: float) -> tuple[Array, Array, Array]
     return value, np.where(figures.n > 0, low, np.nan), np.where(figures.n > 0, high, np.nan)
 
 
-def largest_loss(tables: ArrayLike, confidence: float = 0.95, least: int = 1) -> Extreme | None:
+def largest_loss(tables: ArrayLike, confidence: float = CONFIDENCE, least: int = 1) -> Extreme | None:
     """The largest degradation R_g = accuracy dense - accuracy pruned of any group.
 
     Args:
@@ -290,7 +303,7 @@ def largest_loss(tables: ArrayLike, confidence: float = 0.95, least: int = 1) ->
     return Extreme(float(value[worst]), float(low.max()), float(high.max()), int(kept[worst]))
 
 
-def lowest_rate(k: ArrayLike, n: ArrayLike, confidence: float = 0.95, least: int = 1) -> Extreme | None:
+def lowest_rate(k: ArrayLike, n: ArrayLike, confidence: float = CONFIDENCE, least: int = 1) -> Extreme | None:
     """The lowest rate k / n of any group; arguments as for `pairwise`. None where no group is left."""
     figures = _rates(k, n)
     kept = figures.kept(least)

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fairprune_cli.audit import intervals
+from fairprune_cli.audit.options import FigureOptions
 
 Counts = NDArray[np.int64]
 Record = dict[str, Any]
@@ -30,15 +31,6 @@ class Rate:
     of: str
     k: Counts
     n: Counts
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How figures are judged: confidence of the intervals, least denominator, seed of the simulation."""
-
-    confidence: float = 0.95
-    min_group: int = 30
-    seed: int = 0
 
 
 def number(value: float) -> float | None:
@@ -96,7 +88,7 @@ def _too_few(names: Sequence[str], n: ArrayLike, of: str, least: int) -> str:
     return f"fewer than two groups have {max(least, 1)} {of} ({', '.join(missing)})"
 
 
-def gap_metric(name: str, rates: Sequence[Rate], groups: Sequence[str], settings: Settings) -> Record:
+def gap_metric(name: str, rates: Sequence[Rate], groups: Sequence[str], settings: FigureOptions) -> Record:
     """{name: {value, low, high, between, rate, small_groups}}, or {name: None, name_undefined: why}.
 
     `between` names the groups with the highest and the lowest rate, `rate` says which rate, and
@@ -121,7 +113,7 @@ def gap_metric(name: str, rates: Sequence[Rate], groups: Sequence[str], settings
     }
 
 
-def worst_group(counts: Counts, groups: Sequence[str], settings: Settings) -> Record:
+def worst_group(counts: Counts, groups: Sequence[str], settings: FigureOptions) -> Record:
     """{worst_group: {value, low, high, group, small_groups}}: lowest accuracy of any large enough group."""
     correct, n = np.trace(counts, axis1=1, axis2=2), counts.sum((1, 2))
     lowest = intervals.lowest_rate(correct, n, settings.confidence, settings.min_group)
@@ -179,7 +171,7 @@ def _share(name: str, rate: Rate, group: int) -> Record:
 
 
 def attribute_record(
-    counts: Counts, groups: Sequence[str], classes: Sequence[str], ungrouped: int, settings: Settings
+    counts: Counts, groups: Sequence[str], classes: Sequence[str], ungrouped: int, settings: FigureOptions
 ) -> Record:
     """One attribute of one model in the form of report.json.
 
@@ -222,7 +214,7 @@ def accuracy(correct: int, n: int, confidence: float) -> Record:
     return {"accuracy": correct / n, "low": float(low), "high": float(high)}
 
 
-def _flat_gap(gap: intervals.Gap | None, groups: Sequence[str], n: Counts, settings: Settings) -> Record:
+def _flat_gap(gap: intervals.Gap | None, groups: Sequence[str], n: Counts, settings: FigureOptions) -> Record:
     record: Record
     if gap is None:
         record = {"gap": None, "gap_low": None, "gap_high": None}
@@ -254,7 +246,7 @@ def change_records(tables: Counts, confidence: float) -> list[Record]:
     return records
 
 
-def degradation_record(tables: Counts, groups: Sequence[str], settings: Settings) -> Record:
+def degradation_record(tables: Counts, groups: Sequence[str], settings: FigureOptions) -> Record:
     """One attribute of `degradation` in report.json, from pairs of predictions on the same images.
 
     A group's `change` is accuracy pruned minus dense, so a loss is negative; `lost` counts the images that

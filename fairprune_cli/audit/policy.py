@@ -19,13 +19,15 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from fairprune_cli.audit import gates as gate
 from fairprune_cli.audit.gates import GatePolicy, GateResult
+from fairprune_cli.audit.options import AuditOptions, GateOptions
 from fairprune_cli.core.errors import FairpruneError, Problems, nearest
 from fairprune_cli.core.files import read_document, sha256_file
-from fairprune_cli.core.settings import Resolved, Settings, check_value
+from fairprune_cli.core.settings import Resolved, check_value
+from fairprune_cli.data.options import SeedOptions
 
 BOUNDS = ("max_gap", "max_degradation", "min_accuracy")
 TOP = (*BOUNDS, "min_group", "confidence", "point_estimate")
@@ -33,6 +35,8 @@ SETTINGS = (*TOP, "notion")
 _RULE_KEYS = (*SETTINGS, "attribute", "metric", "name")
 LARGEST = 1 << 20
 _UNBOUNDED: dict[str, Any] = dict.fromkeys(BOUNDS)
+
+A = TypeVar("A", bound=AuditOptions)
 
 
 class Audited(Protocol):
@@ -88,7 +92,7 @@ class Policy:
         )
 
     @classmethod
-    def read(cls, path: str | Path, settings: Settings | None = None) -> Policy:
+    def read(cls, path: str | Path, settings: GateOptions | None = None) -> Policy:
         """The whole policy of a file, what stands at its top included.
 
         Args:
@@ -98,14 +102,14 @@ class Policy:
             FairpruneError: the file cannot be read, or every fault in it at once.
         """
         content = _content(Path(path))
-        return _parsed(content, settings or Settings(), str(path), sha256_file(Path(path)), top=True)
+        return _parsed(content, settings or GateOptions(), str(path), sha256_file(Path(path)), top=True)
 
     @classmethod
-    def parse(cls, content: Mapping[str, Any], settings: Settings | None = None) -> Policy:
+    def parse(cls, content: Mapping[str, Any], settings: GateOptions | None = None) -> Policy:
         """The policy of a mapping, as `read` takes it from a file."""
-        return _parsed(content, settings or Settings(), "policy", "", top=True)
+        return _parsed(content, settings or GateOptions(), "policy", "", top=True)
 
-    def judge(self, audited: Audited, seed: int = 0) -> tuple[list[GateResult], str]:
+    def judge(self, audited: Audited, seed: int = SeedOptions.seed) -> tuple[list[GateResult], str]:
         """Judge every rule on every model beside the dense one, or on the dense one when it is alone.
 
         Returns:
@@ -127,7 +131,7 @@ class Policy:
         return found, gate.verdict(found)
 
 
-def with_policy(resolved: Resolved) -> Resolved:
+def with_policy(resolved: Resolved[A]) -> Resolved[A]:
     """The settings with what stands at the top of their policy file in place of defaults."""
     settings = resolved.settings
     if settings.policy is None:
@@ -141,7 +145,7 @@ def with_policy(resolved: Resolved) -> Resolved:
     return Resolved(dataclasses.replace(settings, **values), {**resolved.sources, **dict.fromkeys(free, str(path))})
 
 
-def policy_of(settings: Settings) -> Policy:
+def policy_of(settings: AuditOptions) -> Policy:
     """The gates that settings (flags among them) ask for, and the rules of their policy file.
 
     Raises:
@@ -156,7 +160,7 @@ def policy_of(settings: Settings) -> Policy:
     return dataclasses.replace(read, rules=(*rules, *read.rules))
 
 
-def gate_policy(settings: Settings) -> GatePolicy:
+def gate_policy(settings: GateOptions) -> GatePolicy:
     """The gates that the settings ask for; FairpruneError when they make no sense."""
     return GatePolicy(**{key: getattr(settings, key) for key in SETTINGS})
 
@@ -170,7 +174,7 @@ def _content(path: Path) -> Mapping[str, Any]:
     return content
 
 
-def _parsed(content: Mapping[str, Any], settings: Settings, where: str, sha256: str, top: bool) -> Policy:
+def _parsed(content: Mapping[str, Any], settings: GateOptions, where: str, sha256: str, top: bool) -> Policy:
     problems = Problems(where)
     for key in content:
         if key not in ("version", "rules", *TOP):
@@ -198,7 +202,7 @@ def _parsed(content: Mapping[str, Any], settings: Settings, where: str, sha256: 
     return Policy(tuple(rules), where if sha256 else "", sha256)
 
 
-def _rule(item: Any, settings: Settings, problems: Problems, place: str) -> Rule | None:
+def _rule(item: Any, settings: GateOptions, problems: Problems, place: str) -> Rule | None:
     before = len(problems.texts)
     if not isinstance(item, dict):
         problems.add(f"{place}must be a mapping of keys to values")
@@ -240,7 +244,7 @@ def _values(content: Mapping[str, Any], keys: Sequence[str], problems: Problems,
     for key in keys:
         if content.get(key) is not None:
             try:
-                values[key] = check_value(key, content[key])
+                values[key] = check_value(GateOptions, key, content[key])
             except ValueError as error:
                 problems.add(f"{place}{key}: {error}")
     return values

@@ -9,16 +9,17 @@ import torch
 from torch import Tensor, nn
 
 from fairprune_cli.audit.counts import ImagePool, LabelledBatch, NamedGroups, audit_models
-from fairprune_cli.core.settings import Settings
+from fairprune_cli.audit.options import FigureOptions
 
 
 def cost(
     before: nn.Module, stored: nn.Module, pool: ImagePool, groupings: Sequence[NamedGroups], classes: Sequence[str],
-    device: torch.device, settings: Settings,
+    device: torch.device, store: str, options: FigureOptions,
 ) -> dict[str, Any]:  # fmt: skip
     """The report's `storage`: accuracy before and after rounding on the audited images, and the change per group.
 
     Args:
+        store: the format they were rounded to.
         before: the pruned model in float32; stored: as it was read back from the file.
     """
     changed = 0
@@ -28,10 +29,10 @@ def cost(
         changed += int((logits["dense"].argmax(1) != logits["pruned"].argmax(1)).sum())
 
     result = audit_models({"dense": before, "pruned": stored}, pool, groupings, classes, device, watch=compare)
-    document = result.to_document(settings.confidence, settings.min_group, settings.seed)
+    document = result.to_document(options.confidence, options.min_group, options.seed)
     whole = document["results"]
     return {
-        "format": settings.store,
+        "format": store,
         "accuracy_before": whole["dense"]["accuracy"], "accuracy": whole["pruned"]["accuracy"],
         "predictions_changed": changed / len(pool),
         "degradation": document["degradation"],

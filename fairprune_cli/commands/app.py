@@ -18,8 +18,9 @@ from fairprune_cli.core import errors
 from fairprune_cli.core import plugins as registry
 from fairprune_cli.core.errors import ExitCode, FairpruneError
 from fairprune_cli.core.launch import is_first
-from fairprune_cli.core.settings import CONFIG_FILE, FIELDS, Resolved, resolve
+from fairprune_cli.core.settings import CONFIG_FILE
 from fairprune_cli.core.terminal import Terminal
+from fairprune_cli.run.settings import FIELDS, Resolved, resolve
 
 app = typer.Typer(
     name="fairprune", no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False,

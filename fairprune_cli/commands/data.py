@@ -10,7 +10,6 @@ from typing import Any
 
 from fairprune_cli.core.errors import ExitCode, FairpruneError
 from fairprune_cli.core.files import atomic_write_text
-from fairprune_cli.core.settings import Settings
 from fairprune_cli.core.terminal import Terminal
 from fairprune_cli.data.checks import check as checking
 from fairprune_cli.data.checks import gallery
@@ -18,6 +17,7 @@ from fairprune_cli.data.checks import images as findings
 from fairprune_cli.data.drawn_faces.write import write_sample
 from fairprune_cli.data.images import cache_store
 from fairprune_cli.data.manifest.load import Manifest, find_manifest, init_manifest, load_manifest
+from fairprune_cli.run.settings import Settings
 
 _LISTED = 20  # findings of a kind that are shown as text
 

@@ -9,11 +9,11 @@ from fairprune_cli import export as exports
 from fairprune_cli.commands import data as datasets
 from fairprune_cli.commands import train as dense
 from fairprune_cli.core.errors import FairpruneError
-from fairprune_cli.core.settings import resolve
 from fairprune_cli.core.terminal import Terminal
 from fairprune_cli.data.drawn_faces.write import SIZES
 from fairprune_cli.report import console as summary
 from fairprune_cli.run import prune as pipeline
+from fairprune_cli.run.settings import resolve
 
 ARCHITECTURE, DENSE_EPOCHS, SPARSITY = "resnet10-w16", 12, 0.98
 MARKER = "manifest.yaml"

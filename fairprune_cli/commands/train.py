@@ -12,14 +12,14 @@ import torch
 from fairprune_cli.core import provenance
 from fairprune_cli.core.device import choose_device, set_threads
 from fairprune_cli.core.errors import FairpruneError
-from fairprune_cli.core.settings import Resolved
 from fairprune_cli.core.signals import stop_on_signals
 from fairprune_cli.core.terminal import Terminal
 from fairprune_cli.data.batches.pool import ImageSet
 from fairprune_cli.models import architectures, measure
 from fairprune_cli.models.checkpoint.load import save_checkpoint
 from fairprune_cli.run.inputs import decode, open_data
-from fairprune_cli.training.dense import DenseOptions, accuracy, train_dense
+from fairprune_cli.run.settings import Resolved
+from fairprune_cli.training.dense import accuracy, train_dense
 
 
 @dataclass(frozen=True)
@@ -65,10 +65,6 @@ def train(request: TrainRequest, terminal: Terminal) -> dict[str, Any]:
     images: ImageSet = decode(data, manifest.transform, terminal)
     torch.manual_seed(settings.seed)
     model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    options = DenseOptions(
-        settings.epochs, settings.batch_size, settings.lr, settings.momentum, settings.weight_decay, settings.augment,
-        settings.seed,
-    )  # fmt: skip
     val = images.pool(data.rows("val"))
     with stop_on_signals() as stop, terminal.progress(f"training {settings.arch}", 1) as display:
 
@@ -76,7 +72,7 @@ def train(request: TrainRequest, terminal: Terminal) -> dict[str, Any]:
             display.total = total
             display.update(step, {"loss": f"{loss:.3f}", "best val": f"{best:.3f}"})
 
-        records = train_dense(model, images.pool(data.rows("train")), val, options, device, on_step, stop)
+        records = train_dense(model, images.pool(data.rows("train")), val, settings, device, on_step, stop)
     if stop.code is not None:
         raise FairpruneError("training was stopped; nothing was written", code=stop.code)
     reached = accuracy(model, val, device)

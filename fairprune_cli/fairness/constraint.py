@@ -28,9 +28,8 @@ import torch
 from torch import Tensor
 
 from fairprune_cli.fairness.notions.base import Notion, group_rates, soft_events
+from fairprune_cli.fairness.options import BOUNDS, ConstraintOptions
 from fairprune_cli.fairness.relaxations import Relaxation
-
-BOUNDS = ("matched", "upper", "lower")
 
 
 @dataclass(frozen=True)
@@ -103,9 +102,9 @@ class Constraint:
         rate: float,
         cap: float,
         memory: float,
-        bound: str = "matched",
-        levelling: float = 0.0,
-        decay: float = 0.0,
+        bound: str = ConstraintOptions.bound,
+        levelling: float = ConstraintOptions.levelling,
+        decay: float = ConstraintOptions.multiplier_decay,
         normalise: bool = True,
         per_group: bool = False,
         least: float = 10.0,

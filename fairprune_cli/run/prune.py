@@ -25,7 +25,6 @@ from fairprune_cli.core.device import choose_device, repeatable, set_threads
 from fairprune_cli.core.errors import ExitCode, FairpruneError
 from fairprune_cli.core.files import cache_dir, sha256_file
 from fairprune_cli.core.launch import started_as
-from fairprune_cli.core.settings import Resolved, Settings
 from fairprune_cli.core.signals import StopRequest, stop_on_signals
 from fairprune_cli.core.terminal import Terminal
 from fairprune_cli.data.batches.pool import Pool
@@ -51,6 +50,7 @@ from fairprune_cli.run.inputs import (
     transform_of,
 )
 from fairprune_cli.run.origin import of_this_form, origin_of, refuse_other_origin
+from fairprune_cli.run.settings import Resolved, Settings
 from fairprune_cli.run.watch import Watch, limits_of
 from fairprune_cli.training.precision import faster_format
 from fairprune_cli.training.reestimate import reestimate_batch_norm
@@ -228,7 +228,7 @@ class _Run:
         if settings.store != "fp32":
             document["storage"] = storage.cost(
                 self.student, pruned, pools.audit, self.data.groupings, self.data.manifest.classes, self.device,
-                settings,
+                settings.store, settings,
             )  # fmt: skip
         if lost is not None:
             document["examples"] = lost.document(images, self.data.manifest.classes)

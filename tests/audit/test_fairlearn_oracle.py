@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from fairprune_cli.audit import metrics
-from fairprune_cli.audit.metrics import Settings
+from fairprune_cli.audit.options import FigureOptions
 from fairprune_cli.data.manifest.load import Manifest
 from fairprune_cli.data.manifest.manifest import Grouping
 from fairprune_cli.fairness import notions as fairness
@@ -21,7 +21,7 @@ from fairprune_cli.fairness.constraint import Constraint
 fairlearn = pytest.importorskip("fairlearn.metrics")
 skl = pytest.importorskip("sklearn.metrics")
 
-EVERYONE = Settings(min_group=1)
+EVERYONE = FigureOptions(min_group=1)
 GROUPS = list(range(2, 9))
 BINARY = {
     "parity": fairlearn.demographic_parity_difference,

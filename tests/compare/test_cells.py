@@ -24,9 +24,9 @@ from fairprune_cli.compare.gather import gather
 from fairprune_cli.compare.plan import plan, targets
 from fairprune_cli.compare.status import BEGUN, DONE, MISSING, refuse_differences, standing
 from fairprune_cli.core.errors import FairpruneError
-from fairprune_cli.core.settings import Resolved, Settings, resolve
 from fairprune_cli.data.drawn_faces.write import write_sample
 from fairprune_cli.run import prune as pipeline
+from fairprune_cli.run.settings import Resolved, Settings, resolve
 from tests.support.comparisons import drawn, finish, layout
 
 

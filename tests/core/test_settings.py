@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fairprune_cli.core.errors import FairpruneError
-from fairprune_cli.core.settings import FIELDS, Settings, resolve
+from fairprune_cli.run.settings import FIELDS, Settings, resolve
 
 SAMPLES = sorted((Path(__file__).parents[2] / "sample_configs").glob("*.yaml"))
 
