@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from fairprune_cli.commands import app as cli
+from fairprune_cli.commands import prune
 from fairprune_cli.compare import claims, grid, picture, write
 from fairprune_cli.compare import csv_file as sheet
 from fairprune_cli.compare import shell as commands
@@ -125,7 +126,7 @@ def test_command_names_what_a_file_or_variable_decided(parsed: list[pipeline.Pru
 def test_every_flag_of_the_commands_is_one_of_prune() -> None:
     import inspect
 
-    assert set(commands.FLAGS) <= set(inspect.signature(cli.prune).parameters)
+    assert set(commands.FLAGS) <= set(inspect.signature(prune.command).parameters)
 
 
 def test_claim_is_exclusive_and_given_back(tmp_path: Path) -> None:
