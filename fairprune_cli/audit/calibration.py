@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fairprune_cli.audit.figures import BinFigures, CalibrationFigures, Estimate
+from fairprune_cli.audit.options import CONFIDENCE, MIN_GROUP, SEED
 
 if TYPE_CHECKING:
     import torch
@@ -77,7 +78,10 @@ class Sums:
 
 
 def calibration_figures(
-    sums: Calibration, confidence: float = 0.95, min_group: int = 30, seed: int = 0
+    sums: Calibration,
+    confidence: float = CONFIDENCE,
+    min_group: int = MIN_GROUP,
+    seed: int = SEED,
 ) -> list[CalibrationFigures]:
     """One record per group; over-confidence is positive where the model is surer than it is right."""
     rng = np.random.default_rng([seed, 15])

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import shlex
 from pathlib import Path
 from typing import Any
 
-from fairprune_cli.core.settings import FIELDS, Resolved
+from fairprune_cli.core.settings import values_of
+from fairprune_cli.run.settings import FIELDS, Resolved
 
 # Keys of Settings that `fairprune prune` has a flag for; the others go through --set.
 FLAGS = (
@@ -25,8 +25,7 @@ def prune_command(model: Path, resolved: Resolved, out: Path, trust: bool, force
     resolves to the same settings wherever it runs.
     """
     words = ["fairprune", "prune", str(model)]
-    values = {field.name: getattr(resolved.settings, field.name) for field in dataclasses.fields(resolved.settings)}
-    for key, value in values.items():
+    for key, value in values_of(resolved.settings).items():
         named = resolved.sources.get(key, "default") != "default"
         if value is None or not (named or value != FIELDS[key].default):
             continue

@@ -21,10 +21,10 @@ from fairprune_cli.audit.policy import Policy
 from fairprune_cli.audit.result import AuditResult
 from fairprune_cli.core.distributed import Ranks
 from fairprune_cli.core.errors import ExitCode
-from fairprune_cli.core.settings import Settings
 from fairprune_cli.core.terminal import Terminal
 from fairprune_cli.data.batches.pool import Pool
 from fairprune_cli.run.inputs import Data, absent_combinations
+from fairprune_cli.run.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,9 @@ class AuditStep:
 
 def judgement_of(settings: Settings) -> Judgement:
     """How the report's own figures are made; a policy's rules may ask for others."""
-    return Judgement(settings.confidence, settings.min_group, settings.seed, (settings.notion,))
+    return Judgement(
+        confidence=settings.confidence, min_group=settings.min_group, seed=settings.seed, notions=(settings.notion,)
+    )
 
 
 def _data(data: Data, split: str) -> dict[str, Any]:

@@ -17,7 +17,7 @@ import yaml
 from fairprune_cli.core.errors import ExitCode, FairpruneError
 from fairprune_cli.core.files import atomic_path, atomic_write_text, remove_leftovers
 from fairprune_cli.core.out_of_memory import is_out_of_memory
-from fairprune_cli.core.settings import FIELDS, Resolved, Settings, resolve
+from fairprune_cli.run.settings import FIELDS, Resolved, Settings, resolve
 
 MODEL, REPORT, CONFIG, EVENTS, STATE = "model.safetensors", "report.json", "config.yaml", "events.jsonl", "state"
 BEST = "best.safetensors"  # of a run that diverged

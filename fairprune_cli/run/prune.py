@@ -17,7 +17,6 @@ from fairprune_cli.core import distributed as ranks
 from fairprune_cli.core.device import choose_device, repeatable, set_threads
 from fairprune_cli.core.errors import ExitCode, FairpruneError
 from fairprune_cli.core.launch import started_as
-from fairprune_cli.core.settings import Resolved, Settings
 from fairprune_cli.core.signals import StopRequest, stop_on_signals
 from fairprune_cli.core.terminal import Terminal
 from fairprune_cli.data.batches.pool import Pool
@@ -43,6 +42,7 @@ from fairprune_cli.run.inputs import (
 )
 from fairprune_cli.run.origin import of_this_form, origin_of, refuse_other_origin
 from fairprune_cli.run.pruned import PrunedModel, as_written, report_parts
+from fairprune_cli.run.settings import Resolved, Settings
 from fairprune_cli.run.watch import Watch, limits_of
 from fairprune_cli.training.precision import faster_format
 from fairprune_cli.training.reestimate import reestimate_batch_norm

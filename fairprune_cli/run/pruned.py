@@ -15,7 +15,6 @@ from fairprune_cli.audit import rounding_cost, to_json
 from fairprune_cli.core import provenance
 from fairprune_cli.core.distributed import Ranks
 from fairprune_cli.core.files import cache_dir, sha256_file
-from fairprune_cli.core.settings import Resolved
 from fairprune_cli.data.batches.pool import Pool
 from fairprune_cli.models import measure
 from fairprune_cli.models import peak_memory as footprint
@@ -25,6 +24,7 @@ from fairprune_cli.pruning import target
 from fairprune_cli.pruning.masks import Masks
 from fairprune_cli.run.audit import judgement_of
 from fairprune_cli.run.inputs import Data
+from fairprune_cli.run.settings import Resolved
 from fairprune_cli.training.trainer import Trainer
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from fairprune_cli.core import plugins as registry
-from fairprune_cli.pruning.methods.base import Dual, Method, MethodOptions
+from fairprune_cli.pruning.methods.base import Dual, Method
+from fairprune_cli.pruning.options import MethodOptions
 
 
 def names() -> list[str]:
