@@ -165,7 +165,7 @@ def group_work_of(job: Job, pool: Pool) -> Callable[[], None]:
         torch.autograd.grad(loss, logits)
         constraint.observe(logits, batch.labels, batch.groups, batch.weights)
         constraint.update()
-        history.progress(1, 2, trainer._means, 0.5, constraint)
+        history.step_figures(1, 2, trainer._means, 0.5, constraint)
 
     return work
 

@@ -11,7 +11,7 @@ from fairprune_cli.core.device import choose_device, set_threads
 from fairprune_cli.core.terminal import Terminal
 from fairprune_cli.models import measure
 from fairprune_cli.models.checkpoint.load import LoadedModel, load_model
-from fairprune_cli.models.peak_memory import peak_bytes
+from fairprune_cli.models.peak_memory import forward_peak_bytes
 
 BATCHES = (1, 32)
 
@@ -58,7 +58,8 @@ def _figures(loaded: LoadedModel, side: int, latency: Mapping[str, Mapping[str, 
         "macs": measure.macs(model, side), "dense_bytes": measure.dense_bytes(model),
         "file_bytes": loaded.source.stat().st_size,
         "batch": {
-            batch: {**times, "peak_bytes": peak_bytes(model, int(batch), side)} for batch, times in latency.items()
+            batch: {**times, "peak_bytes": forward_peak_bytes(model, int(batch), side)}
+            for batch, times in latency.items()
         },
     }  # fmt: skip
 

@@ -19,7 +19,7 @@ from fairprune_cli.data.batches.pool import ImageSet
 from fairprune_cli.models import architectures, measure
 from fairprune_cli.models.checkpoint.load import save_checkpoint
 from fairprune_cli.run.inputs import decode, open_data
-from fairprune_cli.training.dense import DenseOptions, accuracy, train_dense
+from fairprune_cli.training.dense import DenseOptions, pool_accuracy, train_dense
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def train(request: TrainRequest, terminal: Terminal) -> dict[str, Any]:
         records = train_dense(model, images.pool(data.rows("train")), val, options, device, on_step, stop)
     if stop.code is not None:
         raise FairpruneError("training was stopped; nothing was written", code=stop.code)
-    reached = accuracy(model, val, device)
+    reached = pool_accuracy(model, val, device)
     extra = {"seed": settings.seed, "epochs": settings.epochs, "val_accuracy": reached}
     save_checkpoint(
         request.out, model, architecture=settings.arch, classes=manifest.classes,

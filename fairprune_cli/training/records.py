@@ -47,7 +47,7 @@ class EpochRecord:
 
 
 @dataclass
-class Progress:
+class StepFigures:
     """State of the run for the display; the same figures as an epoch record, at any step."""
 
     step: int
@@ -86,10 +86,10 @@ class Means:
         return self.images / max(self.seconds, 1e-9)
 
 
-def progress(step: int, total: int, means: Means, sparsity: float, constraint: Constraint) -> Progress:
+def step_figures(step: int, total: int, means: Means, sparsity: float, constraint: Constraint) -> StepFigures:
     """The figures of this step; of several attributes the one with the widest gap."""
     worst = max(constraint.violations(), key=lambda v: -1.0 if math.isnan(v.exact) else v.exact, default=None)
-    return Progress(
+    return StepFigures(
         step, total, means.mean_loss, sparsity,
         math.nan if worst is None else worst.exact, math.nan if worst is None else worst.surrogate,
         max((float(mu.max()) for mu in constraint.multipliers), default=0.0), means.images_per_second,

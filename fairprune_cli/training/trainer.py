@@ -28,7 +28,7 @@ from fairprune_cli.training import snapshots
 from fairprune_cli.training.objective import Objective, weights_of
 from fairprune_cli.training.optimizer import sgd
 from fairprune_cli.training.passes import Passes
-from fairprune_cli.training.records import EpochRecord, Groups, Means, Progress
+from fairprune_cli.training.records import EpochRecord, Groups, Means, StepFigures
 from fairprune_cli.training.snapshots import Best, WeightAverage, copy_of, finite
 from fairprune_cli.training.sync_batchnorm import shared_norms
 
@@ -92,7 +92,7 @@ class Trainer:
         budget: Budget,
         sparsity: float,
         options: TrainOptions,
-        on_progress: Callable[[Progress], None] = lambda _: None,
+        on_progress: Callable[[StepFigures], None] = lambda _: None,
     ) -> None:
         self.model, self.masks, self.objective = model, masks, objective
         self.method: Method = objective.method
@@ -353,7 +353,7 @@ class Trainer:
     def _after_step(self) -> None:
         sparsity = self.masks.achieved
         edge = math.ceil((len(self.records) + 1) * self.steps / max(self.options.epochs, 1))
-        now = history.progress(self.step, self.steps, self._means, sparsity, self.constraint)
+        now = history.step_figures(self.step, self.steps, self._means, sparsity, self.constraint)
         if self.step >= min(edge, self.steps):
             epoch = len(self.records) + 1
             self.records.append(
@@ -420,4 +420,4 @@ def _right(logits: Tensor, batch: Any) -> tuple[float, float]:
     return float((right * weights).sum()), float(weights.sum())
 
 
-__all__ = ["Best", "Diverged", "EpochRecord", "Groups", "Progress", "TrainOptions", "Trainer"]
+__all__ = ["Best", "Diverged", "EpochRecord", "Groups", "StepFigures", "TrainOptions", "Trainer"]

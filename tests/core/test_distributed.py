@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from fairprune_cli.core import distributed as ranks
 from fairprune_cli.core.errors import ExitCode, FairpruneError
-from fairprune_cli.training.records import Progress
+from fairprune_cli.training.records import StepFigures
 from fairprune_cli.training.sync_batchnorm import shared_norms
 from fairprune_cli.training.trainer import Trainer, TrainOptions
 from tests.support.processes import call
@@ -66,7 +66,7 @@ def one_run(case: Case) -> dict[str, Any]:
     run = divided(case)
     counts, masks = [], []
 
-    def note(_: Progress) -> None:
+    def note(_: StepFigures) -> None:
         counts.append(torch.from_numpy(run.constraint.tallies[0].counts.copy()))
         masks.append(run.masks.keep.clone())
 

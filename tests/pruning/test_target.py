@@ -17,7 +17,7 @@ from fairprune_cli.models.checkpoint.load import LoadedModel, load_model
 from fairprune_cli.models.file.codec import ModelHeader, save_model
 from fairprune_cli.models.file.rounding import rounded
 from fairprune_cli.pruning import target
-from fairprune_cli.pruning.channels.choice import positions
+from fairprune_cli.pruning.channels.choice import uses_per_image
 from fairprune_cli.pruning.channels.removal import channel_spaces, kept_per_space, remove_channels
 from fairprune_cli.pruning.masks import ChannelMasks, WeightMasks, prunable_weights
 from fairprune_cli.pruning.schedule import Plan
@@ -70,7 +70,11 @@ def test_attention_counts_its_projections() -> None:
             tokens = self.first(x)
             return self.attention(tokens, tokens, tokens)[0]
 
-    assert positions(Net(), 4) == {"first.1.weight": 3, "attention.in_proj_weight": 3, "attention.out_proj.weight": 3}
+    assert uses_per_image(Net(), 4) == {
+        "first.1.weight": 3,
+        "attention.in_proj_weight": 3,
+        "attention.out_proj.weight": 3,
+    }
 
 
 @pytest.mark.parametrize(("multiple", "sparsity"), [(4, 0.3), (8, 0.5), (8, 0.8), (16, 0.5)])
