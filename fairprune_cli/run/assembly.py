@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from fairprune_cli.audit.counts import audit_models
-from fairprune_cli.core import distributed as ranks
+from fairprune_cli.core.distributed import Ranks
 from fairprune_cli.core.settings import Settings
 from fairprune_cli.data.batches.pool import Pool, Sampler
 from fairprune_cli.data.batches.stratified import Strata, StratifiedSampler
@@ -49,6 +49,7 @@ class Assembly:
         method: its class.
         notion: that is constrained.
         dense: the model as it came; student: its copy, which is pruned, with `masks` over it.
+        ranks: processes that train it together.
     """
 
     settings: Settings
@@ -59,6 +60,7 @@ class Assembly:
     masks: Masks
     data: Data
     device: torch.device
+    ranks: Ranks = field(default_factory=Ranks)
 
     def trainer(self, pools: PruningPools) -> Trainer:
         """A trainer at its first step; what it spends on references beforehand is in its budget."""
@@ -75,7 +77,7 @@ class Assembly:
             self._sampler(pools.lower, 1, lambda strata: constraint.pull(strata.labels, strata.groups, strata.sizes)),
             self._sampler(pools.upper, 2, Strata.even),
             self._budget(plan, len(pools.lower), reference + outputs + saliency),
-            settings.sparsity, self._options(),
+            settings.sparsity, self._options(), self.ranks,
         )  # fmt: skip
 
     @property
@@ -128,8 +130,8 @@ class Assembly:
         else:
             pull = Strata.even if settings.balance == "even" else adaptive
             sampler = StratifiedSampler(pool, size, self.device, seed, settings.augment, pull)
-        if ranks.current().several:
-            sampler.divide(ranks.current().share)
+        if self.ranks.several:
+            sampler.divide(self.ranks.share)
         return sampler
 
     def _budget(self, plan: Plan, lower: int, extra: float) -> Budget:

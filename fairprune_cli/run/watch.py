@@ -71,7 +71,7 @@ class Watch:
     def _signs(self) -> list[Sign]:
         """Signs as of now; a constraint whose stage is over has no say any more."""
         start, end = self.trainer.plan.fair_edges(self.trainer.steps)
-        acts = self.limits.constrained and start < self.trainer.step <= end
+        acts = self.limits.constrained and start < self.trainer.done <= end
         return find_signs(self._records, replace(self.limits, constrained=acts))
 
 

@@ -5,8 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
 
 from fairprune_cli.fairness.constraint import Constraint
+from fairprune_cli.training.objective import weights_of
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,24 @@ class Means:
     moves: int = 0
     returns: float = 0.0
 
+    def add_lower(self, loss: float, norm: float, clipped: bool, logits: Tensor, batch: Any) -> None:
+        """Count a weight step: its mean loss, the norm of its gradient, and logits [B, K] of its batch."""
+        right, seen = answers(logits, batch)
+        self.loss += loss
+        self.steps += 1
+        self.images += len(batch.labels)
+        self.gradient_norm += norm
+        self.clipped += clipped
+        self.lower_right += right
+        self.lower_seen += seen
+
+    def add_upper(self, logits: Tensor, batch: Any) -> None:
+        """Count an upper batch by its logits [B, K]."""
+        right, seen = answers(logits, batch)
+        self.upper_right += right
+        self.upper_seen += seen
+        self.images += len(batch.labels)
+
     @property
     def mean_loss(self) -> float:
         return self.loss / max(self.steps, 1)
@@ -84,6 +106,15 @@ class Means:
     @property
     def images_per_second(self) -> float:
         return self.images / max(self.seconds, 1e-9)
+
+
+def answers(logits: Tensor, batch: Any) -> tuple[float, float]:
+    """Images classified right and images in all, each counting what it stands for; logits [B, K]."""
+    right = logits.detach().argmax(1) == batch.labels
+    weights = weights_of(batch)
+    if weights is None:
+        return float(right.sum()), float(len(right))
+    return float((right * weights).sum()), float(weights.sum())
 
 
 def step_figures(step: int, total: int, means: Means, sparsity: float, constraint: Constraint) -> StepFigures:

@@ -52,9 +52,9 @@ def test_the_target_is_counted_in_the_smaller_model_itself(name: str, of: str) -
         left = int(made.keep.sum()) / len(made.keep)
     assert 1 - left == pytest.approx(made.achieved, abs=1e-12)
     assert 1 - left == pytest.approx(0.4, abs=made.largest_unit())
-    target.check(made, dataclasses.replace(Settings(), sparsity=0.4, sparsity_of=of), dense, model, SIZE)
+    target.check(made, dataclasses.replace(Settings(), sparsity=0.4, sparsity_of=of), dense, model)
     with pytest.raises(FairpruneError, match=r"was reached, 0\.9 was asked for"):
-        target.check(made, dataclasses.replace(Settings(), sparsity=0.9, sparsity_of=of), dense, model, SIZE)
+        target.check(made, dataclasses.replace(Settings(), sparsity=0.9, sparsity_of=of), dense, model)
 
 
 def test_attention_counts_its_projections() -> None:
@@ -170,12 +170,12 @@ def test_channels_go_while_the_zeros_inside_the_others_stay() -> None:
     made = target.build(dataclasses.replace(Settings(), sparsity=0.5), model, SIZE, target.Earlier(alive))
     assert isinstance(made, ChannelMasks)
     made.apply(made.select(made.magnitude(), 0.5))
-    made.shrink(remove_channels(model, made.spaces, made.keep))
+    made.harden(model)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(1.0)  # as a weight step would
     made.hold(model)
-    stored = target.sparse_entries(made, made.keep)
+    stored = made.sparse_entries(made.keep)
     assert stored.keys() == alive.keys()
     for name, mask in stored.items():
         assert mask.shape == model.get_parameter(name).shape

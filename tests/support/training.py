@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from fairprune_cli.core.distributed import Ranks
 from fairprune_cli.fairness import notions as fairness
 from fairprune_cli.fairness import relaxations
 from fairprune_cli.fairness.constraint import Constraint
@@ -56,7 +57,7 @@ class Source:
 def trainer(
     method: str = "bifp", granularity: str = "weight", sparsity: float = 0.8, passes: float = 30.0,
     options: TrainOptions | None = None, method_options: MethodOptions | None = None,
-    dtype: torch.dtype = torch.float32,
+    dtype: torch.dtype = torch.float32, ranks: Ranks | None = None,
 ) -> Trainer:  # fmt: skip
     torch.manual_seed(0)
     model = architectures.build("resnet10-w16", 2, seed=0).to(dtype)
@@ -75,5 +76,5 @@ def trainer(
     teacher = torch.randn(16, 2) if kind.teacher else None
     return Trainer(
         model, masks, Objective(made, constraint, teacher), Groups({"gender": ("a", "b")}), Source(1), Source(2),
-        budget, sparsity, replace(options, multiplier_data=kind.dual.data or options.multiplier_data),
+        budget, sparsity, replace(options, multiplier_data=kind.dual.data or options.multiplier_data), ranks,
     )  # fmt: skip

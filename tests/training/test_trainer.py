@@ -70,7 +70,7 @@ def test_stopped_and_continued_equals_uninterrupted(method: str, granularity: st
     whole = trainer(method, granularity, options=options)
     whole.run()
     first = trainer(method, granularity, options=options)
-    first.run(lambda: first.step >= stop_at)
+    first.run(lambda: first.done >= stop_at)
     state = first.state_dict()
     second = trainer(method, granularity, options=options)
     second.load_state_dict(state)
@@ -87,8 +87,8 @@ def test_upper_data_moves_the_mask_only() -> None:
     """With nothing but upper steps different, weights of the first steps are the same to the bit."""
     plain = trainer("magnitude", passes=2)
     other = trainer("bip", passes=2)
-    plain.run(lambda: plain.step >= 1)
-    other.run(lambda: other.step >= 1)
+    plain.run(lambda: plain.done >= 1)
+    other.run(lambda: other.done >= 1)
     a, b = plain.model.state_dict(), other.model.state_dict()
     assert all(torch.equal(a[k], b[k]) for k in a)
 
@@ -150,8 +150,8 @@ def test_averaged_weights_are_the_mean_of_the_last_steps() -> None:
 def test_lottery_tickets_start_from_the_checkpoint() -> None:
     run = trainer("lottery")
     start = {name: value.clone() for name, value in run.model.state_dict().items()}
-    run.run(lambda: run.step >= 3)
-    run._rewind()
+    run.run(lambda: run.done >= 3)
+    run._moves.rewind()
     keep = run.masks.entries(run.masks.keep)
     for name, value in run.model.state_dict().items():
         expected = start[name] * keep[name] if name in keep else start[name]
@@ -165,7 +165,7 @@ def test_two_stages_have_the_constraint_in_one(method: str) -> None:
     original = run.constraint.update
 
     def spy() -> None:
-        acted.append(run.step)
+        acted.append(run.done)
         original()
 
     run.constraint.update = spy  # type: ignore[method-assign]

@@ -82,6 +82,10 @@ class TwoOfFourMasks(WeightMasks):
         ranked = torch.where(candidates, self._ranked(scores), torch.inf)
         return top_k_mask(ranked, max(keep, len(scores) * KEPT // BLOCK))
 
+    def meets(self, sparsity: float, given: nn.Module, stored: nn.Module) -> bool:
+        """The right number of weights, and two in every block of four."""
+        return super().meets(sparsity, given, stored) and not self.broken_blocks()
+
     def broken_blocks(self) -> int:
         """Blocks of four that do not keep exactly two, at the present mask."""
         return int((self.keep.view(-1, BLOCK).sum(1) != KEPT).sum())

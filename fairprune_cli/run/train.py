@@ -1,0 +1,108 @@
+"""The training step of a run: a trainer from the beginning or from a saved state, watched, and saved when it stops."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+
+from fairprune_cli.core.errors import ExitCode, FairpruneError
+from fairprune_cli.core.launch import started_as
+from fairprune_cli.core.signals import StopRequest
+from fairprune_cli.run.assembly import Assembly
+from fairprune_cli.run.folder import RunFolder
+from fairprune_cli.run.inputs import PruningPools
+from fairprune_cli.run.origin import of_this_form
+from fairprune_cli.run.prepare import Prepared
+from fairprune_cli.run.save import save_model
+from fairprune_cli.run.watch import Watch, limits_of
+from fairprune_cli.training.precision import faster_format
+from fairprune_cli.training.trainer import Diverged, Trainer
+
+
+def trainer_of(run: Prepared, pools: PruningPools, folder: RunFolder, state: Mapping[str, Any] | None) -> Trainer:
+    """A trainer at its first step, or where `state`, a trainer's own, was taken.
+
+    Raises:
+        FairpruneError: the state has another form.
+    """
+    torch.manual_seed(run.settings.seed)
+    trainer = Assembly(
+        run.settings, run.method, run.notion, run.dense, run.student, run.masks, run.data, run.device, run.group
+    ).trainer(pools)
+    if state is not None:
+        with of_this_form(str(folder.state)):
+            trainer.load_state_dict(state)
+        run.terminal.note(f"continuing at step {trainer.done} of {trainer.steps}")
+    elif run.settings.precision == "auto":
+        _choose_format(run, trainer)
+    return trainer
+
+
+def train(
+    run: Prepared, trainer: Trainer, pools: PruningPools, folder: RunFolder, save: Callable[[], None], stop: StopRequest
+) -> None:
+    """Train to the end of the budget.
+
+    Args:
+        save: writes the trainer's state into the folder.
+        stop: asked after each step.
+
+    Raises:
+        FairpruneError: the run was stopped, and its state is saved; or it diverged, and its best state is.
+    """
+    settings, terminal = run.settings, run.terminal
+    folder.keep_events(len(trainer.records))
+    what = f"{settings.method} {settings.granularity} {settings.sparsity:g}"
+    limits = limits_of(settings, run.method, trainer.plan, run.dense, pools.upper, run.device)
+    with terminal.progress(what, trainer.steps) as display:
+        trainer.compute.say = lambda text: terminal.warn(text, code="memory")
+        trainer.on_progress = watch = Watch(
+            trainer, folder, terminal, display, limits, save, 60.0 * settings.save_minutes
+        )
+        try:
+            done = trainer.run(stop) if settings.sparsity > 0 else True
+        except Diverged as error:
+            watch.conclude()
+            raise _keep_best(run, trainer, folder, error) from error
+    if not done:
+        with run.group.together():  # a process that ends sooner would have torchrun end the one that saves
+            save()
+        raise FairpruneError(
+            f"stopped at step {trainer.done} of {trainer.steps}; the state is saved",
+            hint=f"continue with: {started_as()} prune --resume {folder.path}",
+            code=stop.code or ExitCode.TERMINATED,  # another process may be the one that was told to
+        )
+    watch.conclude()
+
+
+def _choose_format(run: Prepared, trainer: Trainer) -> None:
+    group, chosen = run.group, ""
+    with group.together():
+        if group.number == 0:
+            chosen = faster_format(run.student, -(-run.settings.batch_size // group.count), run.transform.size)
+    chosen = group.from_first(chosen)
+    trainer.compute.bf16 = chosen == "bf16"
+    run.terminal.note(f"training passes are made in {chosen}, the faster here")
+
+
+def _keep_best(run: Prepared, trainer: Trainer, folder: RunFolder, error: Diverged) -> FairpruneError:
+    """Save the best state of a run that diverged; the error that says where it is."""
+    best = trainer.best
+    if run.group.number:
+        return error
+    if not best.epoch and not best.sparsity:
+        return FairpruneError(f"{error.what}; no epoch was finished", hint=error.hint, code=error.code)
+    model = copy.deepcopy(run.dense)
+    if best.fixed:
+        run.masks.remove(model, best.keep)
+    model.load_state_dict(best.model)
+    save_model(run, folder.best, model, best.sparse)
+    figures = f"after epoch {best.epoch}, sparsity {best.sparsity:.3f}"
+    if best.accuracy >= 0:
+        figures += f", accuracy {best.accuracy:.3f} on images of the run"
+    return FairpruneError(
+        f"{error.what}; the best state before it ({figures}) is in {folder.best}", hint=error.hint, code=error.code
+    )
