@@ -8,7 +8,7 @@ import platform
 import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, TypeVar
@@ -18,7 +18,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from fairprune_cli.data.batches.pool import Batch, ImageSet, Pool
+from fairprune_cli.data.batches.pool import ImageSet, Pool
+from fairprune_cli.data.batches.stratified import StratifiedSampler
 from fairprune_cli.data.manifest.load import Transform
 from fairprune_cli.fairness import notions as fairness
 from fairprune_cli.models import architectures
@@ -30,6 +31,7 @@ from fairprune_cli.run.inputs import PruningPools
 from fairprune_cli.run.settings import Settings
 from fairprune_cli.training import records as history
 from fairprune_cli.training.optimizer import sgd
+from fairprune_cli.training.records import Means
 from fairprune_cli.training.trainer import BatchSource, Trainer
 
 FOREVER = 100_000  # epochs: the mask moves in all that is measured
@@ -97,27 +99,15 @@ def trainer_of(job: Job, pool: Pool) -> Trainer:
     data: Any = SimpleNamespace(groupings=named, manifest=manifest)
     notion = fairness.get(settings.notion, CLASSES)
     assembly = Assembly(settings, methods.get("bifp"), notion, dense, student, masks, data, torch.device("cpu"))
-    trainer = assembly.trainer(PruningPools(pool, pool, pool))
-    trainer.model.train()
-    return trainer
+    return assembly.trainer(PruningPools(pool, pool, pool))
 
 
 def step_of(job: Job, pool: Pool) -> Callable[[], None]:
     """One lower step, with all that goes with it; an upper step where it is its turn."""
     if job.granularity:
-        return pruning(trainer_of(job, pool))
+        return trainer_of(job, pool).step
     model = copy.deepcopy(_dense(job.arch)).to(memory_format=torch.channels_last).train()
     return fine_tuning(model, pool.sampler(job.batch, "cpu", 0, True))
-
-
-def pruning(trainer: Trainer) -> Callable[[], None]:
-    """A step of a trainer; an upper step where it is its turn."""
-
-    def step() -> None:
-        trainer._one_step()
-        trainer._after_step()
-
-    return step
 
 
 def fine_tuning(model: nn.Module, source: BatchSource) -> Callable[[], None]:
@@ -154,10 +144,11 @@ def group_work_of(job: Job, pool: Pool) -> Callable[[], None]:
     trainer = trainer_of(job, pool)
     generator = torch.Generator().manual_seed(0)
     logits = torch.randn(job.batch, CLASSES, generator=generator).requires_grad_()
-    constraint = trainer.constraint
+    constraint, means = trainer.constraint, Means()
     for mu in constraint.multipliers:
         mu[...] = 0.5
-    trainer.lower._form = partial(_without_images, pool)  # type: ignore[attr-defined]
+    assert isinstance(trainer.lower, StratifiedSampler)
+    trainer.lower.divide(lambda _: slice(0, 0))  # as a process does to which no image falls
 
     def work() -> None:
         batch = trainer.lower.next()
@@ -165,14 +156,9 @@ def group_work_of(job: Job, pool: Pool) -> Callable[[], None]:
         torch.autograd.grad(loss, logits)
         constraint.observe(logits, batch.labels, batch.groups, batch.weights)
         constraint.update()
-        history.progress(1, 2, trainer._means, 0.5, constraint)
+        history.step_figures(1, 2, means, 0.5, constraint)
 
     return work
-
-
-def _without_images(pool: Pool, positions: np.ndarray, _: Any) -> Batch:
-    labels, groups = torch.from_numpy(pool.labels[positions]), torch.from_numpy(pool.groups[positions])
-    return Batch(torch.empty(0), labels, groups, torch.from_numpy(pool.rows[positions]))
 
 
 def private_bytes() -> int:

@@ -21,7 +21,7 @@ from statistics import median
 from typing import Any
 
 import torch
-from _jobs import fine_tuning, in_turn, machine, pruning
+from _jobs import fine_tuning, in_turn, machine
 
 from fairprune_cli.data.batches.pool import Batch
 from fairprune_cli.fairness import notions as fairness
@@ -79,7 +79,7 @@ def step_of(row: tuple[str, int], arch: str, granularity: str, batch: int, size:
         model, masks, Objective(method, constraint), Groups({"group": ("a", "b")}), source, source, budget, 0.8,
         TrainOptions(lr=0.01, upper_every=k or 5, epochs=1),
     )  # fmt: skip
-    return pruning(trainer)
+    return trainer.step
 
 
 def peak(answers: Queue[int], row: tuple[str, int], arch: str, granularity: str, batch: int, size: int) -> None:

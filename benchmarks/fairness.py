@@ -30,7 +30,7 @@ from fairprune_cli.data.drawn_faces.write import write_sample
 from fairprune_cli.report import words
 from fairprune_cli.report.document import Heading, Note, Table
 from fairprune_cli.report.writers import markdown
-from fairprune_cli.run import train as dense
+from fairprune_cli.run import dense
 from fairprune_cli.run.settings import resolve
 
 RESULTS = Path(__file__).parent / "results"

@@ -100,7 +100,7 @@ def memory_of(answers: Any, folder: str, job: Job) -> None:
     torch.set_num_threads(1)
     trainer = trainer_of(job, pool_over(pixels_file(Path(folder), job.rows, job.size), job.attributes))
     for _ in range(CYCLE + 1):
-        trainer._one_step()
+        trainer.step()
     stream = io.BytesIO()
     memory = private_bytes()
     torch.save(trainer.state_dict(), stream)

@@ -56,8 +56,8 @@ def demo(out: Path, seed: int, force: bool, terminal: Terminal, as_json: bool) -
     from fairprune_cli.commands import data as datasets
     from fairprune_cli.data.drawn_faces.write import SIZES
     from fairprune_cli.report import console as summary
+    from fairprune_cli.run import dense
     from fairprune_cli.run import prune as pipeline
-    from fairprune_cli.run import train as dense
     from fairprune_cli.run.settings import resolve
 
     def say(text: str) -> None:

@@ -86,7 +86,7 @@ def _side(loaded: LoadedModel) -> int:
 
 def _figures(loaded: LoadedModel, side: int, latency: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     from fairprune_cli.models import measure
-    from fairprune_cli.models.peak_memory import peak_bytes
+    from fairprune_cli.models.peak_memory import forward_peak_bytes
 
     model = loaded.model
     return {
@@ -95,7 +95,8 @@ def _figures(loaded: LoadedModel, side: int, latency: Mapping[str, Mapping[str, 
         "macs": measure.macs(model, side), "dense_bytes": measure.dense_bytes(model),
         "file_bytes": loaded.source.stat().st_size,
         "batch": {
-            batch: {**times, "peak_bytes": peak_bytes(model, int(batch), side)} for batch, times in latency.items()
+            batch: {**times, "peak_bytes": forward_peak_bytes(model, int(batch), side)}
+            for batch, times in latency.items()
         },
     }  # fmt: skip
 

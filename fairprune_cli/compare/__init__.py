@@ -9,7 +9,7 @@ from typing import Any
 from fairprune_cli.compare import csv_file as sheet
 from fairprune_cli.compare import page, picture
 from fairprune_cli.compare import shell as commands
-from fairprune_cli.compare.cells import Cell, Plan, Request
+from fairprune_cli.compare.cells import Cell, CellPlan, Request
 from fairprune_cli.compare.gather import gather
 from fairprune_cli.compare.plan import check, plan, targets
 from fairprune_cli.compare.run import run_cells
@@ -28,7 +28,7 @@ class Comparison:
 
     document: dict[str, Any]
     code: ExitCode
-    plan: Plan
+    plan: CellPlan
 
 
 def compare(request: Request, terminal: Terminal) -> Comparison:
@@ -66,7 +66,7 @@ def list_commands(request: Request) -> list[str]:
     return [_command(layout, cell, found[cell.name]) for cell in open_cells]
 
 
-def _look(request: Request) -> tuple[Plan, dict[str, Standing]]:
+def _look(request: Request) -> tuple[CellPlan, dict[str, Standing]]:
     layout = plan(request)
     found = {cell.name: standing(layout, cell) for cell in layout.cells}
     if not request.force:
@@ -74,7 +74,7 @@ def _look(request: Request) -> tuple[Plan, dict[str, Standing]]:
     return layout, found
 
 
-def _command(layout: Plan, cell: Cell, found: Standing) -> str:
+def _command(layout: CellPlan, cell: Cell, found: Standing) -> str:
     out = layout.path(cell).absolute()
     if found.state == BEGUN and not found.differs:
         return commands.resume_command(out)
@@ -82,7 +82,7 @@ def _command(layout: Plan, cell: Cell, found: Standing) -> str:
     return commands.prune_command(cell.model.absolute(), cell.resolved, out, layout.request.trust, leftover)
 
 
-def _dry(layout: Plan, found: dict[str, Standing]) -> dict[str, Any]:
+def _dry(layout: CellPlan, found: dict[str, Standing]) -> dict[str, Any]:
     return {
         "dry_run": True, "folder": str(layout.folder), "references": list(layout.references),
         "notes": list(layout.notes), "cells": [_dry_cell(cell, found[cell.name]) for cell in layout.cells],
@@ -95,7 +95,7 @@ def _dry_cell(cell: Cell, found: Standing) -> dict[str, str]:
     return {"name": cell.name, "status": status, "reason": reason}
 
 
-def write(layout: Plan, document: dict[str, Any]) -> None:
+def write(layout: CellPlan, document: dict[str, Any]) -> None:
     """compare.json, .csv, .md, .html and accuracy-gap.svg, each whole or not at all."""
     folder = layout.folder
     text = json.dumps(document, indent=1, allow_nan=False, ensure_ascii=False)

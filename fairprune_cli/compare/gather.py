@@ -21,7 +21,7 @@ from typing import Any
 
 from fairprune_cli import __version__
 from fairprune_cli.compare import figures, grid
-from fairprune_cli.compare.cells import Cell, Plan, Row
+from fairprune_cli.compare.cells import Cell, CellPlan, Row
 from fairprune_cli.compare.notes import notes, warnings
 from fairprune_cli.compare.pairs import comparisons
 from fairprune_cli.compare.statistics import spread
@@ -35,7 +35,7 @@ SCHEMA_VERSION = 1
 AUDIT_KEYS = ("data", "attr", "split", "min_group", "notion")  # what the dense model's own figures depend on
 
 
-def gather(plan: Plan) -> dict[str, Any]:
+def gather(plan: CellPlan) -> dict[str, Any]:
     """The document of compare.json, out of the reports that are there."""
     confidence = plan.request.resolved.settings.confidence
     reports = {c.name: read_report(plan.path(c)) for c in plan.cells if standing(plan, c).state == DONE}
@@ -74,7 +74,7 @@ def _statements(comparison: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [comparison["accuracy"], *per_attribute]
 
 
-def _cell(plan: Plan, cell: Cell, report: Mapping[str, Any] | None) -> dict[str, Any]:
+def _cell(plan: CellPlan, cell: Cell, report: Mapping[str, Any] | None) -> dict[str, Any]:
     found = standing(plan, cell)
     state = MISSING if found.state == BEGUN or (report is None and found.state == DONE) else found.state
     return {
@@ -140,7 +140,7 @@ def _dense(cells: Sequence[Mapping[str, Any]], per_seed: bool, confidence: float
     return result
 
 
-def _shared(plan: Plan) -> dict[str, Any]:
+def _shared(plan: CellPlan) -> dict[str, Any]:
     """What all cells share and that is not at its default."""
     own = {"method", "granularity", "sparsity", "seed", "data", *dict(plan.points[0])}
     settings = values_of(plan.request.resolved.settings)

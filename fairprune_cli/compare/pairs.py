@@ -7,14 +7,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from fairprune_cli.compare import grid
-from fairprune_cli.compare.cells import Plan, Row
+from fairprune_cli.compare.cells import CellPlan, Row
 from fairprune_cli.compare.figures import COMPARED, what_is_compared
 from fairprune_cli.compare.statistics import paired
 
 Cells = dict[int, Mapping[str, Any]]
 
 
-def reference_rows(plan: Plan, row: Row) -> list[Row]:
+def reference_rows(plan: CellPlan, row: Row) -> list[Row]:
     """The rows that `row` is compared with: another method at the same target and grid point.
 
     With one method and a grid, the first grid point is the reference instead.
@@ -41,7 +41,7 @@ def compared(notion: str, other: str) -> list[str]:
     return [name for name in COMPARED if name not in ("accuracy", "gap", doubled)]
 
 
-def comparisons(plan: Plan, cells: Sequence[Mapping[str, Any]], confidence: float) -> list[dict[str, Any]]:
+def comparisons(plan: CellPlan, cells: Sequence[Mapping[str, Any]], confidence: float) -> list[dict[str, Any]]:
     """One record for each row and each of its references, in the order of the rows."""
     by_row: dict[Row, Cells] = {row: {} for row in plan.rows}
     for cell, record in zip(plan.cells, cells, strict=True):

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from fairprune_cli.compare import grid
-from fairprune_cli.compare.cells import SEED, Cell, Plan, Request, Row
+from fairprune_cli.compare.cells import SEED, Cell, CellPlan, Request, Row
 from fairprune_cli.compare.grid import Point
 from fairprune_cli.core.errors import FairpruneError, Problems
 from fairprune_cli.core.files import sha256_file
@@ -24,7 +24,7 @@ from fairprune_cli.run import prune as pipeline
 from fairprune_cli.run.settings import Resolved
 
 
-def plan(request: Request) -> Plan:
+def plan(request: Request) -> CellPlan:
     """Lay out the cells.
 
     Raises:
@@ -61,7 +61,7 @@ def plan(request: Request) -> Plan:
     assert len({cell.name for cell in cells}) == len(cells)
     references = request.references or (("magnitude",) if "magnitude" in request.methods else request.methods[:1])
     out = request.out or default_folder(request.model)
-    return Plan(request, out, tuple(cells), tuple(points), references, tuple(notes))
+    return CellPlan(request, out, tuple(cells), tuple(points), references, tuple(notes))
 
 
 def targets(granularities: Sequence[str], sparsities: Sequence[str]) -> tuple[tuple[str, float], ...]:
@@ -90,7 +90,7 @@ def default_folder(model: str) -> Path:
     return Path("runs") / f"compare-{name.replace(SEED, '').strip('-_. ') or 'models'}"
 
 
-def check(plan: Plan, cells: Iterable[Cell]) -> None:
+def check(plan: CellPlan, cells: Iterable[Cell]) -> None:
     """Open model and data of one cell of each kind and of each dense model, without decoding or training.
 
     Raises:

@@ -9,6 +9,7 @@ the same numbers, up to the order in which they are added, and masks are the sam
 from __future__ import annotations
 
 import datetime
+import itertools
 import sys
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -50,6 +51,10 @@ class Ranks:
     def bounds(self, images: int) -> list[int]:
         """Where the parts of a batch begin and end, [count + 1]."""
         return [images * r // self.count for r in range(self.count + 1)]
+
+    def counts(self, images: int) -> list[int]:
+        """Images of a batch that each process has, [count]."""
+        return [b - a for a, b in itertools.pairwise(self.bounds(images))]
 
     def share(self, images: int) -> slice:
         """The part of a batch that this process takes."""
@@ -176,27 +181,17 @@ class Ranks:
         raise FairpruneError(f"on process {first}: {what}", where=where, hint=hint, code=ExitCode(code))
 
 
-_current = Ranks()
-
-
-def current() -> Ranks:
-    """The processes that this one runs with."""
-    return _current
-
-
 @contextmanager
 def joined(device: torch.device) -> Iterator[Ranks]:
     """Join the other processes for the length of the block, where torchrun started several; gloo, or nccl on CUDA."""
-    global _current
     if not several_processes():
-        yield _current
+        yield Ranks()
         return
     if device.type == "cuda":
         torch.cuda.set_device(device)
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
-    _current = Ranks(dist.get_rank(), dist.get_world_size())
     try:
-        yield _current
+        yield Ranks(dist.get_rank(), dist.get_world_size())
     except RuntimeError as error:
         if not _is_lost_connection(error):
             raise
@@ -209,7 +204,6 @@ def joined(device: torch.device) -> Iterator[Ranks]:
         if sys.exc_info()[0] is None:
             dist.barrier()
         dist.destroy_process_group()
-        _current = Ranks()
 
 
 def _is_lost_connection(error: RuntimeError) -> bool:

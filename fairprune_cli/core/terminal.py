@@ -52,7 +52,7 @@ class Terminal:
         """Whether progress may be drawn in place: stderr is a terminal that is not dumb."""
         return self.err.isatty() and self.env.get("TERM", "") != "dumb"
 
-    def _console(self, stream: TextIO, into: TextIO | None = None) -> Any:
+    def console_on(self, stream: TextIO, into: TextIO | None = None) -> Any:
         """A console that looks as `stream` wants it, and writes to `into` where that is given."""
         from rich.console import Console
 
@@ -96,7 +96,7 @@ class Terminal:
         for row in rows:
             table.add_row(*(clean(cell) for cell in row))
         text = io.StringIO()  # rich itself would end the process with code 1 at a broken pipe
-        self._console(self.out, text).print(table)
+        self.console_on(self.out, text).print(table)
         self._deliver(text.getvalue())
 
     def note(self, text: str) -> None:
@@ -194,7 +194,7 @@ class _Bar(Progress):
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
         from rich.progress import Progress as RichProgress
 
-        console = self.terminal._console(self.terminal.err)
+        console = self.terminal.console_on(self.terminal.err)
         self._rich = RichProgress(
             TextColumn("{task.description}"), BarColumn(bar_width=18), MofNCompleteColumn(),
             TimeRemainingColumn(compact=True), TextColumn("{task.fields[figures]}"), console=console,

@@ -45,7 +45,7 @@ class _Living(TorchDispatchMode):
         self.now -= size
 
 
-def peak_bytes(model: nn.Module, batch: int, size: int) -> int:
+def forward_peak_bytes(model: nn.Module, batch: int, size: int) -> int:
     """Bytes that a forward pass holds at its peak: the model's tensors, the images and the activations alive at once.
 
     What a kernel takes for itself while it runs is not seen. The same on every machine.
@@ -74,5 +74,5 @@ def add_peaks(speed: dict[str, Any], models: Mapping[str, nn.Module], size: int)
     """
     for name, model in models.items():
         for batch, times in speed[name]["batch"].items():
-            times["peak_bytes"] = peak_bytes(model, int(batch), size)
+            times["peak_bytes"] = forward_peak_bytes(model, int(batch), size)
     return speed

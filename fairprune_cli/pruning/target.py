@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -70,8 +70,9 @@ def build(options: TargetOptions, model: nn.Module, size: int, before: Earlier) 
         found = channels.channel_coupling(model, size)
         count = _count(options.sparsity_of, model, found.spaces, size)
         made = masks.ChannelMasks(
-            model, found.spaces, options.min_channels, options.round_to, count, before.alive, found.fixed
-        )
+            model, found.spaces, options.min_channels, options.round_to, count, before.alive, found.fixed,
+            _recount(options.sparsity_of, size),
+        )  # fmt: skip
     more = f"ask for {math.ceil(made.start * 1e4) / 1e4:.4f} or more" if granularity != PATTERN else "use weight"
     if round((1.0 - options.sparsity) * made.total) > round((1.0 - made.start) * made.total):
         raise FairpruneError(
@@ -89,10 +90,10 @@ def _count(of: str, model: nn.Module, spaces: Sequence[channels.ChannelSpace], s
     return channel_choice.channel_count if of == "channels" else channel_choice.ParameterCount(model, spaces)
 
 
-def sparse_entries(mask: masks.Masks, keep: Tensor) -> dict[str, Tensor]:
-    """True where kept, by name, for the tensors that are stored sparse; removed channels leave none of their own."""
-    own = {} if isinstance(mask, masks.ChannelMasks) else mask.entries(keep)
-    return {**mask.held, **own}
+def _recount(of: str, size: int) -> Callable[[nn.Module], int] | None:
+    """How a model itself is counted in the unit; how many channels it has, it cannot tell."""
+    counts = {"macs": lambda model: measure.macs(model, size), "parameters": measure.count_parameters}
+    return counts.get(of)
 
 
 def removed(
@@ -113,25 +114,16 @@ def removed(
     return found
 
 
-def check(mask: masks.Masks, options: TargetOptions, given: nn.Module, pruned: nn.Module, size: int) -> None:
-    """Missing the target is an error, not a note; whole channels are counted in the model that was written.
+def check(mask: masks.Masks, options: TargetOptions, given: nn.Module, pruned: nn.Module) -> None:
+    """Missing the target is an error, not a note.
 
     Args:
         given: the model as the run found it; pruned: as it was read back from the file.
     """
-    achieved = mask.achieved
-    if isinstance(mask, masks.ChannelMasks):
-        if options.sparsity_of == "macs":
-            achieved = 1.0 - measure.macs(pruned, size) / measure.macs(given, size)
-        elif options.sparsity_of == "parameters":
-            achieved = 1.0 - measure.count_parameters(pruned) / measure.count_parameters(given)
-        met = abs(achieved - options.sparsity) <= mask.largest_unit()
-    else:
-        met = mask.kept == round((1.0 - options.sparsity) * mask.total)
-        met = met and not (isinstance(mask, masks.TwoOfFourMasks) and mask.broken_blocks())
-    if not met:
+    if not mask.meets(options.sparsity, given, pruned):
         raise FairpruneError(
-            f"sparsity {achieved:.6f} was reached, {options.sparsity} was asked for", code=ExitCode.RUNTIME
+            f"sparsity {mask.reached(given, pruned):.6f} was reached, {options.sparsity} was asked for",
+            code=ExitCode.RUNTIME,
         )
 
 
@@ -157,12 +149,10 @@ def sparsity_block(
 
 def _of_original(mask: masks.Masks, given: nn.Module, pruned: nn.Module, before: Earlier) -> dict[str, Any]:
     """Kept and total of all parameters (channel) or prunable weights (weight, 2:4) against the first dense model."""
-    channel = isinstance(mask, masks.ChannelMasks)
-    named = dict(pruned.named_parameters()) if channel else masks.prunable_weights(pruned)
-    alive = {**(before.alive if not channel else {}), **sparse_entries(mask, mask.keep)}
+    alive = {**before.alive, **mask.sparse_entries(mask.keep)}
     shapes = {name: tuple(p.shape) for name, p in given.named_parameters()} | dict(before.shapes)
     kept = total = 0
-    for name, parameter in named.items():
+    for name, parameter in mask.counted(pruned).items():
         total += math.prod(shapes[name])
         kept += int(alive[name].sum()) if name in alive else parameter.numel()
     return {"achieved": 1.0 - kept / total, "kept": kept, "total": total}

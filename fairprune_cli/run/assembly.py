@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from fairprune_cli.audit.counts import audit_models
-from fairprune_cli.core import distributed as ranks
+from fairprune_cli.core.distributed import Ranks
 from fairprune_cli.data.batches.pool import Pool, Sampler
 from fairprune_cli.data.batches.stratified import Strata, StratifiedSampler
 from fairprune_cli.fairness import notions as fairness
@@ -43,6 +43,7 @@ class Assembly:
         method: its class.
         notion: that is constrained.
         dense: the model as it came; student: its copy, which is pruned, with `masks` over it.
+        ranks: processes that train it together.
     """
 
     settings: Settings
@@ -53,6 +54,7 @@ class Assembly:
     masks: Masks
     data: Data
     device: torch.device
+    ranks: Ranks = field(default_factory=Ranks)
 
     def trainer(self, pools: PruningPools) -> Trainer:
         """A trainer at its first step; what it spends on references beforehand is in its budget."""
@@ -69,7 +71,7 @@ class Assembly:
             self._sampler(pools.lower, 1, lambda strata: constraint.pull(strata.labels, strata.groups, strata.sizes)),
             self._sampler(pools.upper, 2, Strata.even),
             self._budget(plan, len(pools.lower), reference + outputs + saliency),
-            settings.sparsity, dataclasses.replace(settings, multiplier_data=self._multiplier_data),
+            settings.sparsity, dataclasses.replace(settings, multiplier_data=self._multiplier_data), self.ranks,
         )  # fmt: skip
 
     @property
@@ -122,8 +124,8 @@ class Assembly:
         else:
             pull = Strata.even if settings.balance == "even" else adaptive
             sampler = StratifiedSampler(pool, size, self.device, seed, settings.augment, pull)
-        if ranks.current().several:
-            sampler.divide(ranks.current().share)
+        if self.ranks.several:
+            sampler.divide(self.ranks.share)
         return sampler
 
     def _budget(self, plan: Plan, lower: int, extra: float) -> Budget:

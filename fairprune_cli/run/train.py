@@ -1,88 +1,108 @@
-"""A dense checkpoint from a manifest, for those who have none."""
+"""The training step of a run: a trainer from the beginning or from a saved state, watched, and saved when it stops."""
 
 from __future__ import annotations
 
-import time
-from dataclasses import asdict, dataclass
-from pathlib import Path
+import copy
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 
-from fairprune_cli.core import provenance
-from fairprune_cli.core.device import choose_device, set_threads
-from fairprune_cli.core.errors import FairpruneError
-from fairprune_cli.core.signals import stop_on_signals
-from fairprune_cli.core.terminal import Terminal
-from fairprune_cli.data.batches.pool import ImageSet
-from fairprune_cli.models import architectures, measure
-from fairprune_cli.models.checkpoint.load import save_checkpoint
-from fairprune_cli.run.inputs import decode, open_data
-from fairprune_cli.run.settings import Resolved
-from fairprune_cli.training.dense import accuracy, train_dense
+from fairprune_cli.core.errors import ExitCode, FairpruneError
+from fairprune_cli.core.launch import started_as
+from fairprune_cli.core.signals import StopRequest
+from fairprune_cli.run.assembly import Assembly
+from fairprune_cli.run.folder import RunFolder
+from fairprune_cli.run.inputs import PruningPools
+from fairprune_cli.run.origin import of_this_form
+from fairprune_cli.run.prepare import Prepared
+from fairprune_cli.run.save import save_model
+from fairprune_cli.run.watch import Watch, limits_of
+from fairprune_cli.training.precision import faster_format
+from fairprune_cli.training.trainer import Diverged, Trainer
 
 
-@dataclass(frozen=True)
-class TrainRequest:
-    """What `fairprune train` was asked for, beyond the settings."""
-
-    resolved: Resolved
-    out: Path
-    force: bool = False
-    dry_run: bool = False
-
-
-def train(request: TrainRequest, terminal: Terminal) -> dict[str, Any]:
-    """Train and save; returns what was reached.
+def trainer_of(run: Prepared, pools: PruningPools, folder: RunFolder, state: Mapping[str, Any] | None) -> Trainer:
+    """A trainer at its first step, or where `state`, a trainer's own, was taken.
 
     Raises:
-        FairpruneError: bad input, an existing file, or the training was interrupted (nothing is written then).
+        FairpruneError: the state has another form.
     """
-    settings = request.resolved.settings
-    if request.out.exists() and not request.force:
-        raise FairpruneError(
-            "already exists", where=str(request.out), hint="--force overwrites it, --out writes elsewhere"
+    torch.manual_seed(run.settings.seed)
+    trainer = Assembly(
+        run.settings, run.method, run.notion, run.dense, run.student, run.masks, run.data, run.device, run.group
+    ).trainer(pools)
+    if state is not None:
+        with of_this_form(str(folder.state)):
+            trainer.load_state_dict(state)
+        run.terminal.note(f"continuing at step {trainer.done} of {trainer.steps}")
+    elif run.settings.precision == "auto":
+        _choose_format(run, trainer)
+    return trainer
+
+
+def train(
+    run: Prepared, trainer: Trainer, pools: PruningPools, folder: RunFolder, save: Callable[[], None], stop: StopRequest
+) -> None:
+    """Train to the end of the budget.
+
+    Args:
+        save: writes the trainer's state into the folder.
+        stop: asked after each step.
+
+    Raises:
+        FairpruneError: the run was stopped, and its state is saved; or it diverged, and its best state is.
+    """
+    settings, terminal = run.settings, run.terminal
+    folder.keep_events(len(trainer.records))
+    what = f"{settings.method} {settings.granularity} {settings.sparsity:g}"
+    limits = limits_of(settings, run.method, trainer.plan, run.dense, pools.upper, run.device)
+    with terminal.progress(what, trainer.steps) as display:
+        trainer.compute.say = lambda text: terminal.warn(text, code="memory")
+        trainer.on_progress = watch = Watch(
+            trainer, folder, terminal, display, limits, save, 60.0 * settings.save_minutes
         )
-    if settings.arch is None:
-        raise FairpruneError("no architecture was given", where="--arch", hint="for example --arch resnet10")
-    started = time.time()
-    threads = set_threads(settings.threads)
-    device = choose_device(settings.device)
-    data = open_data(settings, request.out, terminal, every=True)
-    manifest = data.manifest
-    for split in ("train", "val"):
-        if not len(data.rows(split)):
-            raise FairpruneError(f"the {split} split has no images", where=str(manifest.path))
-    model = architectures.build(settings.arch, len(manifest.classes), seed=settings.seed)
-    document: dict[str, Any] = {
-        "architecture": settings.arch, "classes": list(manifest.classes), "path": str(request.out),
-        "images": {name: len(data.rows(name)) for name in ("train", "val", "test")}, "epochs": settings.epochs,
-        "device": str(device),
-    }  # fmt: skip
-    measure.macs(model, manifest.transform.size)  # fails here where it does not take such images
-    if request.dry_run:
-        return document | {"dry_run": True}
-    images: ImageSet = decode(data, manifest.transform, terminal)
-    torch.manual_seed(settings.seed)
-    model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    val = images.pool(data.rows("val"))
-    with stop_on_signals() as stop, terminal.progress(f"training {settings.arch}", 1) as display:
+        try:
+            done = trainer.run(stop) if settings.sparsity > 0 else True
+        except Diverged as error:
+            watch.conclude()
+            raise _keep_best(run, trainer, folder, error) from error
+    if not done:
+        with run.group.together():  # a process that ends sooner would have torchrun end the one that saves
+            save()
+        raise FairpruneError(
+            f"stopped at step {trainer.done} of {trainer.steps}; the state is saved",
+            hint=f"continue with: {started_as()} prune --resume {folder.path}",
+            code=stop.code or ExitCode.TERMINATED,  # another process may be the one that was told to
+        )
+    watch.conclude()
 
-        def on_step(step: int, total: int, loss: float, best: float) -> None:
-            display.total = total
-            display.update(step, {"loss": f"{loss:.3f}", "best val": f"{best:.3f}"})
 
-        records = train_dense(model, images.pool(data.rows("train")), val, settings, device, on_step, stop)
-    if stop.code is not None:
-        raise FairpruneError("training was stopped; nothing was written", code=stop.code)
-    reached = accuracy(model, val, device)
-    extra = {"seed": settings.seed, "epochs": settings.epochs, "val_accuracy": reached}
-    save_checkpoint(
-        request.out, model, architecture=settings.arch, classes=manifest.classes,
-        transform=manifest.transform.to_dict(), extra=extra,
-    )  # fmt: skip
-    return document | {
-        "val_accuracy": reached, "training": [asdict(record) for record in records], "seconds": time.time() - started,
-        "bytes": request.out.stat().st_size,
-        "provenance": provenance.collect(settings.seed, device, threads, started, time.time()),
-    }  # fmt: skip
+def _choose_format(run: Prepared, trainer: Trainer) -> None:
+    group, chosen = run.group, ""
+    with group.together():
+        if group.number == 0:
+            chosen = faster_format(run.student, -(-run.settings.batch_size // group.count), run.transform.size)
+    chosen = group.from_first(chosen)
+    trainer.compute.bf16 = chosen == "bf16"
+    run.terminal.note(f"training passes are made in {chosen}, the faster here")
+
+
+def _keep_best(run: Prepared, trainer: Trainer, folder: RunFolder, error: Diverged) -> FairpruneError:
+    """Save the best state of a run that diverged; the error that says where it is."""
+    best = trainer.best
+    if run.group.number:
+        return error
+    if not best.epoch and not best.sparsity:
+        return FairpruneError(f"{error.what}; no epoch was finished", hint=error.hint, code=error.code)
+    model = copy.deepcopy(run.dense)
+    if best.fixed:
+        run.masks.remove(model, best.keep)
+    model.load_state_dict(best.model)
+    save_model(run, folder.best, model, best.sparse)
+    figures = f"after epoch {best.epoch}, sparsity {best.sparsity:.3f}"
+    if best.accuracy >= 0:
+        figures += f", accuracy {best.accuracy:.3f} on images of the run"
+    return FairpruneError(
+        f"{error.what}; the best state before it ({figures}) is in {folder.best}", hint=error.hint, code=error.code
+    )

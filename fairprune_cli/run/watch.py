@@ -17,9 +17,9 @@ from fairprune_cli.pruning.methods import Method
 from fairprune_cli.pruning.schedule import Plan
 from fairprune_cli.run.folder import RunFolder
 from fairprune_cli.run.settings import Settings
-from fairprune_cli.training.dense import accuracy
+from fairprune_cli.training.dense import pool_accuracy
 from fairprune_cli.training.failure_signs import Limits, Sign, find_signs
-from fairprune_cli.training.trainer import Progress, Trainer
+from fairprune_cli.training.trainer import StepFigures, Trainer
 
 # Enough to know the dense model's accuracy to a point; a sign looks for falls of ten.
 LOOK_AT = 2000
@@ -42,7 +42,7 @@ class Watch:
         self._said: set[str] = set()
         self._saved = time.monotonic()
 
-    def __call__(self, now: Progress) -> None:
+    def __call__(self, now: StepFigures) -> None:
         self.display.update(now.step, _figures(now))
         self.catch_up()
         if time.monotonic() - self._saved >= self.save_seconds:
@@ -71,7 +71,7 @@ class Watch:
     def _signs(self) -> list[Sign]:
         """Signs as of now; a constraint whose stage is over has no say any more."""
         start, end = self.trainer.plan.fair_edges(self.trainer.steps)
-        acts = self.limits.constrained and start < self.trainer.step <= end
+        acts = self.limits.constrained and start < self.trainer.done <= end
         return find_signs(self._records, replace(self.limits, constrained=acts))
 
 
@@ -86,12 +86,12 @@ def limits_of(
         tolerance=settings.tolerance, multiplier_cap=cap, sparsity=settings.sparsity,
         epochs=settings.epochs, constrained=method.constrained and settings.fairness_on != "none",
         moves_mask_by_gradient=method.upper_gradient and not plan.rounds,
-        dense_accuracy=accuracy(dense, some, device),
+        dense_accuracy=pool_accuracy(dense, some, device),
         majority_share=float(np.bincount(some.labels).max() / len(some)), memory=settings.multiplier_memory,
     )  # fmt: skip
 
 
-def _figures(now: Progress) -> dict[str, str]:
+def _figures(now: StepFigures) -> dict[str, str]:
     """The figures beside the progress bar."""
     return {
         "loss": f"{now.loss:.3f}", "sparsity": f"{now.sparsity:.3f}", "gap": f"{now.exact_gap:.3f}",

@@ -29,7 +29,7 @@ class DenseEpoch:
     val_accuracy: float
 
 
-def accuracy(model: nn.Module, pool: Pool, device: torch.device, batch_size: int = 256) -> float:
+def pool_accuracy(model: nn.Module, pool: Pool, device: torch.device, batch_size: int = 256) -> float:
     """Share of the pool that the model classifies right, in eval mode (the mode is restored)."""
     right = 0
     with evaluating(model), torch.inference_mode():
@@ -90,7 +90,7 @@ def train_dense(
         seen += len(batch.labels)
         on_step(step + 1, total, loss_sum / seen, max(best, 0.0))
         if (step + 1) % per_epoch == 0:
-            reached = accuracy(model, val, device)
+            reached = pool_accuracy(model, val, device)
             records.append(DenseEpoch(len(records) + 1, loss_sum / seen, right / seen, reached))
             loss_sum, right, seen = 0.0, 0, 0
             if reached >= best:

@@ -49,8 +49,3 @@ class TrainOptions(DenseOptions, MaskOptions):
     def bf16(self) -> bool:
         """Whether passes are in bfloat16; what "auto" becomes is known only once passes were timed."""
         return self.precision == "bf16"
-
-    @property
-    def mask_every(self) -> int:
-        """Lower steps between two moves of the mask."""
-        return self.upper_every

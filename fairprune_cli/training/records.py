@@ -5,8 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
 
 from fairprune_cli.fairness.constraint import Constraint
+from fairprune_cli.training.objective import weights_of
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,7 @@ class EpochRecord:
 
 
 @dataclass
-class Progress:
+class StepFigures:
     """State of the run for the display; the same figures as an epoch record, at any step."""
 
     step: int
@@ -77,6 +81,24 @@ class Means:
     moves: int = 0
     returns: float = 0.0
 
+    def add_lower(self, loss: float, norm: float, clipped: bool, logits: Tensor, batch: Any) -> None:
+        """Count a weight step: its mean loss, the norm of its gradient, and logits [B, K] of its batch."""
+        right, seen = answers(logits, batch)
+        self.loss += loss
+        self.steps += 1
+        self.images += len(batch.labels)
+        self.gradient_norm += norm
+        self.clipped += clipped
+        self.lower_right += right
+        self.lower_seen += seen
+
+    def add_upper(self, logits: Tensor, batch: Any) -> None:
+        """Count an upper batch by its logits [B, K]."""
+        right, seen = answers(logits, batch)
+        self.upper_right += right
+        self.upper_seen += seen
+        self.images += len(batch.labels)
+
     @property
     def mean_loss(self) -> float:
         return self.loss / max(self.steps, 1)
@@ -86,10 +108,19 @@ class Means:
         return self.images / max(self.seconds, 1e-9)
 
 
-def progress(step: int, total: int, means: Means, sparsity: float, constraint: Constraint) -> Progress:
+def answers(logits: Tensor, batch: Any) -> tuple[float, float]:
+    """Images classified right and images in all, each counting what it stands for; logits [B, K]."""
+    right = logits.detach().argmax(1) == batch.labels
+    weights = weights_of(batch)
+    if weights is None:
+        return float(right.sum()), float(len(right))
+    return float((right * weights).sum()), float(weights.sum())
+
+
+def step_figures(step: int, total: int, means: Means, sparsity: float, constraint: Constraint) -> StepFigures:
     """The figures of this step; of several attributes the one with the widest gap."""
     worst = max(constraint.violations(), key=lambda v: -1.0 if math.isnan(v.exact) else v.exact, default=None)
-    return Progress(
+    return StepFigures(
         step, total, means.mean_loss, sparsity,
         math.nan if worst is None else worst.exact, math.nan if worst is None else worst.surrogate,
         max((float(mu.max()) for mu in constraint.multipliers), default=0.0), means.images_per_second,

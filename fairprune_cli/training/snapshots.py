@@ -16,14 +16,17 @@ class Best:
 
     Attributes:
         accuracy: 0..1, -1 before the first epoch of the structure.
-        model: its state; keep: its mask; removed: whether its channels are gone physically.
+        fixed: whether its mask was final, and what it removes from a model was gone.
+        keep: its mask; sparse: True where kept, by name, for the tensors that a file of it stores sparse.
+        model: its state.
     """
 
     epoch: int
     accuracy: float
     sparsity: float
-    removed: bool
+    fixed: bool
     keep: Tensor
+    sparse: dict[str, Tensor]
     model: dict[str, Tensor]
 
 

@@ -44,7 +44,7 @@ def test_peak_memory_by_hand() -> None:
     own = sum(p.nbytes for p in model.parameters())
     images, first, last = (2 * n * 4 for n in (3 * 64, 4 * 64, 5))
     # The output of the convolution is held while the linear layer runs; flattening it is a view and takes nothing.
-    assert footprint.peak_bytes(model, 2, 8) == own + images + first + last
+    assert footprint.forward_peak_bytes(model, 2, 8) == own + images + first + last
     assert model.training
 
 

@@ -12,9 +12,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from fairprune_cli.core import distributed as ranks
+from fairprune_cli.core.distributed import Ranks, joined
 from fairprune_cli.core.errors import ExitCode, FairpruneError
-from fairprune_cli.training.records import Progress
+from fairprune_cli.training.records import StepFigures
 from fairprune_cli.training.sync_batchnorm import shared_norms
 from fairprune_cli.training.trainer import Trainer, TrainOptions
 from tests.support.processes import call
@@ -40,33 +40,33 @@ NAMES = [f"{c.method}-{c.granularity}-{c.images}-{c.dtype}" for c in CASES]
 
 
 class Divided(Source):
-    """The first images of every batch, as numbers of `dtype`, and of them the part of this process."""
+    """The first images of every batch, as numbers of `dtype`, and of them the part of this process of `group`."""
 
-    def __init__(self, seed: int, images: int = 16, dtype: torch.dtype = torch.float32) -> None:
+    def __init__(self, group: Ranks, seed: int, images: int, dtype: torch.dtype) -> None:
         super().__init__(seed)
-        self.images, self.dtype = images, dtype
+        self.group, self.images, self.dtype = group, images, dtype
 
     def next(self) -> Images:
         batch = Images(*(part[: self.images] for part in super().next()))
-        own = ranks.current().share(self.images)
+        own = self.group.share(self.images)
         return batch._replace(images=batch.images[own].to(self.dtype))
 
 
-def divided(case: Case) -> Trainer:
+def divided(case: Case, group: Ranks) -> Trainer:
     """A trainer at the default learning rate, 0.1."""
     options = TrainOptions(upper_every=2, epochs=3, saliency_batches=1)
-    run = trainer(case.method, case.granularity, passes=case.passes, options=options, dtype=case.dtype)
-    run.lower, run.upper = (Divided(seed, case.images, case.dtype) for seed in (1, 2))
+    run = trainer(case.method, case.granularity, passes=case.passes, options=options, dtype=case.dtype, ranks=group)
+    run.lower, run.upper = (Divided(group, seed, case.images, case.dtype) for seed in (1, 2))
     return run
 
 
-def one_run(case: Case) -> dict[str, Any]:
+def one_run(case: Case, group: Ranks) -> dict[str, Any]:
     """What a whole run ends with, channels removed, and its mask and counts after each step."""
     torch.set_num_threads(1)
-    run = divided(case)
+    run = divided(case, group)
     counts, masks = [], []
 
-    def note(_: Progress) -> None:
+    def note(_: StepFigures) -> None:
         counts.append(torch.from_numpy(run.constraint.tallies[0].counts.copy()))
         masks.append(run.masks.keep.clone())
 
@@ -91,9 +91,9 @@ def starve(model: nn.Module, most: Callable[[], int]) -> None:
     model.forward = limited  # type: ignore[method-assign]
 
 
-def short_of_memory(group: ranks.Ranks) -> dict[str, Any]:
+def short_of_memory(group: Ranks) -> dict[str, Any]:
     """A run of which process 1 has room for 3 images at a time."""
-    run = divided(Case("bifp", "channel", 16, 3.0))
+    run = divided(Case("bifp", "channel", 16, 3.0), group)
     starve(run.model, lambda: 3 if group.number == 1 else 16)
     said: list[str] = []
     run.compute.say = said.append
@@ -101,10 +101,10 @@ def short_of_memory(group: ranks.Ranks) -> dict[str, Any]:
     return {"pieces": run.compute.pieces, "said": said, "keep": run.masks.keep}
 
 
-def out_of_memory_in_a_step(group: ranks.Ranks) -> None:
+def out_of_memory_in_a_step(group: Ranks) -> None:
     """Process 1 has room for the first two steps only."""
-    run = divided(CASES[0])
-    starve(run.model, lambda: 0 if group.number == 1 and run.step == 2 else 16)
+    run = divided(CASES[0], group)
+    starve(run.model, lambda: 0 if group.number == 1 and run.done == 2 else 16)
     run.run()
 
 
@@ -115,8 +115,8 @@ def in_a_process(number: int, count: int, port: int, target: str) -> None:
     found: dict[str, Any] = {"faults": []}
     faults = found["faults"]
     try:
-        with ranks.joined(torch.device("cpu")) as group:
-            found["results"] = [one_run(case) for case in CASES]
+        with joined(torch.device("cpu")) as group:
+            found["results"] = [one_run(case, group) for case in CASES]
             for fails_on in (0, 1):
                 try:
                     with group.together():
@@ -152,7 +152,7 @@ def all_of_them(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPat
 
 @pytest.fixture(scope="module")
 def alone() -> list[dict[str, Any]]:
-    return [one_run(case) for case in CASES]
+    return [one_run(case, Ranks()) for case in CASES]
 
 
 @pytest.mark.parametrize("case", range(len(CASES)), ids=NAMES)
@@ -211,12 +211,12 @@ def test_a_fault_on_one_process_ends_all_and_the_first_one_names_it(all_of_them:
 
 def test_parts_of_a_batch_are_disjoint_and_whole() -> None:
     for images in (0, 1, 5, 128):
-        parts = [ranks.Ranks(r, 3).share(images) for r in range(3)]
+        parts = [Ranks(r, 3).share(images) for r in range(3)]
         assert [i for part in parts for i in range(images)[part]] == list(range(images))
 
 
 def test_one_process_needs_no_other(tmp_path: Path) -> None:
-    group = ranks.current()
+    group = Ranks()
     assert not group.several
     value = torch.arange(6.0).view(3, 2)
     assert torch.equal(group.gather(value, [3]), value)

@@ -130,17 +130,17 @@ def no_memory_in_the_third_step() -> None:
     from fairprune_cli.training.trainer import Trainer
 
     one_thread()
-    step = Trainer._one_step
+    step = Trainer.step
 
     def starved(self: Trainer) -> None:
         def forward(*_: object) -> None:
             raise RuntimeError("out of memory")
 
-        if self.step == 3:
+        if self.done == 3:
             self.model.forward = forward
         step(self)
 
-    Trainer._one_step = starved  # type: ignore[method-assign]
+    Trainer.step = starved  # type: ignore[method-assign]
 
 
 def test_memory_that_runs_out_on_one_ends_both_and_is_said(work: Work, stopped: Path, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from fairprune_cli.models.checkpoint.load import LoadedModel, load_model
 from fairprune_cli.models.file.codec import ModelHeader, save_model
 from fairprune_cli.models.file.rounding import rounded
 from fairprune_cli.pruning import target
-from fairprune_cli.pruning.channels.choice import positions
+from fairprune_cli.pruning.channels.choice import uses_per_image
 from fairprune_cli.pruning.channels.removal import channel_spaces, kept_per_space, remove_channels
 from fairprune_cli.pruning.masks import ChannelMasks, WeightMasks, prunable_weights
 from fairprune_cli.pruning.schedule import Plan
@@ -52,9 +52,9 @@ def test_the_target_is_counted_in_the_smaller_model_itself(name: str, of: str) -
         left = int(made.keep.sum()) / len(made.keep)
     assert 1 - left == pytest.approx(made.achieved, abs=1e-12)
     assert 1 - left == pytest.approx(0.4, abs=made.largest_unit())
-    target.check(made, dataclasses.replace(Settings(), sparsity=0.4, sparsity_of=of), dense, model, SIZE)
+    target.check(made, dataclasses.replace(Settings(), sparsity=0.4, sparsity_of=of), dense, model)
     with pytest.raises(FairpruneError, match=r"was reached, 0\.9 was asked for"):
-        target.check(made, dataclasses.replace(Settings(), sparsity=0.9, sparsity_of=of), dense, model, SIZE)
+        target.check(made, dataclasses.replace(Settings(), sparsity=0.9, sparsity_of=of), dense, model)
 
 
 def test_attention_counts_its_projections() -> None:
@@ -70,7 +70,11 @@ def test_attention_counts_its_projections() -> None:
             tokens = self.first(x)
             return self.attention(tokens, tokens, tokens)[0]
 
-    assert positions(Net(), 4) == {"first.1.weight": 3, "attention.in_proj_weight": 3, "attention.out_proj.weight": 3}
+    assert uses_per_image(Net(), 4) == {
+        "first.1.weight": 3,
+        "attention.in_proj_weight": 3,
+        "attention.out_proj.weight": 3,
+    }
 
 
 @pytest.mark.parametrize(("multiple", "sparsity"), [(4, 0.3), (8, 0.5), (8, 0.8), (16, 0.5)])
@@ -166,12 +170,12 @@ def test_channels_go_while_the_zeros_inside_the_others_stay() -> None:
     made = target.build(dataclasses.replace(Settings(), sparsity=0.5), model, SIZE, target.Earlier(alive))
     assert isinstance(made, ChannelMasks)
     made.apply(made.select(made.magnitude(), 0.5))
-    made.shrink(remove_channels(model, made.spaces, made.keep))
+    made.harden(model)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(1.0)  # as a weight step would
     made.hold(model)
-    stored = target.sparse_entries(made, made.keep)
+    stored = made.sparse_entries(made.keep)
     assert stored.keys() == alive.keys()
     for name, mask in stored.items():
         assert mask.shape == model.get_parameter(name).shape

@@ -7,15 +7,16 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from fairprune_cli.core.distributed import Ranks
 from fairprune_cli.fairness import notions as fairness
 from fairprune_cli.fairness import relaxations
 from fairprune_cli.fairness.constraint import Constraint
 from fairprune_cli.models import architectures
 from fairprune_cli.pruning import methods
 from fairprune_cli.pruning.channels.removal import channel_spaces
-from fairprune_cli.pruning.masks import ChannelMasks, Masks, WeightMasks
+from fairprune_cli.pruning.masks import ChannelMasks, Masks, TwoOfFourMasks, WeightMasks, prunable_weights
 from fairprune_cli.pruning.methods import MethodOptions
 from fairprune_cli.pruning.schedule import Budget
 from fairprune_cli.training.objective import Objective
@@ -53,15 +54,33 @@ class Source:
         self.drawn = state["drawn"]
 
 
+def masks_over(model: nn.Module, granularity: str, alive: Mapping[str, Tensor] | None = None) -> Masks:
+    """Masks of any kind, over a model for images of 16 pixels."""
+    if granularity == "channel":
+        return ChannelMasks(model, channel_spaces(model, 16), alive=alive)
+    return TwoOfFourMasks(model, alive) if granularity == "2:4" else WeightMasks(model, alive=alive)
+
+
+def thinned(model: nn.Module, density: float) -> dict[str, Tensor]:
+    """Set so many of the model's weights to zero as an earlier pruning would; True where kept, by name."""
+    generator = torch.Generator().manual_seed(5)
+    alive = {}
+    for name, weight in prunable_weights(model).items():
+        alive[name] = torch.rand(weight.shape, generator=generator) < density
+        weight.data *= alive[name]
+    return alive
+
+
 def trainer(
-    method: str = "bifp", granularity: str = "weight", sparsity: float = 0.8, passes: float = 30.0,
+    method: str = "bifp", granularity: str = "weight", sparsity: float | None = None, passes: float = 30.0,
     options: TrainOptions | None = None, method_options: MethodOptions | None = None,
-    dtype: torch.dtype = torch.float32,
+    dtype: torch.dtype = torch.float32, ranks: Ranks | None = None, density: float = 1.0,
 ) -> Trainer:  # fmt: skip
+    """A trainer at its first step; of its weights an earlier pruning left the share `density`."""
     torch.manual_seed(0)
     model = architectures.build("resnet10-w16", 2, seed=0).to(dtype)
-    masks: Masks
-    masks = WeightMasks(model) if granularity == "weight" else ChannelMasks(model, channel_spaces(model, 16))
+    masks = masks_over(model, granularity, thinned(model, density) if density < 1.0 else None)
+    sparsity = sparsity or (0.5 if granularity == "2:4" else 0.8)
     options = options or TrainOptions(upper_every=2, epochs=3, saliency_batches=2)
     kind = methods.get(method)
     made = kind(masks, method_options or MethodOptions(ramp_share=0.5, rounds=2))
@@ -75,5 +94,5 @@ def trainer(
     teacher = torch.randn(16, 2) if kind.teacher else None
     return Trainer(
         model, masks, Objective(made, constraint, teacher), Groups({"gender": ("a", "b")}), Source(1), Source(2),
-        budget, sparsity, replace(options, multiplier_data=kind.dual.data or options.multiplier_data),
+        budget, sparsity, replace(options, multiplier_data=kind.dual.data or options.multiplier_data), ranks,
     )  # fmt: skip

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from functools import cache
+from typing import NamedTuple
 
 import pytest
 import torch
@@ -13,27 +15,99 @@ from fairprune_cli.core.errors import ExitCode
 from fairprune_cli.pruning import methods
 from fairprune_cli.pruning.masks import ChannelMasks
 from fairprune_cli.pruning.methods import MethodOptions
+from fairprune_cli.training.phase import Phase
 from fairprune_cli.training.reestimate import reestimate_batch_norm
-from fairprune_cli.training.trainer import Diverged, Trainer, TrainOptions
+from fairprune_cli.training.trainer import Diverged, StepFigures, Trainer, TrainOptions
 from tests.support.training import Source, trainer
 
+OPTIONS = TrainOptions(upper_every=2, epochs=3, saliency_batches=2, average=0.3)
 EVERY = [(m, g) for m in methods.names() for g in methods.get(m).granularities]
+
+
+class Whole(NamedTuple):
+    """A run from its first step to its end; phases after each step, and the steps after which the mask was another."""
+
+    run: Trainer
+    phases: list[Phase]
+    moved: set[int]
+
+
+@cache
+def whole(method: str, granularity: str) -> Whole:
+    run = trainer(method, granularity, options=OPTIONS)
+    phases: list[Phase] = []
+    moved: set[int] = set()
+    last = [run.masks.keep.clone()]
+
+    def note(_: StepFigures) -> None:
+        phases.append(run.phase)
+        if not torch.equal(last[0], run.masks.keep):
+            moved.add(run.done)
+            last[0] = run.masks.keep.clone()
+
+    run.on_progress = note
+    assert run.phase.prunes
+    assert run.run()
+    return Whole(run, phases, moved)
 
 
 @pytest.mark.parametrize(("method", "granularity"), EVERY)
 def test_target_is_met_by_every_method(method: str, granularity: str) -> None:
-    run = trainer(method, granularity)
-    assert run.run()
+    run = whole(method, granularity).run
     if isinstance(run.masks, ChannelMasks):
         left = sum(p.numel() for p in run.model.parameters())
         assert left == run.masks.kept
         assert abs(run.masks.achieved - 0.8) <= run.masks.largest_unit()
     else:
-        assert run.masks.kept == round(0.2 * run.masks.total)
+        assert run.masks.kept == round((1.0 - run.sparsity) * run.masks.total)
         for name, keep in run.masks.entries(run.masks.keep).items():
             assert dict(run.model.named_parameters())[name].detach()[~keep].abs().sum() == 0
     assert len(run.records) == 3
     assert run.records[-1].exact_gap["gender"] is not None
+
+
+@pytest.mark.parametrize(("method", "granularity"), EVERY)
+def test_phases_come_in_order_and_the_mask_moves_only_in_its_own(method: str, granularity: str) -> None:
+    run, phases, moved = whole(method, granularity)
+    first = Phase.ROUNDS if run.plan.rounds else Phase.GRADUAL
+    assert phases == [first] * run.ramp + [Phase.FIXED] * (run.steps - run.ramp)
+    assert run.phase is Phase.DONE
+    rounds = run.plan.round_steps(run.steps)  # a round comes after so many steps, so it is seen after the next
+    due = {edge + 1 for edge in rounds} if rounds else {*range(2, run.ramp + 1, 2), run.ramp + 1}
+    assert moved <= due
+    assert moved or run.ramp == run.steps
+
+
+@pytest.mark.parametrize("granularity", ["channel", "weight", "2:4"])
+@pytest.mark.parametrize("density", [1.0, 0.8])
+def test_the_best_state_can_be_written_as_it_was(granularity: str, density: float) -> None:
+    """At any time its shapes and zeros are those of its own moment, not of what the masks are by now."""
+    run = trainer(granularity=granularity, density=density, options=TrainOptions(upper_every=2, epochs=5))
+    seen: set[bool] = set()
+
+    def look(_: StepFigures) -> None:
+        best = run.best
+        seen.add(best.fixed)
+        assert bool(best.sparse) == (granularity != "channel" or density < 1.0)
+        for name, mask in best.sparse.items():
+            assert mask.shape == best.model[name].shape
+            assert not bool(best.model[name][~mask].any())
+
+    run.on_progress = look
+    assert run.run()
+    assert seen == {False, True}
+
+
+def test_steps_one_by_one_are_those_of_a_run() -> None:
+    at_once, single = trainer(granularity="channel"), trainer(granularity="channel")
+    last = at_once.steps - 2
+    at_once.run(lambda: at_once.done >= last)
+    for _ in range(last):
+        single.model.eval()  # as after a look at the model; a step trains all the same
+        single.step()
+    assert (single.done, single.phase, single.steps) == (last, Phase.FIXED, at_once.steps)
+    got = single.model.state_dict()
+    assert all(torch.equal(value, got[name]) for name, value in at_once.model.state_dict().items())
 
 
 def count_passes(run: Trainer) -> tuple[list[int], list[int]]:
@@ -66,19 +140,17 @@ def test_no_method_takes_more_passes_than_it_was_given(method: str, granularity:
 @pytest.mark.parametrize(("method", "granularity"), EVERY)
 @pytest.mark.parametrize("stop_at", [3, 11, 19])  # while the mask moves, about the end of the ramp, after it
 def test_stopped_and_continued_equals_uninterrupted(method: str, granularity: str, stop_at: int) -> None:
-    options = TrainOptions(upper_every=2, epochs=3, saliency_batches=2, average=0.3)
-    whole = trainer(method, granularity, options=options)
-    whole.run()
-    first = trainer(method, granularity, options=options)
-    first.run(lambda: first.step >= stop_at)
+    expected = whole(method, granularity).run
+    first = trainer(method, granularity, options=OPTIONS)
+    first.run(lambda: first.done >= stop_at)
     state = first.state_dict()
-    second = trainer(method, granularity, options=options)
+    second = trainer(method, granularity, options=OPTIONS)
     second.load_state_dict(state)
     assert second.run()
-    expected, got = whole.model.state_dict(), second.model.state_dict()
-    assert all(torch.equal(expected[name], got[name]) for name in expected)
+    got = second.model.state_dict()
+    assert all(torch.equal(value, got[name]) for name, value in expected.model.state_dict().items())
     drop = "images_per_second"
-    assert [{k: v for k, v in vars(r).items() if k != drop} for r in whole.records] == [
+    assert [{k: v for k, v in vars(r).items() if k != drop} for r in expected.records] == [
         {k: v for k, v in vars(r).items() if k != drop} for r in second.records
     ]
 
@@ -87,8 +159,8 @@ def test_upper_data_moves_the_mask_only() -> None:
     """With nothing but upper steps different, weights of the first steps are the same to the bit."""
     plain = trainer("magnitude", passes=2)
     other = trainer("bip", passes=2)
-    plain.run(lambda: plain.step >= 1)
-    other.run(lambda: other.step >= 1)
+    plain.run(lambda: plain.done >= 1)
+    other.run(lambda: other.done >= 1)
     a, b = plain.model.state_dict(), other.model.state_dict()
     assert all(torch.equal(a[k], b[k]) for k in a)
 
@@ -150,8 +222,8 @@ def test_averaged_weights_are_the_mean_of_the_last_steps() -> None:
 def test_lottery_tickets_start_from_the_checkpoint() -> None:
     run = trainer("lottery")
     start = {name: value.clone() for name, value in run.model.state_dict().items()}
-    run.run(lambda: run.step >= 3)
-    run._rewind()
+    run.run(lambda: run.done >= 3)
+    run._moves.rewind()
     keep = run.masks.entries(run.masks.keep)
     for name, value in run.model.state_dict().items():
         expected = start[name] * keep[name] if name in keep else start[name]
@@ -165,7 +237,7 @@ def test_two_stages_have_the_constraint_in_one(method: str) -> None:
     original = run.constraint.update
 
     def spy() -> None:
-        acted.append(run.step)
+        acted.append(run.done)
         original()
 
     run.constraint.update = spy  # type: ignore[method-assign]

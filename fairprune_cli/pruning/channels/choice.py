@@ -84,12 +84,12 @@ def mac_count(model: nn.Module, spaces: Sequence[ChannelSpace], size: int, total
 
     What is no product of an entry and its inputs stays as it is in the dense model.
     """
-    uses = positions(model, size)
+    uses = uses_per_image(model, size)
     dense = int(sum(times * model.get_parameter(name).numel() for name, times in uses.items()))
     return ParameterCount(model, spaces, uses, total - dense)
 
 
-def positions(model: nn.Module, size: int) -> dict[str, int | Fraction]:
+def uses_per_image(model: nn.Module, size: int) -> dict[str, int | Fraction]:
     """For each weight of a layer by name: the places of one image's output that it is applied at.
 
     A place costs one multiply-add per entry of the weight, biases not counted. Layers that are called more than once
@@ -171,13 +171,7 @@ def choose_channels(
             f"sparsity {sparsity} cannot be reached: {most:.4f} is the most when every layer keeps {least}",
             where="--sparsity", hint="ask for less, or use --granularity weight",
         )  # fmt: skip
-    low, high = 0, len(ends) - 1
-    while low < high:  # smallest number of removed groups that reaches the target
-        middle = (low + high) // 2
-        if gone(order[: ends[middle]]) >= sparsity - CLOSE:
-            high = middle
-        else:
-            low = middle + 1
+    low = _least_groups(order, ends, gone, sparsity)
     removed = order[: ends[low]]
     if low:
         less = order[: ends[low - 1]]
@@ -188,6 +182,18 @@ def choose_channels(
     keep = torch.ones(len(scores), dtype=torch.bool)
     keep[removed] = False
     return keep
+
+
+def _least_groups(order: Tensor, ends: Sequence[int], gone: Callable[[Tensor], float], sparsity: float) -> int:
+    """Smallest number of removed groups that reaches the target; all of them do."""
+    low, high = 0, len(ends) - 1
+    while low < high:
+        middle = (low + high) // 2
+        if gone(order[: ends[middle]]) >= sparsity - CLOSE:
+            high = middle
+        else:
+            low = middle + 1
+    return low
 
 
 def _order(

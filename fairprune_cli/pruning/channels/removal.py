@@ -1,7 +1,7 @@
 """Which channels of a model can go, and their physical removal.
 
 Channels that must be removed together, because layers are chained or meet in a skip connection, are one channel of a
-`ChannelSpace`; fairprune_cli/coupling finds them.
+`ChannelSpace`; `coupling` finds them.
 """
 
 from __future__ import annotations

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 import torch
 from torch import nn
@@ -12,8 +14,11 @@ from fairprune_cli.pruning.channels.spaces import ChannelSpace, Coupling, Slot
 
 PRODUCERS = (nn.Conv2d, nn.Linear, SelfAttention)
 
+Place = tuple[str, int, int]  # tensor, dimension, indices that one channel has there
+Kind = tuple[tuple[Place, ...], tuple[str, ...], bool]  # places, gates, whether masking is not exactly removal
 
-def resolve(model: nn.Module, ledger: Ledger, names: dict[int, str]) -> Coupling:
+
+def resolved_coupling(model: nn.Module, ledger: Ledger, names: dict[int, str]) -> Coupling:
     """Spaces of all channels that may go, and the layers that keep theirs.
 
     Args:
@@ -21,42 +26,11 @@ def resolve(model: nn.Module, ledger: Ledger, names: dict[int, str]) -> Coupling
         names: names of its tensors by id.
     """
     roots = ledger.roots()
-    stays: dict[int, str] = {0: ""}
-    for ids, why in ledger.fixed:
-        for root in np.unique(roots[ids]).tolist():
-            # "inputs" says least, so anything else replaces it.
-            if stays.get(root, "inputs") == "inputs":
-                stays[root] = why
-    silencers: dict[int, set[str]] = {}
-    loud = {root for ids in ledger.inexact for root in roots[ids].tolist()}
-    for ids, sources in ledger.reads:
-        for source in np.unique(sources).tolist():
-            for root in np.unique(roots[ids[sources == source]]).tolist():
-                silencers.setdefault(root, set()).update(ledger.sources[source])
-                if not source:
-                    loud.add(root)
-    lonely: set[int] = set()  # nothing silences them on the way; the layers that produce them have to
-    order = {name: position for position, name in enumerate(dict(model.named_parameters()))}
     producers = _producers(model, names, ledger)
-    for _, tensor in producers:
-        own_gates = {tensor, f"{tensor.removesuffix('weight')}bias"} & ledger.gates.keys()
-        for root in np.unique(roots[ledger.slots[tensor, 0]]).tolist():
-            if not silencers.get(root) or root in lonely:
-                silencers.setdefault(root, set()).update(own_gates)
-                lonely.add(root)
-                loud.add(root)
-    classes: dict[int, list[tuple[str, int, int]]] = {}
-    for (tensor, dim), ids in ledger.slots.items():
-        found, counts = np.unique(roots[ids], return_counts=True)
-        for root, count in zip(found.tolist(), counts.tolist(), strict=True):
-            if root not in stays:
-                classes.setdefault(root, []).append((tensor, dim, count))
-    alike: dict[tuple[tuple[tuple[str, int, int], ...], tuple[str, ...], bool], list[int]] = {}
-    for root, found_at in classes.items():
-        key = (tuple(sorted(found_at)), tuple(sorted(silencers.get(root, ()), key=order.__getitem__)), root in loud)
-        alike.setdefault(key, []).append(root)
+    stays = _staying(ledger, roots)
+    order = {name: position for position, name in enumerate(dict(model.named_parameters()))}
     spaces: list[ChannelSpace] = []
-    for (places, gates, inexact), members in alike.items():
+    for (places, gates, inexact), members in _alike(ledger, roots, producers, stays, order).items():
         own = [(layer, tensor) for layer, tensor in producers if any(p[:2] == (tensor, 0) for p in places)]
         if not own or len(members) < 2:
             continue
@@ -80,11 +54,63 @@ def resolve(model: nn.Module, ledger: Ledger, names: dict[int, str]) -> Coupling
     spaces.sort(key=lambda space: at[space.name])
     fixed = {}
     for layer, tensor in producers:
-        rows = roots[ledger.slots[tensor, 0]]
-        reasons = {stays.get(root) for root in rows.tolist()}
+        reasons = {stays.get(root) for root in roots[ledger.slots[tensor, 0]].tolist()}
         if None not in reasons:
             fixed[layer] = next(iter(reasons)) or ""
     return Coupling(spaces, fixed)
+
+
+def _staying(ledger: Ledger, roots: Ints) -> dict[int, str]:
+    """Why the channels stay that have to, by root."""
+    stays: dict[int, str] = {0: ""}
+    for ids, why in ledger.fixed:
+        for root in np.unique(roots[ids]).tolist():
+            # "inputs" says least, so anything else replaces it.
+            if stays.get(root, "inputs") == "inputs":
+                stays[root] = why
+    return stays
+
+
+def _silencers(
+    ledger: Ledger, roots: Ints, producers: Sequence[tuple[str, str]]
+) -> tuple[dict[int, set[str]], set[int]]:
+    """By root, the tensors whose zeros silence a channel; and the roots for which masking is not exactly removal."""
+    silencers: dict[int, set[str]] = {}
+    loud = {root for ids in ledger.inexact for root in roots[ids].tolist()}
+    for ids, sources in ledger.reads:
+        for source in np.unique(sources).tolist():
+            for root in np.unique(roots[ids[sources == source]]).tolist():
+                silencers.setdefault(root, set()).update(ledger.sources[source])
+                if not source:
+                    loud.add(root)
+    lonely: set[int] = set()  # nothing silences them on the way; the layers that produce them have to
+    for _, tensor in producers:
+        own_gates = {tensor, f"{tensor.removesuffix('weight')}bias"} & ledger.gates.keys()
+        for root in np.unique(roots[ledger.slots[tensor, 0]]).tolist():
+            if not silencers.get(root) or root in lonely:
+                silencers.setdefault(root, set()).update(own_gates)
+                lonely.add(root)
+                loud.add(root)
+    return silencers, loud
+
+
+def _alike(
+    ledger: Ledger, roots: Ints, producers: Sequence[tuple[str, str]], stays: Mapping[int, str],
+    order: Mapping[str, int],
+) -> dict[Kind, list[int]]:  # fmt: skip
+    """The roots of channels that may go, together where they lie in the same places and have the same gates."""
+    silencers, loud = _silencers(ledger, roots, producers)
+    places: dict[int, list[Place]] = {}
+    for (tensor, dim), ids in ledger.slots.items():
+        found, counts = np.unique(roots[ids], return_counts=True)
+        for root, count in zip(found.tolist(), counts.tolist(), strict=True):
+            if root not in stays:
+                places.setdefault(root, []).append((tensor, dim, count))
+    alike: dict[Kind, list[int]] = {}
+    for root, found_at in places.items():
+        key = (tuple(sorted(found_at)), tuple(sorted(silencers.get(root, ()), key=order.__getitem__)), root in loud)
+        alike.setdefault(key, []).append(root)
+    return alike
 
 
 def _producers(model: nn.Module, names: dict[int, str], ledger: Ledger) -> list[tuple[str, str]]:

@@ -10,10 +10,10 @@ from torch import Tensor, fx, nn
 from torchvision.ops import StochasticDepth
 
 from fairprune_cli.models.inference import blank_images, evaluating
-from fairprune_cli.pruning.channels.functions import RESHAPE, SILENT, Call, operands_in, reshaped
-from fairprune_cli.pruning.channels.layers import LEAVES, Layer, Operand, apply_layer
+from fairprune_cli.pruning.channels.function_rules import RESHAPE, SILENT, Call, operands_in, reshaped
+from fairprune_cli.pruning.channels.layer_rules import LEAVES, Layer, Operand, apply_layer
 from fairprune_cli.pruning.channels.marks import Ledger, Marks
-from fairprune_cli.pruning.channels.resolve import resolve
+from fairprune_cli.pruning.channels.resolve import resolved_coupling
 from fairprune_cli.pruning.channels.spaces import OUTPUTS, Coupling
 
 
@@ -188,4 +188,4 @@ def coupling(model: nn.Module, size: int) -> Coupling:
         except Exception as error:
             cause = error.__cause__ or error
             raise WalkFailed(walk.at, cause) from error
-    return resolve(model, ledger, walk.names)
+    return resolved_coupling(model, ledger, walk.names)

@@ -17,7 +17,6 @@ import torch
 from torch import Tensor, nn
 
 from fairprune_cli.core.errors import FairpruneError
-from fairprune_cli.pruning.channels.removal import take
 from fairprune_cli.pruning.masks import truth
 
 
@@ -50,6 +49,23 @@ class Masks(ABC):
     @abstractmethod
     def kept(self) -> int:
         """Prunable parameters left."""
+
+    @abstractmethod
+    def meets(self, sparsity: float, given: nn.Module, stored: nn.Module) -> bool:
+        """Whether the present mask is what was asked for, as nearly as its units allow.
+
+        Args:
+            sparsity: asked for, 0..1.
+            given, stored: the model before the pruning, and as it was read back after it.
+        """
+
+    def reached(self, given: nn.Module, stored: nn.Module) -> float:
+        """Share that is gone, 0..1, counted in the stored model where the mask's unit can be counted there."""
+        return self.achieved
+
+    @abstractmethod
+    def counted(self, model: nn.Module) -> dict[str, nn.Parameter]:
+        """Parameters of any model, by name, whose entries a sparsity of this kind is a share of."""
 
     @abstractmethod
     def magnitude(self, out: Tensor | None = None) -> Tensor:
@@ -86,6 +102,26 @@ class Masks(ABC):
     @abstractmethod
     def entries(self, keep: Tensor) -> dict[str, Tensor]:
         """Per masked tensor, bool of its shape: True where kept."""
+
+    def sparse_entries(self, keep: Tensor) -> dict[str, Tensor]:
+        """By name, True where kept, for the tensors that are stored sparse; they share memory with `keep`, bool [U]."""
+        return {**self.held, **self.entries(keep)}
+
+    def remove(self, model: nn.Module, keep: Tensor) -> dict[str, dict[int, Tensor]]:
+        """Take out of `model` what `keep` masks and a network can be without: whole channels, never single weights.
+
+        Args:
+            model: as wide as the one that the mask was made for; changed in place.
+            keep: bool [U].
+
+        Returns:
+            Kept indices by tensor and dimension of what shrank; these parameters of the model are new ones.
+        """
+        return {}
+
+    def harden(self, model: nn.Module) -> dict[str, dict[int, Tensor]]:
+        """Called once the mask is final: what can leave its model does, the rest stays masked; returns as `remove`."""
+        return {}
 
     def rank_within(self, scores: Tensor) -> Tensor:
         """[U] share of the units of the same layer with a lower score, so that every layer loses the same share."""
@@ -144,10 +180,6 @@ class Masks(ABC):
                 for name, parameter in model.named_parameters():
                     if name in self.held:
                         parameter.mul_(self.held[name])
-
-    def shrink(self, indices: Mapping[str, Mapping[int, Tensor]]) -> None:
-        """Told of the kept indices per tensor and dimension when channels have left the model."""
-        self.held = {name: take(mask, indices.get(name, {})) for name, mask in self.held.items()}
 
     def state_dict(self) -> dict[str, object]:
         return {"keep": self.keep, "stash": dict(self.stash)}

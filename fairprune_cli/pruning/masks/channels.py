@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.pruning.channels import OUTPUTS
 from fairprune_cli.pruning.channels.choice import Count, ParameterCount, choose_channels
-from fairprune_cli.pruning.channels.removal import ChannelSpace, Slot, kept_per_space
+from fairprune_cli.pruning.channels.removal import ChannelSpace, Slot, kept_per_space, remove_channels, take
 from fairprune_cli.pruning.masks.base import Masks, gradient_of, mask_gradient
 from fairprune_cli.pruning.options import TargetOptions
 
@@ -31,14 +31,16 @@ class ChannelMasks(Masks):
         alive: what an earlier pruning left of single weights, True where kept, by tensor name. They are not what is
             counted here, but what it removed stays zero.
         fixed: as in `Coupling`, for the message when too much is asked for.
+        recount: what a model has of the unit of `count`; None where only the mask can tell.
     """
 
     def __init__(
         self, model: nn.Module, spaces: Sequence[ChannelSpace], min_channels: float = TargetOptions.min_channels,
         round_to: int = TargetOptions.round_to,
         count: Count | None = None, alive: Mapping[str, Tensor] | None = None, fixed: Mapping[str, str] | None = None,
+        recount: Callable[[nn.Module], int] | None = None,
     ) -> None:  # fmt: skip
-        self.fixed = dict(fixed or {})
+        self.fixed, self.recount = dict(fixed or {}), recount
         super().__init__(model, [gate.tensor for space in spaces for gate in space.gates])
         parameters = dict(model.named_parameters())
         self.spaces = list(spaces)
@@ -78,6 +80,29 @@ class ChannelMasks(Masks):
             for step in (-self.round_to, self.round_to)
         ]
         return max(abs(now - self.count(widths)) for widths in steps) / self.total
+
+    def reached(self, given: nn.Module, stored: nn.Module) -> float:
+        return self.achieved if self.recount is None else 1.0 - self.recount(stored) / self.recount(given)
+
+    def meets(self, sparsity: float, given: nn.Module, stored: nn.Module) -> bool:
+        return abs(self.reached(given, stored) - sparsity) <= self.largest_unit()
+
+    def counted(self, model: nn.Module) -> dict[str, nn.Parameter]:
+        """All of them: the vectors beside its weights leave with a channel."""
+        return dict(model.named_parameters())
+
+    def sparse_entries(self, keep: Tensor) -> dict[str, Tensor]:
+        """What an earlier pruning removed; channels leave no zeros behind, or are not gone yet."""
+        return dict(self.held)
+
+    def remove(self, model: nn.Module, keep: Tensor) -> dict[str, dict[int, Tensor]]:
+        return remove_channels(model, self.spaces, keep)
+
+    def harden(self, model: nn.Module) -> dict[str, dict[int, Tensor]]:
+        indices = self.remove(model, self.keep)
+        self.held = {name: take(mask, indices.get(name, {})) for name, mask in self.held.items()}
+        self.tensors, self.stash, self._entry_masks = {}, {}, {}  # no gate is left that is closed
+        return indices
 
     @contextlib.contextmanager
     def probing(self) -> Iterator[None]:

@@ -18,14 +18,14 @@ BLOCK, KEPT = 4, 2
 SPARSITY = 1.0 - KEPT / BLOCK
 
 
-def fits(shape: torch.Size) -> bool:
+def pattern_fits(shape: torch.Size) -> bool:
     """Whether the blocks of four divide the rows of the 2-D view [out, in * kh * kw]."""
     return shape[0] > 0 and shape[1:].numel() % BLOCK == 0
 
 
 def unfit_weights(model: nn.Module) -> list[str]:
     """Names of the convolution and linear weights that the pattern does not fit, and that stay dense."""
-    return [name for name, weight in prunable_weights(model).items() if not fits(weight.shape)]
+    return [name for name, weight in prunable_weights(model).items() if not pattern_fits(weight.shape)]
 
 
 class TwoOfFourMasks(WeightMasks):
@@ -41,7 +41,7 @@ class TwoOfFourMasks(WeightMasks):
     """
 
     def __init__(self, model: nn.Module, alive: Mapping[str, Tensor] | None = None) -> None:
-        fitting = [name for name, weight in prunable_weights(model).items() if fits(weight.shape)]
+        fitting = [name for name, weight in prunable_weights(model).items() if pattern_fits(weight.shape)]
         if not fitting:
             raise FairpruneError(
                 "no convolution or linear weight has rows that blocks of four divide", where="--granularity 2:4",
@@ -81,6 +81,10 @@ class TwoOfFourMasks(WeightMasks):
         keep = round((1.0 - sparsity) * len(scores))
         ranked = torch.where(candidates, self._ranked(scores), torch.inf)
         return top_k_mask(ranked, max(keep, len(scores) * KEPT // BLOCK))
+
+    def meets(self, sparsity: float, given: nn.Module, stored: nn.Module) -> bool:
+        """The right number of weights, and two in every block of four."""
+        return super().meets(sparsity, given, stored) and not self.broken_blocks()
 
     def broken_blocks(self) -> int:
         """Blocks of four that do not keep exactly two, at the present mask."""

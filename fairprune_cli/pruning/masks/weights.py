@@ -107,6 +107,13 @@ class WeightMasks(Masks):
     def start(self) -> float:
         return 0.0 if self._alive is None else 1.0 - truth.count(self._alive) / self.total
 
+    def meets(self, sparsity: float, given: nn.Module, stored: nn.Module) -> bool:
+        """Single weights can be counted out exactly."""
+        return self.kept == round((1.0 - sparsity) * self.total)
+
+    def counted(self, model: nn.Module) -> dict[str, nn.Parameter]:
+        return prunable_weights(model)
+
     def _ranked(self, scores: Tensor) -> Tensor:
         """Scores with what was removed earlier below everything else."""
         return scores if self._alive is None else scores.masked_fill(~self._alive, -torch.inf)

@@ -44,12 +44,12 @@ class Layer:
 
     def __init__(self, ledger: Ledger, name: str, module: nn.Module, names: dict[int, str]) -> None:
         self.ledger, self.name, self.module = ledger, name, module
-        self._names = names
+        self.names = names
 
     def slot(self, leaf: str, dim: int) -> Ints | None:
         """Marks of a dimension of one of its tensors; None where the layer has no such tensor."""
         tensor = self._tensor(leaf)
-        return None if tensor is None else self.ledger.slot(self._names[id(tensor)], dim, tensor.shape[dim])
+        return None if tensor is None else self.ledger.slot(self.names[id(tensor)], dim, tensor.shape[dim])
 
     def gates(self, *leaves: str, rows: Ints | None = None) -> int:
         """The source whose gates are these tensors (all their rows, or those marked in `rows`)."""
@@ -58,7 +58,7 @@ class Layer:
         for leaf in present:
             own = self.slot(leaf, 0)
             assert own is not None
-            found.add(self.ledger.gate(self._names[id(self._tensor(leaf))], own if rows is None else rows))
+            found.add(self.ledger.gate(self.names[id(self._tensor(leaf))], own if rows is None else rows))
         return self.ledger.source(frozenset(found))
 
     def per_channel(self, ids: Ints, *leaves: str) -> None:
@@ -70,7 +70,7 @@ class Layer:
 
     def _tensor(self, leaf: str) -> Tensor | None:
         found = self.module._parameters.get(leaf, self.module._buffers.get(leaf))
-        return found if found is not None and id(found) in self._names else None
+        return found if found is not None and id(found) in self.names else None
 
 
 def along(ledger: Ledger, operand: Operand, axis: int, why: str) -> tuple[Ints, Ints] | None:
@@ -195,7 +195,7 @@ def _attention(layer: Layer, operand: Operand, module: SelfAttention) -> tuple[I
     """Heads go as a whole; the zeros of its values silence one."""
     ledger, entering = layer.ledger, _enter(layer, operand, 2)
     inputs, rows = layer.slot("in_proj_weight", 1), layer.slot("in_proj_weight", 0)
-    out = Layer(ledger, f"{layer.name}.out_proj", module.out_proj, layer._names)
+    out = Layer(ledger, f"{layer.name}.out_proj", module.out_proj, layer.names)
     mixed = out.slot("weight", 1)
     if inputs is None or rows is None or mixed is None:
         if entering is not None:

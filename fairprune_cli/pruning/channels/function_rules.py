@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fairprune_cli.pruning.channels.layers import Operand, spatial
+from fairprune_cli.pruning.channels.layer_rules import Operand, spatial
 from fairprune_cli.pruning.channels.marks import Ints, Ledger, Marks, collapse
 
 KEEP_ZERO = {

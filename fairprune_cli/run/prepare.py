@@ -1,0 +1,124 @@
+"""What a pruning run starts from: its model, its data, its masks, checked before anything is computed or written."""
+
+from __future__ import annotations
+
+import copy
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from fairprune_cli.audit.policy import Policy, policy_of
+from fairprune_cli.core.device import choose_device, repeatable, set_threads
+from fairprune_cli.core.distributed import Ranks
+from fairprune_cli.core.errors import FairpruneError
+from fairprune_cli.core.terminal import Terminal
+from fairprune_cli.data.manifest.load import Transform
+from fairprune_cli.fairness import notions as fairness
+from fairprune_cli.fairness import relaxations
+from fairprune_cli.models import measure
+from fairprune_cli.models.checkpoint.load import LoadedModel
+from fairprune_cli.pruning import methods, target
+from fairprune_cli.pruning.masks import Masks
+from fairprune_cli.run.assembly import constrained_notion
+from fairprune_cli.run.inputs import Data, open_data, open_model, transform_of
+from fairprune_cli.run.settings import Settings
+
+NOTED_START = 0.001  # below it zeros are an accident
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A run before its first step.
+
+    Attributes:
+        settings: of the run; method: what it names; notion: that is constrained; policy: what the audit is judged by.
+        terminal: where the run talks; group: the processes that share it; device, threads: what it computes on.
+        started: seconds since the epoch.
+        data: with the attributes of the constraint; audited: with those of the policy, too.
+        loaded: the model's file; transform: of its images; before: what an earlier pruning removed from it.
+        dense: the model as it came; student: its copy, which is pruned, with `masks` over it.
+    """
+
+    settings: Settings
+    terminal: Terminal
+    group: Ranks
+    started: float
+    threads: int
+    device: torch.device
+    method: type[methods.Method]
+    notion: fairness.Notion
+    policy: Policy
+    data: Data
+    audited: Data
+    loaded: LoadedModel
+    transform: Transform
+    before: target.Earlier
+    dense: nn.Module
+    student: nn.Module
+    masks: Masks
+
+    def plan(self, folder: Path) -> dict[str, Any]:
+        """What would be done; nothing is decoded, trained or written."""
+        return {
+            "dry_run": True, "folder": str(folder), "architecture": self.loaded.architecture,
+            "method": self.settings.method, "granularity": self.settings.granularity,
+            "sparsity": self.settings.sparsity, "prunable_parameters": self.masks.total,
+            "units": len(self.masks.keep), "attributes": {g.name: list(g.groups) for g in self.data.groupings},
+            "splits": self.data.manifest.counts(), "epochs": self.settings.epochs, "device": str(self.device),
+        }  # fmt: skip
+
+
+def prepare(model: Path, settings: Settings, terminal: Terminal, trust: bool, group: Ranks) -> Prepared:
+    """Read and check what a run needs, but for the images' pixels.
+
+    Args:
+        model: file or folder of the dense model.
+        trust: whether its file may run code.
+
+    Raises:
+        FairpruneError: settings that do not go together, a file that cannot be read, a target out of reach.
+    """
+    started, threads, device = time.time(), set_threads(settings.threads), choose_device(settings.device)
+    repeatable(device)
+    method = _method(settings, group)
+    policy = policy_of(settings)
+    data = open_data(settings, model, terminal)
+    # A policy may ask about more attributes than the constraint looks at.
+    audited = data.with_attributes(policy.attributes)
+    notion = constrained_notion(settings, method, len(data.manifest.classes))
+    loaded = open_model(model, settings, data.manifest, terminal, trust)
+    transform = transform_of(loaded, data.manifest, terminal)
+    dense = loaded.model.eval().to(device)
+    measure.macs(dense, transform.size)  # fails here where it does not take such images
+    student = copy.deepcopy(dense)
+    student.to(memory_format=torch.channels_last)
+    before = target.earlier(loaded)
+    # Fails here, before any training, when the target is out of reach.
+    masks = target.build(settings, student, transform.size, before)
+    if masks.start > NOTED_START:
+        terminal.note(f"{masks.start:.1%} of the prunable weights are removed already; they stay removed")
+    return Prepared(
+        settings, terminal, group, started, threads, device, method, notion, policy, data, audited, loaded, transform,
+        before, dense, student, masks,
+    )  # fmt: skip
+
+
+def _method(settings: Settings, group: Ranks) -> type[methods.Method]:
+    """The method that the settings name, if they suit it and the processes."""
+    method = methods.get(settings.method)
+    if settings.granularity not in method.granularities:
+        raise FairpruneError(
+            f"the method {settings.method} does not work for {settings.granularity}", where="--granularity",
+            hint=f"use {' or '.join(method.granularities)}",
+        )  # fmt: skip
+    relaxations.get(settings.relaxation)
+    if settings.compile and group.several:
+        raise FairpruneError(
+            "compiled networks cannot sum over processes in the middle", where="--compile",
+            hint="leave it out, or use one process",
+        )  # fmt: skip
+    return method

@@ -1,0 +1,50 @@
+"""The mask's moves: from the method's scores to the wanted sparsity, and back to the first weights where it rewinds."""
+
+from __future__ import annotations
+
+import torch
+
+from fairprune_cli.core.distributed import Ranks
+from fairprune_cli.pruning.masks import truth
+from fairprune_cli.pruning.methods import Method
+from fairprune_cli.training.diverged import NotFinite
+from fairprune_cli.training.lower_step import LowerStep
+from fairprune_cli.training.snapshots import copy_of
+
+
+class MaskMoves:
+    """Moves the mask of a model whose weights `lower` trains.
+
+    Args:
+        scope: "auto" is the method's own.
+        rewinds: remember the weights as they are now.
+    """
+
+    def __init__(self, method: Method, lower: LowerStep, ranks: Ranks, scope: str, rewinds: bool) -> None:
+        self.method, self.masks, self.lower, self.ranks = method, lower.masks, lower, ranks
+        self.scope = method.scope if scope == "auto" else scope
+        self._start = copy_of(lower.model.state_dict()) if rewinds else {}
+
+    def move(self, sparsity: float) -> float:
+        """Put the mask at a sparsity; returns the share of the kept units that were masked before.
+
+        Raises:
+            NotFinite: a score is not; the mask has not moved.
+            FairpruneError: processes do not agree (exit code 3).
+        """
+        scores = self.method.scores(sparsity)
+        if not bool(torch.isfinite(torch.stack(torch.aminmax(scores))).all()):
+            raise NotFinite("scores of the mask are not finite")
+        if self.scope == "layer":
+            scores = self.masks.rank_within(scores)
+        before = self.masks.keep
+        self.masks.apply(self.masks.select(scores, sparsity))
+        self.ranks.refuse_differences("the mask", self.masks.keep)
+        self.masks.mask_state(self.lower.optimizer.state)
+        return truth.count(self.masks.keep & ~before) / max(truth.count(self.masks.keep), 1)
+
+    def rewind(self) -> None:
+        """Put what is left back to its values at the start; momentum begins anew."""
+        self.lower.model.load_state_dict(self._start)
+        self.masks.reset(self._start)
+        self.lower.forget()
