@@ -18,7 +18,6 @@ def storage_cost(
     """Accuracy before and after rounding on the audited images, and the change per group.
 
     Args:
-        store: the format they were rounded to.
         before: the pruned model in float32; stored: as it was read back from the file.
     """
     changed = 0

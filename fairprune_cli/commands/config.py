@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import Annotated
 
 import typer
@@ -30,14 +29,16 @@ def list_command(as_json: Json = False) -> int:
 
 
 def explain_command(
-    key: Annotated[str, typer.Argument(metavar="KEY", help="a setting, such as sparsity")], as_json: Json = False
+    context: typer.Context,
+    key: Annotated[str, typer.Argument(metavar="KEY", help="a setting, such as sparsity")],
+    as_json: Json = False,
 ) -> int:
     """One setting in full: what it means, what it takes, and where it can be given."""
     terminal = terminal_of()
     key = key.removeprefix("--").replace("-", "_")
     if key not in FIELDS:
         raise FairpruneError(f"unknown key {key!r}", where="fairprune config explain", hint=nearest(key, FIELDS))
-    commands = _commands_with(key)
+    commands = _commands_with(key, context)
     record = docs.record_of(Settings, key)
     record |= {
         "flag": spelling(key) if commands else None,
@@ -64,11 +65,7 @@ def schema_command() -> int:
     return int(ExitCode.OK)
 
 
-def _commands_with(key: str) -> list[str]:
+def _commands_with(key: str, context: typer.Context) -> list[str]:
     """The commands that have a flag for a setting."""
-    from fairprune_cli.commands.app import app
-
-    return [
-        command.name for command in app.registered_commands
-        if command.name and command.callback and key in inspect.signature(command.callback).parameters
-    ]  # fmt: skip
+    listed = getattr(context.find_root().command, "commands", {})
+    return [name for name, command in listed.items() if any(flag.name == key for flag in command.params)]

@@ -15,10 +15,10 @@ FOLDERS = (
 )  # fmt: skip
 # The same within folders that hold several things.
 WITHIN = {
-    "data": ("tables", "formats", "manifest", "images", "batches", "checks", "drawn_faces"),
-    "models": ("inference", "architectures", "layers", "file", "checkpoint", "measure", "peak_memory"),
-    "fairness": ("relaxations", "notions", "surrogate", "constraint"),
-    "pruning": ("channels", "masks", "schedule", "methods", "target"),
+    "data": ("options", "tables", "formats", "manifest", "images", "batches", "checks", "drawn_faces"),
+    "models": ("options", "inference", "architectures", "layers", "file", "checkpoint", "measure", "peak_memory"),
+    "fairness": ("options", "relaxations", "notions", "surrogate", "constraint"),
+    "pruning": ("options", "channels", "masks", "schedule", "methods", "target"),
 }
 HEAVY = ("torch", "torchvision")
 # Folders whose modules name no heavy library, and those of their modules that may.
