@@ -14,8 +14,7 @@ import typer
 
 from fairprune_cli import __version__
 from fairprune_cli.audit.policy import with_policy
-from fairprune_cli.core import errors
-from fairprune_cli.core import plugins as registry
+from fairprune_cli.core import errors, plugins
 from fairprune_cli.core.errors import ExitCode, FairpruneError
 from fairprune_cli.core.launch import is_first
 from fairprune_cli.core.settings import CONFIG_FILE, FIELDS, Resolved, resolve
@@ -30,16 +29,12 @@ data_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Manife
 app.add_typer(data_app, name="data")
 
 # Settings whose values are the files of a folder.
-PLUG_INS = {
-    "method": "fairprune_cli.pruning.methods",
-    "notion": "fairprune_cli.fairness.notions",
-    "relaxation": "fairprune_cli.fairness.relaxations",
-}  # fmt: skip
+PLUG_INS = {"method": plugins.METHOD, "notion": plugins.NOTION, "relaxation": plugins.RELAXATION}
 
 
 def _text(name: str) -> str:
     field = FIELDS[name]
-    choices = registry.names(PLUG_INS[name]) if name in PLUG_INS else field.metadata["choices"]
+    choices = PLUG_INS[name].names() if name in PLUG_INS else field.metadata["choices"]
     default = "" if field.default in (None, ()) else f" [{field.default}]"
     return field.metadata["text"] + (f" ({', '.join(choices)})" if choices else "") + default
 
@@ -83,7 +78,10 @@ def _settings(config: Path | None, flags: dict[str, Any]) -> Resolved:
     file = config if config is not None else Path(CONFIG_FILE) if Path(CONFIG_FILE).exists() else None
     if config is not None and not config.is_file():
         raise FairpruneError("no such file", where=str(config), hint="check --config")
-    return with_policy(resolve(_given(flags), os.environ, file))
+    resolved = resolve(_given(flags), os.environ, file)
+    if config is None:
+        plugins.refuse_code_of_file(vars(resolved.settings), resolved.sources, str(file))
+    return with_policy(resolved)
 
 
 def _given(flags: dict[str, Any]) -> dict[str, Any]:
@@ -382,7 +380,7 @@ def train(
 @app.command()
 def export(
     model: Model,
-    to: Annotated[str, typer.Option("--to", help="safetensors, safetensors-dense, onnx or pt2")],
+    to: Annotated[str, typer.Option("--to", help=f"one of {', '.join(plugins.EXPORT_FORMAT.names())}")],
     store: Annotated[str | None, typer.Option("--store", help="fp32, fp16 or bf16 weights, safetensors only")] = None,
     data: Data = None,
     out: Out = None,
@@ -465,7 +463,7 @@ def measure(
 @app.command()
 def report(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="run folder or report.json")],
-    to: Annotated[str, typer.Option("--to", help="html, md, json, junit, github or card")],
+    to: Annotated[str, typer.Option("--to", help=f"one of {', '.join(plugins.REPORT_WRITER.names())}")],
     out: Out = None,
     force: Force = False,
 ) -> int:

@@ -39,7 +39,7 @@ from fairprune_cli.models.file.rounding import rounded
 from fairprune_cli.pruning import methods, target
 from fairprune_cli.pruning.channels import removal as channels
 from fairprune_cli.run.assembly import Assembly, constrained_notion
-from fairprune_cli.run.folder import RunFolder, SilentFolder, default_folder
+from fairprune_cli.run.folder import RunFolder, SilentFolder, default_folder, resume_arguments
 from fairprune_cli.run.inputs import (
     Data,
     PruningPools,
@@ -273,7 +273,7 @@ class _Run:
                 self._save_state(folder, trainer)
             raise FairpruneError(
                 f"stopped at step {trainer.step} of {trainer.steps}; the state is saved",
-                hint=f"continue with: {started_as()} prune --resume {folder.path}",
+                hint=f"continue with: {started_as()} {' '.join(resume_arguments(folder.path, settings))}",
                 code=stop.code or ExitCode.TERMINATED,  # another process may be the one that was told to
             )  # fmt: skip
         watch.conclude()

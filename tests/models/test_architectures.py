@@ -142,7 +142,7 @@ def halved(name: str, classes: int) -> nn.Module:
         from torchvision.models import MobileNetV2
 
         return MobileNetV2(num_classes=classes, width_mult=0.5)
-    from fairprune_cli.models.architectures.resnet import SmallImageResNet
+    from fairprune_cli.models.architectures.families.resnet import SmallImageResNet
 
     return SmallImageResNet((1, 1, 1, 1), 8, classes)
 

@@ -25,9 +25,9 @@ from fairprune_cli.fairness import relaxations
 from fairprune_cli.fairness.constraint import Constraint
 from fairprune_cli.pruning import methods
 from fairprune_cli.pruning.channels.removal import channel_spaces
+from fairprune_cli.pruning.group_method import GroupMethod
 from fairprune_cli.pruning.masks import ChannelMasks, Masks, WeightMasks
 from fairprune_cli.pruning.methods import MethodOptions
-from fairprune_cli.pruning.methods.common import GroupMethod
 from fairprune_cli.pruning.methods.fairgrape import keep_in_turn
 from fairprune_cli.pruning.schedule import Budget
 from fairprune_cli.run import assembly
