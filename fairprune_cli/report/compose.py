@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from fairprune_cli.core.plugins import short_name
 from fairprune_cli.report import words
 from fairprune_cli.report.document import Document
 from fairprune_cli.report.sections import build_all
@@ -47,7 +48,7 @@ def _facts(view: View) -> list[str]:
     method = view.setting("method") if view.mapping("sparsity") else None
     parts = [
         view.text("data", "name") or Path(view.text("data", "manifest")).name,
-        f"method {method}" if isinstance(method, str) else "",
+        f"method {short_name(method)}" if isinstance(method, str) else "",
         images,
         view.text("provenance", "finished"),
     ]
