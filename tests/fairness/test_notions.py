@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fairprune_cli.fairness import notions as fairness
-from fairprune_cli.fairness.notions.base import best_of_others, group_rates, soft_events
+from fairprune_cli.fairness.notions.base import best_of_others
+from fairprune_cli.fairness.surrogate import group_rates, soft_events
 
 
 def counts_of(labels: np.ndarray, predicted: np.ndarray, groups: np.ndarray, g: int, k: int) -> np.ndarray:
