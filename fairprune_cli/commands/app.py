@@ -78,10 +78,9 @@ def _settings(config: Path | None, flags: dict[str, Any]) -> Resolved:
     file = config if config is not None else Path(CONFIG_FILE) if Path(CONFIG_FILE).exists() else None
     if config is not None and not config.is_file():
         raise FairpruneError("no such file", where=str(config), hint="check --config")
-    resolved = resolve(_given(flags), os.environ, file)
-    if config is None:
-        plugins.refuse_code_of_file(vars(resolved.settings), resolved.sources, str(file))
-    return with_policy(resolved)
+    resolved = with_policy(resolve(_given(flags), os.environ, file))
+    plugins.refuse_code_of_files(vars(resolved.settings), resolved.sources, None if config is None else str(config))
+    return resolved
 
 
 def _given(flags: dict[str, Any]) -> dict[str, Any]:

@@ -39,7 +39,7 @@ class Kind:
     def names(self) -> list[str]:
         """Names as users type them (`worst_group.py` is `worst-group`), in alphabetical order."""
         found = (info.name for info in pkgutil.iter_modules(self._folders()))
-        return sorted(name.replace("_", "-") for name in found if name != "base")
+        return sorted(name.replace("_", "-") for name in found)
 
     def load(self, name: str, where: str = "") -> ModuleType:
         """The module of the plug-in `name`.
@@ -144,21 +144,21 @@ def own_code(values: Mapping[str, Any]) -> dict[str, str]:
     return {key: name for key, name in named.items() if isinstance(name, str) and is_import_path(name)}
 
 
-def refuse_code_of_file(values: Mapping[str, Any], sources: Mapping[str, str], file: str) -> None:
+def refuse_code_of_files(values: Mapping[str, Any], sources: Mapping[str, str], config: str | None = None) -> None:
     """Files never choose what is imported: only a flag, the environment or a file given by --config does.
 
     Args:
-        values, sources: settings and where each came from.
-        file: the source of those that come from a file that was merely found.
+        values, sources: settings and where each came from, a file by its path.
+        config: what --config was given.
 
     Raises:
-        FairpruneError: a setting from there means "import this".
+        FairpruneError: a setting from another file means "import this".
     """
     for key, name in own_code(values).items():
-        if sources[key] == file:
+        if sources[key] not in ("flag", "environment", "default", config):
             raise FairpruneError(
-                f"it names {name!r} as its {key}, and a file that was merely found is no reason to import code",
-                where=file, hint=f"if that is your own code, say so with --{key} {name}, or with --config {file}",
+                f"it names {name!r} as its {key}, and a file that merely is there is no reason to import code",
+                where=sources[key], hint=f"if that is your own code, say so with --{key} {name}",
             )  # fmt: skip
 
 

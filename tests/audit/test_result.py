@@ -16,7 +16,7 @@ from fairprune_cli.audit.policy import Policy
 from fairprune_cli.audit.result import AuditResult
 from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.fairness import notions
-from fairprune_cli.fairness.notions.base import Notion
+from fairprune_cli.fairness.notion import Notion
 
 EVERYONE = Judgement(min_group=1)
 
