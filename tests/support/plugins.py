@@ -10,6 +10,7 @@ from pathlib import Path
 from textwrap import dedent
 
 from fairprune_cli.core.plugins import Kind
+from fairprune_cli.models.architectures import registry
 
 
 @contextmanager
@@ -22,10 +23,12 @@ def plugged_in(kind: Kind, folder: Path, **files: str) -> Iterator[None]:
     before = list(package.__path__)
     importlib.invalidate_caches()
     package.__path__ = [*before, str(folder)]
+    registry._families.cache_clear()
     try:
         yield
     finally:
         package.__path__ = before
+        registry._families.cache_clear()
         for name in files:
             sys.modules.pop(f"{kind.package}.{name}", None)
             if hasattr(package, name):
