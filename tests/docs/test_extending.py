@@ -98,7 +98,7 @@ def test_its_plug_ins_are_listed_and_used_by_the_commands(followed: Path, tmp_pa
 
 def test_its_plug_ins_keep_the_contract(followed: Path) -> None:
     own = [path for path in BLOCKS if Path(path).name.startswith("test_")]
-    names = "taylor or predictive or arctan or plain8 or npz or genki or cost"
+    names = "taylor or predictive or arctan or plain or npz or genki or cost"
     told = python(
         followed, "-m", "pytest", "-n", "0", "-q", "-p", "no:cacheprovider", "-rA", "--override-ini", "addopts=",
         "tests/contract/test_contract.py", *own, "-k", names,
