@@ -18,7 +18,6 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from fairprune_cli.core.settings import Settings
 from fairprune_cli.data.batches.pool import Batch, ImageSet, Pool
 from fairprune_cli.data.manifest.load import Transform
 from fairprune_cli.fairness import notions as fairness
@@ -28,6 +27,7 @@ from fairprune_cli.pruning.channels.removal import channel_spaces
 from fairprune_cli.pruning.masks import ChannelMasks, Masks, WeightMasks
 from fairprune_cli.run.assembly import Assembly
 from fairprune_cli.run.inputs import PruningPools
+from fairprune_cli.run.settings import Settings
 from fairprune_cli.training import records as history
 from fairprune_cli.training.optimizer import sgd
 from fairprune_cli.training.trainer import BatchSource, Trainer

@@ -77,7 +77,7 @@ def step_of(row: tuple[str, int], arch: str, granularity: str, batch: int, size:
     budget = Budget(100_000, plan, k or 5, kind.upper_gradient, kind.constrained)
     trainer = Trainer(
         model, masks, Objective(method, constraint), Groups({"group": ("a", "b")}), source, source, budget, 0.8,
-        TrainOptions(lr=0.01, mask_every=k or 5, epochs=1),
+        TrainOptions(lr=0.01, upper_every=k or 5, epochs=1),
     )  # fmt: skip
     return pruning(trainer)
 

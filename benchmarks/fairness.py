@@ -22,15 +22,15 @@ from typing import Any
 import yaml
 
 from fairprune_cli import compare as comparison
-from fairprune_cli.commands import train as dense
 from fairprune_cli.compare import claims, page
 from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.core.files import atomic_write_text
-from fairprune_cli.core.settings import resolve
 from fairprune_cli.core.terminal import Terminal
 from fairprune_cli.data.drawn_faces.write import write_sample
 from fairprune_cli.report import as_markdown, words
 from fairprune_cli.report.document import Heading, Note, Table
+from fairprune_cli.run import train as dense
+from fairprune_cli.run.settings import resolve
 
 RESULTS = Path(__file__).parent / "results"
 PAGE = Path(__file__).parents[1] / "docs" / "results.md"

@@ -60,8 +60,8 @@ def audit_report(
     from fairprune_cli.audit.policy import with_policy
     from fairprune_cli.commands.audit import AuditRequest, audit
     from fairprune_cli.core.errors import FairpruneError
-    from fairprune_cli.core.settings import resolve
     from fairprune_cli.core.terminal import Terminal
+    from fairprune_cli.run.settings import resolve
 
     if not models:
         raise FairpruneError("no model was given", where="audit_report")

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fairprune_cli.audit.figures import BinFigures, CalibrationFigures, Estimate
+from fairprune_cli.audit.options import CONFIDENCE, MIN_GROUP, SEED
 
 if TYPE_CHECKING:
     import torch
@@ -76,8 +77,11 @@ class Sums:
         return found
 
 
-def figures(
-    sums: Calibration, confidence: float = 0.95, min_group: int = 30, seed: int = 0
+def calibration_figures(
+    sums: Calibration,
+    confidence: float = CONFIDENCE,
+    min_group: int = MIN_GROUP,
+    seed: int = SEED,
 ) -> list[CalibrationFigures]:
     """One record per group; over-confidence is positive where the model is surer than it is right."""
     rng = np.random.default_rng([seed, 15])
@@ -121,7 +125,7 @@ def _by_chance(n: NDArray[np.int64], confidence: NDArray[np.float64], rng: np.ra
     return distances
 
 
-def bins(sums: Calibration) -> list[BinFigures]:
+def filled_bins(sums: Calibration) -> list[BinFigures]:
     """The bins that hold images, over all groups."""
     n, right, sure = sums.n.sum(0), sums.right.sum(0), sums.confidence.sum(0)
     return [

@@ -8,19 +8,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from fairprune_cli.audit.options import FigureOptions
+
 NO_DENSE = "no dense model was audited on the same images"
 
 
 @dataclass(frozen=True)
-class Judgement:
+class Judgement(FigureOptions):
     """How figures are made: confidence of the intervals, least denominator, seed of the simulation.
 
     `notions` are those whose gaps are wanted beside the listed ones.
     """
 
-    confidence: float = 0.95
-    min_group: int = 30
-    seed: int = 0
     notions: tuple[str, ...] = ()
 
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from fairprune_cli.audit.options import GateOptions
 from fairprune_cli.core.errors import ExitCode, Problems
+from fairprune_cli.core.settings import check_value, values_of
 from fairprune_cli.fairness import notions
 
 PASS, FAIL, INCONCLUSIVE, NONE = "pass", "fail", "inconclusive", "none"
 
 
 @dataclass(frozen=True)
-class GatePolicy:
+class GatePolicy(GateOptions):
     """What is asked of a model; a bound of None asks nothing.
 
     Attributes:
@@ -27,24 +29,13 @@ class GatePolicy:
         notion: one of the listed notions, or a notion of one's own (package.module:Class).
     """
 
-    max_gap: float | None = None
-    max_degradation: float | None = None
-    min_accuracy: float | None = None
-    min_group: int = 30
-    confidence: float = 0.95
-    point_estimate: bool = False
-    notion: str = "accuracy"
-
     def __post_init__(self) -> None:
         problems = Problems("gates")
-        for name in ("max_gap", "max_degradation", "min_accuracy"):
-            bound = getattr(self, name)
-            if bound is not None and not 0 <= bound <= 1:
-                problems.add(f"--{name.replace('_', '-')} is {bound}, but shares lie between 0 and 1")
-        if self.min_group < 1:
-            problems.add(f"--min-group is {self.min_group}, but a rate needs at least 1 image")
-        if not 0.5 <= self.confidence <= 0.999:
-            problems.add(f"--confidence is {self.confidence}, but must lie between 0.5 and 0.999")
+        for name, value in values_of(self).items():
+            try:
+                check_value(GateOptions, name, value)
+            except ValueError as error:
+                problems.add(f"--{name.replace('_', '-')} is {value}: {error}")
         if hint := notions.why_unknown(self.notion):
             problems.add(f"--notion {self.notion!r} is unknown: {hint}")
         problems.raise_if_any(hint="5 points are written 0.05")

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
+from fairprune_cli.audit.options import CONFIDENCE
 from fairprune_cli.audit.outcomes import Array, Outcomes, changes_of, losses_of, shares_of, two_sided
 
 
@@ -30,7 +31,7 @@ class Extreme:
     group: int
 
 
-def wilson(k: ArrayLike, n: ArrayLike, confidence: float = 0.95) -> tuple[Array, Array]:
+def wilson(k: ArrayLike, n: ArrayLike, confidence: float = CONFIDENCE) -> tuple[Array, Array]:
     """Wilson's score interval of a rate, for each entry on its own (Wilson 1927).
 
     Args:
@@ -54,7 +55,7 @@ def _wilson(k: Array, n: Array, z: float) -> tuple[Array, Array]:
     return np.where(n > 0, low, np.nan), np.where(n > 0, high, np.nan)
 
 
-def changes(tables: ArrayLike, confidence: float = 0.95) -> tuple[Array, Array, Array]:
+def changes(tables: ArrayLike, confidence: float = CONFIDENCE) -> tuple[Array, Array, Array]:
     """Change of accuracy per group, pruned minus dense (so a loss is negative), each interval on its own.
 
     Args:
@@ -76,7 +77,7 @@ def _change_intervals(figures: Outcomes, z: float) -> tuple[Array, Array, Array]
     return value, np.where(figures.n > 0, low, np.nan), np.where(figures.n > 0, high, np.nan)
 
 
-def largest_loss(tables: ArrayLike, confidence: float = 0.95, least: int = 1) -> Extreme | None:
+def largest_loss(tables: ArrayLike, confidence: float = CONFIDENCE, least: int = 1) -> Extreme | None:
     """The largest degradation R_g = accuracy dense - accuracy pruned of any group.
 
     Args:
@@ -95,7 +96,7 @@ def largest_loss(tables: ArrayLike, confidence: float = 0.95, least: int = 1) ->
     return Extreme(float(value[worst]), float(low.max()), float(high.max()), int(kept[worst]))
 
 
-def lowest_rate(k: ArrayLike, n: ArrayLike, confidence: float = 0.95, least: int = 1) -> Extreme | None:
+def lowest_rate(k: ArrayLike, n: ArrayLike, confidence: float = CONFIDENCE, least: int = 1) -> Extreme | None:
     """The lowest rate k / n of any group; arguments as for `simultaneous.pairwise`.
 
     None where no group is left.

@@ -38,7 +38,7 @@ from fairprune_cli.fairness.notion import Notion
 AS_USUAL = Judgement()
 
 
-def number(value: float) -> float | None:
+def _defined(value: float) -> float | None:
     """A plain float; None for NaN."""
     return None if np.isnan(value) else float(value)
 
@@ -48,7 +48,7 @@ def small_groups(names: Sequence[str], n: ArrayLike, least: int) -> list[str]:
     return [name for name, size in zip(names, np.asarray(n), strict=True) if size < max(least, 1)]
 
 
-def accuracy(correct: int, n: int, confidence: float) -> Estimate:
+def accuracy_figure(correct: int, n: int, confidence: float) -> Estimate:
     """Share of right answers."""
     if n == 0:
         return Estimate(why="no images")
@@ -100,7 +100,7 @@ def _too_few(rates: Sequence[Rate], groups: Sequence[str], least: int) -> str:
     return f"fewer than two groups have {max(least, 1)} {rate.of} ({', '.join(missing)})"
 
 
-def gaps(
+def gaps_by_notion(
     counts: Counts, accuracies: GapFigure, losses: GapFigure, groups: Sequence[str], classes: Sequence[str],
     judgement: Judgement,
 ) -> dict[str, GapFigure]:  # fmt: skip
@@ -188,13 +188,13 @@ def attribute_figures(
     losses = GapFigure(why=NO_DENSE, compares="losses") if degradation is None else degradation.gap
     return AttributeFigures(
         {
-            group: GroupFigures(m, c, accuracy(c, m, judgement.confidence), of, sure)
+            group: GroupFigures(m, c, accuracy_figure(c, m, judgement.confidence), of, sure)
             for group, c, m, of, sure in zip(
                 groups, correct, n, rates, calibration or [None] * len(groups), strict=True
             )
         },
         gap,
-        gaps(counts, gap, losses, groups, classes, judgement),
+        gaps_by_notion(counts, gap, losses, groups, classes, judgement),
         worst_group(counts, groups, judgement),
         ungrouped,
     )
@@ -205,8 +205,8 @@ def change_figures(tables: Counts, confidence: float) -> list[ChangeFigure]:
     share = intervals.wilson(tables[:, 1, 0], tables.sum((1, 2)), confidence)
     return [
         ChangeFigure(
-            number(change), number(low), number(high), "no images" if np.isnan(change) else "",
-            int(table.sum()), int(table[1, 0]), int(table[0, 1]), number(least), number(most),
+            _defined(change), _defined(low), _defined(high), "no images" if np.isnan(change) else "",
+            int(table.sum()), int(table[1, 0]), int(table[0, 1]), _defined(least), _defined(most),
         )
         for table, change, low, high, least, most in zip(
             tables, *intervals.changes(tables, confidence), *share, strict=True

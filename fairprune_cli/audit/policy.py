@@ -19,14 +19,15 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from fairprune_cli.audit.figures import AuditFigures, Judgement
 from fairprune_cli.audit.gates import GatePolicy, GateResult, verdict
 from fairprune_cli.audit.judging import evaluate
+from fairprune_cli.audit.options import AuditOptions, GateOptions
 from fairprune_cli.core.errors import FairpruneError, Problems, nearest
 from fairprune_cli.core.files import read_document, sha256_file
-from fairprune_cli.core.settings import Resolved, Settings, check_value
+from fairprune_cli.core.settings import Resolved, check_value
 from fairprune_cli.fairness import notions
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ SETTINGS = (*TOP, "notion")
 _RULE_KEYS = (*SETTINGS, "attribute", "metric", "name")
 LARGEST = 1 << 20
 _UNBOUNDED: dict[str, Any] = dict.fromkeys(BOUNDS)
+
+A = TypeVar("A", bound=AuditOptions)
 
 
 @dataclass(frozen=True)
@@ -86,7 +89,7 @@ class Policy:
         return losses or any(notions.get(name, classes).relative for name in self.notions)
 
     @classmethod
-    def read(cls, path: str | Path, settings: Settings | None = None) -> Policy:
+    def read(cls, path: str | Path, settings: GateOptions | None = None) -> Policy:
         """The whole policy of a file, what stands at its top included.
 
         Args:
@@ -96,12 +99,12 @@ class Policy:
             FairpruneError: the file cannot be read, or every fault in it at once.
         """
         content = _content(Path(path))
-        return _parsed(content, settings or Settings(), str(path), sha256_file(Path(path)), top=True)
+        return _parsed(content, settings or GateOptions(), str(path), sha256_file(Path(path)), top=True)
 
     @classmethod
-    def parse(cls, content: Mapping[str, Any], settings: Settings | None = None) -> Policy:
+    def parse(cls, content: Mapping[str, Any], settings: GateOptions | None = None) -> Policy:
         """The policy of a mapping, as `read` takes it from a file."""
-        return _parsed(content, settings or Settings(), "policy", "", top=True)
+        return _parsed(content, settings or GateOptions(), "policy", "", top=True)
 
     def judge(self, result: AuditResult, made: AuditFigures | None = None) -> tuple[list[GateResult], str]:
         """Judge every rule on every model beside the dense one, or on the dense one when it is alone.
@@ -121,7 +124,9 @@ class Policy:
         found: list[GateResult] = []
         for model in models:
             for rule in self.rules:
-                wanted = Judgement(rule.gates.confidence, rule.gates.min_group, usual.seed, asked)
+                wanted = dataclasses.replace(
+                    usual, confidence=rule.gates.confidence, min_group=rule.gates.min_group, notions=asked
+                )
                 if wanted not in known:
                     known[wanted] = result.figures(wanted)
                 gates, _ = evaluate(known[wanted], rule.gates, rule.attributes, model)
@@ -132,7 +137,7 @@ class Policy:
         return found, verdict(found)
 
 
-def with_policy(resolved: Resolved) -> Resolved:
+def with_policy(resolved: Resolved[A]) -> Resolved[A]:
     """The settings with what stands at the top of their policy file in place of defaults."""
     settings = resolved.settings
     if settings.policy is None:
@@ -146,7 +151,7 @@ def with_policy(resolved: Resolved) -> Resolved:
     return Resolved(dataclasses.replace(settings, **values), {**resolved.sources, **dict.fromkeys(free, str(path))})
 
 
-def policy_of(settings: Settings) -> Policy:
+def policy_of(settings: AuditOptions) -> Policy:
     """The gates that settings (flags among them) ask for, and the rules of their policy file.
 
     Raises:
@@ -161,7 +166,7 @@ def policy_of(settings: Settings) -> Policy:
     return dataclasses.replace(read, rules=(*rules, *read.rules))
 
 
-def gate_policy(settings: Settings) -> GatePolicy:
+def gate_policy(settings: GateOptions) -> GatePolicy:
     """The gates that the settings ask for; FairpruneError when they make no sense."""
     return GatePolicy(**{key: getattr(settings, key) for key in SETTINGS})
 
@@ -175,7 +180,7 @@ def _content(path: Path) -> Mapping[str, Any]:
     return content
 
 
-def _parsed(content: Mapping[str, Any], settings: Settings, where: str, sha256: str, top: bool) -> Policy:
+def _parsed(content: Mapping[str, Any], settings: GateOptions, where: str, sha256: str, top: bool) -> Policy:
     problems = Problems(where)
     for key in content:
         if key not in ("version", "rules", *TOP):
@@ -203,7 +208,7 @@ def _parsed(content: Mapping[str, Any], settings: Settings, where: str, sha256: 
     return Policy(tuple(rules), where if sha256 else "", sha256)
 
 
-def _rule(item: Any, settings: Settings, problems: Problems, place: str) -> Rule | None:
+def _rule(item: Any, settings: GateOptions, problems: Problems, place: str) -> Rule | None:
     before = len(problems.texts)
     if not isinstance(item, dict):
         problems.add(f"{place}must be a mapping of keys to values")
@@ -231,7 +236,7 @@ def _rule(item: Any, settings: Settings, problems: Problems, place: str) -> Rule
     return Rule(gates, attributes, name, "" if notion == "accuracy" else notion)
 
 
-def _refused(notion: str, settings: Settings) -> str:
+def _refused(notion: str, settings: GateOptions) -> str:
     """Why a rule cannot ask for the notion, else "". A file never chooses code: one's own is named by the call."""
     if ":" in notion and notion != settings.notion:
         return f"a rule can name a notion of one's own only where the call does too: --notion {notion}"
@@ -252,7 +257,7 @@ def _values(content: Mapping[str, Any], keys: Sequence[str], problems: Problems,
     for key in keys:
         if content.get(key) is not None:
             try:
-                values[key] = check_value(key, content[key])
+                values[key] = check_value(GateOptions, key, content[key])
             except ValueError as error:
                 problems.add(f"{place}{key}: {error}")
     return values

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from fairprune_cli.audit import calibration, metrics
-from fairprune_cli.audit.calibration import Calibration
+from fairprune_cli.audit import metrics
+from fairprune_cli.audit.calibration import Calibration, calibration_figures, filled_bins
 from fairprune_cli.audit.figures import AuditFigures, Judgement, ModelFigures
 from fairprune_cli.audit.metrics import AS_USUAL
 from fairprune_cli.audit.rates import Counts
@@ -64,17 +64,17 @@ class AuditResult:
         return ModelFigures(
             n,
             correct,
-            metrics.accuracy(correct, n, judgement.confidence),
+            metrics.accuracy_figure(correct, n, judgement.confidence),
             {name: int(times) for name, times in zip(self.classes, counts.sum(0), strict=True)},
             {
                 attribute: metrics.attribute_figures(
                     table, self.groups[attribute], self.classes, self.ungrouped[attribute], judgement,
-                    degradation.get(attribute), None if sums is None else calibration.figures(sums[attribute], *how),
+                    degradation.get(attribute), None if sums is None else calibration_figures(sums[attribute], *how),
                 )
                 for attribute, table in self.by_group[model].items()
             },
             None if against is None else metrics.change_figures(against[None], judgement.confidence)[0],
             degradation,
-            None if sums is None else calibration.figures(sums[""], *how)[0],
-            () if sums is None else tuple(calibration.bins(sums[""])),
+            None if sums is None else calibration_figures(sums[""], *how)[0],
+            () if sums is None else tuple(filled_bins(sums[""])),
         )  # fmt: skip

@@ -11,13 +11,14 @@ from fairprune_cli.audit.counts import ImagePool, LabelledBatch, NamedGroups, au
 from fairprune_cli.audit.figures import Judgement, StorageCost
 
 
-def cost(
+def storage_cost(
     before: nn.Module, stored: nn.Module, number_format: str, pool: ImagePool, groupings: Sequence[NamedGroups],
     classes: Sequence[str], device: torch.device, judgement: Judgement,
 ) -> StorageCost:  # fmt: skip
     """Accuracy before and after rounding on the audited images, and the change per group.
 
     Args:
+        store: the format they were rounded to.
         before: the pruned model in float32; stored: as it was read back from the file.
     """
     changed = 0

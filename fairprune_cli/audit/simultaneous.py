@@ -23,6 +23,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fairprune_cli.audit.options import CONFIDENCE, SEED
 from fairprune_cli.audit.outcomes import Array, Outcomes, losses_of, shares_of, two_sided
 
 # The share of the permitted error that is spent: counts are discrete and their spread is itself estimated, so
@@ -107,7 +108,13 @@ def _gap(rates: Sequence[Outcomes], confidence: float, seed: int, least: int, li
     return Gap(best[0], min(low, best[0]), max(min(high, limit), best[0]), best[2], best[1])
 
 
-def pairwise(k: ArrayLike, n: ArrayLike, confidence: float = 0.95, seed: int = 0, least: int = 1) -> Gap | None:
+def pairwise(
+    k: ArrayLike,
+    n: ArrayLike,
+    confidence: float = CONFIDENCE,
+    seed: int = SEED,
+    least: int = 1,
+) -> Gap | None:
     """Gap between the rates k / n of groups.
 
     Args:
@@ -123,7 +130,10 @@ def pairwise(k: ArrayLike, n: ArrayLike, confidence: float = 0.95, seed: int = 0
 
 
 def joint(
-    rates: Sequence[tuple[ArrayLike, ArrayLike]], confidence: float = 0.95, seed: int = 0, least: int = 1
+    rates: Sequence[tuple[ArrayLike, ArrayLike]],
+    confidence: float = CONFIDENCE,
+    seed: int = SEED,
+    least: int = 1,
 ) -> Gap | None:
     """Largest gap over several rates (k, n) of the same groups, with one interval for all of them.
 
@@ -133,7 +143,7 @@ def joint(
     return _gap([shares_of(k, n) for k, n in rates], confidence, seed, least, 1.0)
 
 
-def paired(tables: ArrayLike, confidence: float = 0.95, seed: int = 0, least: int = 1) -> Gap | None:
+def paired(tables: ArrayLike, confidence: float = CONFIDENCE, seed: int = SEED, least: int = 1) -> Gap | None:
     """Gap between the degradations R_g = accuracy of the dense model - accuracy of the pruned one.
 
     Both models saw the same images, so that only the images on which they differ carry noise.

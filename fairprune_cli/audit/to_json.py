@@ -31,7 +31,7 @@ PRUNED = "pruned"
 Record = dict[str, Any]
 
 
-def audit(figures: AuditFigures) -> Record:
+def audit_record(figures: AuditFigures) -> Record:
     """The keys confidence, min_group, results and degradation.
 
     `degradation` is that of "pruned" (or of the only model beside the dense one), and null without a dense model; with
@@ -40,10 +40,10 @@ def audit(figures: AuditFigures) -> Record:
     document: Record = {
         "confidence": figures.judgement.confidence,
         "min_group": figures.judgement.min_group,
-        "results": {name: model(found) for name, found in figures.models.items()},
+        "results": {name: model_record(found) for name, found in figures.models.items()},
     }
     paired = {name: found for name, found in figures.models.items() if found.against_dense is not None}
-    degradations = {name: degradation(found) for name, found in paired.items()}
+    degradations = {name: degradation_record(found) for name, found in paired.items()}
     chosen = PRUNED if PRUNED in degradations else next(iter(degradations), None)
     if chosen is None:
         return document | {"degradation": None, "degradation_undefined": NO_DENSE}
@@ -53,18 +53,18 @@ def audit(figures: AuditFigures) -> Record:
     return document
 
 
-def model(found: ModelFigures) -> Record:
+def model_record(found: ModelFigures) -> Record:
     """A model's entry in `results`."""
     record = _accuracy(found.accuracy) | {"n": found.n, "correct": found.correct, "predicted": dict(found.predicted)}
     if found.against_dense is not None:
         record["against_dense"] = _change(found.against_dense)
-    record["attributes"] = {name: attribute(of) for name, of in found.attributes.items()}
+    record["attributes"] = {name: attribute_record(of) for name, of in found.attributes.items()}
     if found.calibration is not None:
         record["calibration"] = _calibration(found.calibration) | {"bins": [_bin(b) for b in found.bins]}
     return record
 
 
-def attribute(found: AttributeFigures) -> Record:
+def attribute_record(found: AttributeFigures) -> Record:
     """An attribute's entry: groups, the gap of accuracies, and under `metrics` the gaps of all notions of rates."""
     record: Record = {"groups": {name: _group(of) for name, of in found.groups.items()}}
     record |= _flat_gap(found.gap) | {"ungrouped": found.ungrouped, "metrics": {}}
@@ -80,12 +80,12 @@ def metric_key(notion: str) -> str:
     return notion.replace("-", "_")
 
 
-def degradation(found: ModelFigures) -> Record:
+def degradation_record(found: ModelFigures) -> Record:
     """A model's losses by attribute."""
-    return {name: attribute_degradation(of) for name, of in found.degradation.items()}
+    return {name: attribute_degradation_record(of) for name, of in found.degradation.items()}
 
 
-def attribute_degradation(found: DegradationFigures) -> Record:
+def attribute_degradation_record(found: DegradationFigures) -> Record:
     """One attribute's losses: a group's `change` is accuracy pruned minus dense, so a loss is negative."""
     record: Record = {"groups": {name: _change(of) for name, of in found.groups.items()}}
     record |= _flat_gap(found.gap)
@@ -95,7 +95,7 @@ def attribute_degradation(found: DegradationFigures) -> Record:
     return record | largest
 
 
-def gate(result: GateResult) -> Record:
+def gate_record(result: GateResult) -> Record:
     """One of `gates`."""
     record: Record = {"name": result.name, "metric": result.metric, "bound": result.bound}
     if result.attribute is not None:
@@ -114,18 +114,18 @@ def gate(result: GateResult) -> Record:
     return record
 
 
-def storage(cost: StorageCost) -> Record:
+def storage_record(cost: StorageCost) -> Record:
     """The key `storage`."""
     return {
         "format": cost.format,
         "accuracy_before": cost.before.accuracy.value,
         "accuracy": cost.after.accuracy.value,
         "predictions_changed": cost.predictions_changed,
-        "degradation": degradation(cost.after),
+        "degradation": degradation_record(cost.after),
     }
 
 
-def examples(found: Examples) -> Record:
+def examples_record(found: Examples) -> Record:
     """The key `examples`."""
     lost: Record = {}
     for (name, of, group), images in found.lost.items():

@@ -13,7 +13,6 @@ from fairprune_cli.core import distributed as ranks
 from fairprune_cli.core import provenance
 from fairprune_cli.core.device import choose_device, set_threads
 from fairprune_cli.core.errors import ExitCode, FairpruneError
-from fairprune_cli.core.settings import Resolved
 from fairprune_cli.core.terminal import Terminal
 from fairprune_cli.data.manifest.load import Transform
 from fairprune_cli.fairness import notions as fairness
@@ -23,6 +22,7 @@ from fairprune_cli.models.file import codec
 from fairprune_cli.run.audit import AuditStep, Outcome
 from fairprune_cli.run.folder import MODEL
 from fairprune_cli.run.inputs import Data, decode, open_data, open_model, transform_of
+from fairprune_cli.run.settings import Resolved
 
 if TYPE_CHECKING:
     import torch

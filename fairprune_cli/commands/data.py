@@ -6,24 +6,81 @@ import json
 import time
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+import typer
+
+from fairprune_cli.commands.flags import Config, Force, Given, Json, Quiet, flags, resolved
+from fairprune_cli.commands.output import terminal_of
 from fairprune_cli.core.errors import ExitCode, FairpruneError
-from fairprune_cli.core.files import atomic_write_text
-from fairprune_cli.core.settings import Settings
 from fairprune_cli.core.terminal import Terminal
-from fairprune_cli.data.checks import check as checking
-from fairprune_cli.data.checks import gallery
-from fairprune_cli.data.checks import images as findings
-from fairprune_cli.data.drawn_faces.write import write_sample
-from fairprune_cli.data.images import cache_store
-from fairprune_cli.data.manifest.load import Manifest, find_manifest, init_manifest, load_manifest
+from fairprune_cli.data.options import DataOptions
+
+if TYPE_CHECKING:
+    from fairprune_cli.data.manifest.manifest import Manifest
 
 _LISTED = 20  # findings of a kind that are shown as text
 
 
+def init_command(
+    path: Annotated[Path, typer.Argument(help="table (CSV, Parquet) or folder of images")],
+    out: Annotated[Path | None, typer.Option("--out", help="manifest to write [manifest.yaml beside it]")] = None,
+    name: Annotated[str | None, typer.Option("--name", help="name of the data set")] = None,
+    force: Force = False,
+) -> int:
+    """Write a manifest for a table or a folder of images."""
+    written = init(path, out, name, force)
+    terminal_of().result(f"{written}: written; check it with: fairprune data check --data {written}")
+    return int(ExitCode.OK)
+
+
+@flags("data", "config", "as_json", "quiet")
+def check_command(given: Given, config: Config = None, as_json: Json = False, quiet: Quiet = False) -> int:
+    """Check manifest, table and every image; needs no torch."""
+    return int(check(resolved(config, given).settings, terminal_of(quiet), as_json))
+
+
+def sample_command(
+    out: Annotated[Path, typer.Option("--out", help="folder to make")] = Path("sample"),
+    seed: Annotated[int, typer.Option("--seed", min=0, help="seed of the drawings")] = 0,
+    force: Force = False,
+    quiet: Quiet = False,
+) -> int:
+    """Write the embedded data set: drawn faces with expression, gender and age."""
+    terminal = terminal_of(quiet)
+    terminal.result(f"{sample(out, seed, force, terminal)}: written")
+    return int(ExitCode.OK)
+
+
+@flags("data", "attr", "split", "out", "force", "config", "as_json", "quiet")
+def stats_command(
+    given: Given,
+    split: Annotated[str | None, typer.Option("--split", help="split that the picture shows [train]")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="picture to write: images per group and label (.png, .svg, .html)")
+    ] = None,
+    force: Force = False,
+    config: Config = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> int:
+    """Counts per split, label and group, and with --out a picture of them; needs no torch."""
+    settings = resolved(config, given).settings
+    return int(stats(settings, terminal_of(quiet), as_json, out, split or "train", force))
+
+
+def cache_command(
+    clear: Annotated[bool, typer.Option("--clear", help="remove everything in it")] = False, as_json: Json = False
+) -> int:
+    """Show or empty the cache of decoded images."""
+    return int(cache(clear, terminal_of(), as_json))
+
+
 def init(path: Path, out: Path | None, name: str | None, force: bool) -> Path:
     """Write the manifest of a table or folder; returns its path."""
+    from fairprune_cli.core.files import atomic_write_text
+    from fairprune_cli.data.manifest.load import init_manifest
+
     target = out or (path if path.is_dir() else path.parent) / "manifest.yaml"
     if target.exists() and not force:
         raise FairpruneError("already exists", where=str(target), hint="--force overwrites it, --out writes elsewhere")
@@ -31,13 +88,24 @@ def init(path: Path, out: Path | None, name: str | None, force: bool) -> Path:
     return target
 
 
-def _open(settings: Settings) -> Manifest:
-    return load_manifest(find_manifest(None if settings.data is None else Path(settings.data), None, None))
+def _found(options: DataOptions) -> Path:
+    from fairprune_cli.data.manifest.load import find_manifest
+
+    return find_manifest(None if options.data is None else Path(options.data), None, None)
 
 
-def check(settings: Settings, terminal: Terminal, as_json: bool) -> ExitCode:
+def _open(options: DataOptions) -> Manifest:
+    from fairprune_cli.data.manifest.load import load_manifest
+
+    return load_manifest(_found(options))
+
+
+def check(options: DataOptions, terminal: Terminal, as_json: bool) -> ExitCode:
     """Check everything, images included; findings are listed with file and row, and errors among them give 2."""
-    path = find_manifest(None if settings.data is None else Path(settings.data), None, None)
+    from fairprune_cli.data.checks import check as checking
+    from fairprune_cli.data.checks import images as findings
+
+    path = _found(options)
     with terminal.progress("checking images", 1) as display:
 
         def on_progress(done: int, total: int) -> None:
@@ -70,6 +138,8 @@ def check(settings: Settings, terminal: Terminal, as_json: bool) -> ExitCode:
 
 def sample(out: Path, seed: int, force: bool, terminal: Terminal) -> Path:
     """Write the embedded data set; returns its manifest."""
+    from fairprune_cli.data.drawn_faces.write import write_sample
+
     with terminal.progress("drawing faces", 1) as display:
 
         def on_progress(done: int, total: int) -> None:
@@ -81,6 +151,8 @@ def sample(out: Path, seed: int, force: bool, terminal: Terminal) -> Path:
 
 def cache(clear: bool, terminal: Terminal, as_json: bool) -> ExitCode:
     """What the cache of decoded images holds, or, with `clear`, what was removed from it."""
+    from fairprune_cli.data.images import cache_store
+
     limit = cache_store.limit()
     entries = cache_store.clear() if clear else cache_store.entries()
     total = sum(entry.bytes for entry in entries)
@@ -107,7 +179,7 @@ def cache(clear: bool, terminal: Terminal, as_json: bool) -> ExitCode:
 
 
 def stats(
-    settings: Settings,
+    options: DataOptions,
     terminal: Terminal,
     as_json: bool,
     out: Path | None = None,
@@ -115,10 +187,12 @@ def stats(
     force: bool = False,
 ) -> ExitCode:
     """Counts per split, label and group; with `out` also a picture of some images of each in a split."""
-    manifest = _open(settings)
-    counts = manifest.counts(settings.attr or None)
+    from fairprune_cli.data.checks import gallery
+
+    manifest = _open(options)
+    counts = manifest.counts(options.attr or None)
     if out is not None:
-        shown = gallery.draw(manifest, split, settings.attr or None)
+        shown = gallery.draw(manifest, split, options.attr or None)
         gallery.write(shown, out, f"{manifest.name}: {split}", force)
         for file in shown.faulty:
             terminal.warn(f"{file} cannot be decoded; see `fairprune data check`", code="image")

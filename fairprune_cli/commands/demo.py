@@ -2,22 +2,48 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-from fairprune_cli import export as exports
-from fairprune_cli.commands import data as datasets
-from fairprune_cli.commands import train as dense
+import typer
+
+from fairprune_cli.commands.flags import Force, Json, Quiet
+from fairprune_cli.commands.output import print_json, terminal_of
 from fairprune_cli.core.errors import FairpruneError
-from fairprune_cli.core.settings import resolve
 from fairprune_cli.core.terminal import Terminal
-from fairprune_cli.data.drawn_faces.write import SIZES
-from fairprune_cli.report import console as summary
-from fairprune_cli.run import prune as pipeline
-from fairprune_cli.run.audit import Outcome
+
+if TYPE_CHECKING:
+    from fairprune_cli.run.audit import Outcome
 
 ARCHITECTURE, DENSE_EPOCHS, SPARSITY = "resnet10-w16", 12, 0.98
 MARKER = "manifest.yaml"
+
+
+def command(
+    out: Annotated[Path, typer.Option("--out", help="folder to make")] = Path("fairprune-demo"),
+    force: Force = False,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="seed of data and training")] = 0,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> int:
+    """The whole story on drawn faces in under three minutes: data, dense model, pruning, audit, export, report."""
+    terminal = terminal_of(quiet)
+    outcome = demo(out, seed, force, terminal, as_json)
+    if as_json:
+        print_json(outcome.report, terminal)
+    return int(outcome.code)
+
+
+def _make_room(out: Path, force: bool) -> None:
+    """Remove an earlier demo where `force` is set; nothing else is ever replaced."""
+    import shutil
+
+    if out.exists() and any(out.iterdir() if out.is_dir() else [out]):
+        if not force:
+            raise FairpruneError("already exists", where=str(out), hint="--force replaces it, --out writes elsewhere")
+        if not (out / MARKER).exists():
+            raise FairpruneError("is not a demo folder, so --force will not replace it", where=str(out))
+        shutil.rmtree(out)
 
 
 def demo(out: Path, seed: int, force: bool, terminal: Terminal, as_json: bool) -> Outcome:
@@ -25,12 +51,14 @@ def demo(out: Path, seed: int, force: bool, terminal: Terminal, as_json: bool) -
 
     Leaves `model.pt` and `manifest.yaml` in the folder, so that the next command works there.
     """
-    if out.exists() and any(out.iterdir() if out.is_dir() else [out]):
-        if not force:
-            raise FairpruneError("already exists", where=str(out), hint="--force replaces it, --out writes elsewhere")
-        if not (out / MARKER).exists():
-            raise FairpruneError("is not a demo folder, so --force will not replace it", where=str(out))
-        shutil.rmtree(out)
+    _make_room(out, force)
+    from fairprune_cli import export as exports
+    from fairprune_cli.commands import data as datasets
+    from fairprune_cli.data.drawn_faces.write import SIZES
+    from fairprune_cli.report import console as summary
+    from fairprune_cli.run import prune as pipeline
+    from fairprune_cli.run import train as dense
+    from fairprune_cli.run.settings import resolve
 
     def say(text: str) -> None:
         if not as_json:

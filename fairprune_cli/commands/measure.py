@@ -4,16 +4,43 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from fairprune_cli.core import provenance
-from fairprune_cli.core.device import choose_device, set_threads
+import typer
+
+from fairprune_cli.commands.flags import Given, Json, Model, Quiet, Trust, flags, resolved
+from fairprune_cli.commands.output import print_json, terminal_of
+from fairprune_cli.core.errors import ExitCode
 from fairprune_cli.core.terminal import Terminal
-from fairprune_cli.models import measure
-from fairprune_cli.models.checkpoint.load import LoadedModel, load_model
-from fairprune_cli.models.peak_memory import peak_bytes
+
+if TYPE_CHECKING:
+    from fairprune_cli.models.checkpoint.load import LoadedModel
 
 BATCHES = (1, 32)
+
+
+@flags("model", "against", "arch", "trust", "size", "threads", "device", "as_json", "quiet")
+def command(
+    given: Given,
+    model: Model,
+    against: Annotated[Path | None, typer.Option("--against", help="dense model to measure in the same run")] = None,
+    trust: Trust = False,
+    size: Annotated[int | None, typer.Option("--size", min=8, max=4096, help="side of the images in pixels")] = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> int:
+    """Parameters, MACs, bytes, peak memory and latency, beside the dense model in one run; no data needed."""
+    terminal = terminal_of(quiet)
+    settings = resolved(None, given).settings
+    document = run(
+        model, against, arch=given.get("arch"), trust=trust, size=size, device=settings.device,
+        threads=settings.threads, terminal=terminal,
+    )  # fmt: skip
+    if as_json:
+        print_json(document, terminal)
+    else:
+        show(document, terminal)
+    return int(ExitCode.OK)
 
 
 def run(
@@ -29,6 +56,11 @@ def run(
     Raises:
         FairpruneError: a model cannot be loaded, or does not take such images.
     """
+    from fairprune_cli.core import provenance
+    from fairprune_cli.core.device import choose_device, set_threads
+    from fairprune_cli.models import measure
+    from fairprune_cli.models.checkpoint.load import load_model
+
     used = set_threads(threads)
     place = choose_device(device)
     sources = {"model": load_model(path, arch, trust)}
@@ -47,10 +79,15 @@ def run(
 
 
 def _side(loaded: LoadedModel) -> int:
+    from fairprune_cli.models import measure
+
     return int((loaded.transform or {}).get("size") or measure.DEFAULT_SIZE)
 
 
 def _figures(loaded: LoadedModel, side: int, latency: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    from fairprune_cli.models import measure
+    from fairprune_cli.models.peak_memory import peak_bytes
+
     model = loaded.model
     return {
         "source": str(loaded.source), "sha256": loaded.sha256, "architecture": loaded.architecture,

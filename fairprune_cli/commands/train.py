@@ -1,92 +1,47 @@
-"""`fairprune train`: a dense checkpoint from a manifest, for those who have none."""
+"""`fairprune train`: a dense checkpoint for those who have none."""
 
 from __future__ import annotations
 
-import time
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
-import torch
+import typer
 
-from fairprune_cli.core import provenance
-from fairprune_cli.core.device import choose_device, set_threads
-from fairprune_cli.core.errors import FairpruneError
-from fairprune_cli.core.settings import Resolved
-from fairprune_cli.core.signals import stop_on_signals
-from fairprune_cli.core.terminal import Terminal
-from fairprune_cli.data.batches.pool import ImageSet
-from fairprune_cli.models import architectures, measure
-from fairprune_cli.models.checkpoint.load import save_checkpoint
-from fairprune_cli.run.inputs import decode, open_data
-from fairprune_cli.training.dense import DenseOptions, accuracy, train_dense
+from fairprune_cli.commands.flags import SET, Config, DryRun, Force, Given, Json, Quiet, flags, resolved
+from fairprune_cli.commands.output import print_json, terminal_of
+from fairprune_cli.core.errors import ExitCode
+
+EPOCHS = "15"
 
 
-@dataclass(frozen=True)
-class TrainRequest:
-    """What `fairprune train` was asked for, beyond the settings."""
+@flags(
+    "arch", "epochs", "out", "force", "batch_size", "lr", "data", SET, "config", "seed", "device", "as_json", "quiet",
+    "dry_run",
+)  # fmt: skip
+def command(
+    given: Given,
+    arch: Annotated[str, typer.Option("--arch", help="architecture, such as resnet10, resnet10-w16 or vit-tiny")],
+    epochs: Annotated[str | None, typer.Option("--epochs", help=f"epochs [{EPOCHS}]")] = None,
+    out: Annotated[Path, typer.Option("--out", help="checkpoint to write [model.pt]")] = Path("model.pt"),
+    force: Force = False,
+    lr: Annotated[str | None, typer.Option("--lr", help="peak learning rate [0.1; vit-tiny 0.02]")] = None,
+    config: Config = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    dry_run: DryRun = False,
+) -> int:
+    """Train a dense model on the train split; the best epoch on val is kept."""
+    terminal = terminal_of(quiet)
+    from fairprune_cli.models.architectures import default_lr
 
-    resolved: Resolved
-    out: Path
-    force: bool = False
-    dry_run: bool = False
+    own = {"arch": arch, "epochs": epochs or EPOCHS, "lr": lr or str(default_lr(arch))}
+    settings = resolved(config, {**own, **given})
+    from fairprune_cli.report import console
+    from fairprune_cli.run import train as dense
 
-
-def train(request: TrainRequest, terminal: Terminal) -> dict[str, Any]:
-    """Train and save; returns what was reached.
-
-    Raises:
-        FairpruneError: bad input, an existing file, or the training was interrupted (nothing is written then).
-    """
-    settings = request.resolved.settings
-    if request.out.exists() and not request.force:
-        raise FairpruneError(
-            "already exists", where=str(request.out), hint="--force overwrites it, --out writes elsewhere"
-        )
-    if settings.arch is None:
-        raise FairpruneError("no architecture was given", where="--arch", hint="for example --arch resnet10")
-    started = time.time()
-    threads = set_threads(settings.threads)
-    device = choose_device(settings.device)
-    data = open_data(settings, request.out, terminal, every=True)
-    manifest = data.manifest
-    for split in ("train", "val"):
-        if not len(data.rows(split)):
-            raise FairpruneError(f"the {split} split has no images", where=str(manifest.path))
-    model = architectures.build(settings.arch, len(manifest.classes), seed=settings.seed)
-    document: dict[str, Any] = {
-        "architecture": settings.arch, "classes": list(manifest.classes), "path": str(request.out),
-        "images": {name: len(data.rows(name)) for name in ("train", "val", "test")}, "epochs": settings.epochs,
-        "device": str(device),
-    }  # fmt: skip
-    measure.macs(model, manifest.transform.size)  # fails here where it does not take such images
-    if request.dry_run:
-        return document | {"dry_run": True}
-    images: ImageSet = decode(data, manifest.transform, terminal)
-    torch.manual_seed(settings.seed)
-    model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    options = DenseOptions(
-        settings.epochs, settings.batch_size, settings.lr, settings.momentum, settings.weight_decay, settings.augment,
-        settings.seed,
-    )  # fmt: skip
-    val = images.pool(data.rows("val"))
-    with stop_on_signals() as stop, terminal.progress(f"training {settings.arch}", 1) as display:
-
-        def on_step(step: int, total: int, loss: float, best: float) -> None:
-            display.total = total
-            display.update(step, {"loss": f"{loss:.3f}", "best val": f"{best:.3f}"})
-
-        records = train_dense(model, images.pool(data.rows("train")), val, options, device, on_step, stop)
-    if stop.code is not None:
-        raise FairpruneError("training was stopped; nothing was written", code=stop.code)
-    reached = accuracy(model, val, device)
-    extra = {"seed": settings.seed, "epochs": settings.epochs, "val_accuracy": reached}
-    save_checkpoint(
-        request.out, model, architecture=settings.arch, classes=manifest.classes,
-        transform=manifest.transform.to_dict(), extra=extra,
-    )  # fmt: skip
-    return document | {
-        "val_accuracy": reached, "training": [asdict(record) for record in records], "seconds": time.time() - started,
-        "bytes": request.out.stat().st_size,
-        "provenance": provenance.collect(settings.seed, device, threads, started, time.time()),
-    }  # fmt: skip
+    document = dense.train(dense.TrainRequest(settings, out, force, dry_run), terminal)
+    if as_json:
+        print_json(document, terminal)
+    else:
+        (console.print_plan if dry_run else console.print_training)(document, terminal)
+    return int(ExitCode.OK)

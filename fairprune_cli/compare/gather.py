@@ -16,7 +16,6 @@ The document (schema_version 1; fractions throughout, an undefined value is null
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -27,9 +26,10 @@ from fairprune_cli.compare.notes import notes, warnings
 from fairprune_cli.compare.pairs import comparisons
 from fairprune_cli.compare.statistics import spread
 from fairprune_cli.compare.status import BEGUN, DONE, MISSING, standing
-from fairprune_cli.core.settings import FIELDS
+from fairprune_cli.core.settings import values_of
 from fairprune_cli.report.plain import plain
 from fairprune_cli.report.read import read_report
+from fairprune_cli.run.settings import FIELDS
 
 SCHEMA_VERSION = 1
 AUDIT_KEYS = ("data", "attr", "split", "min_group", "notion")  # what the dense model's own figures depend on
@@ -143,5 +143,5 @@ def _dense(cells: Sequence[Mapping[str, Any]], per_seed: bool, confidence: float
 def _shared(plan: Plan) -> dict[str, Any]:
     """What all cells share and that is not at its default."""
     own = {"method", "granularity", "sparsity", "seed", "data", *dict(plan.points[0])}
-    settings = dataclasses.asdict(plan.request.resolved.settings)
+    settings = values_of(plan.request.resolved.settings)
     return {key: value for key, value in settings.items() if key not in own and value != FIELDS[key].default}

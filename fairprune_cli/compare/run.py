@@ -13,6 +13,7 @@ from fairprune_cli.compare.status import BEGUN, DONE, FAILED, Standing, failed, 
 from fairprune_cli.core.errors import ExitCode, FairpruneError
 from fairprune_cli.core.files import atomic_write_text
 from fairprune_cli.core.plugins import own_code
+from fairprune_cli.core.settings import values_of
 from fairprune_cli.core.terminal import Progress, Terminal, clean
 from fairprune_cli.run import prune as pipeline
 from fairprune_cli.run.audit import Outcome
@@ -113,7 +114,7 @@ def _compute(plan: Plan, cell: Cell, found: Standing, terminal: Terminal) -> Out
     if found.state == BEGUN and not found.differs:
         flags = {key: getattr(cell.settings, key) for key in ("data", "device", "threads")}
         try:
-            return pipeline.resume(path, flags | own_code(vars(cell.settings)), terminal)
+            return pipeline.resume(path, flags | own_code(values_of(cell.settings)), terminal)
         except FairpruneError as error:
             if error.where != str(RunFolder(path).state):
                 raise

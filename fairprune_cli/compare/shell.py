@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import shlex
 from pathlib import Path
 from typing import Any
 
-from fairprune_cli.core.settings import FIELDS, Resolved, Settings
+from fairprune_cli.core.settings import values_of
 from fairprune_cli.run.folder import resume_arguments
+from fairprune_cli.run.settings import FIELDS, Resolved, Settings
 
 # Keys of Settings that `fairprune prune` has a flag for; the others go through --set.
 FLAGS = (
@@ -26,8 +26,7 @@ def prune_command(model: Path, resolved: Resolved, out: Path, trust: bool, force
     resolves to the same settings wherever it runs.
     """
     words = ["fairprune", "prune", str(model)]
-    values = {field.name: getattr(resolved.settings, field.name) for field in dataclasses.fields(resolved.settings)}
-    for key, value in values.items():
+    for key, value in values_of(resolved.settings).items():
         named = resolved.sources.get(key, "default") != "default"
         if value is None or not (named or value != FIELDS[key].default):
             continue

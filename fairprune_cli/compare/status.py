@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 from dataclasses import dataclass
@@ -13,8 +12,9 @@ import yaml
 
 from fairprune_cli.compare.cells import Cell, Plan
 from fairprune_cli.core.errors import FairpruneError, Problems
-from fairprune_cli.core.settings import resolve
+from fairprune_cli.core.settings import values_of
 from fairprune_cli.run.folder import CONFIG, RunFolder
+from fairprune_cli.run.settings import resolve
 
 DONE, BEGUN, FAILED, MISSING = "done", "begun", "failed", "missing"
 
@@ -59,12 +59,12 @@ def differences(folder: Path, cell: Cell) -> str:
         document = yaml.safe_load((folder / CONFIG).read_text(encoding="utf-8"))
         saved = {key: entry["value"] for key, entry in document["settings"].items()}
         inputs = {key: str(value) for key, value in document["inputs"].items()}
-        there = dataclasses.asdict(resolve(saved, {}, None).settings)
+        there = values_of(resolve(saved, {}, None).settings)
     except (OSError, yaml.YAMLError, TypeError, KeyError, AttributeError, UnicodeDecodeError) as error:
         return f"its {CONFIG} cannot be read ({type(error).__name__})"
     except FairpruneError as error:
         return " ".join(error.what.split())
-    here = dataclasses.asdict(cell.settings)
+    here = values_of(cell.settings)
     texts = [
         f"{key} is {there[key]!r} there, {here[key]!r} here"
         for key in here
@@ -87,6 +87,6 @@ def failed(plan: Plan, cell: Cell) -> dict[str, Any] | None:
 
 def made_from(cell: Cell) -> str:
     """A hash of everything that decides a cell's figures."""
-    settings = {k: v for k, v in dataclasses.asdict(cell.settings).items() if k not in FREE}
+    settings = {k: v for k, v in values_of(cell.settings).items() if k not in FREE}
     text = json.dumps([settings, cell.model_sha256, cell.manifest_sha256], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()

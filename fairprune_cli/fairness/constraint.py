@@ -28,10 +28,9 @@ import torch
 from torch import Tensor
 
 from fairprune_cli.fairness.notion import Notion
+from fairprune_cli.fairness.options import BOUNDS, ConstraintOptions
 from fairprune_cli.fairness.relaxations import Relaxation
 from fairprune_cli.fairness.surrogate import group_rates, soft_events
-
-BOUNDS = ("matched", "upper", "lower")
 
 
 @dataclass(frozen=True)
@@ -104,9 +103,9 @@ class Constraint:
         rate: float,
         cap: float,
         memory: float,
-        bound: str = "matched",
-        levelling: float = 0.0,
-        decay: float = 0.0,
+        bound: str = ConstraintOptions.bound,
+        levelling: float = ConstraintOptions.levelling,
+        decay: float = ConstraintOptions.multiplier_decay,
         normalise: bool = True,
         per_group: bool = False,
         least: float = 10.0,

@@ -10,26 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fairprune_cli.pruning.masks import Masks
+from fairprune_cli.pruning.options import MethodOptions
 from fairprune_cli.pruning.schedule import Plan
-
-
-@dataclass(frozen=True)
-class MethodOptions:
-    """Settings a method may read; see `Settings` for their ranges."""
-
-    mask_step: str = "second-order"
-    rho: float = 0.35
-    ema: float = 0.9
-    gamma: float = 1.0
-    mask_lr: float = 0.1
-    score_init: str = "magnitude"
-    schedule: str = "gradual"
-    ramp_share: float = 0.4
-    rounds: int = 5
-    beta: float = 0.33
-    weight_floor: float = 0.75
-    weight_power: float = 5.0
-    seed: int = 0
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from fairprune_cli.pruning.options import MaskOptions, MethodOptions
+
 
 def cubic_sparsity(step: int, ramp: int, target: float) -> float:
     """Sparsity after `step` of `ramp` steps: s (1 - (1 - t)^3), Zhu & Gupta (arXiv 1710.01878).
@@ -42,7 +44,7 @@ class Plan:
         restarts: where the learning rate starts again; each stage then has a half cosine of its own.
     """
 
-    ramp: tuple[float, float] = (0.0, 0.4)
+    ramp: tuple[float, float] = (0.0, MethodOptions.ramp_share)
     rounds: int = 0
     fair: tuple[float, float] = (0.0, 1.0)
     rewind: bool = False
@@ -109,7 +111,7 @@ class Budget:
 
     passes: float
     plan: Plan
-    upper_every: int = 5
+    upper_every: int = MaskOptions.upper_every
     gradient: bool = False
     feeds: bool = False
     extra: float = 0.0

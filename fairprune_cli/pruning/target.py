@@ -10,12 +10,12 @@ from typing import Any
 from torch import Tensor, nn
 
 from fairprune_cli.core.errors import ExitCode, FairpruneError
-from fairprune_cli.core.settings import PATTERN, Settings
 from fairprune_cli.models import measure
 from fairprune_cli.models.checkpoint.load import LoadedModel
 from fairprune_cli.pruning import masks
 from fairprune_cli.pruning.channels import choice as channel_choice
 from fairprune_cli.pruning.channels import removal as channels
+from fairprune_cli.pruning.options import PATTERN, TargetOptions
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def earlier(loaded: LoadedModel) -> Earlier:
     return Earlier({name: mask for name, mask in alive.items() if not bool(mask.all())}, shapes)
 
 
-def build(settings: Settings, model: nn.Module, size: int, before: Earlier) -> masks.Masks:
+def build(options: TargetOptions, model: nn.Module, size: int, before: Earlier) -> masks.Masks:
     """Masks over `model` that start from what an earlier pruning left.
 
     Args:
@@ -54,31 +54,31 @@ def build(settings: Settings, model: nn.Module, size: int, before: Earlier) -> m
     Raises:
         FairpruneError: the target cannot be reached, or less is asked for than is gone already.
     """
-    granularity = settings.granularity
+    granularity = options.granularity
     if granularity != "channel":
-        for key, given in (("round_to", settings.round_to > 1), ("sparsity_of", settings.sparsity_of != "parameters")):
-            if given:
+        for key in ("round_to", "sparsity_of"):
+            if getattr(options, key) != getattr(TargetOptions, key):
                 raise FairpruneError(
                     "it is about whole channels", where=f"--{key.replace('_', '-')}", hint="use --granularity channel"
                 )
     made: masks.Masks
     if granularity == "weight":
-        made = masks.WeightMasks(model, settings.layer_floor, alive=before.alive)
+        made = masks.WeightMasks(model, options.layer_floor, alive=before.alive)
     elif granularity == PATTERN:
         made = masks.TwoOfFourMasks(model, before.alive)
     else:
         found = channels.channel_coupling(model, size)
-        count = _count(settings.sparsity_of, model, found.spaces, size)
+        count = _count(options.sparsity_of, model, found.spaces, size)
         made = masks.ChannelMasks(
-            model, found.spaces, settings.min_channels, settings.round_to, count, before.alive, found.fixed
+            model, found.spaces, options.min_channels, options.round_to, count, before.alive, found.fixed
         )
     more = f"ask for {math.ceil(made.start * 1e4) / 1e4:.4f} or more" if granularity != PATTERN else "use weight"
-    if round((1.0 - settings.sparsity) * made.total) > round((1.0 - made.start) * made.total):
+    if round((1.0 - options.sparsity) * made.total) > round((1.0 - made.start) * made.total):
         raise FairpruneError(
-            f"sparsity {settings.sparsity:g} is less than what the model has already, {made.start:.6f}",
+            f"sparsity {options.sparsity:g} is less than what the model has already, {made.start:.6f}",
             where="--sparsity", hint=f"{more}, or give the dense model",
         )  # fmt: skip
-    made.select(made.magnitude(), settings.sparsity)  # raises where the target is out of reach
+    made.select(made.magnitude(), options.sparsity)  # raises where the target is out of reach
     return made
 
 
@@ -113,7 +113,7 @@ def removed(
     return found
 
 
-def check(mask: masks.Masks, settings: Settings, given: nn.Module, pruned: nn.Module, size: int) -> None:
+def check(mask: masks.Masks, options: TargetOptions, given: nn.Module, pruned: nn.Module, size: int) -> None:
     """Missing the target is an error, not a note; whole channels are counted in the model that was written.
 
     Args:
@@ -121,22 +121,22 @@ def check(mask: masks.Masks, settings: Settings, given: nn.Module, pruned: nn.Mo
     """
     achieved = mask.achieved
     if isinstance(mask, masks.ChannelMasks):
-        if settings.sparsity_of == "macs":
+        if options.sparsity_of == "macs":
             achieved = 1.0 - measure.macs(pruned, size) / measure.macs(given, size)
-        elif settings.sparsity_of == "parameters":
+        elif options.sparsity_of == "parameters":
             achieved = 1.0 - measure.count_parameters(pruned) / measure.count_parameters(given)
-        met = abs(achieved - settings.sparsity) <= mask.largest_unit()
+        met = abs(achieved - options.sparsity) <= mask.largest_unit()
     else:
-        met = mask.kept == round((1.0 - settings.sparsity) * mask.total)
+        met = mask.kept == round((1.0 - options.sparsity) * mask.total)
         met = met and not (isinstance(mask, masks.TwoOfFourMasks) and mask.broken_blocks())
     if not met:
         raise FairpruneError(
-            f"sparsity {achieved:.6f} was reached, {settings.sparsity} was asked for", code=ExitCode.RUNTIME
+            f"sparsity {achieved:.6f} was reached, {options.sparsity} was asked for", code=ExitCode.RUNTIME
         )
 
 
 def sparsity_block(
-    mask: masks.Masks, settings: Settings, model: nn.Module, pruned: nn.Module, before: Earlier
+    mask: masks.Masks, options: TargetOptions, model: nn.Module, pruned: nn.Module, before: Earlier
 ) -> dict[str, Any]:
     """The report's `sparsity`: target and what was achieved, of what, and what came before.
 
@@ -144,10 +144,10 @@ def sparsity_block(
         model: as it was given; pruned: as it became.
     """
     block: dict[str, Any] = {
-        "target": settings.sparsity, "achieved": mask.achieved, "kept": mask.kept, "total": mask.total,
-        "granularity": settings.granularity, "of": settings.sparsity_of,
+        "target": options.sparsity, "achieved": mask.achieved, "kept": mask.kept, "total": mask.total,
+        "granularity": options.granularity, "of": options.sparsity_of,
     }  # fmt: skip
-    if settings.granularity == PATTERN:
+    if options.granularity == PATTERN:
         block["dense_tensors"] = masks.unfit_weights(model)
     if before.zeros or before.shapes:
         block["start"] = mask.start

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from fairprune_cli.audit.counts import audit_models
 from fairprune_cli.core import distributed as ranks
-from fairprune_cli.core.settings import Settings
 from fairprune_cli.data.batches.pool import Pool, Sampler
 from fairprune_cli.data.batches.stratified import Strata, StratifiedSampler
 from fairprune_cli.fairness import notions as fairness
@@ -22,8 +21,9 @@ from fairprune_cli.pruning import methods
 from fairprune_cli.pruning.masks import Masks
 from fairprune_cli.pruning.schedule import FORWARD_ONLY, Budget, Plan
 from fairprune_cli.run.inputs import Data, PruningPools
+from fairprune_cli.run.settings import Settings
 from fairprune_cli.training.objective import Objective
-from fairprune_cli.training.trainer import Groups, Trainer, TrainOptions
+from fairprune_cli.training.trainer import Groups, Trainer
 
 
 def constrained_notion(settings: Settings, method: type[methods.Method], classes: int) -> fairness.Notion:
@@ -33,12 +33,6 @@ def constrained_notion(settings: Settings, method: type[methods.Method], classes
         return asked
     prescribed = fairness.get(dual.notion, classes)
     return dataclasses.replace(prescribed, against=dual.against or prescribed.against)
-
-
-def method_options(settings: Settings) -> methods.MethodOptions:
-    """The settings that methods read."""
-    fields = dataclasses.fields(methods.MethodOptions)
-    return methods.MethodOptions(**{field.name: getattr(settings, field.name) for field in fields})
 
 
 @dataclass(frozen=True)
@@ -63,7 +57,7 @@ class Assembly:
     def trainer(self, pools: PruningPools) -> Trainer:
         """A trainer at its first step; what it spends on references beforehand is in its budget."""
         settings = self.settings
-        method = self.method(self.masks, method_options(settings))
+        method = self.method(self.masks, settings)
         plan = self.method.plan(method.options)
         constraint, reference = self._constraint(pools)
         teacher, outputs = self._teacher(pools.lower)
@@ -75,7 +69,7 @@ class Assembly:
             self._sampler(pools.lower, 1, lambda strata: constraint.pull(strata.labels, strata.groups, strata.sizes)),
             self._sampler(pools.upper, 2, Strata.even),
             self._budget(plan, len(pools.lower), reference + outputs + saliency),
-            settings.sparsity, self._options(),
+            settings.sparsity, dataclasses.replace(settings, multiplier_data=self._multiplier_data),
         )  # fmt: skip
 
     @property
@@ -139,14 +133,4 @@ class Assembly:
             passes=settings.epochs * max(lower // settings.batch_size, 1), plan=plan,
             upper_every=settings.upper_every, gradient=self.method.upper_gradient,
             feeds=constrained and self._multiplier_data in ("upper", "both"), extra=extra,
-        )  # fmt: skip
-
-    def _options(self) -> TrainOptions:
-        settings = self.settings
-        return TrainOptions(
-            lr=settings.lr, momentum=settings.momentum, weight_decay=settings.weight_decay,
-            mask_every=settings.upper_every, saliency_batches=settings.saliency_batches,
-            fairness_on=settings.fairness_on, multiplier_data=self._multiplier_data, scope=settings.scope,
-            average=settings.average, bf16=settings.precision == "bf16", compile=settings.compile,
-            epochs=settings.epochs, clip_norm=settings.clip_norm,
         )  # fmt: skip

@@ -21,10 +21,10 @@ from fairprune_cli.audit.policy import Policy
 from fairprune_cli.audit.result import AuditResult
 from fairprune_cli.core.distributed import Ranks
 from fairprune_cli.core.errors import ExitCode
-from fairprune_cli.core.settings import Settings
 from fairprune_cli.core.terminal import Terminal
 from fairprune_cli.data.batches.pool import Pool
 from fairprune_cli.run.inputs import Data, absent_combinations
+from fairprune_cli.run.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -72,11 +72,11 @@ class AuditStep:
         figures = result.figures(judgement_of(self.settings))
         document = {
             "schema_version": report.SCHEMA_VERSION, "tool_version": __version__,
-            "data": _data(self.data, self.settings.split), **to_json.audit(figures), **describe(),
+            "data": _data(self.data, self.settings.split), **to_json.audit_record(figures), **describe(),
             **self._verdict(result, figures),
         }  # fmt: skip
         if lost is not None:
-            document["examples"] = to_json.examples(lost.examples(self.pool.images, self.data.manifest.classes))
+            document["examples"] = to_json.examples_record(lost.examples(self.pool.images, self.data.manifest.classes))
         if out is not None:
             report.write(document, out)
         done()
@@ -101,7 +101,7 @@ class AuditStep:
         """Gates, notices, and the warnings of the whole command."""
         gates, verdict = self.policy.judge(result, figures)
         document: dict[str, Any] = {
-            "gates": [to_json.gate(gate) for gate in gates], "verdict": verdict, "notion": self.settings.notion,
+            "gates": [to_json.gate_record(gate) for gate in gates], "verdict": verdict, "notion": self.settings.notion,
         }  # fmt: skip
         if self.policy.source:
             document["policy"] = {"source": self.policy.source, "sha256": self.policy.sha256}
@@ -112,7 +112,9 @@ class AuditStep:
 
 def judgement_of(settings: Settings) -> Judgement:
     """How the report's own figures are made; a policy's rules may ask for others."""
-    return Judgement(settings.confidence, settings.min_group, settings.seed, (settings.notion,))
+    return Judgement(
+        confidence=settings.confidence, min_group=settings.min_group, seed=settings.seed, notions=(settings.notion,)
+    )
 
 
 def _data(data: Data, split: str) -> dict[str, Any]:

@@ -18,7 +18,8 @@ from fairprune_cli.core.errors import ExitCode, FairpruneError
 from fairprune_cli.core.files import atomic_path, atomic_write_text, remove_leftovers
 from fairprune_cli.core.out_of_memory import is_out_of_memory
 from fairprune_cli.core.plugins import own_code, short_name
-from fairprune_cli.core.settings import FIELDS, Resolved, Settings, resolve
+from fairprune_cli.core.settings import values_of
+from fairprune_cli.run.settings import FIELDS, Resolved, Settings, resolve
 
 MODEL, REPORT, CONFIG, EVENTS, STATE = "model.safetensors", "report.json", "config.yaml", "events.jsonl", "state"
 BEST = "best.safetensors"  # of a run that diverged
@@ -35,7 +36,7 @@ def default_folder(model: Path, settings: Settings) -> Path:
 
 def resume_arguments(path: Path, settings: Settings) -> list[str]:
     """What `fairprune` is called with to continue a run; code of the user's own has to be named again."""
-    named = [word for key, name in own_code(vars(settings)).items() for word in (f"--{key}", name)]
+    named = [word for key, name in own_code(values_of(settings)).items() for word in (f"--{key}", name)]
     return ["prune", "--resume", str(path), *named]
 
 
@@ -110,7 +111,7 @@ class RunFolder:
             )
         settings = resolve(saved, {}, None).settings
         asked = {k: v for k, v in flags.items() if v is not None and v != ()}
-        unsaid = {key: name for key, name in own_code(vars(settings)).items() if key not in asked}
+        unsaid = {key: name for key, name in own_code(values_of(settings)).items() if key not in asked}
         if unsaid:
             raise FairpruneError(
                 f"the run imports {' and '.join(unsaid.values())}, and a run folder is no reason to import code",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -10,8 +9,9 @@ from typing import Any
 from fairprune_cli import __version__
 from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.core.out_of_memory import is_out_of_memory
-from fairprune_cli.core.settings import Settings
+from fairprune_cli.core.settings import values_of
 from fairprune_cli.run.folder import FREE_ON_RESUME
+from fairprune_cli.run.settings import Settings
 
 _FILES = {"model": "the model", "manifest": "the manifest or its table", "images": "the images"}
 
@@ -22,7 +22,7 @@ def origin_of(settings: Settings, *, model: str, manifest: str, images: str) -> 
     Args:
         model, manifest, images: digests of the checkpoint, of manifest and table, and of the decoded pixels.
     """
-    values = {k: v for k, v in dataclasses.asdict(settings).items() if k not in FREE_ON_RESUME}
+    values = {k: v for k, v in values_of(settings).items() if k not in FREE_ON_RESUME}
     return {
         "model": model, "manifest": manifest, "images": images, "version": __version__,
         "settings": {k: repr(v) for k, v in values.items()},

@@ -17,7 +17,6 @@ from fairprune_cli.core import distributed as ranks
 from fairprune_cli.core.device import choose_device, repeatable, set_threads
 from fairprune_cli.core.errors import ExitCode, FairpruneError
 from fairprune_cli.core.launch import started_as
-from fairprune_cli.core.settings import Resolved, Settings
 from fairprune_cli.core.signals import StopRequest, stop_on_signals
 from fairprune_cli.core.terminal import Terminal
 from fairprune_cli.data.batches.pool import Pool
@@ -42,7 +41,8 @@ from fairprune_cli.run.inputs import (
     transform_of,
 )
 from fairprune_cli.run.origin import of_this_form, origin_of, refuse_other_origin
-from fairprune_cli.run.pruned import PrunedModel, as_written, describe
+from fairprune_cli.run.pruned import PrunedModel, as_written, report_parts
+from fairprune_cli.run.settings import Resolved, Settings
 from fairprune_cli.run.watch import Watch, limits_of
 from fairprune_cli.training.precision import faster_format
 from fairprune_cli.training.reestimate import reestimate_batch_norm
@@ -203,7 +203,7 @@ class _Run:
             resolved, self.loaded, self.dense, self.student, pruned, self.masks, self.before, trainer, folder.model,
             self.transform.size, pools.audit, self.data, self.device, self.threads, self.started,
         )  # fmt: skip
-        return step.take(lambda: describe(told), folder.path, folder.finish)
+        return step.take(lambda: report_parts(told), folder.path, folder.finish)
 
     def _save_state(self, folder: RunFolder, trainer: Trainer) -> None:
         folder.save_state({"trainer": trainer.state_dict(), "origin": self.origin})

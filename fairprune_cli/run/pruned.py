@@ -15,7 +15,6 @@ from fairprune_cli.audit import rounding_cost, to_json
 from fairprune_cli.core import provenance
 from fairprune_cli.core.distributed import Ranks
 from fairprune_cli.core.files import cache_dir, sha256_file
-from fairprune_cli.core.settings import Resolved
 from fairprune_cli.data.batches.pool import Pool
 from fairprune_cli.models import measure
 from fairprune_cli.models import peak_memory as footprint
@@ -25,6 +24,7 @@ from fairprune_cli.pruning import target
 from fairprune_cli.pruning.masks import Masks
 from fairprune_cli.run.audit import judgement_of
 from fairprune_cli.run.inputs import Data
+from fairprune_cli.run.settings import Resolved
 from fairprune_cli.training.trainer import Trainer
 
 
@@ -58,7 +58,7 @@ class PrunedModel:
     started: float
 
 
-def describe(run: PrunedModel) -> dict[str, Any]:
+def report_parts(run: PrunedModel) -> dict[str, Any]:
     """The report's parts on model, sparsity, cost, size, training and speed.
 
     Raises:
@@ -93,8 +93,8 @@ def describe(run: PrunedModel) -> dict[str, Any]:
     }  # fmt: skip
     target.check(run.masks, settings, run.dense, pruned, run.size)
     if settings.store != "fp32":
-        document["storage"] = to_json.storage(
-            rounding_cost.cost(
+        document["storage"] = to_json.storage_record(
+            rounding_cost.storage_cost(
                 run.student, pruned, settings.store, run.audited, run.data.groupings, run.data.manifest.classes,
                 run.device, judgement_of(settings),
             )

@@ -11,12 +11,12 @@ import torch
 from torch import nn
 
 from fairprune_cli.core import terminal as terminals
-from fairprune_cli.core.settings import Settings
 from fairprune_cli.core.terminal import Terminal
 from fairprune_cli.data.batches.pool import Pool
 from fairprune_cli.pruning.methods import Method
 from fairprune_cli.pruning.schedule import Plan
 from fairprune_cli.run.folder import RunFolder
+from fairprune_cli.run.settings import Settings
 from fairprune_cli.training.dense import accuracy
 from fairprune_cli.training.failure_signs import Limits, Sign, find_signs
 from fairprune_cli.training.trainer import Progress, Trainer

@@ -16,19 +16,7 @@ from fairprune_cli.data.batches.pool import Pool
 from fairprune_cli.models.inference import evaluating
 from fairprune_cli.pruning.schedule import cosine_lr
 from fairprune_cli.training.optimizer import sgd
-
-
-@dataclass(frozen=True)
-class DenseOptions:
-    """Settings of dense training: epochs, images per step, peak learning rate and the usual rest."""
-
-    epochs: int
-    batch_size: int
-    lr: float
-    momentum: float
-    weight_decay: float
-    augment: bool
-    seed: int
+from fairprune_cli.training.options import DenseOptions
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from fairprune_cli.fairness.constraint import Constraint
 from fairprune_cli.pruning.methods import Method
+from fairprune_cli.training.options import TrainOptions
 
 
 @dataclass(frozen=True)
@@ -27,8 +28,8 @@ class Objective:
     method: Method
     constraint: Constraint
     teacher: Tensor | None = None
-    distill: float = 0.0
-    temperature: float = 2.0
+    distill: float = TrainOptions.distill
+    temperature: float = TrainOptions.temperature
 
     def lower(self, logits: Tensor, batch: Any) -> Tensor:
         """Mean loss of a lower batch, a scalar."""

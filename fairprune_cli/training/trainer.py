@@ -10,7 +10,7 @@ import itertools
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any, Protocol
 
 import torch
@@ -27,6 +27,7 @@ from fairprune_cli.training import records as history
 from fairprune_cli.training import snapshots
 from fairprune_cli.training.objective import Objective, weights_of
 from fairprune_cli.training.optimizer import sgd
+from fairprune_cli.training.options import TrainOptions
 from fairprune_cli.training.passes import Passes
 from fairprune_cli.training.records import EpochRecord, Groups, Means, Progress
 from fairprune_cli.training.snapshots import Best, WeightAverage, copy_of, finite
@@ -43,25 +44,6 @@ class BatchSource(Protocol):
 
 class Diverged(FairpruneError):
     """The loss is no longer finite; the best state before is in the trainer's `best`."""
-
-
-@dataclass(frozen=True)
-class TrainOptions:
-    """How the loop trains; ranges in `Settings`."""
-
-    lr: float = 0.1
-    momentum: float = 0.9
-    weight_decay: float = 5e-4
-    mask_every: int = 5
-    saliency_batches: int = 8
-    fairness_on: str = "both"
-    multiplier_data: str = "upper"
-    scope: str = "auto"
-    average: float = 0.0
-    bf16: bool = False
-    compile: bool = False
-    epochs: int = 6
-    clip_norm: float = 5.0
 
 
 class Trainer:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from fairprune_cli.audit.calibration import BINS, Sums, bins, figures
+from fairprune_cli.audit.calibration import BINS, Sums, calibration_figures, filled_bins
 
 fairlearn = pytest.importorskip("fairlearn.metrics")
 
@@ -44,7 +44,7 @@ def test_figures_equal_fairlearns_frame_of_the_textbook_formulas(classes: int) -
         },
         y_true=right, y_pred=sure, sensitive_features=groups.numpy(),
     )  # fmt: skip
-    found = figures(gathered(logits, labels, groups, 3).result()[0])
+    found = calibration_figures(gathered(logits, labels, groups, 3).result()[0])
     for name in ("n", "confidence", "overconfidence", "ece"):
         mine = [getattr(record, name) for record in found]
         mine = [of.value for of in mine] if name == "overconfidence" else mine
@@ -61,12 +61,12 @@ def test_batches_and_their_order_change_nothing() -> None:
     other = gathered(logits[order], labels[order], groups[order], 2, 7).result()[0]
     assert np.array_equal(whole.confidence, other.confidence)
     assert np.array_equal(whole.squares, other.squares)
-    assert figures(whole) == figures(other)
+    assert calibration_figures(whole) == calibration_figures(other)
 
 
 def test_bins_hold_every_image_once() -> None:
     sums = gathered(*draw(800, 2, 2), 2).result()[0]
-    found = bins(sums)
+    found = filled_bins(sums)
     assert sum(b.n for b in found) == 800
     for b in found:
         assert b.low < b.confidence <= b.high
@@ -75,7 +75,7 @@ def test_bins_hold_every_image_once() -> None:
 
 def test_few_images_leave_the_error_undefined_and_none_leave_everything_so() -> None:
     logits, labels, _ = draw(20, 2, 1)
-    few, none = figures(gathered(logits, labels, torch.zeros(20, dtype=torch.long), 2).result()[0])
+    few, none = calibration_figures(gathered(logits, labels, torch.zeros(20, dtype=torch.long), 2).result()[0])
     assert few.ece is None
     assert "20 images, fewer than the 30" in few.ece_why
     assert few.overconfidence.value is not None
@@ -85,7 +85,7 @@ def test_few_images_leave_the_error_undefined_and_none_leave_everything_so() -> 
 
 def test_a_group_that_is_all_right_still_has_an_interval() -> None:
     logits = torch.tensor([[4.0, 0.0]]).repeat(40, 1)
-    record = figures(
+    record = calibration_figures(
         gathered(logits, torch.zeros(40, dtype=torch.long), torch.zeros(40, dtype=torch.long), 1).result()[0]
     )[0]
     assert record.overconfidence.low <= record.overconfidence.value < 0 < record.overconfidence.high
@@ -102,7 +102,7 @@ def test_a_calibrated_model_is_rarely_called_miscalibrated(n: int) -> None:
         logits = torch.tensor(np.stack([np.log(sure), np.log1p(-sure)], 1)).float()
         sums = Sums([1], "cpu")
         sums.add(logits, right, [torch.zeros(n, dtype=torch.long)])
-        record = figures(sums.result()[0], seed=seed)[0]
+        record = calibration_figures(sums.result()[0], seed=seed)[0]
         outside += not record.overconfidence.low <= 0 <= record.overconfidence.high
         beyond += record.ece > record.ece_chance_high
     # 5 % and 2.2 standard errors of this simulation.

@@ -113,7 +113,7 @@ def test_one_pass_serves_all_models_and_progress_reaches_the_end() -> None:
 
 
 def test_document_has_the_shape_of_the_report() -> None:
-    document = to_json.audit(audit_models(models(), pool(), [GENDER, AGE], CLASSES).figures())
+    document = to_json.audit_record(audit_models(models(), pool(), [GENDER, AGE], CLASSES).figures())
     json.dumps(document, allow_nan=False)
     assert set(document["results"]) == {"dense", "pruned"}
     dense = document["results"]["dense"]
@@ -142,17 +142,17 @@ def test_the_same_model_twice_has_no_degradation() -> None:
 
 
 def test_a_model_alone_has_no_degradation_and_says_why() -> None:
-    document = to_json.audit(audit_models({"dense": Columns(0)}, pool(), [GENDER, AGE], CLASSES).figures())
+    document = to_json.audit_record(audit_models({"dense": Columns(0)}, pool(), [GENDER, AGE], CLASSES).figures())
     assert document["degradation"] is None
     assert "no dense model" in document["degradation_undefined"]
     both: dict[str, nn.Module] = {"a": Columns(0), "b": Columns(2)}
-    other = to_json.audit(audit_models(both, pool(), [GENDER, AGE], CLASSES).figures())
+    other = to_json.audit_record(audit_models(both, pool(), [GENDER, AGE], CLASSES).figures())
     assert other["degradation"] is None
 
 
 def test_several_models_each_have_their_degradation() -> None:
     three = {"dense": Columns(0), "a": Columns(2), "b": Columns(1)}
-    document = to_json.audit(audit_models(three, pool(), [GENDER, AGE], CLASSES).figures())
+    document = to_json.audit_record(audit_models(three, pool(), [GENDER, AGE], CLASSES).figures())
     assert set(document["degradations"]) == {"a", "b"}
     assert document["degradation"] == document["degradations"]["a"]
 

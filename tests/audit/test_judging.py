@@ -131,8 +131,8 @@ def test_undefined_is_never_a_pass() -> None:
     gate = only(evaluate(made(), GatePolicy(max_gap=1.0, notion="odds")))
     assert gate.verdict == "inconclusive"
     assert "no positives" in gate.reason
-    assert to_json.gate(gate)["value"] is None
-    assert "no positives" in to_json.gate(gate)["value_undefined"]
+    assert to_json.gate_record(gate)["value"] is None
+    assert "no positives" in to_json.gate_record(gate)["value_undefined"]
     missing = made(None, None, None, why="too few images")
     for bare in (False, True):
         gate = only(evaluate(missing, GatePolicy(max_gap=1.0, point_estimate=bare)))
@@ -187,7 +187,7 @@ def test_images_that_would_decide() -> None:
     assert gate.needed == 9 * 400
     assert gate.needed_of == "female"
     assert f"about {gate.needed} images of female instead of 400" in gate.reason
-    assert to_json.gate(gate)["needed"] == gate.needed
+    assert to_json.gate_record(gate)["needed"] == gate.needed
 
 
 def test_images_that_would_decide_are_rounded_up_to_two_digits() -> None:
@@ -232,7 +232,7 @@ def test_a_looser_bound_never_judges_harder(interval: list[float], bounds: list[
     accuracy = [only(evaluate(figures, GatePolicy(min_accuracy=b, point_estimate=bare))) for b in bounds]
     assert rank[accuracy[0].verdict] >= rank[accuracy[1].verdict]
     for gate in gap + accuracy:
-        json.dumps(to_json.gate(gate), allow_nan=False)
+        json.dumps(to_json.gate_record(gate), allow_nan=False)
         if gate.verdict == "inconclusive":
             assert gate.needed is None or gate.needed > 400
         if bare:

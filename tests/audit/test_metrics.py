@@ -21,7 +21,7 @@ FEMALE = [[40, 40], [20, 100]]  # 140 of 200 right; selected 140/200, tpr 100/12
 def record(
     counts: object, groups: tuple[str, ...], classes: tuple[str, ...] = BINARY, least: int = 30
 ) -> dict[str, object]:
-    made = to_json.attribute(
+    made = to_json.attribute_record(
         metrics.attribute_figures(np.array(counts), groups, classes, 0, Judgement(min_group=least))
     )
     json.dumps(made, allow_nan=False)  # plain values only
@@ -162,7 +162,7 @@ def test_one_group_left_has_no_gap_and_says_why() -> None:
 def test_degradation_by_hand() -> None:
     # [dense wrong, dense right] x [pruned wrong, pruned right]
     pairs = np.array([[[10, 2], [4, 84]], [[20, 0], [30, 150]], [[0, 0], [3, 7]], [[0, 0], [0, 0]]])
-    made = to_json.attribute_degradation(
+    made = to_json.attribute_degradation_record(
         metrics.degradation_figures(pairs, ("male", "female", "x", "none"), Judgement())
     )
     json.dumps(made, allow_nan=False)
@@ -181,7 +181,7 @@ def test_degradation_by_hand() -> None:
 
 
 def test_degradation_without_large_groups_is_undefined() -> None:
-    made = to_json.attribute_degradation(
+    made = to_json.attribute_degradation_record(
         metrics.degradation_figures(np.ones((2, 2, 2), np.int64), ("a", "b"), Judgement())
     )
     assert made["gap"] is None

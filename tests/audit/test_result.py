@@ -87,7 +87,7 @@ def test_a_notion_that_is_new_is_judged_as_itself(k: int) -> None:
     ((rule,), _) = Policy.parse({"min_group": 1, "rules": [{"notion": "first-alarms", "max_gap": 0.05}]}).judge(result)
     assert rule.value == pytest.approx(by_hand, abs=1e-12)
     assert rule.name == "max-gap a (first-alarms)"
-    metrics = to_json.audit(result.figures(EVERYONE))["results"]["pruned"]["attributes"]["a"]["metrics"]
+    metrics = to_json.audit_record(result.figures(EVERYONE))["results"]["pruned"]["attributes"]["a"]["metrics"]
     assert metrics["first_alarms"]["value"] == pytest.approx(by_hand, abs=1e-12)
     assert "among images labelled" in metrics["first_alarms"]["rate"]
 

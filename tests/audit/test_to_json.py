@@ -77,9 +77,11 @@ def parts(defined: bool, rates: type) -> Parts:
 
 def written(made: Parts) -> dict[str, Any]:
     found, gate, storage, examples = made
-    return to_json.audit(found) | {
-        "gates": [to_json.gate(gate)], "storage": to_json.storage(storage), "examples": to_json.examples(examples),
-    }  # fmt: skip
+    return to_json.audit_record(found) | {
+        "gates": [to_json.gate_record(gate)],
+        "storage": to_json.storage_record(storage),
+        "examples": to_json.examples_record(examples),
+    }
 
 
 def alone() -> Parts:
@@ -210,6 +212,6 @@ def test_no_field_is_lost_on_the_way() -> None:
     kinds = {kind.__name__ for kind in vars(figures).values() if dataclasses.is_dataclass(kind)}
     # Classes without a leaf of their own hold others, which are in the list.
     assert kinds - {of for of, _ in told} == {
-        "BinaryRates", "ClassRates", "DegradationFigures", "AuditFigures",
+        "BinaryRates", "ClassRates", "DegradationFigures", "AuditFigures", "FigureOptions",
     }  # fmt: skip
     assert told.keys() >= IN_THE_NAME

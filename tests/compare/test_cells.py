@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from fairprune_cli.commands import app as cli
+from fairprune_cli.commands import prune
 from fairprune_cli.compare import claims, grid, picture, write
 from fairprune_cli.compare import csv_file as sheet
 from fairprune_cli.compare import shell as commands
@@ -24,9 +25,9 @@ from fairprune_cli.compare.gather import gather
 from fairprune_cli.compare.plan import plan, targets
 from fairprune_cli.compare.status import BEGUN, DONE, MISSING, refuse_differences, standing
 from fairprune_cli.core.errors import FairpruneError
-from fairprune_cli.core.settings import Resolved, Settings, resolve
 from fairprune_cli.data.drawn_faces.write import write_sample
 from fairprune_cli.run import prune as pipeline
+from fairprune_cli.run.settings import Resolved, Settings, resolve
 from tests.support.comparisons import drawn, finish, layout
 
 
@@ -125,7 +126,7 @@ def test_command_names_what_a_file_or_variable_decided(parsed: list[pipeline.Pru
 def test_every_flag_of_the_commands_is_one_of_prune() -> None:
     import inspect
 
-    assert set(commands.FLAGS) <= set(inspect.signature(cli.prune).parameters)
+    assert set(commands.FLAGS) <= set(inspect.signature(prune.command).parameters)
 
 
 def test_claim_is_exclusive_and_given_back(tmp_path: Path) -> None:

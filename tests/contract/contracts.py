@@ -16,8 +16,7 @@ from torch import Tensor, nn
 from fairprune_cli.audit.counts import audit_models
 from fairprune_cli.audit.figures import Judgement
 from fairprune_cli.audit.policy import Policy
-from fairprune_cli.audit.to_json import audit as as_json
-from fairprune_cli.audit.to_json import metric_key
+from fairprune_cli.audit.to_json import audit_record, metric_key
 from fairprune_cli.core import plugins
 from fairprune_cli.core.errors import FairpruneError, Problems
 from fairprune_cli.data.manifest.load import Manifest, init_manifest, load_manifest
@@ -77,7 +76,7 @@ def _let_look(method: methods.Method, net: nn.Module, look: Look) -> None:
         method.upper_step(part, torch.tensor([[1.0, 0.0]] * 4), labels)
 
 
-OPTIONS = TrainOptions(mask_every=2, epochs=3, saliency_batches=2, average=0.3)
+OPTIONS = TrainOptions(upper_every=2, epochs=3, saliency_batches=2, average=0.3)
 
 
 @cache
@@ -178,7 +177,7 @@ def notion_is_one_figure(name: str, classes: int, groups: int) -> None:
     policy = Policy.parse({"min_group": 1, "rules": [{"notion": name, "max_gap": 0.05}]})
     ((gate,), _) = policy.judge(result)
     assert gate.value == pytest.approx(expected, abs=1e-12), "the gate judges something else"
-    record = as_json(result.figures(Judgement(min_group=1)))
+    record = audit_record(result.figures(Judgement(min_group=1)))
     told = record["results"]["pruned"]["attributes"]["a"]
     if notion.compares == "losses":
         reported = record["degradation"]["a"]["gap"]

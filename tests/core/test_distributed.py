@@ -54,7 +54,7 @@ class Divided(Source):
 
 def divided(case: Case) -> Trainer:
     """A trainer at the default learning rate, 0.1."""
-    options = TrainOptions(mask_every=2, epochs=3, saliency_batches=1)
+    options = TrainOptions(upper_every=2, epochs=3, saliency_batches=1)
     run = trainer(case.method, case.granularity, passes=case.passes, options=options, dtype=case.dtype)
     run.lower, run.upper = (Divided(seed, case.images, case.dtype) for seed in (1, 2))
     return run

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 
 from fairprune_cli.core.errors import FairpruneError
-from fairprune_cli.core.settings import Settings
 from fairprune_cli.models import architectures, measure
 from fairprune_cli.models.checkpoint.load import LoadedModel, load_model
 from fairprune_cli.models.file.codec import ModelHeader, save_model
@@ -21,6 +20,7 @@ from fairprune_cli.pruning.channels.choice import positions
 from fairprune_cli.pruning.channels.removal import channel_spaces, kept_per_space, remove_channels
 from fairprune_cli.pruning.masks import ChannelMasks, WeightMasks, prunable_weights
 from fairprune_cli.pruning.schedule import Plan
+from fairprune_cli.run.settings import Settings
 
 SIZE = 32
 

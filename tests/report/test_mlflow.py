@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from fairprune_cli.commands import app
+from fairprune_cli.commands import output
 from fairprune_cli.core.terminal import Terminal
 from fairprune_cli.report import mlflow as tracking
 from fairprune_cli.report.view import View
@@ -161,5 +161,5 @@ def test_of_several_processes_the_first_one_logs(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("WORLD_SIZE", "2")
     for rank in ("0", "1"):
         monkeypatch.setenv("RANK", rank)
-        app._tell({"gates": []}, tmp_path, Terminal(quiet=True))
+        output.tell({"gates": []}, tmp_path, Terminal(quiet=True))
     assert told == ["0"]

@@ -294,9 +294,9 @@ def test_the_schema_and_the_writers_take_what_an_audit_writes(classes: tuple[str
         {"gender": 4},
     )
     figures = result.figures()
-    document = fixture.audit_only() | to_json.audit(figures)
+    document = fixture.audit_only() | to_json.audit_record(figures)
     gates, document["verdict"] = evaluate(figures, GatePolicy(max_gap=0.05, max_degradation=0.3, min_accuracy=0.6))
-    document["gates"] = [to_json.gate(gate) for gate in gates]
+    document["gates"] = [to_json.gate_record(gate) for gate in gates]
     errors = [f"{e.json_path}: {e.message}" for e in Draft202012Validator(SCHEMA).iter_errors(plain(document))]
     assert errors == []
     text = bare(report.render(document, "md"))

@@ -62,7 +62,7 @@ def trainer(
     model = architectures.build("resnet10-w16", 2, seed=0).to(dtype)
     masks: Masks
     masks = WeightMasks(model) if granularity == "weight" else ChannelMasks(model, channel_spaces(model, 16))
-    options = options or TrainOptions(mask_every=2, epochs=3, saliency_batches=2)
+    options = options or TrainOptions(upper_every=2, epochs=3, saliency_batches=2)
     kind = methods.get(method)
     made = kind(masks, method_options or MethodOptions(ramp_share=0.5, rounds=2))
     constraint = Constraint(

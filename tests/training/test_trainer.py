@@ -57,7 +57,7 @@ def test_upper_data_moves_the_mask_only() -> None:
 @pytest.mark.parametrize("where", ["both", "weights", "mask", "none"])
 def test_fairness_on_decides_which_level_sees_the_term(where: str) -> None:
     """The penalty is asked for in lower steps for both and weights, in upper steps for both and mask."""
-    run = trainer(options=TrainOptions(mask_every=2, epochs=1, fairness_on=where))
+    run = trainer(options=TrainOptions(upper_every=2, epochs=1, fairness_on=where))
     asked: list[str] = []
     original = run.constraint.penalty
 
@@ -82,7 +82,7 @@ def test_first_and_second_order_choose_different_masks() -> None:
 
 
 def test_a_diverging_run_stops_with_its_own_code() -> None:
-    run = trainer(options=TrainOptions(lr=1e30, mask_every=2, clip_norm=1e30))
+    run = trainer(options=TrainOptions(lr=1e30, upper_every=2, clip_norm=1e30))
     with pytest.raises(Diverged, match="diverged") as error:
         run.run()
     assert error.value.code == ExitCode.RUNTIME
@@ -90,7 +90,7 @@ def test_a_diverging_run_stops_with_its_own_code() -> None:
 
 
 def test_the_best_epoch_of_the_final_structure_is_kept() -> None:
-    run = trainer(options=TrainOptions(mask_every=2, epochs=6))
+    run = trainer(options=TrainOptions(upper_every=2, epochs=6))
     run.run()
     after = [r for r in run.records if r.step > run.ramp]
     assert run.best.accuracy == pytest.approx(max(float(r.upper_accuracy or 0) for r in after))
@@ -98,7 +98,7 @@ def test_the_best_epoch_of_the_final_structure_is_kept() -> None:
 
 
 def test_averaged_weights_are_the_mean_of_the_last_steps() -> None:
-    run = trainer("magnitude", options=TrainOptions(mask_every=2, epochs=1, average=0.2))
+    run = trainer("magnitude", options=TrainOptions(upper_every=2, epochs=1, average=0.2))
     seen: list[Tensor] = []
     run.on_progress = lambda now: seen.append(run.model.state_dict()["conv1.weight"].clone())
     run.run()
@@ -136,7 +136,7 @@ def test_two_stages_have_the_constraint_in_one(method: str) -> None:
 
 
 def test_epochs_are_recorded_evenly() -> None:
-    run = trainer(options=replace(TrainOptions(mask_every=2), epochs=4))
+    run = trainer(options=replace(TrainOptions(upper_every=2), epochs=4))
     run.run()
     assert [r.epoch for r in run.records] == [1, 2, 3, 4]
     assert run.records[-1].step == run.steps

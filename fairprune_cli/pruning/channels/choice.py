@@ -18,6 +18,7 @@ from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.models.architectures.attention import SelfAttention
 from fairprune_cli.models.inference import blank_images, evaluating
 from fairprune_cli.pruning.channels.removal import ChannelSpace
+from fairprune_cli.pruning.options import TargetOptions
 
 CLOSE = 1e-12
 
@@ -132,7 +133,7 @@ def choose_channels(
     count: Count,
     sparsity: float,
     floor: Sequence[int],
-    round_to: int = 1,
+    round_to: int = TargetOptions.round_to,
 ) -> Tensor:
     """Remove channels in the order of their scores until the share that is gone is nearest to the target.
 

@@ -13,6 +13,7 @@ from fairprune_cli.pruning.channels import OUTPUTS
 from fairprune_cli.pruning.channels.choice import Count, ParameterCount, choose_channels
 from fairprune_cli.pruning.channels.removal import ChannelSpace, Slot, kept_per_space
 from fairprune_cli.pruning.masks.base import Masks, gradient_of, mask_gradient
+from fairprune_cli.pruning.options import TargetOptions
 
 PROBE = 1e-3
 
@@ -33,7 +34,8 @@ class ChannelMasks(Masks):
     """
 
     def __init__(
-        self, model: nn.Module, spaces: Sequence[ChannelSpace], min_channels: float = 0.05, round_to: int = 1,
+        self, model: nn.Module, spaces: Sequence[ChannelSpace], min_channels: float = TargetOptions.min_channels,
+        round_to: int = TargetOptions.round_to,
         count: Count | None = None, alive: Mapping[str, Tensor] | None = None, fixed: Mapping[str, str] | None = None,
     ) -> None:  # fmt: skip
         self.fixed = dict(fixed or {})

@@ -11,6 +11,7 @@ from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.models.layers import prunable_weights
 from fairprune_cli.pruning.masks import truth
 from fairprune_cli.pruning.masks.base import Masks, channels_last, gradient_of, in_memory, mask_gradient
+from fairprune_cli.pruning.options import TargetOptions
 
 SAMPLE = 1 << 16  # numbers that `bracket` looks at first
 
@@ -72,7 +73,7 @@ class WeightMasks(Masks):
     """
 
     def __init__(
-        self, model: nn.Module, layer_floor: float = 0.05, names: Sequence[str] | None = None,
+        self, model: nn.Module, layer_floor: float = TargetOptions.layer_floor, names: Sequence[str] | None = None,
         alive: Mapping[str, Tensor] | None = None,
     ) -> None:  # fmt: skip
         super().__init__(model, list(prunable_weights(model) if names is None else names))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from fairprune_cli.core import plugins
 from fairprune_cli.core.errors import FairpruneError
-from fairprune_cli.pruning.method import Dual, Method, MethodOptions
+from fairprune_cli.pruning.method import Dual, Method
+from fairprune_cli.pruning.options import MethodOptions
 
 
 def names() -> list[str]:

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from fairprune_cli.core.errors import FairpruneError
-from fairprune_cli.core.settings import resolve
 from fairprune_cli.data.manifest.load import load_manifest
 from fairprune_cli.models.checkpoint.load import load_model
+from fairprune_cli.run.settings import resolve
 
 FUZZ = Path(__file__).parents[3] / "benchmarks" / "fuzz.py"
 

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from fairprune_cli.compare import targets
 from fairprune_cli.core.errors import FairpruneError
-from fairprune_cli.core.settings import resolve
 from fairprune_cli.pruning import methods
 from fairprune_cli.pruning.masks import TwoOfFourMasks, unfit_weights
+from fairprune_cli.run.settings import resolve
 
 
 def net(seed: int = 0) -> nn.Module:

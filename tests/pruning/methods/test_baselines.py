@@ -19,7 +19,6 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from fairprune_cli.core.errors import FairpruneError
-from fairprune_cli.core.settings import Settings
 from fairprune_cli.fairness import notions as fairness
 from fairprune_cli.fairness import relaxations
 from fairprune_cli.fairness.constraint import Constraint
@@ -31,6 +30,7 @@ from fairprune_cli.pruning.methods import MethodOptions
 from fairprune_cli.pruning.methods.fairgrape import keep_in_turn
 from fairprune_cli.pruning.schedule import Budget
 from fairprune_cli.run import assembly
+from fairprune_cli.run.settings import Settings
 from fairprune_cli.training.objective import Objective
 from fairprune_cli.training.trainer import Groups, Trainer, TrainOptions
 
@@ -470,7 +470,7 @@ def watch(name: str, granularity: str) -> Watched:
     run = Trainer(
         net, masks, Objective(method, accuracy_constraint([2, 2])), Groups({"x": ("a", "b"), "y": ("c", "d")}),
         Source(3), upper, Budget(12.0 + extra, plan, 2, True, False, extra), SPARSITY,
-        TrainOptions(lr=0.05, mask_every=2, epochs=1, saliency_batches=BATCHES),
+        TrainOptions(lr=0.05, upper_every=2, epochs=1, saliency_batches=BATCHES),
     )  # fmt: skip
     assert run.run()
     return Watched(dense, masks, method, seen)

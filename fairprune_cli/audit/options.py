@@ -1,0 +1,45 @@
+"""Settings of the audit: intervals, gates, and what is looked at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fairprune_cli.core.settings import setting
+from fairprune_cli.data.options import SeedOptions
+from fairprune_cli.fairness.options import NotionOptions
+
+
+@dataclass(frozen=True)
+class IntervalOptions:
+    """Intervals."""
+
+    min_group: int = setting(30, "least denominator of a rate", low=1)
+    confidence: float = setting(0.95, "confidence of the intervals", low=0.5, high=0.999)
+
+
+@dataclass(frozen=True)
+class FigureOptions(IntervalOptions, SeedOptions):
+    """How figures are judged: confidence of the intervals, least denominator, seed of the simulation."""
+
+
+# Of functions that are called without settings.
+CONFIDENCE, MIN_GROUP, SEED = FigureOptions.confidence, FigureOptions.min_group, FigureOptions.seed
+
+
+@dataclass(frozen=True)
+class GateOptions(IntervalOptions, NotionOptions):
+    """Gates; a bound of none asks nothing."""
+
+    max_gap: float | None = setting(None, "gate: largest gap of the notion", low=0.0, high=1.0)
+    max_degradation: float | None = setting(None, "gate: largest loss of a group", low=0.0, high=1.0)
+    min_accuracy: float | None = setting(None, "gate: least accuracy", low=0.0, high=1.0)
+    point_estimate: bool = setting(False, "gates judge the bare figure")
+
+
+@dataclass(frozen=True)
+class AuditOptions(GateOptions):
+    """What is audited and shown."""
+
+    policy: str | None = setting(None, "policy file with gates of its own")
+    split: str = setting("test", "split that the audit reads", choices=("train", "val", "test"))
+    show_examples: int = setting(0, "images that each group lost through pruning, shown in the report", low=0, high=100)

@@ -1,0 +1,47 @@
+"""`fairprune export`: a model as a file for other tools."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from fairprune_cli.commands.flags import Force, Given, Json, Model, Out, Quiet, Trust, flags
+from fairprune_cli.commands.output import print_json, terminal_of
+from fairprune_cli.core.errors import ExitCode
+from fairprune_cli.core.plugins import EXPORT_FORMAT
+
+
+@flags("model", "to", "store", "data", "out", "force", "arch", "trust", "as_json", "quiet")
+def command(
+    given: Given,
+    model: Model,
+    to: Annotated[str, typer.Option("--to", help=f"one of {', '.join(EXPORT_FORMAT.names())}")],
+    store: Annotated[str | None, typer.Option("--store", help="fp32, fp16 or bf16 weights, safetensors only")] = None,
+    out: Out = None,
+    force: Force = False,
+    trust: Trust = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> int:
+    """Write the model in another format; the file is read again and compared before it says done."""
+    terminal = terminal_of(quiet)
+    from fairprune_cli import export as exports
+    from fairprune_cli.run import inputs
+    from fairprune_cli.run.settings import resolve
+
+    store = None if store is None else resolve({"store": store}, {}, None).settings.store
+    result = exports.export(
+        model, to, out, arch=given.get("arch"), trust=trust, force=force, store=store,
+        manifest=inputs.manifest_if_any(given.get("data"), model),
+    )  # fmt: skip
+    if as_json:
+        print_json(result.to_dict(), terminal)
+    else:
+        terminal.result(
+            f"{result.path}: {result.format}, {result.bytes / 1e6:.2f} MB, read again, largest difference "
+            f"{result.max_difference:.1e}"
+            + (f" on {result.real_images} images of the manifest and 4 random ones" if result.real_images else "")
+            + ("" if result.store is None else f"; rounding to {result.store} moved a logit by {result.rounding:.1e}")
+        )
+    return int(ExitCode.OK)

@@ -1,0 +1,121 @@
+"""Flags of the commands: each one's text and default are those of its setting, written once beside its user."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import typing
+from collections.abc import Callable, Container, Iterable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from fairprune_cli.core import settings as layers
+from fairprune_cli.core.errors import FairpruneError, nearest
+from fairprune_cli.core.plugins import refuse_code_of_files
+from fairprune_cli.run.settings import FIELDS, Resolved, resolve
+
+Given = dict[str, Any]  # values of the settings that were given as flags, by key
+
+Model = Annotated[Path, typer.Argument(metavar="MODEL", help="checkpoint, model.safetensors or run folder")]
+Config = Annotated[Path | None, typer.Option("--config", help="settings file [fairprune.yaml here, if any]")]
+Json = Annotated[bool, typer.Option("--json", help="one JSON document on stdout")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="no progress, no notes")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="check everything and say what would be done")]
+Out = Annotated[Path | None, typer.Option("--out", help="where to write")]
+Force = Annotated[bool, typer.Option("--force", help="overwrite what is there")]
+Trust = Annotated[bool, typer.Option("--trust-checkpoint", help="really unpickle the file: it may run code")]
+
+SET = "extra"  # any other setting
+_Set = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="any other setting; see docs")]
+
+# Flags that several commands share, in the order in which each lists them.
+GATES = ("max_gap", "max_degradation", "min_accuracy", "min_group", "confidence", "point_estimate", "policy")
+SHOWN = ("show_examples", "track", "split")
+COMMON = ("data", "arch", "trust", "config", "seed", "device", "as_json", "quiet", "dry_run")
+
+
+def spelling(key: str) -> str:
+    """The flag of a setting."""
+    return "--" + key.replace("_", "-")
+
+
+def text_of(key: str) -> str:
+    """The help of a setting's flag: what it means, the words it knows, and its default."""
+    field = FIELDS[key]
+    words = layers.words_of(field)
+    default = "" if field.default in (None, ()) else f" [{field.default}]"
+    return field.metadata["text"] + (f" ({', '.join(words)})" if words else "") + default
+
+
+def flags(*order: str) -> Callable[[Callable[..., int]], Callable[..., int]]:
+    """A command whose parameters are its function's own and the settings that are named.
+
+    Args:
+        order: all of them as --help lists them: the function's own parameters by name, keys of settings, and `SET`.
+            What was given of the settings, the pairs of --set among them, reaches the function as `given`.
+    """
+
+    def decorated(function: Callable[..., int]) -> Callable[..., int]:
+        hints = typing.get_type_hints(function, include_extras=True)
+        own = {name: p for name, p in inspect.signature(function).parameters.items() if name != "given"}
+        keys = [name for name in order if name not in own and name != SET]
+        missing = set(own) - set(order)
+        if missing:
+            raise TypeError(f"{function.__module__}: no place in --help for {', '.join(sorted(missing))}")
+
+        def command(**values: Any) -> int:
+            given = {key: value for key in keys if (value := values.pop(key)) is not None}
+            pairs = values.pop(SET, None) or ()
+            taken = [name for name in own if name in FIELDS and values[name] is not None]
+            return function(given=with_pairs(given, pairs, taken), **values)
+
+        kind = inspect.Parameter.KEYWORD_ONLY
+        parameters = [
+            own[name].replace(annotation=hints[name], kind=kind)
+            if name in own
+            else inspect.Parameter(name, kind, default=None, annotation=_Set if name == SET else _annotation(name))
+            for name in order
+        ]
+        command.__name__, command.__doc__, command.__module__ = function.__name__, function.__doc__, function.__module__
+        command.__signature__ = inspect.Signature(parameters, return_annotation=int)  # type: ignore[attr-defined]
+        return command
+
+    return decorated
+
+
+def _annotation(key: str) -> Any:
+    """Values stay text until all layers are checked together; what is true or false needs no value."""
+    default = FIELDS[key].default
+    kind: Any = bool if isinstance(default, bool) else list[str] if isinstance(default, tuple) else str
+    return Annotated[kind | None, typer.Option(spelling(key), help=text_of(key), show_default=False)]
+
+
+def with_pairs(given: Given, pairs: Iterable[str], taken: Container[str] = ()) -> Given:
+    """The settings given as flags and those of --set KEY=VALUE, which may not be among `taken`."""
+    given = dict(given)
+    for pair in pairs:
+        key, sign, value = pair.partition("=")
+        key = key.strip().replace("-", "_")
+        if not sign:
+            raise FairpruneError(f"{pair!r} is not KEY=VALUE", where="--set", hint="for example --set rho=0.1")
+        if key not in FIELDS:
+            raise FairpruneError(f"unknown key {key!r}", where="--set", hint=nearest(key, FIELDS))
+        if key in given or key in taken:
+            raise FairpruneError(f"{key} is given twice", where="--set", hint="give it once")
+        given[key] = {"true": True, "false": False}.get(value.lower(), value)
+    return given
+
+
+def resolved(config: Path | None, given: Given) -> Resolved:
+    """All settings: flags over the environment over the settings file over what a policy's top says."""
+    from fairprune_cli.audit.policy import with_policy
+
+    default = Path(layers.CONFIG_FILE)
+    if config is not None and not config.is_file():
+        raise FairpruneError("no such file", where=str(config), hint="check --config")
+    file = config if config is not None else default if default.exists() else None
+    made = with_policy(resolve(given, os.environ, file))
+    refuse_code_of_files(layers.values_of(made.settings), made.sources, None if config is None else str(config))
+    return made

@@ -1,0 +1,53 @@
+"""What a command says when its work is done: on stdout, to a tracker, to the pipeline's runner."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fairprune_cli.core.launch import is_first
+from fairprune_cli.core.terminal import Terminal
+
+if TYPE_CHECKING:
+    from fairprune_cli.run.prune import Outcome
+
+
+def terminal_of(quiet: bool = False) -> Terminal:
+    """The terminal of this process; of several processes the first one talks."""
+    if not is_first():
+        nowhere = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - as long as the process lives
+        return Terminal(nowhere, nowhere, quiet=True)
+    return Terminal(quiet=quiet)
+
+
+def print_json(document: Any, terminal: Terminal) -> None:
+    """One JSON document on stdout."""
+    terminal.result(json.dumps(document, indent=2, allow_nan=False, ensure_ascii=False))
+
+
+def tell(report: dict[str, Any], folder: Path | None, terminal: Terminal) -> None:
+    """Tell the tracker and the pipeline's runner, where there are such; of several processes the first one does."""
+    if not is_first():
+        return
+    from fairprune_cli.report import github_actions as github
+    from fairprune_cli.report import mlflow as tracking
+
+    tracking.track(report, folder, terminal)
+    github.annotate(report, os.environ, terminal)
+
+
+def conclude(outcome: Outcome, terminal: Terminal, as_json: bool, dry_run: bool) -> int:
+    """Show a report, or the plan of a dry run; returns the exit code."""
+    from fairprune_cli.report import console
+
+    if not dry_run:
+        tell(outcome.report, outcome.folder, terminal)
+    if as_json:
+        print_json(outcome.report, terminal)
+    elif dry_run:
+        console.print_plan(outcome.report, terminal)
+    else:
+        console.print_report(outcome.report, terminal, outcome.folder)
+    return int(outcome.code)

@@ -1,0 +1,36 @@
+"""`fairprune report`: a run's report.json rendered again."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fairprune_cli.commands.flags import Force, Out
+from fairprune_cli.commands.output import terminal_of
+from fairprune_cli.core.errors import ExitCode
+from fairprune_cli.core.plugins import REPORT_WRITER
+
+
+def command(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="run folder or report.json")],
+    to: Annotated[str, typer.Option("--to", help=f"one of {', '.join(REPORT_WRITER.names())}")],
+    out: Out = None,
+    force: Force = False,
+) -> int:
+    """Render a run's report.json again, to stdout or --out; github also knows the step summary of its jobs."""
+    from fairprune_cli.report import github_actions as github
+    from fairprune_cli.report import read as rerender
+    from fairprune_cli.report import render
+
+    document = rerender.read_report(run)
+    if to == "github" and out is None and github.publish(document, os.environ, terminal_of()):
+        return int(ExitCode.OK)
+    text = render(document, to)
+    if out is None:
+        terminal_of().result(text.rstrip("\n"))
+    else:
+        rerender.write_text(out, text, force)
+    return int(ExitCode.OK)

@@ -1,0 +1,33 @@
+"""Settings of the constraint: what is held equal, how tightly, and how the multipliers move."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fairprune_cli.core import plugins
+from fairprune_cli.core.settings import setting
+
+BOUNDS = ("matched", "upper", "lower")
+
+
+@dataclass(frozen=True)
+class NotionOptions:
+    """What is held equal."""
+
+    notion: str = setting("accuracy", "fairness notion of constraint and gate", plugins=plugins.NOTION)
+
+
+@dataclass(frozen=True)
+class ConstraintOptions(NotionOptions):
+    """The constraint and its multipliers."""
+
+    relaxation: str = setting("logistic", "surrogate of the indicator", plugins=plugins.RELAXATION)
+    bound: str = setting("matched", "side from which the surrogate bounds", choices=BOUNDS)
+    tolerance: float = setting(0.02, "allowed difference between groups", low=0.0, high=1.0)
+    multiplier_rate: float = setting(0.05, "step of the multipliers", low=0.0)
+    multiplier_cap: float = setting(3.0, "largest multiplier", low=0.0)
+    multiplier_decay: float = setting(
+        0.0, "share of a multiplier lost per step inside the tolerance, beside the dual step", low=0.0, high=1.0
+    )
+    multiplier_memory: float = setting(2000.0, "images that the running rates look back on", above=0.0)
+    levelling: float = setting(0.0, "how far a gap may close by making the better groups worse", low=0.0, high=1.0)

@@ -1,0 +1,15 @@
+"""Settings of the model: how it is built and how its weights are stored."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fairprune_cli.core.settings import setting
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """The model, and how it is stored."""
+
+    arch: str | None = setting(None, "architecture name, or package.module:factory")
+    store: str = setting("fp32", "number format of the weights in the file", choices=("fp32", "fp16", "bf16"))

@@ -1,0 +1,62 @@
+"""All settings of a run: the union of the groups that stand beside their users."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from fairprune_cli.audit.options import AuditOptions, FigureOptions
+from fairprune_cli.core import settings as layers
+from fairprune_cli.core.settings import setting
+from fairprune_cli.data.options import DataOptions
+from fairprune_cli.fairness.options import ConstraintOptions
+from fairprune_cli.models.options import ModelOptions
+from fairprune_cli.pruning.options import MethodOptions, TargetOptions
+from fairprune_cli.training.options import TrainOptions
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """The machine, and what happens beside the run."""
+
+    device: str = setting("auto", "auto, cpu, cuda, cuda:N or mps")
+    threads: int = setting(0, "CPU threads; 0 leaves it to torch", low=0)
+    save_minutes: float = setting(5.0, "minutes between saved states; 0 is after every step", low=0.0)
+    track: str = setting("none", "where runs are tracked as well", choices=("none", "mlflow"))
+
+
+@dataclass(frozen=True)
+class Settings(
+    DataOptions, ModelOptions, TargetOptions, MethodOptions, ConstraintOptions, TrainOptions, AuditOptions,
+    FigureOptions, RunOptions,
+):  # fmt: skip
+    """Everything a run can be told; each field is a key of fairprune.yaml and FAIRPRUNE_<KEY>.
+
+    It is each of the groups, and is handed over as the group that a function asks for.
+    """
+
+    # How config.yaml and the report list them; a key that is not here comes after these.
+    ORDER: ClassVar[tuple[str, ...]] = (
+        "data", "arch", "attr", "seed", "device", "threads", "save_minutes",
+        "method", "granularity", "sparsity", "sparsity_of", "round_to", "store", "fairness_on", "mask_step", "notion",
+        "relaxation", "bound", "schedule", "scope", "score_init", "tolerance",
+        "epochs", "batch_size", "lr", "momentum", "weight_decay", "precision", "compile", "clip_norm", "augment",
+        "balance", "distill", "temperature", "average",
+        "upper_every", "upper_share", "ramp_share", "rho", "ema", "gamma", "mask_lr", "saliency_batches", "rounds",
+        "beta", "weight_floor", "weight_power", "layer_floor", "min_channels",
+        "multiplier_rate", "multiplier_cap", "multiplier_decay", "multiplier_memory", "levelling", "multiplier_data",
+        "max_gap", "max_degradation", "min_accuracy", "min_group", "confidence", "point_estimate", "policy", "split",
+        "show_examples", "track",
+    )  # fmt: skip
+
+
+Resolved = layers.Resolved[Settings]
+FIELDS: Mapping[str, dataclasses.Field[Any]] = layers.fields_of(Settings)
+
+
+def resolve(flags: Mapping[str, Any], env: Mapping[str, str], file: Path | None) -> Resolved:
+    """All settings from flags, environment and file; see `core.settings.merge`."""
+    return layers.merge(Settings, flags, env, file)

@@ -1,0 +1,88 @@
+"""A dense checkpoint from a manifest, for those who have none."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from fairprune_cli.core import provenance
+from fairprune_cli.core.device import choose_device, set_threads
+from fairprune_cli.core.errors import FairpruneError
+from fairprune_cli.core.signals import stop_on_signals
+from fairprune_cli.core.terminal import Terminal
+from fairprune_cli.data.batches.pool import ImageSet
+from fairprune_cli.models import architectures, measure
+from fairprune_cli.models.checkpoint.load import save_checkpoint
+from fairprune_cli.run.inputs import decode, open_data
+from fairprune_cli.run.settings import Resolved
+from fairprune_cli.training.dense import accuracy, train_dense
+
+
+@dataclass(frozen=True)
+class TrainRequest:
+    """What `fairprune train` was asked for, beyond the settings."""
+
+    resolved: Resolved
+    out: Path
+    force: bool = False
+    dry_run: bool = False
+
+
+def train(request: TrainRequest, terminal: Terminal) -> dict[str, Any]:
+    """Train and save; returns what was reached.
+
+    Raises:
+        FairpruneError: bad input, an existing file, or the training was interrupted (nothing is written then).
+    """
+    settings = request.resolved.settings
+    if request.out.exists() and not request.force:
+        raise FairpruneError(
+            "already exists", where=str(request.out), hint="--force overwrites it, --out writes elsewhere"
+        )
+    if settings.arch is None:
+        raise FairpruneError("no architecture was given", where="--arch", hint="for example --arch resnet10")
+    started = time.time()
+    threads = set_threads(settings.threads)
+    device = choose_device(settings.device)
+    data = open_data(settings, request.out, terminal, every=True)
+    manifest = data.manifest
+    for split in ("train", "val"):
+        if not len(data.rows(split)):
+            raise FairpruneError(f"the {split} split has no images", where=str(manifest.path))
+    model = architectures.build(settings.arch, len(manifest.classes), seed=settings.seed)
+    document: dict[str, Any] = {
+        "architecture": settings.arch, "classes": list(manifest.classes), "path": str(request.out),
+        "images": {name: len(data.rows(name)) for name in ("train", "val", "test")}, "epochs": settings.epochs,
+        "device": str(device),
+    }  # fmt: skip
+    measure.macs(model, manifest.transform.size)  # fails here where it does not take such images
+    if request.dry_run:
+        return document | {"dry_run": True}
+    images: ImageSet = decode(data, manifest.transform, terminal)
+    torch.manual_seed(settings.seed)
+    model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    val = images.pool(data.rows("val"))
+    with stop_on_signals() as stop, terminal.progress(f"training {settings.arch}", 1) as display:
+
+        def on_step(step: int, total: int, loss: float, best: float) -> None:
+            display.total = total
+            display.update(step, {"loss": f"{loss:.3f}", "best val": f"{best:.3f}"})
+
+        records = train_dense(model, images.pool(data.rows("train")), val, settings, device, on_step, stop)
+    if stop.code is not None:
+        raise FairpruneError("training was stopped; nothing was written", code=stop.code)
+    reached = accuracy(model, val, device)
+    extra = {"seed": settings.seed, "epochs": settings.epochs, "val_accuracy": reached}
+    save_checkpoint(
+        request.out, model, architecture=settings.arch, classes=manifest.classes,
+        transform=manifest.transform.to_dict(), extra=extra,
+    )  # fmt: skip
+    return document | {
+        "val_accuracy": reached, "training": [asdict(record) for record in records], "seconds": time.time() - started,
+        "bytes": request.out.stat().st_size,
+        "provenance": provenance.collect(settings.seed, device, threads, started, time.time()),
+    }  # fmt: skip
