@@ -27,9 +27,8 @@ from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.core.files import atomic_write_text
 from fairprune_cli.core.terminal import Terminal
 from fairprune_cli.data.drawn_faces.write import write_sample
-from fairprune_cli.report import words
+from fairprune_cli.report import as_markdown, words
 from fairprune_cli.report.document import Heading, Note, Table
-from fairprune_cli.report.writers import markdown
 from fairprune_cli.run import dense
 from fairprune_cli.run.settings import resolve
 
@@ -178,11 +177,11 @@ def results_markdown(result: Mapping[str, Any]) -> str:
         "",
         "; ".join(facts) + ".",
         "",
-        markdown.escaped(page.shared_settings(result)),
+        as_markdown.escaped(page.shared_settings(result)),
         "",
     ]
     for text in [*result["warnings"], *result["notes"]]:
-        lines += [markdown.escaped(text), ""]
+        lines += [as_markdown.escaped(text), ""]
     for i, target in enumerate(result["targets"]):
         section = page.target_section(result, target, i)
         if section is None:
@@ -190,9 +189,9 @@ def results_markdown(result: Mapping[str, Any]) -> str:
         lines += [f"### {section.title}", ""]
         for block in section.blocks:
             if isinstance(block, Table) and "intervals of the means" not in block.title:
-                lines += [f"{block.title}:", "", *markdown.table_lines(block), ""]
+                lines += [f"{block.title}:", "", *as_markdown.table_lines(block), ""]
             elif isinstance(block, Heading | Note):
-                lines += [markdown.escaped(block.text), ""]
+                lines += [as_markdown.escaped(block.text), ""]
     return "\n".join(lines).rstrip() + "\n"
 
 

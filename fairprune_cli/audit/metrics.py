@@ -33,7 +33,7 @@ from fairprune_cli.audit.figures import (
 )
 from fairprune_cli.audit.rates import Counts, Rate, rate_of, rates_of
 from fairprune_cli.fairness import notions
-from fairprune_cli.fairness.notions.base import Notion
+from fairprune_cli.fairness.notion import Notion
 
 AS_USUAL = Judgement()
 

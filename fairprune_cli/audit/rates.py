@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fairprune_cli.fairness.notions.base import Notion
+from fairprune_cli.fairness.notion import Notion
 
 Counts = NDArray[np.int64]
 Mask = NDArray[np.bool_]

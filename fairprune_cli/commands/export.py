@@ -9,13 +9,14 @@ import typer
 from fairprune_cli.commands.flags import Force, Given, Json, Model, Out, Quiet, Trust, flags
 from fairprune_cli.commands.output import print_json, terminal_of
 from fairprune_cli.core.errors import ExitCode
+from fairprune_cli.core.plugins import EXPORT_FORMAT
 
 
 @flags("model", "to", "store", "data", "out", "force", "arch", "trust", "as_json", "quiet")
 def command(
     given: Given,
     model: Model,
-    to: Annotated[str, typer.Option("--to", help="safetensors, safetensors-dense, onnx or pt2")],
+    to: Annotated[str, typer.Option("--to", help=f"one of {', '.join(EXPORT_FORMAT.names())}")],
     store: Annotated[str | None, typer.Option("--store", help="fp32, fp16 or bf16 weights, safetensors only")] = None,
     out: Out = None,
     force: Force = False,

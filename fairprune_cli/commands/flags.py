@@ -13,6 +13,7 @@ import typer
 
 from fairprune_cli.core import settings as layers
 from fairprune_cli.core.errors import FairpruneError, nearest
+from fairprune_cli.core.plugins import refuse_code_of_files
 from fairprune_cli.run.settings import FIELDS, Resolved, resolve
 
 Given = dict[str, Any]  # values of the settings that were given as flags, by key
@@ -115,4 +116,6 @@ def resolved(config: Path | None, given: Given) -> Resolved:
     if config is not None and not config.is_file():
         raise FairpruneError("no such file", where=str(config), hint="check --config")
     file = config if config is not None else default if default.exists() else None
-    return with_policy(resolve(given, os.environ, file))
+    made = with_policy(resolve(given, os.environ, file))
+    refuse_code_of_files(layers.values_of(made.settings), made.sources, None if config is None else str(config))
+    return made

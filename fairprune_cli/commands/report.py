@@ -11,11 +11,12 @@ import typer
 from fairprune_cli.commands.flags import Force, Out
 from fairprune_cli.commands.output import terminal_of
 from fairprune_cli.core.errors import ExitCode
+from fairprune_cli.core.plugins import REPORT_WRITER
 
 
 def command(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="run folder or report.json")],
-    to: Annotated[str, typer.Option("--to", help="html, md, json, junit, github or card")],
+    to: Annotated[str, typer.Option("--to", help=f"one of {', '.join(REPORT_WRITER.names())}")],
     out: Out = None,
     force: Force = False,
 ) -> int:

@@ -17,7 +17,8 @@ from fairprune_cli.compare.status import BEGUN, DONE, MISSING, Standing, refuse_
 from fairprune_cli.core.errors import ExitCode, FairpruneError
 from fairprune_cli.core.files import atomic_write_text
 from fairprune_cli.core.terminal import Terminal
-from fairprune_cli.report.writers import html, markdown
+from fairprune_cli.report.as_html import html_of
+from fairprune_cli.report.as_markdown import markdown_of
 
 __all__ = ["Comparison", "Request", "compare", "list_commands", "targets"]
 
@@ -77,7 +78,7 @@ def _look(request: Request) -> tuple[CellPlan, dict[str, Standing]]:
 def _command(layout: CellPlan, cell: Cell, found: Standing) -> str:
     out = layout.path(cell).absolute()
     if found.state == BEGUN and not found.differs:
-        return commands.resume_command(out)
+        return commands.resume_command(out, cell.settings)
     leftover = out.exists() and any(out.iterdir())
     return commands.prune_command(cell.model.absolute(), cell.resolved, out, layout.request.trust, leftover)
 
@@ -101,8 +102,8 @@ def write(layout: CellPlan, document: dict[str, Any]) -> None:
     text = json.dumps(document, indent=1, allow_nan=False, ensure_ascii=False)
     atomic_write_text(folder / "compare.json", text + "\n")
     atomic_write_text(folder / "compare.csv", sheet.write(document))
-    atomic_write_text(folder / "compare.md", markdown.write(page.build(document, pictures=False)))
-    atomic_write_text(folder / "compare.html", html.write(page.build(document)))
+    atomic_write_text(folder / "compare.md", markdown_of(page.build(document, pictures=False)))
+    atomic_write_text(folder / "compare.html", html_of(page.build(document)))
     for i, attribute in enumerate(document["attributes"]):
         figure = picture.figure(document, attribute)
         if figure is not None:

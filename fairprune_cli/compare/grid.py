@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from fairprune_cli.core.errors import FairpruneError, nearest
+from fairprune_cli.core.plugins import is_import_path, short_name
 from fairprune_cli.run.settings import FIELDS, resolve
 
 Point = tuple[tuple[str, Any], ...]
@@ -80,9 +81,11 @@ def cell_name(method: str, granularity: str, sparsity: float, point: Point, seed
     Lower case, and none of the characters that a file system or shell minds. Where a value had to be changed for
     that, a short hash of the values is added, so that names stay different.
     """
-    raw = "-".join([method, granularity, repr(sparsity), *(f"{key}={shown(value)}" for key, value in point)])
+    raw = "-".join(
+        [short_name(method), granularity, repr(sparsity), *(f"{key}={shown(value)}" for key, value in point)]
+    )
     safe = _UNSAFE.sub("_", raw.lower())[:LONGEST]
-    if safe != raw:
+    if safe != raw or is_import_path(method):  # two packages may call a class alike
         exact = json.dumps([method, granularity, sparsity, point], ensure_ascii=True, sort_keys=True)
         safe += f"~{hashlib.sha256(exact.encode()).hexdigest()[:8]}"
     return f"{safe}-s{seed}"

@@ -12,6 +12,8 @@ from fairprune_cli.compare.cells import Cell, CellPlan
 from fairprune_cli.compare.status import BEGUN, DONE, FAILED, Standing, failed, made_from, standing
 from fairprune_cli.core.errors import ExitCode, FairpruneError
 from fairprune_cli.core.files import atomic_write_text
+from fairprune_cli.core.plugins import own_code
+from fairprune_cli.core.settings import values_of
 from fairprune_cli.core.terminal import Progress, Terminal, clean
 from fairprune_cli.run import prune as pipeline
 from fairprune_cli.run.audit import Outcome
@@ -110,9 +112,9 @@ def _run(plan: CellPlan, cell: Cell, number: int, terminal: Terminal) -> None:
 def _compute(plan: CellPlan, cell: Cell, found: Standing, terminal: Terminal) -> Outcome:
     path = plan.path(cell)
     if found.state == BEGUN and not found.differs:
-        free = {key: getattr(cell.settings, key) for key in ("data", "device", "threads")}
+        flags = {key: getattr(cell.settings, key) for key in ("data", "device", "threads")}
         try:
-            return pipeline.resume(path, free, terminal)
+            return pipeline.resume(path, flags | own_code(values_of(cell.settings)), terminal)
         except FairpruneError as error:
             if error.where != str(RunFolder(path).state):
                 raise

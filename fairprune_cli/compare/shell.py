@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from fairprune_cli.core.settings import values_of
-from fairprune_cli.run.settings import FIELDS, Resolved
+from fairprune_cli.run.folder import resume_arguments
+from fairprune_cli.run.settings import FIELDS, Resolved, Settings
 
 # Keys of Settings that `fairprune prune` has a flag for; the others go through --set.
 FLAGS = (
@@ -36,9 +37,9 @@ def prune_command(model: Path, resolved: Resolved, out: Path, trust: bool, force
     return " ".join(shlex.quote(word) for word in words)
 
 
-def resume_command(out: Path) -> str:
+def resume_command(out: Path, settings: Settings) -> str:
     """The command that continues a cell whose state was saved."""
-    return shlex.join(["fairprune", "prune", "--resume", str(out)])
+    return shlex.join(["fairprune", *resume_arguments(out, settings)])
 
 
 def _arguments(key: str, value: Any) -> list[str]:

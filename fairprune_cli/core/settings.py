@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from fairprune_cli.core import plugins
 from fairprune_cli.core.errors import Problems, nearest
+from fairprune_cli.core.plugins import Kind
 
 CONFIG_FILE = "fairprune.yaml"
 S = TypeVar("S")  # a group, or a union of groups
@@ -30,13 +30,13 @@ def setting(
     above: float | None = None,
     below: float | None = None,
     choices: tuple[str, ...] = (),
-    plugins: str = "",
+    plugins: Kind | None = None,
 ) -> Any:
     """A field with its help text and range: low <= value <= high, above < value < below.
 
     Args:
         choices: the only values.
-        plugins: the package whose plug-ins are values, beside others that are checked where they are used.
+        plugins: whose names are values, beside others that are checked where they are used.
     """
     meta = {
         "text": text, "low": low, "high": high, "above": above, "below": below, "choices": choices, "plugins": plugins
@@ -63,8 +63,9 @@ def values_of(settings: Any) -> dict[str, Any]:
 
 def words_of(field: dataclasses.Field[Any]) -> tuple[str, ...]:
     """The words that a setting knows: its choices, or the plug-ins there are."""
-    if field.metadata["plugins"]:
-        return tuple(plugins.names(field.metadata["plugins"]))
+    kind: Kind | None = field.metadata["plugins"]
+    if kind is not None:
+        return tuple(kind.names())
     choices: tuple[str, ...] = field.metadata["choices"]
     return choices
 

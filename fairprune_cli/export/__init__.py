@@ -1,8 +1,7 @@
 """Models to files for other tools: one format per module, each file reloaded and compared before it stays.
 
-A format is a module of this folder with NAME, SUFFIX, TOLERANCE, `write(job, path)` and
-`reload(job, path)`; the first line of its docstring is its help text. Importing this package or a
-format imports no torch.
+A format is a module of formats/ with SUFFIX, TOLERANCE, `write(job, path)` and `reload(job, path)`, called as its
+file; the first line of its docstring is its help text. Importing this package or a format imports no torch.
 """
 
 from __future__ import annotations
@@ -13,15 +12,12 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from fairprune_cli.core import plugins
-from fairprune_cli.core.errors import ExitCode, FairpruneError, nearest
+from fairprune_cli.core.errors import ExitCode, FairpruneError
 from fairprune_cli.core.files import atomic_path
 
 if TYPE_CHECKING:
     from fairprune_cli.data.manifest.load import Manifest
     from fairprune_cli.export.job import Exportable, ExportJob
-
-
-FORMATS = "fairprune_cli.export.formats"
 
 
 @dataclass(frozen=True)
@@ -61,12 +57,6 @@ class ExportResult:
         }
 
 
-def by_name() -> dict[str, ModuleType]:
-    """The formats by name, in the order of their modules."""
-    modules = [plugins.find(FORMATS, name, "export format") for name in plugins.names(FORMATS)]
-    return {module.NAME: module for module in modules}
-
-
 def export(
     model_path: Path,
     to: str,
@@ -97,7 +87,7 @@ def export(
         FairpruneError: unknown format, or one that has no `store`; the model cannot be loaded or exported; the file
             exists; the reloaded file gives other results than the source (nothing is left behind then).
     """
-    _check_store(format_named(to), store)  # before minutes are spent on loading
+    _check_store(to, store)  # before minutes are spent on loading
     from fairprune_cli.models.checkpoint.load import load_model
 
     loaded = load_model(Path(model_path), arch=arch, trust=trust)
@@ -117,8 +107,7 @@ def export_model(
     """As `export`, for a model that is loaded already; default names are beside `loaded.source`."""
     from fairprune_cli.export.job import job_of, largest_difference, rounded_job
 
-    module = format_named(to)
-    _check_store(module, store)
+    module = _check_store(to, store)
     source = Path(loaded.source)
     source = source / "model.safetensors" if source.is_dir() else source
     path = Path(out) if out is not None else source.with_name(source.stem + module.SUFFIX)
@@ -158,17 +147,12 @@ def _with_samples(job: ExportJob, manifest: Manifest) -> ExportJob:
     return replace(job, samples=real_images(manifest, replace(transform, size=job.input_size)))
 
 
-def _check_store(module: ModuleType, store: str | None) -> None:
+def _check_store(to: str, store: str | None) -> ModuleType:
+    """The module of the format, which must be able to write weights in the number format that is asked for."""
+    module = plugins.EXPORT_FORMAT.load(to)
     if store is not None and not getattr(module, "STORES", False):
         raise FairpruneError(
-            f"{module.NAME} computes in 32 bits and is written so", where="--store",
+            f"{to} computes in 32 bits and is written so", where="--store",
             hint="use it with safetensors or safetensors-dense",
         )  # fmt: skip
-
-
-def format_named(name: str) -> ModuleType:
-    """The module of a format; raises FairpruneError that names the nearest known one."""
-    known = by_name()
-    if name not in known:
-        raise FairpruneError(f"unknown export format {name!r}", hint=nearest(name, known))
-    return known[name]
+    return module

@@ -27,7 +27,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fairprune_cli.fairness.notions.base import Notion
+from fairprune_cli.fairness.notion import Notion
 from fairprune_cli.fairness.options import BOUNDS, ConstraintOptions
 from fairprune_cli.fairness.relaxations import Relaxation
 from fairprune_cli.fairness.surrogate import group_rates, soft_events

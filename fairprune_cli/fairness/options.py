@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from fairprune_cli.core import plugins
 from fairprune_cli.core.settings import setting
 
 BOUNDS = ("matched", "upper", "lower")
@@ -13,16 +14,14 @@ BOUNDS = ("matched", "upper", "lower")
 class NotionOptions:
     """What is held equal."""
 
-    notion: str = setting(
-        "accuracy", "fairness notion of constraint and gate", plugins="fairprune_cli.fairness.notions"
-    )
+    notion: str = setting("accuracy", "fairness notion of constraint and gate", plugins=plugins.NOTION)
 
 
 @dataclass(frozen=True)
 class ConstraintOptions(NotionOptions):
     """The constraint and its multipliers."""
 
-    relaxation: str = setting("logistic", "surrogate of the indicator", plugins="fairprune_cli.fairness.relaxations")
+    relaxation: str = setting("logistic", "surrogate of the indicator", plugins=plugins.RELAXATION)
     bound: str = setting("matched", "side from which the surrogate bounds", choices=BOUNDS)
     tolerance: float = setting(0.02, "allowed difference between groups", low=0.0, high=1.0)
     multiplier_rate: float = setting(0.05, "step of the multipliers", low=0.0)

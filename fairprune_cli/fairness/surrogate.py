@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from fairprune_cli.fairness.notions.base import Notion
+from fairprune_cli.fairness.notion import Notion
 from fairprune_cli.fairness.relaxations import class_margins
 
 

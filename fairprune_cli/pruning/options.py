@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from fairprune_cli.core import plugins
 from fairprune_cli.core.errors import Problems
 from fairprune_cli.core.settings import setting
 from fairprune_cli.data.options import SeedOptions
@@ -44,7 +45,7 @@ class TargetOptions:
 class MethodOptions(SeedOptions):
     """The method, and what only some methods read."""
 
-    method: str = setting("bifp", "pruning method", plugins="fairprune_cli.pruning.methods")
+    method: str = setting("bifp", "pruning method", plugins=plugins.METHOD)
     mask_step: str = setting("second-order", "form of the mask step", choices=("first-order", "second-order"))
     schedule: str = setting(
         "gradual", "sparsity rises as the method has it, or at once", choices=("gradual", "one-shot")

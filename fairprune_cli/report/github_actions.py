@@ -8,7 +8,7 @@ from typing import Any
 
 from fairprune_cli.core.errors import ExitCode, FairpruneError
 from fairprune_cli.core.terminal import Terminal
-from fairprune_cli.report import build_document
+from fairprune_cli.report.compose import build_document
 from fairprune_cli.report.view import View
 from fairprune_cli.report.writers import github
 

@@ -17,6 +17,8 @@ import yaml
 from fairprune_cli.core.errors import ExitCode, FairpruneError
 from fairprune_cli.core.files import atomic_path, atomic_write_text, remove_leftovers
 from fairprune_cli.core.out_of_memory import is_out_of_memory
+from fairprune_cli.core.plugins import own_code, short_name
+from fairprune_cli.core.settings import values_of
 from fairprune_cli.run.settings import FIELDS, Resolved, Settings, resolve
 
 MODEL, REPORT, CONFIG, EVENTS, STATE = "model.safetensors", "report.json", "config.yaml", "events.jsonl", "state"
@@ -29,7 +31,13 @@ FREE_ON_RESUME = {"data", "device", "threads", "save_minutes"}
 def default_folder(model: Path, settings: Settings) -> Path:
     """runs/<model>-<method>-<granularity>-<sparsity> in the working directory."""
     name = model.resolve().name if model.is_dir() else model.stem
-    return Path("runs") / f"{name}-{settings.method}-{settings.granularity}-{settings.sparsity:g}"
+    return Path("runs") / f"{name}-{short_name(settings.method)}-{settings.granularity}-{settings.sparsity:g}"
+
+
+def resume_arguments(path: Path, settings: Settings) -> list[str]:
+    """What `fairprune` is called with to continue a run; code of the user's own has to be named again."""
+    named = [word for key, name in own_code(values_of(settings)).items() for word in (f"--{key}", name)]
+    return ["prune", "--resume", str(path), *named]
 
 
 class RunFolder:
@@ -83,7 +91,8 @@ class RunFolder:
         """Open an unfinished run with its own settings; without a state it begins at its first step.
 
         Raises:
-            FairpruneError: not a run folder, already done, or a flag contradicts the settings of the run.
+            FairpruneError: not a run folder, already done, a flag contradicts the settings of the run, or the run
+                imports code of the user's own that the flags do not name again.
         """
         folder = cls(path)
         try:
@@ -102,6 +111,13 @@ class RunFolder:
             )
         settings = resolve(saved, {}, None).settings
         asked = {k: v for k, v in flags.items() if v is not None and v != ()}
+        unsaid = {key: name for key, name in own_code(values_of(settings)).items() if key not in asked}
+        if unsaid:
+            raise FairpruneError(
+                f"the run imports {' and '.join(unsaid.values())}, and a run folder is no reason to import code",
+                where=str(path),
+                hint=f"if that is your own code, say so: {' '.join(f'--{key} {name}' for key, name in unsaid.items())}",
+            )
         given = resolve(asked, {}, None).settings
         against = [k for k in asked if k not in FREE_ON_RESUME and getattr(given, k) != getattr(settings, k)]
         if against:

@@ -12,7 +12,7 @@ from fairprune_cli.core.errors import ExitCode, FairpruneError
 from fairprune_cli.core.launch import started_as
 from fairprune_cli.core.signals import StopRequest
 from fairprune_cli.run.assembly import Assembly
-from fairprune_cli.run.folder import RunFolder
+from fairprune_cli.run.folder import RunFolder, resume_arguments
 from fairprune_cli.run.inputs import PruningPools
 from fairprune_cli.run.origin import of_this_form
 from fairprune_cli.run.prepare import Prepared
@@ -72,7 +72,7 @@ def train(
             save()
         raise FairpruneError(
             f"stopped at step {trainer.done} of {trainer.steps}; the state is saved",
-            hint=f"continue with: {started_as()} prune --resume {folder.path}",
+            hint=f"continue with: {started_as()} {' '.join(resume_arguments(folder.path, settings))}",
             code=stop.code or ExitCode.TERMINATED,  # another process may be the one that was told to
         )
     watch.conclude()

@@ -34,7 +34,7 @@ import torch.nn.functional as F
 from fairprune_cli.fairness import notions as fairness
 from fairprune_cli.fairness import relaxations
 from fairprune_cli.fairness.constraint import Constraint
-from fairprune_cli.pruning.methods import base
+from fairprune_cli.pruning import method
 from fairprune_cli.training.objective import Objective
 
 RIDGE = 0.1
@@ -116,7 +116,7 @@ def scheme(
     )  # fmt: skip
     for mu in constraint.multipliers:
         mu[0, made.direction >= 0], mu[1, made.direction <= 0] = start, start
-    objective = Objective(base.Method, constraint)  # type: ignore[arg-type]  # only its Lagrangian is asked for
+    objective = Objective(method.Method, constraint)  # type: ignore[arg-type]  # only its Lagrangian is asked for
     x, labels = torch.tensor(problem.x), torch.tensor(problem.labels)
     batch = Batch(labels, torch.tensor(problem.groups))
     w = torch.zeros(x.shape[1], dtype=torch.float64, requires_grad=True)

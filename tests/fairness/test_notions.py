@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fairprune_cli.fairness import notions as fairness
-from fairprune_cli.fairness.notions.base import Notion, best_of_others
+from fairprune_cli.fairness.notion import Notion, best_of_others
 from fairprune_cli.fairness.surrogate import group_rates, soft_events
 
 

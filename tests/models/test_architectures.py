@@ -55,11 +55,6 @@ def test_seed_decides_the_weights_and_leaves_the_global_generator_alone() -> Non
     assert not torch.equal(first.conv1.weight, other.conv1.weight)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_identify_finds_every_name(name: str) -> None:
-    assert architectures.identify(shapes_only(name, 7)) == (name, 7)
-
-
 @pytest.mark.parametrize("classes", [1, 2, 10, 64, 1000])
 @pytest.mark.parametrize("name", ["resnet10-w16", "resnet18", "mobilenet_v2", "vit-tiny"])
 def test_identify_does_not_mind_the_number_of_classes(name: str, classes: int) -> None:
@@ -142,7 +137,7 @@ def halved(name: str, classes: int) -> nn.Module:
         from torchvision.models import MobileNetV2
 
         return MobileNetV2(num_classes=classes, width_mult=0.5)
-    from fairprune_cli.models.architectures.resnet import SmallImageResNet
+    from fairprune_cli.models.architectures.families.resnet import SmallImageResNet
 
     return SmallImageResNet((1, 1, 1, 1), 8, classes)
 

@@ -16,12 +16,16 @@ import yaml
 from markdown_it import MarkdownIt
 
 from fairprune_cli import report
+from fairprune_cli.core import plugins
 from fairprune_cli.core.errors import FairpruneError
+from fairprune_cli.report.as_markdown import escaped
+from fairprune_cli.report.compose import build_document
 from fairprune_cli.report.document import Gallery, Heading, Note, Plot, Table
 from fairprune_cli.report.view import View
-from fairprune_cli.report.writers import github, markdown
+from fairprune_cli.report.writers import github
 from tests.support import reports as fixture
 
+FORMATS = plugins.REPORT_WRITER.names()
 REPORTS = {
     "full": fixture.full, "audit": fixture.audit_only, "hostile": fixture.hostile, "empty": dict,
     "several": fixture.several, "examples": fixture.with_examples,
@@ -75,7 +79,7 @@ def texts(part: Any) -> str:
     return "\n".join(seen).replace("\u00a0", " ")
 
 
-@pytest.mark.parametrize("to", report.FORMATS)
+@pytest.mark.parametrize("to", FORMATS)
 @pytest.mark.parametrize("name", REPORTS)
 def test_every_writer_takes_every_report_whatever_the_order_of_its_keys(name: str, to: str) -> None:
     document = REPORTS[name]()
@@ -94,14 +98,14 @@ def test_any_part_may_be_absent_or_null_or_of_another_kind() -> None:
     inside = [("results", "pruned", "attributes", "age", key) for key in ("groups", "gap", "metrics", "gap_low")]
     for path in paths(whole, 2) + inside:
         for replacement in (..., 3, "text", [], {}):
-            assert report.build_document(without(whole, path, replacement)).sections[0].name == "verdict", path
+            assert build_document(without(whole, path, replacement)).sections[0].name == "verdict", path
         for to in ("html", "junit", "github", "card"):
             assert report.render(without(whole, path, None), to), path
 
 
 def test_rendering_leaves_the_report_as_it_was() -> None:
     document = fixture.full()
-    for to in report.FORMATS:
+    for to in FORMATS:
         report.render(document, to)
     assert document == fixture.full()
 
@@ -140,11 +144,11 @@ def test_json_turns_what_is_not_finite_into_null_with_a_reason() -> None:
     assert again["training"][3]["loss_undefined"] == "not a finite number"
     assert again["results"]["pruned"]["accuracy"] is None
     assert again["results"]["pruned"]["accuracy_undefined"] == "diverged"
-    assert "Overall accuracy is undefined: diverged." in texts(section(report.build_document(document), "verdict"))
+    assert "Overall accuracy is undefined: diverged." in texts(section(build_document(document), "verdict"))
 
 
 def test_verdict_comes_first_and_names_the_gates() -> None:
-    document = report.build_document(fixture.full())
+    document = build_document(fixture.full())
     first = document.sections[0]
     assert first.name == "verdict"
     assert first.blocks[0].tone == "fail"
@@ -168,12 +172,12 @@ def test_verdict_comes_first_and_names_the_gates() -> None:
 )
 def test_verdict_in_words(verdicts: list[str], said: str | None, expected: str) -> None:
     gates = [{"name": f"g{i}", "verdict": verdict} for i, verdict in enumerate(verdicts)]
-    first = section(report.build_document({"gates": gates, "verdict": said}), "verdict")
+    first = section(build_document({"gates": gates, "verdict": said}), "verdict")
     assert first.blocks[0].text == expected
 
 
 def test_an_undefined_figure_is_named_with_its_reason_and_never_shown_as_zero() -> None:
-    document = report.build_document(fixture.full())
+    document = build_document(fixture.full())
     groups = section(document, "groups")
     table = next(b for b in groups.blocks if isinstance(b, Table) and b.title == "Accuracy by gender*age")
     row = next(row for row in table.rows if row[0] == "female*0-20")
@@ -193,7 +197,7 @@ def test_groups_too_small_for_the_gap_are_not_called_the_worst() -> None:
         "low": -0.7,
         "high": 0.0,
     }
-    built = report.build_document(document)
+    built = build_document(document)
     for name in ("verdict", "groups", "degradation"):
         for text in texts(section(built, name)).split("\n"):
             assert not text.startswith("female*0-20 is classified")
@@ -204,17 +208,15 @@ def test_groups_too_small_for_the_gap_are_not_called_the_worst() -> None:
 
 def test_degradation_calls_a_loss_beyond_chance_only_where_the_joint_interval_says_so() -> None:
     document = fixture.full()
-    assert "60-120 lost most: 3.8 points, beyond chance" in texts(
-        section(report.build_document(document), "degradation")
-    )
+    assert "60-120 lost most: 3.8 points, beyond chance" in texts(section(build_document(document), "degradation"))
     document["degradation"]["age"]["largest"]["low"] = -0.001
     assert "60-120 lost most: 3.8 points, which chance could explain" in texts(
-        section(report.build_document(document), "degradation")
+        section(build_document(document), "degradation")
     )
 
 
 def test_an_audit_alone_has_no_sections_about_pruning() -> None:
-    document = report.build_document(fixture.audit_only())
+    document = build_document(fixture.audit_only())
     names = [part.name for part in document.sections]
     assert names[:3] == ["verdict", "groups", "gaps"]
     assert not {"training", "sparsity", "degradation", "gates"} & set(names)
@@ -226,7 +228,7 @@ def test_several_models_stand_side_by_side_with_their_own_degradation() -> None:
     results = document["results"]
     document["results"] = {"dense": results["dense"], "a": results["pruned"], "b": results["pruned"]}
     document["degradations"] = {"a": document["degradation"], "b": document["degradation"]}
-    built = report.build_document(document)
+    built = build_document(document)
     table = next(b for b in section(built, "verdict").blocks if isinstance(b, Table))
     assert [column.title for column in table.columns] == ["Measure", "Dense", "a", "b"]
     headings = [b.text for b in section(built, "degradation").blocks if isinstance(b, Heading)]
@@ -237,14 +239,14 @@ def test_a_surrogate_on_another_scale_gets_its_own_figure() -> None:
     document = fixture.full()
     for record in document["training"]:
         record["surrogate_gap"]["age"] = 3.0
-    titles = [b.title for b in section(report.build_document(document), "training").blocks if isinstance(b, Plot)]
+    titles = [b.title for b in section(build_document(document), "training").blocks if isinstance(b, Plot)]
     assert "Exact gap, age" in titles
     assert "Surrogate gap, age" in titles
     assert "Exact and surrogate gap, gender" in titles
 
 
 def test_settings_show_where_each_value_came_from() -> None:
-    table = section(report.build_document(fixture.full()), "settings").blocks[-1]
+    table = section(build_document(fixture.full()), "settings").blocks[-1]
     rows = {row[0]: list(row[1:]) for row in table.rows}
     assert rows["epochs"] == ["20", "FAIRPRUNE_EPOCHS"]
     assert rows["attr"] == ["gender, age, gender*age", "flag --attr"]
@@ -261,7 +263,7 @@ def test_markdown_holds_no_markup_but_its_own(name: str, to: str) -> None:
     if to == "card":
         text = text.split("\n---\n", 1)[1]
     if to == "github":
-        text = github.summary(report.build_document(REPORTS[name]()))
+        text = github.summary(build_document(REPORTS[name]()))
     parser = MarkdownIt("commonmark", {"html": True}).enable("table").enable("strikethrough")
     kinds = set()
     for token in parser.parse(text):
@@ -301,7 +303,7 @@ def test_markdown_shows_names_as_they_are() -> None:
         "a&amp;b",
         "::x",
     ):
-        html = parser.render(markdown.escaped(name)).strip()
+        html = parser.render(escaped(name)).strip()
         shown = html.removeprefix("<p>").removesuffix("</p>")
         for entity, character in (("&lt;", "<"), ("&gt;", ">"), ("&quot;", '"'), ("&amp;", "&")):
             shown = shown.replace(entity, character)
@@ -364,7 +366,7 @@ def test_github_summary_stays_within_its_limit() -> None:
     cell = attribute["groups"]["male"]
     names = [f"{i} {'long name ' * 400}" for i in range(400)]
     attribute["groups"] = dict.fromkeys(names, cell)
-    text = github.summary(report.build_document(document))
+    text = github.summary(build_document(document))
     assert len(text.encode()) < github.LIMIT
     assert "Left out, too long for a step summary: Accuracy by group." in text
     assert "Gates" in text
@@ -413,8 +415,9 @@ def test_gate_names_are_split_into_metric_and_attribute_where_the_fields_are_abs
 
 def test_the_report_needs_neither_torch_nor_numpy() -> None:
     code = (
-        "import sys; from fairprune_cli import report; from tests.support import reports as f;"
-        "[report.render(f.full(), to) for to in report.FORMATS];"
+        "import sys; from fairprune_cli import report; from fairprune_cli.core import plugins;"
+        "from tests.support import reports as f;"
+        "[report.render(f.full(), to) for to in plugins.REPORT_WRITER.names()];"
         "sys.exit(','.join({'torch', 'numpy', 'matplotlib'} & set(sys.modules)) or 0)"
     )
     folder = fixture.__file__.rsplit("/", 3)[0]
@@ -428,7 +431,7 @@ def test_the_report_needs_neither_torch_nor_numpy() -> None:
 
 
 def test_lost_images_are_shown_with_what_they_were_taken_for() -> None:
-    made = report.build_document(fixture.with_examples())
+    made = build_document(fixture.with_examples())
     female, male = (block for block in section(made, "examples").blocks if isinstance(block, Gallery))
     assert female.title == "female, 4 of 35 shown"
     assert male.title.startswith("male, 1 of ")
@@ -442,7 +445,7 @@ def test_lost_images_are_shown_with_what_they_were_taken_for() -> None:
 
 
 def test_several_models_are_judged_and_named_each() -> None:
-    made = report.build_document(fixture.several())
+    made = build_document(fixture.several())
     verdict = texts(section(made, "verdict"))
     assert "1 of 5 gates failed: gap (age) of runs/model-bifp-channel-0.98" in verdict
     assert "The a model is right on 91." in verdict
@@ -453,10 +456,8 @@ def test_several_models_are_judged_and_named_each() -> None:
 
 
 def test_confidence_is_told_with_what_chance_would_show() -> None:
-    made = report.build_document(fixture.full())
+    made = build_document(fixture.full())
     seen = texts(section(made, "calibration"))
     assert "surer than it is right by" in seen
     assert "3.0 / 1.7" in seen  # of 1203 images
-    assert "calibration" not in [
-        part.name for part in report.build_document(fixture.hostile() | {"results": {}}).sections
-    ]
+    assert "calibration" not in [part.name for part in build_document(fixture.hostile() | {"results": {}}).sections]

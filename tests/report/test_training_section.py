@@ -8,6 +8,7 @@ import pytest
 
 from fairprune_cli import report
 from fairprune_cli.report import words
+from fairprune_cli.report.compose import build_document
 from fairprune_cli.report.document import Lines, Note, Plot, Section, Table
 from tests.support import reports as fixture
 
@@ -15,7 +16,7 @@ NEW = ("gradient_norm", "clipped", "mask_moves", "mask_returns")
 
 
 def section(document: dict[str, Any]) -> Section:
-    (found,) = [part for part in report.build_document(document).sections if part.name == "training"]
+    (found,) = [part for part in build_document(document).sections if part.name == "training"]
     return found
 
 

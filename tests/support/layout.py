@@ -15,10 +15,20 @@ FOLDERS = (
 )  # fmt: skip
 # The same within folders that hold several things.
 WITHIN = {
-    "data": ("options", "tables", "formats", "manifest", "images", "batches", "checks", "drawn_faces"),
+    "data": (
+        "options",
+        "tables",
+        "dataset_format",
+        "formats",
+        "manifest",
+        "images",
+        "batches",
+        "checks",
+        "drawn_faces",
+    ),
     "models": ("options", "inference", "architectures", "layers", "file", "checkpoint", "measure", "peak_memory"),
-    "fairness": ("options", "relaxations", "notions", "surrogate", "constraint"),
-    "pruning": ("options", "channels", "masks", "schedule", "methods", "target"),
+    "fairness": ("options", "relaxations", "notion", "notions", "surrogate", "constraint"),
+    "pruning": ("options", "channels", "masks", "schedule", "method", "group_method", "methods", "target"),
 }
 HEAVY = ("torch", "torchvision")
 # Folders whose modules name no heavy library, and those of their modules that may.

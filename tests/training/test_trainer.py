@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from fairprune_cli.core.errors import ExitCode
 from fairprune_cli.pruning import methods
-from fairprune_cli.pruning.masks import ChannelMasks
 from fairprune_cli.pruning.methods import MethodOptions
 from fairprune_cli.training.phase import Phase
 from fairprune_cli.training.reestimate import reestimate_batch_norm
@@ -49,21 +48,6 @@ def whole(method: str, granularity: str) -> Whole:
     assert run.phase.prunes
     assert run.run()
     return Whole(run, phases, moved)
-
-
-@pytest.mark.parametrize(("method", "granularity"), EVERY)
-def test_target_is_met_by_every_method(method: str, granularity: str) -> None:
-    run = whole(method, granularity).run
-    if isinstance(run.masks, ChannelMasks):
-        left = sum(p.numel() for p in run.model.parameters())
-        assert left == run.masks.kept
-        assert abs(run.masks.achieved - 0.8) <= run.masks.largest_unit()
-    else:
-        assert run.masks.kept == round((1.0 - run.sparsity) * run.masks.total)
-        for name, keep in run.masks.entries(run.masks.keep).items():
-            assert dict(run.model.named_parameters())[name].detach()[~keep].abs().sum() == 0
-    assert len(run.records) == 3
-    assert run.records[-1].exact_gap["gender"] is not None
 
 
 @pytest.mark.parametrize(("method", "granularity"), EVERY)
@@ -123,9 +107,9 @@ def count_passes(run: Trainer) -> tuple[list[int], list[int]]:
     return forwards, backwards
 
 
-@pytest.mark.parametrize(("method", "granularity"), [(m, g) for m, g in EVERY if g == "channel"])
-def test_no_method_takes_more_passes_than_it_was_given(method: str, granularity: str) -> None:
-    run = trainer(method, granularity)
+@pytest.mark.parametrize("method", [name for name in methods.names() if "channel" in methods.get(name).granularities])
+def test_no_method_takes_more_passes_than_it_was_given(method: str) -> None:
+    run = trainer(method, "channel")
     forwards, backwards = count_passes(run)
     run.run()
     lower, upper = run.lower, run.upper
@@ -135,24 +119,6 @@ def test_no_method_takes_more_passes_than_it_was_given(method: str, granularity:
     assert run.passes <= 30.0
     # Images that went through the model, forward and backward, against what the budget says was spent.
     assert (forwards[0] + 2 * backwards[0]) / 16 / 3 <= run.passes + 1e-9
-
-
-@pytest.mark.parametrize(("method", "granularity"), EVERY)
-@pytest.mark.parametrize("stop_at", [3, 11, 19])  # while the mask moves, about the end of the ramp, after it
-def test_stopped_and_continued_equals_uninterrupted(method: str, granularity: str, stop_at: int) -> None:
-    expected = whole(method, granularity).run
-    first = trainer(method, granularity, options=OPTIONS)
-    first.run(lambda: first.done >= stop_at)
-    state = first.state_dict()
-    second = trainer(method, granularity, options=OPTIONS)
-    second.load_state_dict(state)
-    assert second.run()
-    got = second.model.state_dict()
-    assert all(torch.equal(value, got[name]) for name, value in expected.model.state_dict().items())
-    drop = "images_per_second"
-    assert [{k: v for k, v in vars(r).items() if k != drop} for r in expected.records] == [
-        {k: v for k, v in vars(r).items() if k != drop} for r in second.records
-    ]
 
 
 def test_upper_data_moves_the_mask_only() -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from fairprune_cli.core.errors import Problems
-from fairprune_cli.data.formats.base import Source, Suggestion, below, first_file, missing_column, resolve, spread
+from fairprune_cli.data.dataset_format import Source, Suggestion, below, first_file, missing_column, resolve, spread
 from fairprune_cli.data.tables.table import Table, read_table
 
 FILES = {"train": "fairface_label_train.csv", "test": "fairface_label_val.csv"}

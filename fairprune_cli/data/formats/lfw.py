@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from fairprune_cli.core.errors import Problem, Problems
-from fairprune_cli.data.formats.base import (
+from fairprune_cli.data.dataset_format import (
     Source,
     Suggestion,
     below,

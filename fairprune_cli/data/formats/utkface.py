@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from fairprune_cli.core.errors import Problems
-from fairprune_cli.data.formats.base import Source, Suggestion, missing_column, resolve, spread
+from fairprune_cli.data.dataset_format import Source, Suggestion, missing_column, resolve, spread
 from fairprune_cli.data.tables.folders import images_below
 from fairprune_cli.data.tables.table import SHOWN
 

@@ -12,13 +12,12 @@ from dataclasses import dataclass
 
 import yaml
 
-from fairprune_cli.core import plugins as registry
+from fairprune_cli.core import plugins
 from fairprune_cli.core.errors import FairpruneError, Problem, Problems
 from fairprune_cli.data.manifest.yaml_section import Section, kind_of
 from fairprune_cli.data.tables.table import SPLITS
 
 SMALLEST_SIDE = 8
-FORMATS_PACKAGE = "fairprune_cli.data.formats"
 
 
 @dataclass(frozen=True)
@@ -159,7 +158,7 @@ def parse(text: str, folder: str, problems: Problems) -> Spec:
 
 def native_formats() -> list[str]:
     """Names of the data sets that are read as their authors ship them."""
-    return registry.names(FORMATS_PACKAGE)
+    return plugins.DATASET_FORMAT.names()
 
 
 def _columns(top: Section, kind: str, needed: Iterable[str]) -> dict[str, str]:

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
+from fairprune_cli.core import plugins
 from fairprune_cli.core.errors import FairpruneError, Problems
 from fairprune_cli.data.manifest.document import native_formats
-from fairprune_cli.data.manifest.rows import format_module
 from fairprune_cli.data.tables.folders import list_folder, subfolders
 from fairprune_cli.data.tables.table import IMAGE_SUFFIXES, MISSING, SPLIT_NAMES, Table, distinct, read_table
 
@@ -49,7 +49,7 @@ def guess(path: Path, base: Path | None) -> Guess:
     if not path.is_dir():
         raise FairpruneError("no such file or folder", where=str(path))
     for name in native_formats():
-        if format_module(name).recognise(path):
+        if plugins.DATASET_FORMAT.load(name).recognise(path):
             return _guess_native(name, path, base or path)
     tables = [p for p in sorted(path.iterdir()) if p.suffix.lower() in (".csv", ".tsv", ".parquet", ".pq")]
     tables.sort(key=lambda p: p.stem.lower() != "table")
@@ -61,7 +61,7 @@ def guess(path: Path, base: Path | None) -> Guess:
 
 
 def _guess_native(name: str, path: Path, base: Path) -> Guess:
-    found = format_module(name).suggest(path)
+    found = plugins.DATASET_FORMAT.load(name).suggest(path)
     remark = f"  # what is to be predicted; {found.remark}" if found.remark else "  # what is to be predicted"
     lines = [f"format: {name}", f"root: {quoted(_relative(path, base))}", f"label: {quoted(found.label)}{remark}"]
     return Guess(tuple(lines), found.attributes, base, found.sample)

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from fairprune_cli.core import plugins
 from fairprune_cli.core.errors import Problems
-from fairprune_cli.data.formats import base
-from fairprune_cli.data.manifest.document import FORMATS_PACKAGE, AttributeSpec, Spec
+from fairprune_cli.data import dataset_format
+from fairprune_cli.data.manifest.document import AttributeSpec, Spec
 from fairprune_cli.data.tables.folders import list_folder
 from fairprune_cli.data.tables.table import Table, read_table, some_rows
 
@@ -31,7 +30,7 @@ class Records:
     rows: np.ndarray
     warnings: tuple[str, ...] = ()
     usual: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # column -> {cell: name}
-    fractions: base.Fractions | None = None  # where neither the data nor the manifest has splits
+    fractions: dataset_format.Fractions | None = None  # where neither the data nor the manifest has splits
     by_person: bool = False
     val_share: float = 0.0
 
@@ -68,11 +67,6 @@ def read_records(spec: Spec, folder: Path, digest: hashlib._Hash, problems: Prob
     return Records(table.name, found["image"], found["label"], found["split"], found["person"], attributes, table.rows)
 
 
-def format_module(name: str) -> Any:
-    """The module of a published data set's format (formats/base.py)."""
-    return importlib.import_module(f"{FORMATS_PACKAGE}.{name.replace('-', '_')}")
-
-
 def _native_records(
     spec: Spec, root: Path, table: Table | None, digest: hashlib._Hash, problems: Problems
 ) -> Records | None:
@@ -83,7 +77,7 @@ def _native_records(
     beside = set() if table is None else set(table.header)
     specs = [s for s in (spec.label, *spec.attributes) if s is not None]
     wanted = list(dict.fromkeys(s.column for s in specs if s.column not in beside))
-    source: base.Source | None = format_module(spec.format).read(root, wanted, problems)
+    source: dataset_format.Source | None = plugins.DATASET_FORMAT.load(spec.format).read(root, wanted, problems)
     if source is None:
         return None
     digest.update(source.digest.encode())
@@ -101,7 +95,11 @@ def _native_records(
             assert table is not None
             return None if at is None else [table.columns[one.column][i] if i >= 0 else "" for i in at]
         cells = source.columns.get(one.column)
-        return base.signs(cells) if cells is not None and one.column in source.scores and one.bins is None else cells
+        return (
+            dataset_format.signs(cells)
+            if cells is not None and one.column in source.scores and one.bins is None
+            else cells
+        )
 
     persons, person = source.persons, spec.columns.get("person")
     if person is not None:

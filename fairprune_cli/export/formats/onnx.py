@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
     from fairprune_cli.export.job import ExportJob
 
-NAME = "onnx"
 SUFFIX = ".onnx"
 TOLERANCE = 1e-4
 _PACKAGES = ("onnx", "onnxscript", "onnxruntime")

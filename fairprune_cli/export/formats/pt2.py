@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
     from fairprune_cli.export.job import ExportJob
 
-NAME = "pt2"
 SUFFIX = ".pt2"
 TOLERANCE = 1e-4
 HEADER_FILE = "fairprune.json"  # in the archive: architecture, classes, transform, granularity, removed

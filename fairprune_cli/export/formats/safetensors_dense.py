@@ -6,24 +6,23 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fairprune_cli.export.formats import safetensors_sparse
+from fairprune_cli.export.formats import safetensors
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from fairprune_cli.export.job import ExportJob
 
-NAME = "safetensors-dense"
 SUFFIX = "-dense.safetensors"
 STORES = True  # weights may be written in 16 bits
-TOLERANCE = safetensors_sparse.TOLERANCE
+TOLERANCE = safetensors.TOLERANCE
 
 
 def write(job: ExportJob, path: Path) -> None:
     """Write the model file; its header is that of the sparse one, so it loads the same way."""
-    safetensors_sparse.write(job, path, dense=True)
+    safetensors.write(job, path, dense=True)
 
 
 def reload(job: ExportJob, path: Path) -> Callable[[Tensor], Tensor]:
     """As for the sparse file."""
-    return safetensors_sparse.reload(job, path)
+    return safetensors.reload(job, path)

@@ -1,4 +1,7 @@
-"""Fairness notions; each module builds one for a number of classes. Listing them loads neither numpy nor torch."""
+"""Fairness notions; each module of this folder builds one for a number of classes.
+
+A user's own is `package.module:name`. Listing them loads neither numpy nor torch.
+"""
 
 from __future__ import annotations
 
@@ -7,25 +10,46 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fairprune_cli.core import plugins as registry
-from fairprune_cli.core.errors import nearest
+from fairprune_cli.core import plugins
+from fairprune_cli.core.errors import FairpruneError, nearest
 
 if TYPE_CHECKING:
-    from fairprune_cli.fairness.notions.base import Notion
+    from fairprune_cli.fairness.notion import Notion
 
 
 def names() -> list[str]:
-    return registry.names(__name__)
+    return plugins.NOTION.names()
 
 
 def get(name: str, classes: int) -> Notion:
     """The notion `name` for `classes` classes.
 
+    Args:
+        name: of the listing; or `package.module:name`, a class or function that is called with the number of
+            classes. It is imported: pass only what the user has typed.
+
     Raises:
-        FairpruneError: no such notion.
+        FairpruneError: no such notion, one that cannot be loaded, or something that gives no notion.
     """
-    notion: Notion = registry.find(__name__, name, "notion").build(classes)
-    return notion
+    from fairprune_cli.fairness.notion import Notion
+
+    if plugins.is_import_path(name):
+        build = plugins.import_own(
+            name, "--notion", "mynotions.recall:MyNotion", "a class or function that gives a Notion: build(classes)"
+        )
+        where = f"--notion {name}"
+        try:
+            made = build(classes)
+        except (Exception, SystemExit) as error:
+            raise plugins.own_failed(name, "--notion", "the call of it", error) from error
+    else:
+        module = plugins.NOTION.load(name)
+        made, where = module.build(classes), str(module.__file__)
+    if not isinstance(made, Notion):
+        raise FairpruneError(
+            f"it gave {type(made).__name__}, not a Notion", where=where, hint="docs/extending.md has an example"
+        )
+    return made
 
 
 def why_unknown(name: str) -> str:
@@ -33,7 +57,7 @@ def why_unknown(name: str) -> str:
 
     A notion of one's own (package.module:Class) is not looked up before it is used: `get` says what is wrong with it.
     """
-    return "" if ":" in name or name in (known := names()) else nearest(name, known)
+    return "" if plugins.is_import_path(name) or name in (known := names()) else nearest(name, known)
 
 
 def heading(name: str) -> tuple[str, int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fairprune_cli.fairness.notions.base import Notion, correct_only
+from fairprune_cli.fairness.notion import Notion, correct_only
 
 TITLE, ORDER = "Accuracy", 0
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fairprune_cli.fairness.notions.base import Notion
+from fairprune_cli.fairness.notion import Notion
 
 TITLE, ORDER = "True and false positives (odds)", 30
 

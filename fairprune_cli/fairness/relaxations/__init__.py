@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from fairprune_cli.core import plugins as registry
+from fairprune_cli.core import plugins
 
 Surrogate = Callable[[Tensor], Tensor]
 
@@ -28,16 +28,16 @@ class Relaxation:
 
 
 def names() -> list[str]:
-    return registry.names(__name__)
+    return plugins.RELAXATION.names()
 
 
 def get(name: str) -> Relaxation:
     """The relaxation called `name`.
 
     Raises:
-        FairpruneError: no such relaxation.
+        FairpruneError: no such relaxation, or one that cannot be loaded.
     """
-    module = registry.find(__name__, name, "relaxation")
+    module = plugins.RELAXATION.load(name)
     kappa: Surrogate = module.kappa
 
     def mirrored(a: Tensor) -> Tensor:

@@ -1,12 +1,12 @@
 """Networks by name: build one, recognise one from its tensors, shrink one to the tensors of a file.
 
-A file in this folder with a table `ARCHITECTURES` (name -> function of the number of classes) adds its names
+A file in families/ with a table `ARCHITECTURES` (name -> function of the number of classes) adds its names
 to the supported ones: those that are recognised by themselves and that the tests go through.
 """
 
 from __future__ import annotations
 
-from fairprune_cli.models.architectures.factories import is_import_path
+from fairprune_cli.core.plugins import is_import_path
 from fairprune_cli.models.architectures.fitting import fit_to_state, load_strictly
 from fairprune_cli.models.architectures.registry import build, default_lr, names, other_names, skeleton
 from fairprune_cli.models.architectures.signatures import Signature, identify, signature

@@ -1,7 +1,7 @@
 """torchvision's classifiers by a digest of their tensors' names and shapes, so that none has to be built to be found.
 
-`TABLE` is printed by `python -m fairprune_cli.architectures.fingerprints`; building all of them takes a quarter of a
-minute. What it says is checked against the network itself before it is believed.
+`TABLE` is printed by `python -m fairprune_cli.models.architectures.print_fingerprints`; building all of them takes a
+quarter of a minute. What it says is checked against the network itself before it is believed.
 """
 
 from __future__ import annotations
@@ -71,20 +71,3 @@ def candidates(state: Mapping[str, Tensor]) -> list[str]:
             if name is not None and name not in found:
                 found.append(name)
     return found
-
-
-def _print() -> None:
-    from fairprune_cli.models.architectures.signatures import signature
-    from fairprune_cli.models.architectures.torchvision_models import torchvision_names
-
-    kinds: dict[tuple[str, ...], None] = {}
-    for name in torchvision_names():
-        one = signature(name)
-        heads = tuple(sorted({head.rpartition(".")[0] for head in one.heads}))
-        kinds[heads] = None
-        print(f'    "{digest(one.shapes, heads)}": "{name}",', flush=True)
-    print(sorted(kinds))
-
-
-if __name__ == "__main__":
-    _print()

@@ -3,39 +3,44 @@
 from __future__ import annotations
 
 import functools
-import importlib
-import pkgutil
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+from types import ModuleType
 
 import torch
 from torch import nn
 
+from fairprune_cli.core import plugins
 from fairprune_cli.core.errors import FairpruneError, nearest
+from fairprune_cli.core.plugins import is_import_path
 from fairprune_cli.models.architectures.attention import with_free_heads
-from fairprune_cli.models.architectures.factories import build_from_factory, is_import_path
+from fairprune_cli.models.architectures.factories import build_from_factory
 from fairprune_cli.models.architectures.timm_models import build_timm, is_timm
 from fairprune_cli.models.architectures.torchvision_models import build_torchvision, torchvision_names
 
 
 @functools.cache
-def _gathered(table: str) -> dict[str, Any]:
-    """The tables of that name in all modules of this folder, as one."""
-    found: dict[str, Any] = {}
-    package, _, own = __name__.rpartition(".")
-    for info in pkgutil.iter_modules([str(Path(__file__).parent)]):
-        if info.name != own:
-            found |= getattr(importlib.import_module(f"{package}.{info.name}"), table, {})
-    return found
+def _families() -> tuple[list[ModuleType], list[FairpruneError]]:
+    """The files of families/ that can be loaded, and what is wrong with the others."""
+    modules, faults = plugins.ARCHITECTURE.load_sound()
+    return list(modules.values()), faults
 
 
 def _supported() -> dict[str, Callable[[int], nn.Module]]:
-    return _gathered("ARCHITECTURES")
+    return {name: make for family in _families()[0] for name, make in family.ARCHITECTURES.items()}
+
+
+def _refuse_faulty_families() -> None:
+    for fault in _families()[1]:
+        raise fault
 
 
 def names() -> list[str]:
-    """The supported architectures: recognised from their tensors, pruned and exported in the tests."""
+    """The supported architectures: recognised from their tensors, pruned and exported in the tests.
+
+    Raises:
+        FairpruneError: a family cannot be loaded: what is not known cannot be ruled out either.
+    """
+    _refuse_faulty_families()
     return list(_supported())
 
 
@@ -46,7 +51,8 @@ def other_names() -> list[str]:
 
 def default_lr(name: str) -> float:
     """The peak learning rate at which an architecture is trained where none is given: 0.1, unless its file says so."""
-    return float(_gathered("LEARNING_RATES").get(name, 0.1))
+    rates = {n: lr for family in _families()[0] for n, lr in getattr(family, "LEARNING_RATES", {}).items()}
+    return float(rates.get(name, 0.1))
 
 
 def build(name: str, num_classes: int, seed: int | None = None) -> nn.Module:
@@ -107,6 +113,7 @@ def _made(name: str, num_classes: int) -> nn.Module:
         return build_torchvision(name, num_classes)
     if is_timm(name):
         return build_timm(name, num_classes)
+    _refuse_faulty_families()  # it may have been one of theirs
     hint = nearest(name, [*names(), *torchvision_names()])
     if hint.startswith("known"):
         hint = f"supported: {', '.join(names())}; torchvision's other classifiers; timm/NAME; or package.module:factory"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from fairprune_cli.core.errors import FairpruneError
-from fairprune_cli.models.architectures.factories import is_import_path
+from fairprune_cli.core.plugins import is_import_path
 from fairprune_cli.models.architectures.fingerprints import COUNTER, TABLE, candidates
 from fairprune_cli.models.architectures.registry import build, names, other_names, skeleton
 

@@ -24,20 +24,20 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from fairprune_cli.pruning import method
 from fairprune_cli.pruning.masks import Masks
-from fairprune_cli.pruning.methods import base
 
 PIECE = 1 << 18  # scores that a CPU computes at a time, so that they stay in its cache
 
 
-class Method(base.Method):
+class Method(method.Method):
     """Scores of either form of the mask step, fed by gradients of upper batches."""
 
     constrained = True
     upper_gradient = True
     eval_gradient = True
 
-    def __init__(self, masks: Masks, options: base.MethodOptions) -> None:
+    def __init__(self, masks: Masks, options: method.MethodOptions) -> None:
         super().__init__(masks, options)
         self._scores = masks.magnitude()
         self._scale = _rms(self._scores)  # of the magnitudes at the start

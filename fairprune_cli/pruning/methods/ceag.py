@@ -14,14 +14,15 @@ from __future__ import annotations
 
 import math
 
-from fairprune_cli.pruning.methods import base, magnitude
+from fairprune_cli.pruning import method
+from fairprune_cli.pruning.methods import magnitude
 
 
 class Method(magnitude.Method):
     """Magnitude pruning under CEAG's constraint; tolerance, eta and memory are the settings' own."""
 
     constrained = True
-    dual = base.Dual(
+    dual = method.Dual(
         notion="degradation", against="whole", data="lower", relaxation="logistic", bound="matched", levelling=math.inf,
         cap=math.inf, decay=1.0, normalise=False, per_group=True,
     )  # fmt: skip

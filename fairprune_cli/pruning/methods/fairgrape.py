@@ -14,11 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fairprune_cli.pruning import group_method, method
 from fairprune_cli.pruning.masks import Masks
-from fairprune_cli.pruning.methods import base, common
 
 
-class Method(common.GroupMethod):
+class Method(group_method.GroupMethod):
     """Selects in rounds, layer by layer with the same share kept in each; the wanted shares are the dense model's.
 
     Scores compare within a layer only.
@@ -26,7 +26,7 @@ class Method(common.GroupMethod):
 
     scope = "layer"
 
-    def __init__(self, masks: Masks, options: base.MethodOptions) -> None:
+    def __init__(self, masks: Masks, options: method.MethodOptions) -> None:
         super().__init__(masks, options)
         self._shares = torch.empty(0, 0, dtype=torch.float64)  # [layers, G]
 

@@ -15,16 +15,16 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from fairprune_cli.pruning import group_method, method
 from fairprune_cli.pruning.masks import Masks
-from fairprune_cli.pruning.methods import base, common
 
 
-class Method(common.GroupMethod):
+class Method(group_method.GroupMethod):
     """Prunes what the privileged groups need and the unprivileged one does not."""
 
     per_image = True
 
-    def __init__(self, masks: Masks, options: base.MethodOptions) -> None:
+    def __init__(self, masks: Masks, options: method.MethodOptions) -> None:
         super().__init__(masks, options)
         self._unprivileged = -1
         self._last = torch.zeros(len(masks.keep), device=masks.keep.device)

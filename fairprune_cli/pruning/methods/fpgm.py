@@ -11,10 +11,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from fairprune_cli.pruning.methods import base
+from fairprune_cli.pruning import method
 
 
-class Method(base.Method):
+class Method(method.Method):
     """Keep the channels that are furthest from all others of their space."""
 
     scope = "layer"

@@ -7,7 +7,8 @@ started from: what came before it is not known to the tool.
 
 from __future__ import annotations
 
-from fairprune_cli.pruning.methods import base, magnitude
+from fairprune_cli.pruning import method
+from fairprune_cli.pruning.methods import magnitude
 from fairprune_cli.pruning.schedule import Plan
 
 
@@ -15,6 +16,6 @@ class Method(magnitude.Method):
     """Magnitude pruning in rounds; weights, batch norms and momentum go back after each, the learning rate restarts."""
 
     @classmethod
-    def gradual(cls, options: base.MethodOptions) -> Plan:
+    def gradual(cls, options: method.MethodOptions) -> Plan:
         # The first prune falls on the trained checkpoint itself; half of the steps are left for the last ticket.
         return Plan(ramp=(0.0, 0.5), rounds=options.rounds, rewind=True)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from fairprune_cli.pruning.methods import base
+from fairprune_cli.pruning import method
 
 
-class Method(base.Method):
+class Method(method.Method):
     """Keep the units with the largest weights; a channel's weight is its filters' root mean square."""
 
     def scores(self, sparsity: float = 0.0) -> Tensor:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from fairprune_cli.pruning.methods import base, magnitude
+from fairprune_cli.pruning import method
+from fairprune_cli.pruning.methods import magnitude
 from fairprune_cli.pruning.schedule import Plan
 
 
@@ -10,5 +11,5 @@ class Method(magnitude.Method):
     """The smallest weights go before the first step."""
 
     @classmethod
-    def gradual(cls, options: base.MethodOptions) -> Plan:
+    def gradual(cls, options: method.MethodOptions) -> Plan:
         return Plan(ramp=(0.0, 0.0), rounds=1)

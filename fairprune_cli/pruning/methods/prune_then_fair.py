@@ -6,7 +6,8 @@ steps and a learning rate schedule of its own.
 
 from __future__ import annotations
 
-from fairprune_cli.pruning.methods import base, magnitude
+from fairprune_cli.pruning import method
+from fairprune_cli.pruning.methods import magnitude
 from fairprune_cli.pruning.schedule import Plan
 
 
@@ -16,5 +17,5 @@ class Method(magnitude.Method):
     constrained = True
 
     @classmethod
-    def gradual(cls, options: base.MethodOptions) -> Plan:
+    def gradual(cls, options: method.MethodOptions) -> Plan:
         return Plan(ramp=(0.0, options.ramp_share / 2), fair=(0.5, 1.0), restarts=(0.5,))

@@ -7,16 +7,16 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from fairprune_cli.pruning import method
 from fairprune_cli.pruning.masks import Masks
-from fairprune_cli.pruning.methods import base
 
 
-class Method(base.Method):
+class Method(method.Method):
     """Scores drawn once from the seed, uniform; random within each layer, so that none is emptied by chance."""
 
     scope = "layer"
 
-    def __init__(self, masks: Masks, options: base.MethodOptions) -> None:
+    def __init__(self, masks: Masks, options: method.MethodOptions) -> None:
         super().__init__(masks, options)
         generator = torch.Generator().manual_seed(options.seed)
         self._scores = torch.rand(len(masks.keep), generator=generator).to(masks.keep.device)

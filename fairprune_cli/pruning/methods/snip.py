@@ -12,23 +12,23 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from fairprune_cli.pruning import method
 from fairprune_cli.pruning.masks import Masks
-from fairprune_cli.pruning.methods import base
 from fairprune_cli.pruning.schedule import Plan
 
 
-class Method(base.Method):
+class Method(method.Method):
     """Keep the units whose removal changes the loss most, to first order; a channel's is that of its gates."""
 
     upper_gradient = True
     eval_gradient = True
 
-    def __init__(self, masks: Masks, options: base.MethodOptions) -> None:
+    def __init__(self, masks: Masks, options: method.MethodOptions) -> None:
         super().__init__(masks, options)
         self._sum = torch.zeros(len(masks.keep), device=masks.keep.device)
 
     @classmethod
-    def gradual(cls, options: base.MethodOptions) -> Plan:
+    def gradual(cls, options: method.MethodOptions) -> Plan:
         return Plan(ramp=(0.0, 0.0), rounds=1)
 
     def upper_step(self, part: int, logits: Tensor, labels: Tensor) -> None:

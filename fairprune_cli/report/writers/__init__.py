@@ -1,1 +1,1 @@
-"""One module per output format; each turns the document, or the report's gates, into text."""
+"""One module per output format; `write(report)` turns the document of report.json into text."""

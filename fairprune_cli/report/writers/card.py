@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import yaml
 
 from fairprune_cli.report import words
-from fairprune_cli.report.document import Document, Note
+from fairprune_cli.report.as_markdown import escaped, section_lines
+from fairprune_cli.report.compose import build_document
+from fairprune_cli.report.document import Note
 from fairprune_cli.report.view import View
-from fairprune_cli.report.writers.markdown import escaped, section_lines
 
 _EVALUATION = ("groups", "gaps", "degradation")
 _REST = ("size", "data", "warnings", "settings")
 
 
-def write(view: View, document: Document) -> str:
+def write(report: Mapping[str, Any]) -> str:
     """The card of the model that the report judges: the pruned one where there is one."""
+    view, document = View(report), build_document(report)
     front = yaml.safe_dump(front_matter(view), sort_keys=False, allow_unicode=True, width=100)
     sections = {section.name: section for section in document.sections}
     lines = ["---", front.rstrip("\n"), "---", "", f"# {escaped(document.title)}", ""]

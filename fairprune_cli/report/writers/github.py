@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from fairprune_cli.report import words
+from collections.abc import Mapping
+from typing import Any
+
+from fairprune_cli.report import as_markdown, words
+from fairprune_cli.report.compose import build_document
 from fairprune_cli.report.document import Document
 from fairprune_cli.report.sections.gates import bound, measured
 from fairprune_cli.report.sections.verdict import gate_name
 from fairprune_cli.report.view import Gate, View
-from fairprune_cli.report.writers import markdown
 
 LIMIT = 1_000_000  # bytes; GitHub refuses a step summary above 1 MiB as a whole
 _IN_SUMMARY = ("verdict", "gates", "groups", "gaps", "degradation", "size", "warnings")
 
 
-def write(view: View, document: Document) -> str:
+def write(report: Mapping[str, Any]) -> str:
     """Annotations first, one a line, then the summary. On stdout GitHub takes the former out of the log."""
-    lines = annotation_lines(view)
-    return "\n".join([*lines, *([""] if lines else []), summary(document)])
+    lines = annotation_lines(View(report))
+    return "\n".join([*lines, *([""] if lines else []), summary(build_document(report))])
 
 
 def annotation_lines(view: View) -> list[str]:
@@ -29,17 +32,17 @@ def summary(document: Document, room: int = LIMIT) -> str:
 
     Empty where there is no room even for that.
     """
-    text = f"## {markdown.escaped(document.title)}\n\n"
+    text = f"## {as_markdown.escaped(document.title)}\n\n"
     left_out = []
     for section in document.sections:
         if section.name in _IN_SUMMARY:
-            part = "\n".join(markdown.section_lines(section, level=3)) + "\n"
+            part = "\n".join(as_markdown.section_lines(section, level=3)) + "\n"
             if len((text + part).encode()) < room - 1000:
                 text += part
             else:
                 left_out.append(section.title)
     if left_out:
-        text += f"Left out, too long for a step summary: {markdown.escaped(words.join(left_out))}.\n"
+        text += f"Left out, too long for a step summary: {as_markdown.escaped(words.join(left_out))}.\n"
     return text if len(text.encode()) <= room else ""
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
 from xml.etree import ElementTree
 
 from fairprune_cli.report import words
@@ -9,8 +11,9 @@ from fairprune_cli.report.sections.gates import bound, measured
 from fairprune_cli.report.view import Gate, View
 
 
-def write(view: View) -> str:
+def write(report: Mapping[str, Any]) -> str:
     """Failed gates are failures, inconclusive ones are errors: neither can be taken for a pass."""
+    view = View(report)
     gates = view.gates
     root = ElementTree.Element("testsuites", {"name": "fairprune", **_totals(gates)})
     suites: dict[tuple[str, str], list[Gate]] = {}

@@ -93,7 +93,8 @@ def test_averaged_and_parallel_models(tmp_path: Path) -> None:
 def test_whole_modules_are_read_without_their_class(tmp_path: Path, legacy: bool, wrapper: str) -> None:
     gone = types.ModuleType("gone_xyz")
     exec(
-        "from fairprune_cli.models.architectures.resnet import SmallImageResNet\nclass Net(SmallImageResNet): pass",
+        "from fairprune_cli.models.architectures.families.resnet import SmallImageResNet\n"
+        "class Net(SmallImageResNet): pass",
         gone.__dict__,
     )
     sys.modules["gone_xyz"] = gone
@@ -242,7 +243,9 @@ def test_own_model_files_and_run_folders(tmp_path: Path) -> None:
 def test_an_own_file_that_names_code_is_not_followed(tmp_path: Path) -> None:
     from fairprune_cli.models.file.codec import ModelHeader, save_model
 
-    header = ModelHeader("fairprune_cli.models.architectures.resnet:resnet10_w16", ("a", "b", "c"), {}, "dense", {})
+    header = ModelHeader(
+        "fairprune_cli.models.architectures.families.resnet:resnet10_w16", ("a", "b", "c"), {}, "dense", {}
+    )
     save_model(tmp_path / "m.safetensors", SMALL, header=header)
     with pytest.raises(FairpruneError, match="no reason to import code"):
         load_model(tmp_path / "m.safetensors")

@@ -1,4 +1,4 @@
-"""report.md: the same document as text; tables carry what the figures of the page show."""
+"""A document as Markdown; tables carry what the figures of the page show."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SPECIAL = re.compile(r"([\\`*\[\]|~$])|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
 _AT_START = re.compile(r"^(\s*\d*)([#>+=.)-])(?=\s|$)")
 
 
-def write(document: Document) -> str:
+def markdown_of(document: Document) -> str:
     """The whole document in GitHub's dialect of Markdown."""
     lines = [f"# {escaped(document.title)}", ""]
     if document.facts:

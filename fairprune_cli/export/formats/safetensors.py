@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 
     from fairprune_cli.export.job import ExportJob
 
-NAME = "safetensors"
 SUFFIX = "-sparse.safetensors"
 STORES = True  # weights may be written in 16 bits
 TOLERANCE = 1e-6  # the tensors are compared exactly; memory formats may order a sum differently

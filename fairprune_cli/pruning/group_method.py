@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 from fairprune_cli.core.errors import FairpruneError
+from fairprune_cli.pruning import method
 from fairprune_cli.pruning.masks import Masks
-from fairprune_cli.pruning.methods import base
 from fairprune_cli.pruning.schedule import Plan
 
 
-class GroupMethod(base.Method):
+class GroupMethod(method.Method):
     """Importance (theta g)^2 of each unit for each group, g the gradient of that group's mean loss in a batch.
 
     Groups are the combinations of all attributes asked for; images without one are left out. What is pruned in a
@@ -24,7 +24,7 @@ class GroupMethod(base.Method):
     eval_gradient = True
     per_image = False  # I times the images of the group: the Fisher diagonal, whatever the size of the group
 
-    def __init__(self, masks: Masks, options: base.MethodOptions) -> None:
+    def __init__(self, masks: Masks, options: method.MethodOptions) -> None:
         super().__init__(masks, options)
         self._combinations: list[list[int]] = []
         self._present: list[int] = []
@@ -34,7 +34,7 @@ class GroupMethod(base.Method):
         self._seen: dict[int, float] = {}
 
     @classmethod
-    def gradual(cls, options: base.MethodOptions) -> Plan:
+    def gradual(cls, options: method.MethodOptions) -> Plan:
         return Plan(ramp=(0.0, options.ramp_share), rounds=options.rounds)
 
     def parts(self, groups: Tensor) -> Sequence[Tensor]:
