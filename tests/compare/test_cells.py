@@ -139,14 +139,38 @@ def test_claim_is_exclusive_and_given_back(tmp_path: Path) -> None:
     assert not path.exists()
 
 
-def test_claim_of_a_dead_process_is_taken_over_and_of_another_host_is_not(tmp_path: Path) -> None:
-    dead = subprocess.Popen([sys.executable, "-c", ""])
-    dead.wait()
+HOLD = """
+import sys, time
+from pathlib import Path
+from fairprune_cli.compare import claims
+with claims.claim(Path(sys.argv[1])) as ours:
+    print(ours, flush=True)
+    time.sleep(60)
+"""
+
+
+def test_claim_of_a_killed_process_is_taken_over(tmp_path: Path) -> None:
+    path = tmp_path / "cell.json"
+    other = subprocess.Popen([sys.executable, "-c", HOLD, str(path)], stdout=subprocess.PIPE, text=True)
+    try:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "True\n"
+        with claims.claim(path) as got:
+            assert not got
+        assert str(other.pid) in claims.holder(path)
+    finally:
+        other.kill()
+        other.wait()
+    assert path.exists()
+    with claims.claim(path) as got:
+        assert got
+
+
+def test_claim_of_another_host_or_still_to_be_written_is_believed(tmp_path: Path) -> None:
     path = tmp_path / "cell.json"
     for content, ours in (
-        ({"pid": dead.pid, "born": "1", "host": claims.socket.gethostname()}, True),
-        ({"pid": os.getpid(), "born": "an earlier process", "host": claims.socket.gethostname()}, True),
-        ({"pid": dead.pid, "born": "1", "host": "elsewhere"}, False),
+        ({"pid": os.getpid(), "host": claims.socket.gethostname()}, True),
+        ({"pid": os.getpid(), "host": "elsewhere"}, False),
     ):
         path.write_text(json.dumps(content))
         with claims.claim(path) as got:

@@ -62,7 +62,7 @@ class Cache:
             return found
         try:
             self.folder.parent.mkdir(parents=True, exist_ok=True)
-            with cache_store.locked(self.folder.with_suffix(".lock")):
+            with cache_store.entry_lock(self.folder.with_suffix(".lock")):
                 found = self._open()
                 if found is None:
                     cache_store.make_room(int(np.prod(self.shape)), self.folder)

@@ -165,7 +165,7 @@ class TestLimit:
         busy = cache_store.root() / ".4567.abc"
         left.mkdir()
         busy.mkdir()
-        with cache_store.locked(cache_store.root() / "4567.lock"):
+        with cache_store.entry_lock(cache_store.root() / "4567.lock"):
             cache_store.make_room(0, cache_store.root() / "x")
         assert not left.exists()
         assert busy.exists()
