@@ -6,8 +6,6 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
-from fairprune_cli.compare.student import t_quantile
-
 BETTER, WORSE, OPEN = "better", "worse", "not distinguishable"
 ONE_SEED = "not decided (one seed)"
 NO_SEED = "not computed"
@@ -32,7 +30,10 @@ def spread(values: Sequence[float | None], confidence: float, why: str = "") -> 
     if len(known) == 1:
         return {"n": 1, "mean": mean, "sd": None, "sd_undefined": "one seed", **_open_interval("one seed")}
     sd = statistics.stdev(known)
-    half = t_quantile(0.5 + confidence / 2.0, len(known) - 1) * sd / len(known) ** 0.5
+    # What scipy.stats.t.ppf calls, for a third of the import's time.
+    from scipy.special import stdtrit
+
+    half = float(stdtrit(len(known) - 1, 0.5 + confidence / 2.0)) * sd / len(known) ** 0.5
     return {"n": len(known), "mean": mean, "sd": sd, "low": mean - half, "high": mean + half}
 
 

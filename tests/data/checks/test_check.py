@@ -230,8 +230,7 @@ class TestAssociation:
             )
         )
     )
-    def test_v_is_that_of_scipy(self, table: list[list[int]]) -> None:
-        contingency = pytest.importorskip("scipy.stats.contingency", reason="scipy is not installed")
+    def test_v_is_that_of_the_definition(self, table: list[list[int]]) -> None:
         counts = np.array(table)
         value, chance = cramers_v(counts)
         held = counts[counts.sum(1) > 0][:, counts.sum(0) > 0]
@@ -239,7 +238,10 @@ class TestAssociation:
             assert value is chance is None
         else:
             assert value is not None
-            assert math.isclose(value, contingency.association(held, method="cramer"), abs_tol=1e-12)
+            expected = np.outer(held.sum(1), held.sum(0)) / held.sum()
+            squared = ((held - expected) ** 2 / expected).sum()
+            wanted = math.sqrt(squared / (held.sum() * (min(held.shape) - 1)))
+            assert math.isclose(value, min(wanted, 1.0), abs_tol=1e-12)
 
     def test_chance_is_the_mean_of_independent_tables(self) -> None:
         rng = np.random.default_rng(0)
