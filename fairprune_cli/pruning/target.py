@@ -85,7 +85,7 @@ def build(settings: Settings, model: nn.Module, size: int, before: Earlier) -> m
 def _count(of: str, model: nn.Module, spaces: Sequence[channels.ChannelSpace], size: int) -> channel_choice.Count:
     """What a sparsity is a share of: parameters, macs or channels."""
     if of == "macs":
-        return channel_choice.mac_count(model, spaces, size, measure.macs(model, size))
+        return channel_choice.mac_count(model, spaces, size)
     return channel_choice.channel_count if of == "channels" else channel_choice.ParameterCount(model, spaces)
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.core.settings import Settings
@@ -17,10 +18,11 @@ from fairprune_cli.models.checkpoint.load import LoadedModel, load_model
 from fairprune_cli.models.file.codec import ModelHeader, save_model
 from fairprune_cli.models.file.rounding import rounded
 from fairprune_cli.pruning import target
-from fairprune_cli.pruning.channels.choice import positions
+from fairprune_cli.pruning.channels.choice import mac_count
 from fairprune_cli.pruning.channels.removal import channel_spaces, kept_per_space, remove_channels
 from fairprune_cli.pruning.masks import ChannelMasks, WeightMasks, prunable_weights
 from fairprune_cli.pruning.schedule import Plan
+from tests.support.networks import NETWORKS, network
 
 SIZE = 32
 
@@ -57,20 +59,19 @@ def test_the_target_is_counted_in_the_smaller_model_itself(name: str, of: str) -
         target.check(made, dataclasses.replace(Settings(), sparsity=0.9, sparsity_of=of), dense, model, SIZE)
 
 
-def test_attention_counts_its_projections() -> None:
-    model = nn.Sequential(nn.Flatten(2), nn.Linear(16, 8))
-    attention = nn.MultiheadAttention(8, 2, batch_first=True)
-
-    class Net(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.first, self.attention = model, attention
-
-        def forward(self, x: Tensor) -> Tensor:
-            tokens = self.first(x)
-            return self.attention(tokens, tokens, tokens)[0]
-
-    assert positions(Net(), 4) == {"first.1.weight": 3, "attention.in_proj_weight": 3, "attention.out_proj.weight": 3}
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_multiply_adds_of_a_choice_are_those_of_the_smaller_network(name: str) -> None:
+    dense = network(name)
+    spaces = channel_spaces(dense, SIZE)
+    count = mac_count(dense, spaces, SIZE)
+    assert count([space.size for space in spaces]) == measure.macs(dense, SIZE)
+    for seed, share in ((0, 0.3), (1, 0.8)):
+        model = copy.deepcopy(dense)
+        keep = torch.rand(sum(space.size for space in spaces), generator=torch.Generator().manual_seed(seed)) > share
+        for part in keep.split([space.size for space in spaces]):
+            part[0] = True
+        remove_channels(model, spaces, keep)
+        assert count(kept_per_space(spaces, keep)) == measure.macs(model, SIZE)
 
 
 @pytest.mark.parametrize(("multiple", "sparsity"), [(4, 0.3), (8, 0.5), (8, 0.8), (16, 0.5)])
