@@ -2,12 +2,12 @@
 
     python benchmarks/decoders.py [--out benchmarks/results/decoders.json]
 
-Needs beside the package, where they are to be measured: torchcodec, simplejpeg, opencv-python-headless, PyTurboJPEG (with
-a libturbojpeg of the system), imagecodecs. A library that is absent, or does not load, is named with its reason.
+Needs beside the package, where they are to be measured: simplejpeg, opencv-python-headless, PyTurboJPEG (with a
+libturbojpeg of the system), imagecodecs. A library that is absent, or does not load, is named with its reason.
 
-`decoded` is images per second and core to pixels as the library gives them; `scaled` to what the cache stores, the centre
-square at 64 pixels in uint8 [3, 64, 64], by the same kernel for all. Rates are of processor time of one thread, best of
-several rounds in turn. Differences are of the pixels, against Pillow's, in levels of 0 to 255.
+`decoded` is images per second and core to pixels as the library gives them; `scaled` to what the cache stores, the
+centre square at 64 pixels in uint8 [3, 64, 64], by the same kernel for all. Rates are of processor time of one thread,
+best of several rounds in turn. Differences are of the pixels, against Pillow's, in levels of 0 to 255.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from data import drawn
 from PIL import Image
 
-from data import drawn
 from fairprune_cli.core.files import atomic_write_text
 from fairprune_cli.data.images.decode import decode, squared
 from fairprune_cli.data.images.pillow import open_image

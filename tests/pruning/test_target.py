@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.core.settings import Settings

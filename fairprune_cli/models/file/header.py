@@ -93,11 +93,12 @@ def _faults_of_removed(removed: Mapping[str, Any]) -> list[str]:
     """What is wrong with `removed`: {tensor: {"shape": before any pruning, where it changed, "kept": entries}}."""
     faults = []
     for name, entry in removed.items():
-        shape, kept = (entry.get("shape", [0]), entry.get("kept")) if isinstance(entry, dict) else (None, None)
+        told: dict[str, Any] = entry if isinstance(entry, dict) else {}
+        shape, kept = told.get("shape", []), told.get("kept")
         sound = isinstance(shape, list) and len(shape) <= MAX_RANK and all(_is_count(n) for n in shape)
-        if not sound or not _is_count(kept):
+        if not sound or not isinstance(kept, int) or not _is_count(kept):
             faults.append(f"header: removed of {name!r}: shape or kept is missing or no count")
-        elif "shape" in entry and kept > math.prod(shape):
+        elif "shape" in told and kept > math.prod(shape):
             faults.append(f"header: removed of {name!r}: keeps {kept} of {math.prod(shape)} entries")
     return faults
 
