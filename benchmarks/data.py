@@ -174,8 +174,8 @@ from fairprune_cli.data.manifest.load import load_manifest
 figures = {'images': len(load_manifest(path)), 'peak MB': memory('VmHWM')}
 """
 _CHECK = """
-from fairprune_cli.data.checks.check import check
-checked = check(path / 'manifest.yaml')
+from fairprune_cli.data.checks.check import check_data
+checked = check_data(path / 'manifest.yaml')
 figures = {'images': checked.images, 'errors': checked.count('error'), 'torch imported': 'torch' in sys.modules,
            'peak MB': memory('VmHWM')}
 """

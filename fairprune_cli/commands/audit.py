@@ -25,7 +25,7 @@ from fairprune_cli.models import measure
 from fairprune_cli.models.checkpoint.load import LoadedModel, load_model
 from fairprune_cli.models.file import codec
 from fairprune_cli.run.folder import MODEL
-from fairprune_cli.run.inputs import Data, decode, open_data, open_model, transform_of
+from fairprune_cli.run.inputs import Data, decoded_images, open_data, open_model, transform_of
 from fairprune_cli.run.prune import Outcome, base_document, judge
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def _audit(request: AuditRequest, terminal: Terminal, device: torch.device, grou
         }  # fmt: skip
         return Outcome(plan, ExitCode.OK)
     with group.together():
-        images = decode(data, transform, terminal)
+        images = decoded_images(data, transform, terminal)
     pool = images.pool(rows)
     lost = LostImages(data.groupings, settings.show_examples) if settings.show_examples else None
     with terminal.progress("auditing", len(pool)) as display:
@@ -102,7 +102,7 @@ def _audit(request: AuditRequest, terminal: Terminal, device: torch.device, grou
         "against": _described(sources["dense"]) if request.against else None,
         "size": _sizes(sources, judged[0], transform), "config": request.resolved.document(),
         "cost": {
-            "passes": 0.0, "seconds": finished - started, "peak_bytes": provenance.peak_bytes(device),
+            "passes": 0.0, "seconds": finished - started, "peak_bytes": provenance.process_peak_bytes(device),
         },
         "provenance": provenance.collect(settings.seed, device, threads, started, finished),
     }  # fmt: skip
@@ -221,7 +221,7 @@ def inspect(path: Path, arch: str | None, trust: bool, size: int | None) -> dict
     metadata = loaded.metadata or {}
     side = size or metadata.get("transform", {}).get("size") or measure.DEFAULT_SIZE
     own = codec.is_model_file(file)
-    document = measure.inspect(
+    document = measure.inspection(
         loaded.model, architecture=loaded.architecture, input_size=int(side), file_bytes=file.stat().st_size,
         masks=codec.read_masks(file) if own else None, removed=metadata.get("removed"),
     )  # fmt: skip

@@ -44,7 +44,7 @@ def check(settings: Settings, terminal: Terminal, as_json: bool) -> ExitCode:
             display.total = total
             display.update(done)
 
-        checked = checking.check(path, on_progress)
+        checked = checking.check_data(path, on_progress)
     errors, warnings = checked.count(findings.ERROR), checked.count(findings.WARNING)
     if as_json:
         terminal.result(json.dumps(checked.document(), indent=2, ensure_ascii=False, allow_nan=False))
@@ -82,7 +82,7 @@ def sample(out: Path, seed: int, force: bool, terminal: Terminal) -> Path:
 def cache(clear: bool, terminal: Terminal, as_json: bool) -> ExitCode:
     """What the cache of decoded images holds, or, with `clear`, what was removed from it."""
     limit = cache_store.limit()
-    entries = cache_store.clear() if clear else cache_store.entries()
+    entries = cache_store.clear_cache() if clear else cache_store.entries()
     total = sum(entry.bytes for entry in entries)
     document = {
         "folder": str(cache_store.root()), "limit": limit, "bytes": 0 if clear else total,
@@ -119,7 +119,7 @@ def stats(
     counts = manifest.counts(settings.attr or None)
     if out is not None:
         shown = gallery.draw(manifest, split, settings.attr or None)
-        gallery.write(shown, out, f"{manifest.name}: {split}", force)
+        gallery.write_gallery(shown, out, f"{manifest.name}: {split}", force)
         for file in shown.faulty:
             terminal.warn(f"{file} cannot be decoded; see `fairprune data check`", code="image")
         terminal.note(f"written: {out}")

@@ -22,10 +22,10 @@ from typing import Any
 
 from fairprune_cli import __version__
 from fairprune_cli.compare import figures, grid
-from fairprune_cli.compare.cells import Cell, Plan, Row
+from fairprune_cli.compare.cells import Cell, ComparisonPlan, Row
 from fairprune_cli.compare.notes import notes, warnings
 from fairprune_cli.compare.pairs import comparisons
-from fairprune_cli.compare.statistics import spread
+from fairprune_cli.compare.statistics import seed_spread
 from fairprune_cli.compare.status import BEGUN, DONE, MISSING, standing
 from fairprune_cli.core.settings import FIELDS
 from fairprune_cli.report.plain import plain
@@ -35,7 +35,7 @@ SCHEMA_VERSION = 1
 AUDIT_KEYS = ("data", "attr", "split", "min_group", "notion")  # what the dense model's own figures depend on
 
 
-def gather(plan: Plan) -> dict[str, Any]:
+def gather(plan: ComparisonPlan) -> dict[str, Any]:
     """The document of compare.json, out of the reports that are there."""
     confidence = plan.request.resolved.settings.confidence
     reports = {c.name: read_report(plan.path(c)) for c in plan.cells if standing(plan, c).state == DONE}
@@ -74,7 +74,7 @@ def _statements(comparison: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [comparison["accuracy"], *per_attribute]
 
 
-def _cell(plan: Plan, cell: Cell, report: Mapping[str, Any] | None) -> dict[str, Any]:
+def _cell(plan: ComparisonPlan, cell: Cell, report: Mapping[str, Any] | None) -> dict[str, Any]:
     found = standing(plan, cell)
     state = MISSING if found.state == BEGUN or (report is None and found.state == DONE) else found.state
     return {
@@ -105,17 +105,18 @@ def _row(row: Row, cells: Sequence[Mapping[str, Any]], confidence: float) -> dic
 
 def spreads(records: Sequence[Mapping[str, Any]], overall: Sequence[str], confidence: float) -> dict[str, Any]:
     """Records of several seeds as one of the same form, a spread in place of each value."""
-    result: dict[str, Any] = {key: spread([record[key] for record in records], confidence) for key in overall}
+    result: dict[str, Any] = {key: seed_spread([record[key] for record in records], confidence) for key in overall}
     result["attributes"] = {}
     for name in records[0]["attributes"]:
         entries = [record["attributes"][name] for record in records]
         first = entries[0]
         keys = [key for key in figures.PER_ATTRIBUTE if key in first]
         result["attributes"][name] = {
-            key: spread([e[key] for e in entries], confidence, str(first.get(f"{key}_undefined", ""))) for key in keys
+            key: seed_spread([e[key] for e in entries], confidence, str(first.get(f"{key}_undefined", "")))
+            for key in keys
         }
         result["attributes"][name]["groups"] = {
-            group: spread([e["groups"].get(group) for e in entries], confidence) for group in first["groups"]
+            group: seed_spread([e["groups"].get(group) for e in entries], confidence) for group in first["groups"]
         }
     return result
 
@@ -140,7 +141,7 @@ def _dense(cells: Sequence[Mapping[str, Any]], per_seed: bool, confidence: float
     return result
 
 
-def _shared(plan: Plan) -> dict[str, Any]:
+def _shared(plan: ComparisonPlan) -> dict[str, Any]:
     """What all cells share and that is not at its default."""
     own = {"method", "granularity", "sparsity", "seed", "data", *dict(plan.points[0])}
     settings = dataclasses.asdict(plan.request.resolved.settings)

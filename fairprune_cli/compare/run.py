@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from fairprune_cli.compare import claims, figures
-from fairprune_cli.compare.cells import Cell, Plan
+from fairprune_cli.compare.cells import Cell, ComparisonPlan
 from fairprune_cli.compare.status import BEGUN, DONE, FAILED, Standing, failed, made_from, standing
 from fairprune_cli.core.errors import ExitCode, FairpruneError
 from fairprune_cli.core.files import atomic_write_text
@@ -40,7 +40,7 @@ class CellTerminal(Terminal):
             yield display
 
 
-def run_cells(plan: Plan, terminal: Terminal) -> None:
+def run_cells(plan: ComparisonPlan, terminal: Terminal) -> None:
     """Compute whatever is neither done nor has failed since this command began.
 
     Cells that another process holds are waited for, so that every process ends with the whole comparison.
@@ -71,7 +71,7 @@ def run_cells(plan: Plan, terminal: Terminal) -> None:
             time.sleep(POLL_SECONDS)
 
 
-def _settled(plan: Plan, cell: Cell, started: float) -> bool:
+def _settled(plan: ComparisonPlan, cell: Cell, started: float) -> bool:
     found = standing(plan, cell)
     if found.state == DONE:
         return not found.differs
@@ -82,7 +82,7 @@ def _settled(plan: Plan, cell: Cell, started: float) -> bool:
     return False
 
 
-def _run(plan: Plan, cell: Cell, number: int, terminal: Terminal) -> None:
+def _run(plan: ComparisonPlan, cell: Cell, number: int, terminal: Terminal) -> None:
     own = CellTerminal(terminal, f"cell {number} of {len(plan.cells)}")
     terminal.note(f"{own.name}: {cell.name}")
     plan.failure(cell).unlink(missing_ok=True)
@@ -106,7 +106,7 @@ def _run(plan: Plan, cell: Cell, number: int, terminal: Terminal) -> None:
     own.note(f"accuracy {_points(found['accuracy'])}, {gaps}, {found['seconds']:.0f} s")
 
 
-def _compute(plan: Plan, cell: Cell, found: Standing, terminal: Terminal) -> pipeline.Outcome:
+def _compute(plan: ComparisonPlan, cell: Cell, found: Standing, terminal: Terminal) -> pipeline.Outcome:
     path = plan.path(cell)
     if found.state == BEGUN and not found.differs:
         free = {key: getattr(cell.settings, key) for key in ("data", "device", "threads")}

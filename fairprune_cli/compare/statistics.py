@@ -11,7 +11,7 @@ ONE_SEED = "not decided (one seed)"
 NO_SEED = "not computed"
 
 
-def spread(values: Sequence[float | None], confidence: float, why: str = "") -> dict[str, Any]:
+def seed_spread(values: Sequence[float | None], confidence: float, why: str = "") -> dict[str, Any]:
     """{n, mean, sd, low, high} of one figure over the seeds.
 
     Args:
@@ -41,7 +41,7 @@ def _open_interval(why: str) -> dict[str, Any]:
     return {"low": None, "low_undefined": why, "high": None, "high_undefined": why}
 
 
-def paired(
+def paired_difference(
     values: Sequence[float | None], reference: Sequence[float | None], confidence: float, higher_is_better: bool
 ) -> dict[str, Any]:
     """The mean of value - reference over the seeds that have both, its t interval, and a statement in words.
@@ -59,7 +59,7 @@ def paired(
         None if a is None or b is None else a - b  # a seed counts only with both of its models
         for a, b in zip(values, reference, strict=True)
     ]
-    record = spread(both, confidence)
+    record = seed_spread(both, confidence)
     return record | {"statement": _statement(record, higher_is_better)}
 
 

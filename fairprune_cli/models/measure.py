@@ -134,7 +134,7 @@ def latency(
     return result
 
 
-def inspect(
+def inspection(
     model: nn.Module,
     *,
     architecture: str,

@@ -45,7 +45,7 @@ def earlier(loaded: LoadedModel) -> Earlier:
     return Earlier({name: mask for name, mask in alive.items() if not bool(mask.all())}, shapes)
 
 
-def build(settings: Settings, model: nn.Module, size: int, before: Earlier) -> masks.Masks:
+def build_masks(settings: Settings, model: nn.Module, size: int, before: Earlier) -> masks.Masks:
     """Masks over `model` that start from what an earlier pruning left.
 
     Args:
@@ -113,7 +113,7 @@ def removed(
     return found
 
 
-def check(mask: masks.Masks, settings: Settings, given: nn.Module, pruned: nn.Module, size: int) -> None:
+def check_target(mask: masks.Masks, settings: Settings, given: nn.Module, pruned: nn.Module, size: int) -> None:
     """Missing the target is an error, not a note; whole channels are counted in the model that was written.
 
     Args:

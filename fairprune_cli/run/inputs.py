@@ -99,7 +99,7 @@ def transform_of(loaded: LoadedModel, manifest: Manifest, terminal: Terminal) ->
     return own
 
 
-def decode(data: Data, transform: Transform, terminal: Terminal) -> ImageSet:
+def decoded_images(data: Data, transform: Transform, terminal: Terminal) -> ImageSet:
     """Decode the images once into the cache; a second run reads the cache."""
     with terminal.progress("decoding", len(data.manifest.files)) as display:
         images = load_images(

@@ -44,7 +44,7 @@ from fairprune_cli.run.inputs import (
     Data,
     PruningPools,
     absent_combinations,
-    decode,
+    decoded_images,
     open_data,
     open_model,
     pruning_pools,
@@ -177,7 +177,7 @@ class _Run:
         self.student.to(memory_format=torch.channels_last)
         self.before = target.earlier(self.loaded)
         # Fails here, before any training, when the target is out of reach.
-        self.masks = target.build(settings, self.student, self.transform.size, self.before)
+        self.masks = target.build_masks(settings, self.student, self.transform.size, self.before)
         if self.masks.start > NOTED_START:
             terminal.note(f"{self.masks.start:.1%} of the prunable weights are removed already; they stay removed")
 
@@ -196,7 +196,7 @@ class _Run:
         settings, terminal = self.settings, self.terminal
         group = ranks.current()
         with group.together():
-            images = decode(self.data, self.transform, terminal)
+            images = decoded_images(self.data, self.transform, terminal)
             pools = pruning_pools(self.data, images, settings)
         self.origin = origin_of(
             settings, model=self.loaded.sha256, manifest=self.data.manifest.sha256, images=images.digest
@@ -346,7 +346,7 @@ class _Run:
             "sparsity": target.sparsity_block(self.masks, settings, self.dense, pruned, self.before),
             "cost": {
                 "passes": trainer.passes if settings.sparsity else 0.0, "steps": trainer.step,
-                "seconds": finished - self.started, "peak_bytes": provenance.peak_bytes(self.device),
+                "seconds": finished - self.started, "peak_bytes": provenance.process_peak_bytes(self.device),
                 "precision": "bf16" if trainer.compute.bf16 else "fp32",
             },
             "size": {
@@ -361,7 +361,7 @@ class _Run:
             "config": resolved.document(),
             "provenance": provenance.collect(settings.seed, self.device, self.threads, self.started, finished),
         }  # fmt: skip
-        target.check(self.masks, settings, self.dense, pruned, size)
+        target.check_target(self.masks, settings, self.dense, pruned, size)
         judge(document, settings, self.policy, result, self.audited, self.terminal)
         return document
 

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from fairprune_cli.commands import app as cli
-from fairprune_cli.compare import claims, grid, picture, write
+from fairprune_cli.compare import claims, grid, picture, write_results
 from fairprune_cli.compare import csv_file as sheet
 from fairprune_cli.compare import shell as commands
 from fairprune_cli.compare.cells import Request
@@ -31,12 +31,12 @@ from tests.support.comparisons import drawn, finish, layout
 
 
 def test_grid_is_the_product_in_the_order_given() -> None:
-    found = grid.points(["tolerance=0.01,0.05", "augment=true,false"], [])
+    found = grid.grid_points(["tolerance=0.01,0.05", "augment=true,false"], [])
     assert found == [
         (("tolerance", 0.01), ("augment", True)), (("tolerance", 0.01), ("augment", False)),
         (("tolerance", 0.05), ("augment", True)), (("tolerance", 0.05), ("augment", False)),
     ]  # fmt: skip
-    assert grid.points([], []) == [()]
+    assert grid.grid_points([], []) == [()]
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_grid_is_the_product_in_the_order_given() -> None:
 )
 def test_grid_mistakes_are_named(pairs: list[str], given: list[str], message: str) -> None:
     with pytest.raises(FairpruneError, match=message):
-        grid.points(pairs, given)
+        grid.grid_points(pairs, given)
 
 
 def test_names_are_readable_unique_and_safe() -> None:
@@ -237,7 +237,7 @@ def test_csv_reads_back_in_full_precision(tmp_path: Path) -> None:
     for cell in plan.cells[:-1]:
         finish(plan, cell, drawn(cell, 0.93, 0.1 / 3, ("gender", "age")))
     document = gather(plan)
-    rows = list(csv.DictReader(io.StringIO(sheet.write(document))))
+    rows = list(csv.DictReader(io.StringIO(sheet.write_csv(document))))
     assert len(rows) == len(document["cells"]) == 8
     for row, cell in zip(rows, document["cells"], strict=True):
         assert (row["name"], row["status"], row["grid rho"]) == (cell["name"], cell["status"], str(cell["grid"]["rho"]))
@@ -257,7 +257,7 @@ def test_results_are_written_and_hold_what_they_should(tmp_path: Path) -> None:
     for cell in plan.cells:
         finish(plan, cell, drawn(cell, 0.93, 0.1 if cell.row.method == "magnitude" else 0.04, ("gender",)))
     document = gather(plan)
-    write(plan, document)
+    write_results(plan, document)
     assert json.loads((tmp_path / "compare.json").read_text()) == document
     html, text = (tmp_path / "compare.html").read_text(), (tmp_path / "compare.md").read_text()
     assert html.count("<svg") == 6  # all targets and each of two, wide and narrow

@@ -190,7 +190,7 @@ def test_latency_keeps_to_its_budget() -> None:
 def test_inspect_is_a_json_document() -> None:
     model = Small().eval()
     model.head.weight.data[0] = 0
-    document = measure.inspect(
+    document = measure.inspection(
         model,
         architecture="small",
         input_size=16,

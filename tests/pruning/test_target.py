@@ -33,7 +33,7 @@ def model_named(name: str = "resnet10-w16", seed: int = 0) -> nn.Module:
 
 def channel_masks(model: nn.Module, sparsity: float, **settings: Any) -> ChannelMasks:
     asked = dataclasses.replace(Settings(), sparsity=sparsity, **settings)
-    made = target.build(asked, model, SIZE, target.Earlier())
+    made = target.build_masks(asked, model, SIZE, target.Earlier())
     assert isinstance(made, ChannelMasks)
     scores = torch.rand(len(made.keep), generator=torch.Generator().manual_seed(1))
     made.apply(made.select(scores, sparsity))
@@ -54,9 +54,9 @@ def test_the_target_is_counted_in_the_smaller_model_itself(name: str, of: str) -
         left = int(made.keep.sum()) / len(made.keep)
     assert 1 - left == pytest.approx(made.achieved, abs=1e-12)
     assert 1 - left == pytest.approx(0.4, abs=made.largest_unit())
-    target.check(made, dataclasses.replace(Settings(), sparsity=0.4, sparsity_of=of), dense, model, SIZE)
+    target.check_target(made, dataclasses.replace(Settings(), sparsity=0.4, sparsity_of=of), dense, model, SIZE)
     with pytest.raises(FairpruneError, match=r"was reached, 0\.9 was asked for"):
-        target.check(made, dataclasses.replace(Settings(), sparsity=0.9, sparsity_of=of), dense, model, SIZE)
+        target.check_target(made, dataclasses.replace(Settings(), sparsity=0.9, sparsity_of=of), dense, model, SIZE)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -110,7 +110,7 @@ def test_multiples_that_leave_too_little_say_what_can_be_reached() -> None:
 def test_flags_about_channels_are_refused_elsewhere(flags: dict[str, Any]) -> None:
     settings = dataclasses.replace(Settings(), granularity="weight", **flags)
     with pytest.raises(FairpruneError, match="about whole channels"):
-        target.build(settings, model_named(), SIZE, target.Earlier())
+        target.build_masks(settings, model_named(), SIZE, target.Earlier())
 
 
 # --- what was pruned before ----------------------------------------------------------------------------------
@@ -141,7 +141,7 @@ def test_zeros_of_a_file_stay_zero_and_count(tmp_path: Path, own: bool) -> None:
     loaded = load_model(path)
     before = target.earlier(loaded)
     assert before.zeros == sum(int((~mask).sum()) for mask in alive.values())
-    made = target.build(weight_settings(0.7), loaded.model, SIZE, before)
+    made = target.build_masks(weight_settings(0.7), loaded.model, SIZE, before)
     assert made.start == pytest.approx(before.zeros / made.total)
     scores = torch.rand(made.total)
     for sparsity in (0.0, 0.5, 0.7):  # a schedule may ask for less than is gone already
@@ -157,14 +157,14 @@ def test_zeros_of_a_file_stay_zero_and_count(tmp_path: Path, own: bool) -> None:
 def test_less_than_is_gone_already_is_an_error_with_the_limit() -> None:
     model, alive = sparse_model()
     with pytest.raises(FairpruneError, match=r"0\.3 is less than what the model has already, 0\.40\d+") as error:
-        target.build(weight_settings(0.3), model, SIZE, target.Earlier(alive))
+        target.build_masks(weight_settings(0.3), model, SIZE, target.Earlier(alive))
     limit = float(error.value.hint.split()[2])
-    assert target.build(weight_settings(limit), model, SIZE, target.Earlier(alive)).start <= limit
+    assert target.build_masks(weight_settings(limit), model, SIZE, target.Earlier(alive)).start <= limit
 
 
 def test_channels_go_while_the_zeros_inside_the_others_stay() -> None:
     model, alive = sparse_model()
-    made = target.build(dataclasses.replace(Settings(), sparsity=0.5), model, SIZE, target.Earlier(alive))
+    made = target.build_masks(dataclasses.replace(Settings(), sparsity=0.5), model, SIZE, target.Earlier(alive))
     assert isinstance(made, ChannelMasks)
     made.apply(made.select(made.magnitude(), 0.5))
     made.shrink(remove_channels(model, made.spaces, made.keep))
@@ -190,7 +190,7 @@ def test_a_smaller_file_is_counted_as_given_and_against_the_first_model(tmp_path
     save_model(path, model, header=ModelHeader("resnet10-w16", ("a", "b"), {}, "channel", removed))
     loaded: LoadedModel = load_model(path)
     before, given = target.earlier(loaded), load_model(path).model
-    made = target.build(dataclasses.replace(Settings(), sparsity=0.3), loaded.model, SIZE, before)
+    made = target.build_masks(dataclasses.replace(Settings(), sparsity=0.3), loaded.model, SIZE, before)
     made.apply(made.select(made.magnitude(), 0.3))
     assert isinstance(made, ChannelMasks)
     remove_channels(loaded.model, made.spaces, made.keep)

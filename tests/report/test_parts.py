@@ -45,7 +45,7 @@ def bare(text: str) -> str:
         (words.points(0.0123, sign=True), "+1.2 points"),
         (words.signed(-0.0001), "0.0"),
         (words.signed(0.0001), "0.0"),
-        (words.count(1234567), "1 234 567"),
+        (words.whole_number(1234567), "1 234 567"),
         (words.compact(4_903_234), "4.90 M"),
         (words.compact(999_700), "1.00 M"),
         (words.compact(12), "12"),

@@ -28,7 +28,7 @@ _UPLOAD = 4096
 Device = torch.device | str
 
 
-def fits(device: torch.device, size: int) -> bool:
+def fits_on_device(device: torch.device, size: int) -> bool:
     """Whether `size` bytes of images may live on the device: a GPU that has them free, and as much again and more."""
     if device.type != "cuda":
         return False  # in main memory they are already
@@ -62,7 +62,7 @@ class ImageSet:
     def resident(self, device: torch.device) -> Tensor | None:
         """The pixels on the device, uint8 [N, 3, S, S], moved there once; None where they do not fit beside a model."""
         found = self._resident.get(device)
-        if found is None and fits(device, self.pixels.nbytes):
+        if found is None and fits_on_device(device, self.pixels.nbytes):
             found = torch.empty(self.pixels.shape, dtype=torch.uint8, device=device)
             for start in range(0, len(self.pixels), _UPLOAD):
                 part = np.array(self.pixels[start : start + _UPLOAD])

@@ -46,7 +46,7 @@ class Checked:
         }  # fmt: skip
 
 
-def check(path: Path, progress: Progress | None = None) -> Checked:
+def check_data(path: Path, progress: Progress | None = None) -> Checked:
     """Examine the manifest at `path` and decode every image that can be.
 
     Raises:

@@ -107,7 +107,7 @@ def make_room(needed: int, keep: Path) -> list[Entry]:
     return removed
 
 
-def clear() -> list[Entry]:
+def clear_cache() -> list[Entry]:
     """Remove every entry and all kept hashes; what was removed."""
     _sweep()
     removed = [entry for entry in entries() if _remove(entry.folder)]

@@ -14,7 +14,7 @@ import yaml
 
 from fairprune_cli.core import plugins as registry
 from fairprune_cli.core.errors import FairpruneError, Problem, Problems
-from fairprune_cli.data.manifest.yaml_section import Section, kind_of
+from fairprune_cli.data.manifest.yaml_section import YamlSection, kind_of
 from fairprune_cli.data.tables.table import SPLITS
 
 SMALLEST_SIDE = 8
@@ -60,7 +60,7 @@ class Transform:
             text = yaml.safe_dump(dict(values), default_flow_style=True, width=math.inf)
         except (TypeError, ValueError, yaml.YAMLError) as error:
             raise FairpruneError("expected size, mean and std", where=where) from error
-        transform = _transform(Section(yaml.compose(text, Loader=yaml.BaseLoader), "", problems))
+        transform = _transform(YamlSection(yaml.compose(text, Loader=yaml.BaseLoader), "", problems))
         problems.found = [Problem(text.removeprefix("line 1: ")) for text in problems.texts]
         problems.raise_if_any()
         assert transform is not None
@@ -105,7 +105,7 @@ def parse(text: str, folder: str, problems: Problems) -> Spec:
     if not isinstance(root, yaml.MappingNode):
         problems.add("the manifest is empty" if root is None else f"expected keys with values, found {kind_of(root)}")
         problems.raise_if_any()
-    top = Section(root, "", problems)
+    top = YamlSection(root, "", problems)
     if top.text("version", "1") != "1":
         top.fault("version", "this fairprune reads version 1")
     kind = top.text("format", "table")
@@ -162,7 +162,7 @@ def native_formats() -> list[str]:
     return registry.names(FORMATS_PACKAGE)
 
 
-def _columns(top: Section, kind: str, needed: Iterable[str]) -> dict[str, str]:
+def _columns(top: YamlSection, kind: str, needed: Iterable[str]) -> dict[str, str]:
     section = top.section("columns")
     section.only("image", "person", *(("label", "split") if kind == "table" else ()))
     columns = {key: section.text(key) for key in section.nodes if section.has(key)}
@@ -175,7 +175,7 @@ def _columns(top: Section, kind: str, needed: Iterable[str]) -> dict[str, str]:
 
 
 def _splits(
-    top: Section, kind: str, columns: Mapping[str, str]
+    top: YamlSection, kind: str, columns: Mapping[str, str]
 ) -> tuple[tuple[float, float, float] | None, int, bool, dict[str, str] | None]:
     """Shares of the splits (None without), their seed, whether persons stay whole, and names in a split column."""
     if not top.has("splits"):
@@ -212,7 +212,7 @@ def _splits(
     return shares, int(seed), by == "person" and knows_persons, None
 
 
-def _label(top: Section, kind: str, columns: Mapping[str, str]) -> AttributeSpec | None:
+def _label(top: YamlSection, kind: str, columns: Mapping[str, str]) -> AttributeSpec | None:
     """What is to be predicted: `label: COLUMN`, or `label: {column: COLUMN, names: {..}}` or with `bins`."""
     if kind == "folder" or not (top.has("label") or kind in native_formats()):
         return None
@@ -231,7 +231,7 @@ def _label(top: Section, kind: str, columns: Mapping[str, str]) -> AttributeSpec
     return AttributeSpec("label", section.text("column"), None, bins or None, names=names)
 
 
-def _names(section: Section, bins: Sequence[float] | None = None) -> dict[str, str]:
+def _names(section: YamlSection, bins: Sequence[float] | None = None) -> dict[str, str]:
     """`names`: {cell: name}, or with bins a list with a name for each."""
     if bins is not None:
         listed = section.texts("names")
@@ -246,7 +246,7 @@ def _names(section: Section, bins: Sequence[float] | None = None) -> dict[str, s
     return {cell: name for cell, name in names.items() if name}
 
 
-def _bins(section: Section) -> tuple[float, ...] | None:
+def _bins(section: YamlSection) -> tuple[float, ...] | None:
     """Edges in rising order; () stands for a fault, None for no bins."""
     if not section.has("bins"):
         return None
@@ -258,7 +258,7 @@ def _bins(section: Section) -> tuple[float, ...] | None:
     return bins
 
 
-def _attributes(top: Section, kind: str, table: str) -> tuple[AttributeSpec, ...]:
+def _attributes(top: YamlSection, kind: str, table: str) -> tuple[AttributeSpec, ...]:
     found = []
     section = top.section("attributes")
     if section.nodes and kind == "folder" and not table:
@@ -267,7 +267,7 @@ def _attributes(top: Section, kind: str, table: str) -> tuple[AttributeSpec, ...
         if not name.strip() or "*" in name or not name.isprintable():
             section.fault(name, "an attribute's name is printable and without `*`, which joins attributes")
             continue
-        one = Section(section.nodes[name] if section.has(name) else None, f"attributes.{name}.", top.problems)
+        one = YamlSection(section.nodes[name] if section.has(name) else None, f"attributes.{name}.", top.problems)
         one.only("column", "values", "bins", "missing", "names")
         values = one.texts("values") if one.has("values") else None
         bins = _bins(one)
@@ -285,7 +285,7 @@ def _attributes(top: Section, kind: str, table: str) -> tuple[AttributeSpec, ...
     return tuple(found)
 
 
-def _transform(section: Section) -> Transform | None:
+def _transform(section: YamlSection) -> Transform | None:
     section.only("size", "mean", "std")
     size = section.number("size")
     means, deviations = section.numbers("mean"), section.numbers("std")

@@ -29,7 +29,7 @@ _ADVISED = 50
 
 
 @dataclass(frozen=True, eq=False)
-class Table:
+class TextTable:
     """A table as text: `columns[name][i]` is the stripped cell of record i, `rows[i]` its line (from 1).
 
     `header` names every column of the file, also those that were not read.
@@ -53,7 +53,7 @@ class Table:
         return None
 
 
-def read_table(path: Path, problems: Problems, wanted: Sequence[str] | None = None) -> Table | None:
+def read_table(path: Path, problems: Problems, wanted: Sequence[str] | None = None) -> TextTable | None:
     """Read a CSV (UTF-8, with or without BOM, any line ends; comma, semicolon or tab) or a Parquet file.
 
     Args:
@@ -118,7 +118,7 @@ def _note_form(name: str, data: bytes, problems: Problems) -> None:
         problems.notes.append(Problem(f"{name} has {kind}; rows are read alike", "line-ends", name))
 
 
-def _read_csv(path: Path, data: bytes, digest: str, problems: Problems) -> Table | None:
+def _read_csv(path: Path, data: bytes, digest: str, problems: Problems) -> TextTable | None:
     text = _text(path.name, data, problems)
     if text is None:
         return None
@@ -161,12 +161,12 @@ def _read_csv(path: Path, data: bytes, digest: str, problems: Problems) -> Table
         return None
     cells = zip(*records, strict=True)
     columns = {name: [cell.strip() for cell in column] for name, column in zip(header, cells, strict=True)}
-    return Table(path.name, tuple(header), columns, np.array(lines, dtype=np.int64), digest)
+    return TextTable(path.name, tuple(header), columns, np.array(lines, dtype=np.int64), digest)
 
 
 def _read_parquet(
     path: Path, data: bytes, digest: str, problems: Problems, wanted: Sequence[str] | None
-) -> Table | None:
+) -> TextTable | None:
     try:
         import pyarrow as arrow
         import pyarrow.parquet as parquet
@@ -192,7 +192,7 @@ def _read_parquet(
     if not count:
         problems.add(f"{path.name} has no rows", "bad-table", path.name)
         return None
-    return Table(path.name, tuple(known), columns, np.arange(1, count + 1, dtype=np.int64), digest)
+    return TextTable(path.name, tuple(known), columns, np.arange(1, count + 1, dtype=np.int64), digest)
 
 
 def _cell(value: object) -> str:
@@ -257,7 +257,7 @@ def encode(
     return result
 
 
-def distinct(cells: Sequence[str]) -> tuple[str, ...]:
+def occurring(cells: Sequence[str]) -> tuple[str, ...]:
     """The values that occur, sorted, without the missing ones."""
     return tuple(sorted(value for value in set(cells) if value.lower() not in MISSING))
 

@@ -85,7 +85,7 @@ def _table(view: View, attribute: str, rows: _Rows) -> Table:
     cells, named = [], []
     for group, found in rows:
         n = next((number(cell.get("n")) for cell in found if cell), None)
-        row = [group, words.count(n)]
+        row = [group, words.whole_number(n)]
         for cell in found:
             row += [words.estimate(_over(cell), sign=True), _error(cell)]
             named.append((group, measure(cell, "ece")))

@@ -93,9 +93,9 @@ def _lost(cell: dict[str, Any]) -> str:
     """How many images were lost, and what share of the group's with its interval."""
     lost, n = number(cell.get("lost")), number(cell.get("n"))
     if lost is None or not n:
-        return words.count(lost)
+        return words.whole_number(lost)
     share = Measure(lost / n, number(cell.get("lost_low")), number(cell.get("lost_high")))
-    return f"{words.count(lost)}; {words.estimate(share)}" if share.has_interval else words.count(lost)
+    return f"{words.whole_number(lost)}; {words.estimate(share)}" if share.has_interval else words.whole_number(lost)
 
 
 def _table(found: _Changes) -> Table:
@@ -103,7 +103,11 @@ def _table(found: _Changes) -> Table:
     named: list[tuple[str, Measure]] = []
     for group, cell in found.cells.items():
         change = measure(cell, "change")
-        figures = [words.count(number(cell.get("n"))), _lost(cell), words.count(number(cell.get("gained")))]
+        figures = [
+            words.whole_number(number(cell.get("n"))),
+            _lost(cell),
+            words.whole_number(number(cell.get("gained"))),
+        ]
         rows.append([group, *figures, words.estimate(change, sign=True)])
         named.append((group, change))
     for title, of_all in (("Largest loss", found.largest), ("Largest difference", found.gap)):

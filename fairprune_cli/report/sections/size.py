@@ -138,7 +138,7 @@ def _cost(view: View) -> str:
     if spent is not None:
         parts.append(words.seconds(spent))
     if passes:  # an audit makes none
-        parts.append(f"{words.count(passes)} passes (forward and backward)")
+        parts.append(f"{words.whole_number(passes)} passes (forward and backward)")
     if peak is not None:
         parts.append(f"{words.size(peak)} of memory at its peak")
     return f"The run took {words.join(parts)}." if parts else ""

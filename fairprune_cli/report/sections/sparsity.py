@@ -74,7 +74,7 @@ def _achieved(view: View) -> str:
     text = f"Sparsity {words.percent(achieved, 2)}"
     text += f", asked for {words.percent(target, 2)}" if target is not None else ""
     if kept is not None and total is not None:
-        text += f": {words.count(kept)} of {words.count(total)} {unit} were kept"
+        text += f": {words.whole_number(kept)} of {words.whole_number(total)} {unit} were kept"
     return f"{text}."
 
 
@@ -102,8 +102,8 @@ def _table(layers: list[dict[str, Any]]) -> Table:
                 str(layer.get("name", "")),
                 _shape(layer.get("dense_shape")),
                 _shape(layer.get("shape")),
-                words.count(number(layer.get("kept"))),
-                words.count(number(layer.get("total"))),
+                words.whole_number(number(layer.get("kept"))),
+                words.whole_number(number(layer.get("total"))),
                 words.NOTHING if share is None else words.fixed(100 * share, 2),
             ]
         )

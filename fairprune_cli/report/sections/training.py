@@ -178,7 +178,7 @@ def _table(records: Sequence[dict[str, Any]], xs: list[float]) -> Table:
             for key in ("exact_gap", "surrogate_gap"):
                 value = _series([record], key, a)[0]
                 row.append(words.NOTHING if value is None else words.fixed(100 * value))
-        rows.append([*row, words.count(number(record.get("images_per_second")))])
+        rows.append([*row, words.whole_number(number(record.get("images_per_second")))])
     return Table("Every epoch", columns, rows, "Gaps in points.")
 
 

@@ -135,7 +135,7 @@ class TestLimit:
         held = np.array(in_use)
         load_images(manifests[2], [])
         assert [entry.name for entry in cache_store.entries()] == ["a", "c"]
-        cache_store.clear()
+        cache_store.clear_cache()
         assert np.array_equal(in_use, held)  # what a process has mapped stays readable
 
     def test_an_entry_larger_than_the_limit_is_made_all_the_same(
@@ -192,7 +192,7 @@ def test_the_command_shows_and_empties_it(tmp_path: Path) -> None:
 def test_on_a_device_of_its_own_the_batches_are_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     manifest = make(tmp_path / "one")
     plain = load_images(manifest, []).pool(np.array([4, 0, 5]))
-    monkeypatch.setattr(batches, "fits", lambda device, size: True)
+    monkeypatch.setattr(batches, "fits_on_device", lambda device, size: True)
     monkeypatch.setattr(batches, "_UPLOAD", 4)
     images = load_images(manifest, [])
     moved = Pool(images, np.array([4, 0, 5]))
