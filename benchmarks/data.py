@@ -95,7 +95,7 @@ def decoding(threads: int) -> list[dict[str, Any]]:
 def batches() -> dict[str, float]:
     """Images per second of normalised batches: from the memory-mapped cache, and from a tensor in memory."""
     from fairprune_cli.data.batches.pool import ImageSet, Pool
-    from fairprune_cli.data.manifest.document import Transform
+    from fairprune_cli.data.manifest.transform import Transform
 
     count = 20_000
     mean, std = (torch.full((1, 3, 1, 1), value) for value in (0.5, 0.25))
@@ -170,7 +170,7 @@ figures |= {'wall seconds': time.perf_counter() - start, 'seconds': time.process
 print(json.dumps(figures))
 """
 _LOAD = """
-from fairprune_cli.data.manifest.load import load_manifest
+from fairprune_cli.data.manifest.find import load_manifest
 figures = {'images': len(load_manifest(path)), 'peak MB': memory('VmHWM')}
 """
 _CHECK = """
@@ -181,7 +181,7 @@ figures = {'images': checked.images, 'errors': checked.count('error'), 'torch im
 """
 _EPOCH = """
 from fairprune_cli.data.batches.pool import load_images
-from fairprune_cli.data.manifest.load import load_manifest
+from fairprune_cli.data.manifest.find import load_manifest
 images = load_images(load_manifest(path), ['sex'])
 import numpy as np
 built = time.process_time() - cpu

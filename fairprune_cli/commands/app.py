@@ -316,7 +316,7 @@ def compare(
         raise FairpruneError(f"{' and '.join(alone)} cannot go together", where="fairprune compare", hint="give one")
     resolved = _settings(config, flags)
     from fairprune_cli import compare as comparison
-    from fairprune_cli.compare import console as printing
+    from fairprune_cli.compare import printed as printing
 
     request = comparison.Request(
         model, resolved, _names(methods), comparison.targets(_names(granularities), _names(sparsities)), seeds,

@@ -19,7 +19,7 @@ from fairprune_cli.core.device import choose_device, set_threads
 from fairprune_cli.core.errors import ExitCode, FairpruneError
 from fairprune_cli.core.settings import Resolved
 from fairprune_cli.core.terminal import Terminal
-from fairprune_cli.data.manifest.load import Transform
+from fairprune_cli.data.manifest.find import Transform
 from fairprune_cli.fairness import notions as fairness
 from fairprune_cli.models import measure
 from fairprune_cli.models.checkpoint.load import LoadedModel, load_model

@@ -17,7 +17,7 @@ from fairprune_cli.data.checks import gallery
 from fairprune_cli.data.checks import images as findings
 from fairprune_cli.data.drawn_faces.write import write_sample
 from fairprune_cli.data.images import cache_store
-from fairprune_cli.data.manifest.load import Manifest, find_manifest, init_manifest, load_manifest
+from fairprune_cli.data.manifest.find import Manifest, find_manifest, init_manifest, load_manifest
 
 _LISTED = 20  # findings of a kind that are shown as text
 

@@ -17,7 +17,7 @@ from fairprune_cli.core.errors import FairpruneError, Problems
 from fairprune_cli.core.files import sha256_file
 from fairprune_cli.core.settings import PATTERN, PATTERN_SPARSITY, Resolved
 from fairprune_cli.core.terminal import Terminal
-from fairprune_cli.data.manifest.load import find_manifest, load_manifest
+from fairprune_cli.data.manifest.find import find_manifest, load_manifest
 from fairprune_cli.models.checkpoint.contents import find_model_file
 from fairprune_cli.pruning import methods
 from fairprune_cli.run import prune as pipeline

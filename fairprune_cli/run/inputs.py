@@ -13,8 +13,9 @@ import numpy as np
 from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.core.settings import Settings
 from fairprune_cli.core.terminal import Terminal
-from fairprune_cli.data.batches.pool import ImageSet, Pool, load_images, split_rows
-from fairprune_cli.data.manifest.load import SPLITS, Grouping, Manifest, Transform, find_manifest, load_manifest
+from fairprune_cli.data.batches.pool import ImageSet, Pool, load_images
+from fairprune_cli.data.batches.split import split_rows
+from fairprune_cli.data.manifest.find import SPLITS, Grouping, Manifest, Transform, find_manifest, load_manifest
 from fairprune_cli.models.checkpoint.load import LoadedModel, check_classes, load_model
 
 

@@ -29,7 +29,7 @@ from fairprune_cli.core.settings import Resolved, Settings
 from fairprune_cli.core.signals import StopRequest, stop_on_signals
 from fairprune_cli.core.terminal import Terminal
 from fairprune_cli.data.batches.pool import Pool
-from fairprune_cli.data.manifest.load import Transform
+from fairprune_cli.data.manifest.find import Transform
 from fairprune_cli.fairness import relaxations
 from fairprune_cli.models import measure
 from fairprune_cli.models import peak_memory as footprint

@@ -12,7 +12,7 @@ import torch
 
 from fairprune_cli.audit import metrics
 from fairprune_cli.audit.metrics import Settings
-from fairprune_cli.data.manifest.load import Manifest
+from fairprune_cli.data.manifest.find import Manifest
 from fairprune_cli.data.manifest.manifest import Grouping
 from fairprune_cli.fairness import notions as fairness
 from fairprune_cli.fairness import relaxations

@@ -16,7 +16,7 @@ from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.core.files import atomic_write_bytes
 from fairprune_cli.data.images.pillow import ImageFault, data_uri, open_image
 from fairprune_cli.data.manifest.manifest import Manifest
-from fairprune_cli.data.tables.table import random_keys
+from fairprune_cli.data.tables.partition import random_keys
 
 KINDS = (".png", ".svg", ".html")
 SIDE, GAP, EACH = 56, 4, 6

@@ -23,7 +23,7 @@ from fairprune_cli.data.images import cache_store
 from fairprune_cli.data.images.content_hashes import content_hashes
 from fairprune_cli.data.images.decode import decode_file, decoder_version
 from fairprune_cli.data.images.pillow import ImageFault, Progress, chunked, decoding_threads
-from fairprune_cli.data.manifest.load import Manifest
+from fairprune_cli.data.manifest.find import Manifest
 
 _DECODER = 2  # to be raised when the same file decodes to other pixels
 _CHECKED_BYTES = 2 << 30

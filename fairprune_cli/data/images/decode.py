@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from fairprune_cli.data.images.pillow import open_image, read_image_file
-from fairprune_cli.data.manifest.document import SMALLEST_SIDE
+from fairprune_cli.data.manifest.transform import SMALLEST_SIDE
 
 # JPEG markers without a length (ITU T.81, table B.1), and those of frames.
 _BARE = frozenset({0x01, *range(0xD0, 0xD9)})

@@ -9,12 +9,14 @@ from pathlib import Path
 import numpy as np
 
 from fairprune_cli.core.errors import FairpruneError, Problems
-from fairprune_cli.data.manifest.document import AttributeSpec, Spec, parse
 from fairprune_cli.data.manifest.groups import SourceColumn, coded
 from fairprune_cli.data.manifest.manifest import Grouping, Manifest, untested
 from fairprune_cli.data.manifest.rows import Records, read_records
+from fairprune_cli.data.manifest.spec import AttributeSpec, Spec, parse
+from fairprune_cli.data.tables.codes import encode
 from fairprune_cli.data.tables.folders import check_files
-from fairprune_cli.data.tables.table import MISSING, SPLIT_NAMES, SPLITS, assign_parts, encode, random_keys
+from fairprune_cli.data.tables.partition import assign_parts, random_keys
+from fairprune_cli.data.tables.table import MISSING, SPLIT_NAMES, SPLITS
 
 
 def build_manifest(data: bytes, path: Path) -> Manifest:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from fairprune_cli.core.errors import Problems
-from fairprune_cli.data.manifest.document import AttributeSpec
-from fairprune_cli.data.tables.table import bin_names, encode, encode_bins, occurring
+from fairprune_cli.data.manifest.spec import AttributeSpec
+from fairprune_cli.data.tables.codes import bin_names, encode, encode_bins, occurring
 
 _MOST = 100
 

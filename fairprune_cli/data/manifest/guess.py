@@ -13,10 +13,11 @@ from pathlib import Path
 import numpy as np
 
 from fairprune_cli.core.errors import FairpruneError, Problems
-from fairprune_cli.data.manifest.document import native_formats
 from fairprune_cli.data.manifest.rows import format_module
+from fairprune_cli.data.manifest.spec import native_formats
+from fairprune_cli.data.tables.codes import occurring
 from fairprune_cli.data.tables.folders import list_folder, subfolders
-from fairprune_cli.data.tables.table import IMAGE_SUFFIXES, MISSING, SPLIT_NAMES, TextTable, occurring, read_table
+from fairprune_cli.data.tables.table import IMAGE_SUFFIXES, MISSING, SPLIT_NAMES, TextTable, read_table
 
 _IMAGE_NAMES = ("file", "image", "path", "filename", "file_name", "image_path", "image_id", "img")
 _LABEL_NAMES = ("label", "class", "target", "expression", "y", "category", "diagnosis")

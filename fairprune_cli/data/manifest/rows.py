@@ -13,9 +13,10 @@ import numpy as np
 
 from fairprune_cli.core.errors import Problems
 from fairprune_cli.data.formats import base
-from fairprune_cli.data.manifest.document import FORMATS_PACKAGE, AttributeSpec, Spec
+from fairprune_cli.data.manifest.spec import FORMATS_PACKAGE, AttributeSpec, Spec
+from fairprune_cli.data.tables.codes import some_rows
 from fairprune_cli.data.tables.folders import list_folder
-from fairprune_cli.data.tables.table import TextTable, read_table, some_rows
+from fairprune_cli.data.tables.table import TextTable, read_table
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,7 +10,7 @@ from typing import Any
 
 from fairprune_cli import __version__
 from fairprune_cli.core.errors import FairpruneError, Problems
-from fairprune_cli.data.manifest.document import Transform
+from fairprune_cli.data.manifest.transform import Transform
 
 FORMAT = "fairprune"
 FORMAT_VERSION = 1

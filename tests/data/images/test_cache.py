@@ -20,7 +20,7 @@ from fairprune_cli.data.batches import pool as batches
 from fairprune_cli.data.batches.pool import Pool, load_images
 from fairprune_cli.data.images import cache_store
 from fairprune_cli.data.images import content_hashes as fingerprint
-from fairprune_cli.data.manifest.load import Manifest, load_manifest
+from fairprune_cli.data.manifest.find import Manifest, load_manifest
 from tests.support.datasets import SIDE, TRANSFORM, draw
 
 COUNT = 6

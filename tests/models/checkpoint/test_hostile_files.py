@@ -13,7 +13,7 @@ import pytest
 
 from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.core.settings import resolve
-from fairprune_cli.data.manifest.load import load_manifest
+from fairprune_cli.data.manifest.find import load_manifest
 from fairprune_cli.models.checkpoint.load import load_model
 
 FUZZ = Path(__file__).parents[3] / "benchmarks" / "fuzz.py"

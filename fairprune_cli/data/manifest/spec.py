@@ -13,11 +13,11 @@ from dataclasses import dataclass
 import yaml
 
 from fairprune_cli.core import plugins as registry
-from fairprune_cli.core.errors import FairpruneError, Problem, Problems
+from fairprune_cli.core.errors import Problems
+from fairprune_cli.data.manifest.transform import SMALLEST_SIDE, Transform, read_transform
 from fairprune_cli.data.manifest.yaml_section import YamlSection, kind_of
 from fairprune_cli.data.tables.table import SPLITS
 
-SMALLEST_SIDE = 8
 FORMATS_PACKAGE = "fairprune_cli.data.formats"
 
 
@@ -35,36 +35,6 @@ class AttributeSpec:
     bins: tuple[float, ...] | None = None
     missing: str = "drop"  # or "unknown", a group of its own
     names: Mapping[str, str] | None = None
-
-
-@dataclass(frozen=True)
-class Transform:
-    """An image as the model's input: size x size pixels, then (value / 255 - mean) / std per channel."""
-
-    size: int
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-
-    def to_dict(self) -> dict[str, object]:
-        return {"size": self.size, "mean": list(self.mean), "std": list(self.std)}
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, object], where: str = "transform") -> Transform:
-        """The transform that `to_dict` wrote.
-
-        Raises:
-            FairpruneError: a value is missing, of a wrong type or out of range.
-        """
-        problems = Problems(where)
-        try:
-            text = yaml.safe_dump(dict(values), default_flow_style=True, width=math.inf)
-        except (TypeError, ValueError, yaml.YAMLError) as error:
-            raise FairpruneError("expected size, mean and std", where=where) from error
-        transform = _transform(YamlSection(yaml.compose(text, Loader=yaml.BaseLoader), "", problems))
-        problems.found = [Problem(text.removeprefix("line 1: ")) for text in problems.texts]
-        problems.raise_if_any()
-        assert transform is not None
-        return transform
 
 
 @dataclass(frozen=True)
@@ -88,6 +58,42 @@ class Spec:
 
 def parse(text: str, folder: str, problems: Problems) -> Spec:
     """Read the document; faults go to `problems`, and faulty fields hold empty values."""
+    root = _mapping(text, problems)
+    top = YamlSection(root, "", problems)
+    if top.text("version", "1") != "1":
+        top.fault("version", "this fairprune reads version 1")
+    kind = top.text("format", "table")
+    table, images, needed = _places(top, kind)
+    columns = _columns(top, kind, needed)
+    fractions, seed, by_person, split_names = _splits(top, kind, columns)
+    classes = top.texts("classes") if top.has("classes") else ()
+    label = _label(top, kind, columns)
+    if kind == "table" and not top.has("classes") and not (label and (label.names or label.bins)):
+        top.fault("classes", "is missing: the names of the labels, in the order of the model's outputs")
+    elif len(classes) == 1:
+        top.fault("classes", "a classifier needs at least two")
+    attributes = _attributes(top, kind, table)
+    if not top.has("transform"):
+        top.fault("transform", "is missing: {size: 64, mean: [0.5, 0.5, 0.5], std: [0.25, 0.25, 0.25]}")
+    transform = read_transform(top.section("transform")) if top.has("transform") else None
+    return Spec(
+        name=top.text("name", folder or "data"),
+        format=kind,
+        table=table,
+        images=images,
+        columns=columns,
+        classes=classes,
+        attributes=attributes,
+        fractions=fractions,
+        seed=seed,
+        by_person=by_person,
+        transform=transform or Transform(SMALLEST_SIDE, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
+        label=label,
+        split_names=split_names,
+    )
+
+
+def _mapping(text: str, problems: Problems) -> yaml.MappingNode:
     try:
         # The base loader leaves every scalar the text it is: a class called `no` or `01` keeps its name,
         # and no tag can construct anything.
@@ -105,21 +111,18 @@ def parse(text: str, folder: str, problems: Problems) -> Spec:
     if not isinstance(root, yaml.MappingNode):
         problems.add("the manifest is empty" if root is None else f"expected keys with values, found {kind_of(root)}")
         problems.raise_if_any()
-    top = YamlSection(root, "", problems)
-    if top.text("version", "1") != "1":
-        top.fault("version", "this fairprune reads version 1")
-    kind = top.text("format", "table")
+    assert isinstance(root, yaml.MappingNode)
+    return root
+
+
+def _places(top: YamlSection, kind: str) -> tuple[str, str, tuple[str, ...]]:
+    """Table, image root and the columns that the format needs, after a look at the document's keys."""
     common = ("version", "name", "format", "classes", "attributes", "splits", "transform", "columns")
     formats = native_formats()
-    needed: tuple[str, ...] = ()
     if kind == "table":
         top.only(*common, "table", "images", "label")
-        table, images = top.text("table"), top.text("images", ".")
-        needed = ("image",) if top.has("label") else ("image", "label")
-    elif kind in ("folder", *formats):
-        top.only(*common, "root", "attributes_table", *(("label",) if kind != "folder" else ()))
-        table, images = top.text("attributes_table", ""), top.text("root", ".")
-    else:
+        return top.text("table"), top.text("images", "."), ("image",) if top.has("label") else ("image", "label")
+    if kind not in ("folder", *formats):
         if kind:
             top.fault(
                 "format",
@@ -127,34 +130,9 @@ def parse(text: str, folder: str, problems: Problems) -> Spec:
                 "`format`, a `table` (CSV or Parquet) with a row per image",
             )
         # What the other keys mean depends on the format, so nothing more can be said of them.
-        problems.raise_if_any()
-    columns = _columns(top, kind, needed)
-    fractions, seed, by_person, split_names = _splits(top, kind, columns)
-    classes = top.texts("classes") if top.has("classes") else ()
-    label = _label(top, kind, columns)
-    if kind == "table" and not top.has("classes") and not (label and (label.names or label.bins)):
-        top.fault("classes", "is missing: the names of the labels, in the order of the model's outputs")
-    elif len(classes) == 1:
-        top.fault("classes", "a classifier needs at least two")
-    attributes = _attributes(top, kind, table)
-    if not top.has("transform"):
-        top.fault("transform", "is missing: {size: 64, mean: [0.5, 0.5, 0.5], std: [0.25, 0.25, 0.25]}")
-    transform = _transform(top.section("transform")) if top.has("transform") else None
-    return Spec(
-        name=top.text("name", folder or "data"),
-        format=kind,
-        table=table,
-        images=images,
-        columns=columns,
-        classes=classes,
-        attributes=attributes,
-        fractions=fractions,
-        seed=seed,
-        by_person=by_person,
-        transform=transform or Transform(SMALLEST_SIDE, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
-        label=label,
-        split_names=split_names,
-    )
+        top.problems.raise_if_any()
+    top.only(*common, "root", "attributes_table", *(("label",) if kind != "folder" else ()))
+    return top.text("attributes_table", ""), top.text("root", "."), ()
 
 
 def native_formats() -> list[str]:
@@ -283,21 +261,3 @@ def _attributes(top: YamlSection, kind: str, table: str) -> tuple[AttributeSpec,
         names = _names(one, bins) if one.has("names") else None
         found.append(AttributeSpec(name, one.text("column", name), values, bins, missing, names))
     return tuple(found)
-
-
-def _transform(section: YamlSection) -> Transform | None:
-    section.only("size", "mean", "std")
-    size = section.number("size")
-    means, deviations = section.numbers("mean"), section.numbers("std")
-    if not math.isnan(size) and not (size.is_integer() and SMALLEST_SIDE <= size <= 4096):
-        section.fault("size", f"expected a whole number from {SMALLEST_SIDE} to 4096, found {size:g}")
-        size = math.nan
-    for key, values in (("mean", means), ("std", deviations)):
-        if values and len(values) != 3:
-            section.fault(key, f"expected three numbers (red, green, blue), found {len(values)}")
-    if deviations and min(deviations) <= 0:
-        section.fault("std", "must be above 0")
-    if math.isnan(size) or len(means) != 3 or len(deviations) != 3 or min(deviations) <= 0:
-        return None
-    mean, std = (means[0], means[1], means[2]), (deviations[0], deviations[1], deviations[2])
-    return Transform(int(size), mean, std)
