@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fairprune_cli.audit import intervals
+from fairprune_cli.audit import intervals, simultaneous
 from fairprune_cli.core.files import atomic_write_text
 
 CONFIDENCE = 0.95
@@ -74,7 +74,7 @@ def tally(truth: float, draw: Callable[[], Interval], trials: int, close: int = 
     return float(holds.mean()), float(alarms.mean()), float((high - low).mean()), trials
 
 
-def bounds(gap: intervals.Gap | intervals.Extreme | None) -> Interval:
+def bounds(gap: simultaneous.Gap | intervals.Extreme | None) -> Interval:
     assert gap is not None
     return gap.low, gap.high
 
@@ -92,7 +92,7 @@ def rates(trials: int, rng: np.random.Generator) -> Iterator[Row]:
     for groups, n, base, gap in settings():
         p = np.full(groups, base)
         p[0] -= gap
-        ours = tally(gap, lambda n=n, p=p: bounds(intervals.pairwise(rng.binomial(n, p), n, CONFIDENCE)), trials, 10)
+        ours = tally(gap, lambda n=n, p=p: bounds(simultaneous.pairwise(rng.binomial(n, p), n, CONFIDENCE)), trials, 10)
         other = tally(gap, lambda n=n, p=p: naive(rng.binomial(n, p), n, rng), trials)
         yield Row("accuracy gap", groups, n.tolist(), base, gap, *ours, *other[:2])
 
@@ -104,7 +104,7 @@ def odds(trials: int, rng: np.random.Generator) -> Iterator[Row]:
         tpr[0] -= gap
 
         def draw(n: NDArray[np.int64] = n, tpr: NDArray[np.float64] = tpr, fpr: NDArray[np.float64] = fpr) -> Interval:
-            return bounds(intervals.joint([(rng.binomial(n, tpr), n), (rng.binomial(n, fpr), n)], CONFIDENCE))
+            return bounds(simultaneous.joint([(rng.binomial(n, tpr), n), (rng.binomial(n, fpr), n)], CONFIDENCE))
 
         yield Row("odds gap", groups, n.tolist(), base, gap, *tally(gap, draw, trials, 10))
 
@@ -126,7 +126,7 @@ def changes(trials: int, rng: np.random.Generator) -> Iterator[Row]:
                 )
             return cells
 
-        of_gap = tally(gap, lambda table=table: bounds(intervals.paired(table(), CONFIDENCE)), trials, 10)
+        of_gap = tally(gap, lambda table=table: bounds(simultaneous.paired(table(), CONFIDENCE)), trials, 10)
         yield Row("degradation gap", groups, n.tolist(), base, gap, *of_gap)
         of_worst = tally(gap, lambda table=table: bounds(intervals.largest_loss(table(), CONFIDENCE)), trials, 10)
         yield Row("largest loss", groups, n.tolist(), base, gap, *of_worst)

@@ -38,8 +38,8 @@ from _jobs import (
     trainer_of,
 )
 
-from fairprune_cli.audit import intervals
-from fairprune_cli.audit.counts import AuditResult
+from fairprune_cli.audit import simultaneous
+from fairprune_cli.audit.result import AuditResult
 from fairprune_cli.core.files import atomic_write_text
 from fairprune_cli.data.batches.pool import Pool, Sampler
 from fairprune_cli.data.batches.stratified import Strata, StratifiedSampler
@@ -204,11 +204,11 @@ def audit(folder: Path, cycles: int, smoke: bool) -> list[Row]:
     for classes in (CLASSES, 10):
         for counts in AUDITED[:3] if smoke else AUDITED:
             result = audited(counts, classes)
-            intervals._noise.cache_clear()
+            simultaneous.noise.cache_clear()
             taken = []
             for _ in range(2):
                 began = time.perf_counter()
-                result.to_document()
+                result.figures()
                 taken.append(time.perf_counter() - began)
             # The last attribute of several is the intersection of those before it.
             label = (

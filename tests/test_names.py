@@ -26,7 +26,9 @@ def plug_in_folders(modules: dict[str, ast.Module]) -> set[str]:
     """Packages that are listed: what is handed to the listing is `__name__`, or the package's full name as a text."""
     found = set()
     for name, tree in modules.items():
-        texts = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+        texts = {
+            node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)
+        }
         found |= {text.partition(".")[2] for text in texts if text.partition(".")[2] in modules}
         for node in ast.walk(tree):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "names":

@@ -12,10 +12,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+
+from fairprune_cli.audit.figures import BinFigures, CalibrationFigures, Estimate
 
 if TYPE_CHECKING:
     import torch
@@ -74,35 +76,25 @@ class Sums:
         return found
 
 
-def records(sums: Calibration, confidence: float = 0.95, min_group: int = 30, seed: int = 0) -> list[dict[str, Any]]:
-    """One record per group for report.json.
-
-    Returns:
-        n, confidence (the mean), overconfidence with _low and _high (positive: the model is surer than it is right),
-        ece with ece_chance (mean under perfect calibration) and ece_chance_high (its quantile at `confidence`).
-        What cannot be said is None with `<name>_undefined`.
-    """
+def calibration_figures(
+    sums: Calibration, confidence: float = 0.95, min_group: int = 30, seed: int = 0
+) -> list[CalibrationFigures]:
+    """One record per group; over-confidence is positive where the model is surer than it is right."""
     rng = np.random.default_rng([seed, 15])
-    return [_record(sums, g, confidence, min_group, rng) for g in range(len(sums.n))]
+    return [_figures(sums, g, confidence, min_group, rng) for g in range(len(sums.n))]
 
 
-def _record(sums: Calibration, g: int, level: float, least: int, rng: np.random.Generator) -> dict[str, Any]:
+def _figures(sums: Calibration, g: int, level: float, least: int, rng: np.random.Generator) -> CalibrationFigures:
     n = int(sums.n[g].sum())
-    record: dict[str, Any] = {"n": n}
     if n == 0:
-        for name in ("confidence", "overconfidence", "ece"):
-            record |= {name: None, f"{name}_undefined": "no images"}
-        return record
+        return CalibrationFigures(0, None, Estimate(why="no images"), None, "no images")
     mean, accuracy = float(sums.confidence[g].sum()) / n, int(sums.right[g].sum()) / n
-    low, high = _interval(mean, accuracy, float(sums.squares[g].sum()), n, level)
-    record |= {"confidence": mean, "overconfidence": mean - accuracy}
-    record |= {"overconfidence_low": low, "overconfidence_high": high}
+    over = Estimate(mean - accuracy, *_interval(mean, accuracy, float(sums.squares[g].sum()), n, level))
     if n < max(least, 1):
-        return record | {"ece": None, "ece_undefined": f"{n} images, fewer than the {least} asked for"}
+        return CalibrationFigures(n, mean, over, None, f"{n} images, fewer than the {least} asked for")
     chance = _by_chance(sums.n[g], sums.confidence[g], rng)
-    record["ece"] = float(np.abs(sums.confidence[g] - sums.right[g]).sum() / n)
-    record |= {"ece_chance": float(chance.mean()), "ece_chance_high": float(np.quantile(chance, level))}
-    return record
+    error = float(np.abs(sums.confidence[g] - sums.right[g]).sum() / n)
+    return CalibrationFigures(n, mean, over, error, "", float(chance.mean()), float(np.quantile(chance, level)))
 
 
 def _interval(mean: float, accuracy: float, squares: float, n: int, level: float) -> tuple[float, float]:
@@ -129,13 +121,11 @@ def _by_chance(n: NDArray[np.int64], confidence: NDArray[np.float64], rng: np.ra
     return distances
 
 
-def bins(sums: Calibration) -> list[dict[str, Any]]:
-    """The bins that hold images, over all groups: low, high, n, mean confidence, accuracy."""
+def filled_bins(sums: Calibration) -> list[BinFigures]:
+    """The bins that hold images, over all groups."""
     n, right, sure = sums.n.sum(0), sums.right.sum(0), sums.confidence.sum(0)
     return [
-        {
-            "low": b / BINS, "high": (b + 1) / BINS, "n": int(n[b]), "confidence": float(sure[b] / n[b]),
-            "accuracy": float(right[b] / n[b]),
-        }
-        for b in range(BINS) if n[b]
-    ]  # fmt: skip
+        BinFigures(b / BINS, (b + 1) / BINS, int(n[b]), float(sure[b] / n[b]), float(right[b] / n[b]))
+        for b in range(BINS)
+        if n[b]
+    ]

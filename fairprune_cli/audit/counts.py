@@ -1,7 +1,7 @@
 """One pass over the images for all models, into counts per group x label x prediction.
 
-Memory does not grow with the number of images: a batch is counted and forgotten. An `AuditResult` holds
-counts only, and every figure of the report derives from them.
+Memory does not grow with the number of images: a batch is counted and forgotten. An `AuditResult` (result.py)
+holds counts only, and every figure of the report derives from them.
 """
 
 from __future__ import annotations
@@ -9,15 +9,12 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-import numpy as np
-
-from fairprune_cli.audit import calibration, metrics
+from fairprune_cli.audit import calibration
 from fairprune_cli.audit.calibration import Calibration
-from fairprune_cli.audit.metrics import Counts, Settings
-from fairprune_cli.audit.notices import notices
+from fairprune_cli.audit.rates import Counts
+from fairprune_cli.audit.result import AuditResult
 from fairprune_cli.core.errors import ExitCode, FairpruneError
 from fairprune_cli.models.inference import evaluating
 
@@ -27,9 +24,7 @@ if TYPE_CHECKING:
 
     from fairprune_cli.core.distributed import Ranks
 
-__all__ = ["AuditResult", "audit_models", "notices"]
-
-DENSE, PRUNED = "dense", "pruned"
+DENSE = "dense"
 
 
 class LabelledBatch(Protocol):
@@ -57,102 +52,6 @@ class NamedGroups(Protocol):
     def name(self) -> str: ...
     @property
     def groups(self) -> tuple[str, ...]: ...
-
-
-@dataclass(frozen=True)
-class AuditResult:
-    """Counts of one audit.
-
-    Attributes:
-        classes: names, in the order of the models' outputs.
-        groups: names of the groups by attribute.
-        overall: by model, int64 [K, K], label x prediction, over all images.
-        by_group: by model and attribute, int64 [G, K, K], group x label x prediction.
-        overall_pairs: by model other than the dense one, int64 [2, 2], dense right? x model right?
-            (0 wrong, 1 right); empty without a model called "dense".
-        pairs: by such a model and attribute, int64 [G, 2, 2].
-        ungrouped: by attribute, the images that are in none of its groups.
-        sureness: by model, sums for calibration by attribute, and over all images under ""; without them a document
-            has no calibration.
-    """
-
-    classes: tuple[str, ...]
-    groups: dict[str, tuple[str, ...]]
-    overall: dict[str, Counts]
-    by_group: dict[str, dict[str, Counts]]
-    overall_pairs: dict[str, Counts]
-    pairs: dict[str, dict[str, Counts]]
-    ungrouped: dict[str, int]
-    sureness: dict[str, dict[str, Calibration]] = field(default_factory=dict)
-
-    def counts(self, model: str, attribute: str) -> Counts:
-        """Group x label x prediction, int64 [G, K, K]."""
-        return self.by_group[model][attribute]
-
-    def pair_counts(self, model: str, attribute: str) -> Counts:
-        """Group x dense right? x model right?, int64 [G, 2, 2]."""
-        return self.pairs[model][attribute]
-
-    def to_document(self, confidence: float = 0.95, min_group: int = 30, seed: int = 0) -> dict[str, Any]:
-        """The parts of report.json that come from the audit: results, degradation, confidence, min_group.
-
-        Args:
-            confidence: of every interval; of all pairs of groups together for a gap.
-            min_group: least denominator with which a group takes part in a gap.
-            seed: of the simulation behind the gaps' intervals.
-
-        Returns:
-            `degradation` is that of "pruned" (or of the only model beside the dense one), and null without a
-            dense model; with more models `degradations` holds it for each. Plain Python values, never NaN.
-        """
-        settings = Settings(confidence, min_group, seed)
-        document: dict[str, Any] = {
-            "confidence": confidence,
-            "min_group": min_group,
-            "results": {model: self._model(model, settings) for model in self.overall},
-        }
-        degradations = {model: self._degradation(model, settings) for model in self.pairs}
-        chosen = PRUNED if PRUNED in degradations else next(iter(degradations), None)
-        if chosen is None:
-            why = "no dense model was audited on the same images"
-            return document | {"degradation": None, "degradation_undefined": why}
-        document["degradation"] = degradations[chosen]
-        if len(degradations) > 1:
-            document["degradations"] = degradations
-        return document
-
-    def _model(self, model: str, settings: Settings) -> dict[str, Any]:
-        counts = self.overall[model]
-        n, correct = int(counts.sum()), int(np.trace(counts))
-        record: dict[str, Any] = metrics.accuracy(correct, n, settings.confidence)
-        record |= {"n": n, "correct": correct}
-        record["predicted"] = {name: int(times) for name, times in zip(self.classes, counts.sum(0), strict=True)}
-        if model in self.overall_pairs:
-            table = self.overall_pairs[model]
-            record["against_dense"] = metrics.change_records(table[None], settings.confidence)[0]
-        record["attributes"] = {
-            attribute: metrics.attribute_record(
-                counts, self.groups[attribute], self.classes, self.ungrouped[attribute], settings
-            )
-            for attribute, counts in self.by_group[model].items()
-        }
-        if model in self.sureness:
-            self._add_calibration(record, self.sureness[model], settings)
-        return record
-
-    @staticmethod
-    def _add_calibration(record: dict[str, Any], sums: Mapping[str, Calibration], settings: Settings) -> None:
-        how = (settings.confidence, settings.min_group, settings.seed)
-        record["calibration"] = calibration.records(sums[""], *how)[0] | {"bins": calibration.bins(sums[""])}
-        for attribute, entry in record["attributes"].items():
-            for group, found in zip(entry["groups"].values(), calibration.records(sums[attribute], *how), strict=True):
-                group["calibration"] = found
-
-    def _degradation(self, model: str, settings: Settings) -> dict[str, Any]:
-        return {
-            attribute: metrics.degradation_record(tables, self.groups[attribute], settings)
-            for attribute, tables in self.pairs[model].items()
-        }
 
 
 def audit_models(

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from fairprune_cli.audit.figures import Example, Examples
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -84,28 +86,19 @@ class LostImages:
                 for image in losses:
                     (heapq.heappush if len(kept) < self.most else heapq.heappushpop)(kept, image)
 
-    def document(self, images: Images, classes: Sequence[str]) -> dict[str, Any]:
-        """The `examples` block of report.json.
-
-        Returns:
-            per_group; root, the folder of the images; lost {model: {attribute: {group: [{file, label, predicted,
-            before, after}]}}}, before and after being the true class's probability in either model; pictures
-            {file: data URI of a small JPEG}.
-        """
-        lost: dict[str, Any] = {}
+    def examples(self, images: Images, classes: Sequence[str]) -> Examples:
+        """The images that were kept, the plainest first, with their pictures."""
+        lost: dict[tuple[str, str, str], tuple[Example, ...]] = {}
         pictures: dict[str, str] = {}
-        for (model, attribute, group), kept in self.found.items():
-            entries = []
+        for key, kept in self.found.items():
+            shown = []
             for image in sorted(kept, reverse=True):
                 row = -image.behind
                 file = str(images.manifest.files[row])
                 pictures.setdefault(file, picture(images.pixels[row]))
-                entries.append({
-                    "file": file, "label": classes[image.label], "predicted": classes[image.predicted],
-                    "before": image.before, "after": image.after,
-                })  # fmt: skip
-            lost.setdefault(model, {}).setdefault(attribute, {})[group] = entries
-        return {"per_group": self.most, "root": str(images.manifest.root), "lost": lost, "pictures": pictures}
+                shown.append(Example(file, classes[image.label], classes[image.predicted], image.before, image.after))
+            lost[key] = tuple(shown)
+        return Examples(self.most, str(images.manifest.root), lost, pictures)
 
 
 def picture(pixels: np.ndarray) -> str:

@@ -2,73 +2,60 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from fairprune_cli.audit.figures import AttributeFigures, AuditFigures, DegradationFigures
 
 
-def notices(document: Mapping[str, Any]) -> list[str]:
+def notices(figures: AuditFigures) -> list[str]:
     """Plain sentences on what a reader of the figures could miss.
-
-    Args:
-        document: with `results` and `degradation` as `to_document` makes them.
 
     Returns:
         One sentence or two per remark: a model that predicts one class only, groups too small to take part
         in a gap, images in no group, and for dense against pruned whether and through whom a gap moved,
         levelling down by name.
     """
-    results: Mapping[str, Any] = document["results"]
+    models = figures.models
     found: list[str] = []
-    for model, result in results.items():
-        predicted = [name for name, times in result.get("predicted", {}).items() if times]
+    for name, model in models.items():
+        predicted = [label for label, times in model.predicted.items() if times]
         if len(predicted) == 1:
             found.append(
-                f"The {model} model predicts {predicted[0]} for every image: its gaps only show how often "
+                f"The {name} model predicts {predicted[0]} for every image: its gaps only show how often "
                 "that label occurs in each group."
             )
-    if not results:
+    if not models:
         return found
-    for attribute, record in next(iter(results.values()))["attributes"].items():
-        if record["small_groups"]:
-            sizes = ", ".join(f"{g} ({record['groups'][g]['n']})" for g in record["small_groups"])
+    for attribute, record in next(iter(models.values())).attributes.items():
+        if record.gap.small:
+            sizes = ", ".join(f"{g} ({record.groups[g].n})" for g in record.gap.small)
             found.append(
                 f"{attribute}: too few images to judge these groups, so they are in no gap: {sizes}; "
-                f"{document['min_group']} are asked for."
+                f"{figures.judgement.min_group} are asked for."
             )
-        if record["ungrouped"]:
-            found.append(f"{attribute}: {record['ungrouped']} images are in none of its groups.")
-    for model, degradation in _degradations(document).items():
-        for attribute, change in degradation.items():
-            dense, other = (results[m]["attributes"][attribute] for m in ("dense", model))
-            if dense["gap"] is not None and other["gap"] is not None:
-                name = attribute if model == "pruned" else f"{model}, {attribute}"
-                found += _moved(name, dense, other, change)
+        if record.ungrouped:
+            found.append(f"{attribute}: {record.ungrouped} images are in none of its groups.")
+    for name, model in models.items():
+        for attribute, change in model.degradation.items():
+            dense, other = models["dense"].attributes[attribute], model.attributes[attribute]
+            found += _moved(attribute if name == "pruned" else f"{name}, {attribute}", dense, other, change)
     return found
 
 
-def _degradations(document: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
-    """Degradation by model; without a dense model there is none."""
-    results = document["results"]
-    if "dense" not in results or not document.get("degradation"):
-        return {}
-    others = [name for name in results if name != "dense"]
-    several: Mapping[str, Any] = document.get("degradations") or {}
-    return several or dict.fromkeys(others[:1], document["degradation"])
-
-
 def _moved(
-    attribute: str, dense: Mapping[str, Any], pruned: Mapping[str, Any], degradation: Mapping[str, Any]
+    attribute: str, dense: AttributeFigures, pruned: AttributeFigures, degradation: DegradationFigures
 ) -> list[str]:
-    shift = pruned["gap"] - dense["gap"]
+    before, now = dense.gap.value, pruned.gap.value
+    if before is None or now is None:
+        return []
+    shift = now - before
     if abs(shift) < 0.0005:  # not visible at the precision of the report
         return []
     # The groups that made the gap that was larger are the ones whose move changed it.
-    best, worst = (dense if shift < 0 else pruned)["gap_between"]
-    fall = -degradation["groups"][best]["change"]
-    rise = degradation["groups"][worst]["change"]
+    best, worst = (dense if shift < 0 else pruned).gap.between
+    fall = -(degradation.groups[best].value or 0.0)
+    rise = degradation.groups[worst].value or 0.0
     how = f"{_told(best, -fall)}, {_told(worst, rise)}"
-    from_to = f"from {100 * dense['gap']:.1f} to {100 * pruned['gap']:.1f} points"
-    noise = "" if degradation["gap_low"] > 0 else " Sampling alone could move it as much."
+    from_to = f"from {100 * before:.1f} to {100 * now:.1f} points"
+    noise = "" if (degradation.gap.low or 0.0) > 0 else " Sampling alone could move it as much."
     if shift > 0:
         return [f"{attribute}: pruning widened the gap {from_to}: {how}.{noise}"]
     if fall > max(rise, 0):

@@ -19,13 +19,18 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-from fairprune_cli.audit import gates as gate
-from fairprune_cli.audit.gates import GatePolicy, GateResult
+from fairprune_cli.audit.figures import AuditFigures, Judgement
+from fairprune_cli.audit.gates import GatePolicy, GateResult, verdict
+from fairprune_cli.audit.judging import evaluate
 from fairprune_cli.core.errors import FairpruneError, Problems, nearest
 from fairprune_cli.core.files import read_document, sha256_file
 from fairprune_cli.core.settings import Resolved, Settings, check_value
+from fairprune_cli.fairness import notions
+
+if TYPE_CHECKING:
+    from fairprune_cli.audit.result import AuditResult
 
 BOUNDS = ("max_gap", "max_degradation", "min_accuracy")
 TOP = (*BOUNDS, "min_group", "confidence", "point_estimate")
@@ -33,14 +38,6 @@ SETTINGS = (*TOP, "notion")
 _RULE_KEYS = (*SETTINGS, "attribute", "metric", "name")
 LARGEST = 1 << 20
 _UNBOUNDED: dict[str, Any] = dict.fromkeys(BOUNDS)
-
-
-class Audited(Protocol):
-    """Counts from which the figures of report.json follow at any confidence; see `audit.AuditResult`."""
-
-    @property
-    def overall(self) -> Mapping[str, Any]: ...
-    def to_document(self, confidence: float, min_group: int, seed: int) -> dict[str, Any]: ...
 
 
 @dataclass(frozen=True)
@@ -79,13 +76,14 @@ class Policy:
         return tuple(dict.fromkeys(name for rule in self.rules for name in rule.attributes))
 
     @property
-    def needs_dense(self) -> bool:
-        """Whether a rule compares with a dense model."""
-        return any(
-            rule.gates.max_degradation is not None
-            or (rule.gates.max_gap is not None and rule.gates.notion == "degradation")
-            for rule in self.rules
-        )
+    def notions(self) -> tuple[str, ...]:
+        """Notions whose gaps are judged, each once."""
+        return tuple(dict.fromkeys(rule.gates.notion for rule in self.rules if rule.gates.max_gap is not None))
+
+    def needs_dense(self, classes: int) -> bool:
+        """Whether a rule compares with a dense model; classes: how many the data has."""
+        losses = any(rule.gates.max_degradation is not None for rule in self.rules)
+        return losses or any(notions.get(name, classes).relative for name in self.notions)
 
     @classmethod
     def read(cls, path: str | Path, settings: Settings | None = None) -> Policy:
@@ -105,26 +103,33 @@ class Policy:
         """The policy of a mapping, as `read` takes it from a file."""
         return _parsed(content, settings or Settings(), "policy", "", top=True)
 
-    def judge(self, audited: Audited, seed: int = 0) -> tuple[list[GateResult], str]:
+    def judge(self, result: AuditResult, made: AuditFigures | None = None) -> tuple[list[GateResult], str]:
         """Judge every rule on every model beside the dense one, or on the dense one when it is alone.
+
+        Args:
+            result: counts, from which figures follow at any confidence.
+            made: figures that are there already; rules that ask for others have them made, with the same seed.
 
         Returns:
             The gates, and one verdict over all of them: "pass", "fail", "inconclusive", or "none" without gates.
         """
-        models = [name for name in audited.overall if name != "dense"] or list(audited.overall)
-        made: dict[tuple[float, int], dict[str, Any]] = {}
+        models = [name for name in result.overall if name != "dense"] or list(result.overall)
+        known = {} if made is None else {made.judgement: made}
+        usual = Judgement() if made is None else made.judgement
+        listed = {*notions.names(), *usual.notions}
+        asked = (*usual.notions, *(name for name in self.notions if name not in listed))
         found: list[GateResult] = []
         for model in models:
             for rule in self.rules:
-                key = (rule.gates.confidence, rule.gates.min_group)
-                if key not in made:
-                    made[key] = audited.to_document(*key, seed)
-                gates, _ = gate.evaluate(made[key], rule.gates, rule.attributes, model)
+                wanted = Judgement(rule.gates.confidence, rule.gates.min_group, usual.seed, asked)
+                if wanted not in known:
+                    known[wanted] = result.figures(wanted)
+                gates, _ = evaluate(known[wanted], rule.gates, rule.attributes, model)
                 named = model if len(models) > 1 else ""
-                for result in gates:
-                    qualifier = rule.qualifier if result.metric == "max-gap" else ""
-                    found.append(dataclasses.replace(result, model=named, label=rule.name, qualifier=qualifier))
-        return found, gate.verdict(found)
+                for gate in gates:
+                    qualifier = rule.qualifier if gate.metric == "max-gap" else ""
+                    found.append(dataclasses.replace(gate, model=named, label=rule.name, qualifier=qualifier))
+        return found, verdict(found)
 
 
 def with_policy(resolved: Resolved) -> Resolved:
@@ -211,8 +216,8 @@ def _rule(item: Any, settings: Settings, problems: Problems, place: str) -> Rule
     values = _values({"notion": item.get("metric"), **item}, SETTINGS, problems, place)
     if values.get("notion") is None:
         values.pop("notion", None)
-    elif values["notion"] not in gate.NOTIONS:
-        problems.add(f"{place}unknown notion {values['notion']!r}; {nearest(values['notion'], gate.NOTIONS)}")
+    elif hint := _refused(values["notion"], settings):
+        problems.add(f"{place}unknown notion {values['notion']!r}; {hint}")
     if not any(values.get(bound) is not None for bound in BOUNDS):
         problems.add(f"{place}has no bound: give one of {', '.join(BOUNDS)}")
     attributes = _attributes(item.get("attribute"), problems, place)
@@ -224,6 +229,13 @@ def _rule(item: Any, settings: Settings, problems: Problems, place: str) -> Rule
     gates = gate_policy(dataclasses.replace(settings, **{**_UNBOUNDED, **values}))
     notion = values.get("notion", "accuracy")
     return Rule(gates, attributes, name, "" if notion == "accuracy" else notion)
+
+
+def _refused(notion: str, settings: Settings) -> str:
+    """Why a rule cannot ask for the notion, else "". A file never chooses code: one's own is named by the call."""
+    if ":" in notion and notion != settings.notion:
+        return f"a rule can name a notion of one's own only where the call does too: --notion {notion}"
+    return notions.why_unknown(notion)
 
 
 def _attributes(raw: Any, problems: Problems, place: str) -> tuple[str, ...]:

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from fairprune_cli.audit.counts import ImagePool, LabelledBatch, NamedGroups, audit_models
-from fairprune_cli.core.settings import Settings
+from fairprune_cli.audit.figures import Judgement, StorageCost
 
 
-def cost(
-    before: nn.Module, stored: nn.Module, pool: ImagePool, groupings: Sequence[NamedGroups], classes: Sequence[str],
-    device: torch.device, settings: Settings,
-) -> dict[str, Any]:  # fmt: skip
-    """The report's `storage`: accuracy before and after rounding on the audited images, and the change per group.
+def storage_cost(
+    before: nn.Module, stored: nn.Module, number_format: str, pool: ImagePool, groupings: Sequence[NamedGroups],
+    classes: Sequence[str], device: torch.device, judgement: Judgement,
+) -> StorageCost:  # fmt: skip
+    """Accuracy before and after rounding on the audited images, and the change per group.
 
     Args:
         before: the pruned model in float32; stored: as it was read back from the file.
@@ -28,11 +27,5 @@ def cost(
         changed += int((logits["dense"].argmax(1) != logits["pruned"].argmax(1)).sum())
 
     result = audit_models({"dense": before, "pruned": stored}, pool, groupings, classes, device, watch=compare)
-    document = result.to_document(settings.confidence, settings.min_group, settings.seed)
-    whole = document["results"]
-    return {
-        "format": settings.store,
-        "accuracy_before": whole["dense"]["accuracy"], "accuracy": whole["pruned"]["accuracy"],
-        "predictions_changed": changed / len(pool),
-        "degradation": document["degradation"],
-    }  # fmt: skip
+    found = result.figures(judgement).models
+    return StorageCost(number_format, found["dense"], found["pruned"], changed / len(pool))

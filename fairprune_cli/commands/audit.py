@@ -8,10 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fairprune_cli import report
-from fairprune_cli.audit.counts import audit_models
-from fairprune_cli.audit.gates import exit_code
-from fairprune_cli.audit.lost_images import LostImages
 from fairprune_cli.audit.policy import Policy, policy_of
 from fairprune_cli.core import distributed as ranks
 from fairprune_cli.core import provenance
@@ -24,9 +20,9 @@ from fairprune_cli.fairness import notions as fairness
 from fairprune_cli.models import measure
 from fairprune_cli.models.checkpoint.load import LoadedModel, load_model
 from fairprune_cli.models.file import codec
+from fairprune_cli.run.audit import AuditStep, Outcome
 from fairprune_cli.run.folder import MODEL
 from fairprune_cli.run.inputs import Data, decoded_images, open_data, open_model, transform_of
-from fairprune_cli.run.prune import Outcome, base_document, judge
 
 if TYPE_CHECKING:
     import torch
@@ -60,10 +56,10 @@ def _audit(request: AuditRequest, terminal: Terminal, device: torch.device, grou
     started = time.time()
     with group.together():
         policy = policy_of(settings)
-        _check(request, policy)
+        _check(request)
         threads = set_threads(settings.threads)
         data = open_data(settings, request.models[0], terminal, every=True).with_attributes(policy.attributes)
-        fairness.get(settings.notion, len(data.manifest.classes))
+        _check_dense(request, policy, len(data.manifest.classes))
         rows = data.rows(settings.split)
         if not len(rows):
             raise FairpruneError(f"the {settings.split} split has no images", where=str(data.manifest.path))
@@ -80,56 +76,52 @@ def _audit(request: AuditRequest, terminal: Terminal, device: torch.device, grou
         }  # fmt: skip
         return Outcome(plan, ExitCode.OK)
     with group.together():
-        images = decoded_images(data, transform, terminal)
-    pool = images.pool(rows)
-    lost = LostImages(data.groupings, settings.show_examples) if settings.show_examples else None
-    with terminal.progress("auditing", len(pool)) as display:
-        result = audit_models(
-            {name: loaded.model.to(device) for name, loaded in sources.items()}, pool, data.groupings,
-            data.manifest.classes, device, batch_size=settings.batch_size,
-            progress=lambda done, total: display.update(done), watch=lost, ranks=group,
-        )  # fmt: skip
-    if lost is not None:
-        lost.merge(group.from_others(lost.found))
-    if group.number:
-        told: dict[str, Any] = group.from_first(None)
-        return Outcome(told, exit_code(told["verdict"]), request.out)
-    finished = time.time()
+        pool = decoded_images(data, transform, terminal).pool(rows)
+    step = AuditStep(
+        {name: loaded.model for name, loaded in sources.items()}, pool, data, settings, policy, device, terminal,
+        group, settings.batch_size,
+    )  # fmt: skip
+
+    def describe() -> dict[str, Any]:
+        finished = time.time()
+        return _parts(request, sources, transform) | {
+            "cost": {"passes": 0.0, "seconds": finished - started, "peak_bytes": provenance.process_peak_bytes(device)},
+            "provenance": provenance.collect(settings.seed, device, threads, started, finished),
+        }
+
+    return step.take(describe, request.out)
+
+
+def _parts(request: AuditRequest, sources: dict[str, LoadedModel], transform: Transform) -> dict[str, Any]:
+    """What the report says of the models beside the figures."""
     judged = [name for name in sources if name != "dense"] or ["dense"]
-    document: dict[str, Any] = base_document(settings, result, data)
-    document |= {
+    parts: dict[str, Any] = {
         "model": _described(sources[judged[0]]),
         "against": _described(sources["dense"]) if request.against else None,
-        "size": _sizes(sources, judged[0], transform), "config": request.resolved.document(),
-        "cost": {
-            "passes": 0.0, "seconds": finished - started, "peak_bytes": provenance.process_peak_bytes(device),
-        },
-        "provenance": provenance.collect(settings.seed, device, threads, started, finished),
-    }  # fmt: skip
+        "size": _sizes(sources, judged[0], transform),
+        "config": request.resolved.document(),
+    }
     if len(judged) > 1:
-        document["models"] = {
-            name: _described(loaded) | _own_size(loaded, transform) for name, loaded in sources.items()
-        }
-    judge(document, settings, policy, result, data, terminal)
-    if lost is not None:
-        document["examples"] = lost.document(images, data.manifest.classes)
-    if request.out is not None:
-        report.write(document, request.out)
-    group.from_first(document)
-    return Outcome(document, exit_code(document["verdict"]), request.out)
+        parts["models"] = {name: _described(loaded) | _own_size(loaded, transform) for name, loaded in sources.items()}
+    return parts
 
 
-def _check(request: AuditRequest, policy: Policy) -> None:
+def _check(request: AuditRequest) -> None:
     """What can be refused before anything is read."""
-    settings = request.resolved.settings
     if request.out is not None and request.out.exists() and not request.force:
         raise FairpruneError("already exists", where=str(request.out), hint="--force overwrites it")
+
+
+def _check_dense(request: AuditRequest, policy: Policy, classes: int) -> None:
+    """Refuse what needs a dense model where none is given; classes: how many the data has."""
+    settings = request.resolved.settings
+    relative = fairness.get(settings.notion, classes).relative
     if request.against is not None:
         return
     needs = [
         flag for flag, asked in (
-            ("--max-degradation", settings.max_degradation is not None), ("--notion", settings.notion == "degradation"),
-            ("--show-examples", settings.show_examples > 0), ("--policy", policy.needs_dense),
+            ("--max-degradation", settings.max_degradation is not None), ("--notion", relative),
+            ("--show-examples", settings.show_examples > 0), ("--policy", policy.needs_dense(classes)),
         ) if asked
     ]  # fmt: skip
     if needs:

@@ -14,12 +14,13 @@ from fairprune_cli.core.terminal import Terminal
 from fairprune_cli.data.drawn_faces.write import SIZES
 from fairprune_cli.report import console as summary
 from fairprune_cli.run import prune as pipeline
+from fairprune_cli.run.audit import Outcome
 
 ARCHITECTURE, DENSE_EPOCHS, SPARSITY = "resnet10-w16", 12, 0.98
 MARKER = "manifest.yaml"
 
 
-def demo(out: Path, seed: int, force: bool, terminal: Terminal, as_json: bool) -> pipeline.Outcome:
+def demo(out: Path, seed: int, force: bool, terminal: Terminal, as_json: bool) -> Outcome:
     """Draw data, train a dense model, prune it fairly, audit, export, report.
 
     Leaves `model.pt` and `manifest.yaml` in the folder, so that the next command works there.

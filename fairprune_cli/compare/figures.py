@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from fairprune_cli.audit.to_json import metric_key
+from fairprune_cli.fairness import notions
+
 # name -> (title, whether higher is better); the order is that of the tables.
 COMPARED = {
     "accuracy": ("accuracy", True),
@@ -20,7 +23,11 @@ PER_ATTRIBUTE = (
 OVERALL = (
     "accuracy", "achieved_sparsity", "passes", "seconds", "file_bytes", "dense_bytes", "macs", "dense_macs",
 )  # fmt: skip
-OF_GAPS_OF_ACCURACY = ("accuracy", "worst-group")
+
+
+def what_is_compared(notion: str) -> str:
+    """What a gap of the notion is a difference of: "accuracies", "losses" or (so of all not listed) "rates"."""
+    return notions.get(notion, 2).compares if notion in notions.names() else "rates"
 
 
 def of_report(report: Mapping[str, Any]) -> dict[str, Any]:
@@ -72,12 +79,14 @@ def _attribute(entry: Mapping[str, Any], degradation: Mapping[str, Any] | None, 
         _put(record, "degradation_gap", None, "the dense model is what it is measured against")
     else:
         _put(record, "degradation_gap", degradation.get("gap"), degradation.get("gap_undefined"))
-    if notion in OF_GAPS_OF_ACCURACY:
+    compared = what_is_compared(notion)
+    if compared == "accuracies":
         source: tuple[Any, Any] = (record["gap"], record.get("gap_undefined"))
-    elif notion == "degradation":
+    elif compared == "losses":
         source = (record["degradation_gap"], record.get("degradation_gap_undefined"))
     else:
-        source = (_value(metrics.get(notion)), metrics.get(f"{notion}_undefined"))
+        key = metric_key(notion)
+        source = (_value(metrics.get(key)), metrics.get(f"{key}_undefined"))
     _put(record, "notion_gap", *source)
     return record
 

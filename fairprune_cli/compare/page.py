@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from fairprune_cli.compare import picture
-from fairprune_cli.compare.figures import COMPARED, OF_GAPS_OF_ACCURACY
+from fairprune_cli.compare.figures import COMPARED, what_is_compared
 from fairprune_cli.compare.pairs import gap_title
 from fairprune_cli.report import words
 from fairprune_cli.report.document import Block, Column, Document, Heading, Note, Plot, Section, Table
@@ -131,7 +131,7 @@ def figure_columns(rows: Sequence[Data], attribute: str) -> list[tuple[str, tupl
     keys: list[tuple[str, tuple[str, ...]]] = [("accuracy", ("accuracy",))]
     keys += [(group, ("groups", group)) for group in ordered(entry["groups"])]
     keys.append(("gap", ("gap",)))
-    if notions - {*OF_GAPS_OF_ACCURACY, "odds", "degradation"}:
+    if any(what_is_compared(notion) == "rates" for notion in notions - {"odds"}):
         keys.append((gap_title(notions), ("notion_gap",)))
     return [*keys, ("odds gap", ("odds_gap",)), ("degradation gap", ("degradation_gap",))]
 

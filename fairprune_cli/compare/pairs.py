@@ -8,7 +8,7 @@ from typing import Any
 
 from fairprune_cli.compare import grid
 from fairprune_cli.compare.cells import ComparisonPlan, Row
-from fairprune_cli.compare.figures import COMPARED, OF_GAPS_OF_ACCURACY
+from fairprune_cli.compare.figures import COMPARED, what_is_compared
 from fairprune_cli.compare.statistics import paired_difference
 
 Cells = dict[int, Mapping[str, Any]]
@@ -37,7 +37,7 @@ def compared(notion: str, other: str) -> list[str]:
     """
     if notion != other:
         return [name for name in COMPARED if name not in ("accuracy", "notion_gap")]
-    doubled = {"odds": "odds_gap", "degradation": "degradation_gap"}.get(notion)
+    doubled = "odds_gap" if notion == "odds" else {"losses": "degradation_gap"}.get(what_is_compared(notion))
     return [name for name in COMPARED if name not in ("accuracy", "gap", doubled)]
 
 
@@ -92,5 +92,5 @@ def _ratio(ours: Sequence[float | None], others: Sequence[float | None]) -> dict
 
 def gap_title(notions: Iterable[str]) -> str:
     """What the gap of the notion, or of several rows' notions, is called in a table."""
-    titles = {"gap" if notion in OF_GAPS_OF_ACCURACY else f"gap of {notion}" for notion in notions}
+    titles = {"gap" if what_is_compared(notion) == "accuracies" else f"gap of {notion}" for notion in notions}
     return titles.pop() if len(titles) == 1 else "gap of the notion"

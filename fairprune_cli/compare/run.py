@@ -14,6 +14,7 @@ from fairprune_cli.core.errors import ExitCode, FairpruneError
 from fairprune_cli.core.files import atomic_write_text
 from fairprune_cli.core.terminal import Progress, Terminal, clean
 from fairprune_cli.run import prune as pipeline
+from fairprune_cli.run.audit import Outcome
 from fairprune_cli.run.folder import RunFolder
 
 POLL_SECONDS = 2.0
@@ -106,7 +107,7 @@ def _run(plan: ComparisonPlan, cell: Cell, number: int, terminal: Terminal) -> N
     own.note(f"accuracy {_points(found['accuracy'])}, {gaps}, {found['seconds']:.0f} s")
 
 
-def _compute(plan: ComparisonPlan, cell: Cell, found: Standing, terminal: Terminal) -> pipeline.Outcome:
+def _compute(plan: ComparisonPlan, cell: Cell, found: Standing, terminal: Terminal) -> Outcome:
     path = plan.path(cell)
     if found.state == BEGUN and not found.differs:
         free = {key: getattr(cell.settings, key) for key in ("data", "device", "threads")}

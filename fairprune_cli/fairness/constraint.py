@@ -27,8 +27,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fairprune_cli.fairness.notions.base import Notion, group_rates, soft_events
+from fairprune_cli.fairness.notions.base import Notion
 from fairprune_cli.fairness.relaxations import Relaxation
+from fairprune_cli.fairness.surrogate import group_rates, soft_events
 
 BOUNDS = ("matched", "upper", "lower")
 

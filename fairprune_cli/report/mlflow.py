@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from fairprune_cli.core.terminal import Terminal
-from fairprune_cli.report.values import number, settings
+from fairprune_cli.report.values import number, ordered, settings
 from fairprune_cli.report.view import View
 
 EXPERIMENT = "fairprune"
@@ -41,9 +41,8 @@ def metrics_of(view: View) -> dict[str, float]:
         found[f"{model}/accuracy"] = view.overall(model).value
         for attribute in view.attributes:
             found[f"{model}/{attribute}/gap"] = view.gap(model, attribute).value
-            found[f"{model}/{attribute}/worst_group"] = view.metric(model, attribute, "worst_group").value
-            for notion in ("parity", "opportunity", "odds"):
-                found[f"{model}/{attribute}/{notion}"] = view.metric(model, attribute, notion).value
+            for metric in ordered(view.mapping("results", model, "attributes", attribute, "metrics")):
+                found[f"{model}/{attribute}/{metric}"] = view.metric(model, attribute, metric).value
             for group in view.groups(attribute):
                 found[f"{model}/{attribute}/{group}/accuracy"] = view.group(model, attribute, group).value
     for block in ("sparsity", "size", "cost"):

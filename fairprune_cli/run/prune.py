@@ -3,27 +3,19 @@
 from __future__ import annotations
 
 import copy
-import tempfile
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from fairprune_cli import __version__, report
-from fairprune_cli.audit import rounding_cost as storage
-from fairprune_cli.audit.counts import AuditResult, audit_models, notices
-from fairprune_cli.audit.gates import exit_code
-from fairprune_cli.audit.lost_images import LostImages
-from fairprune_cli.audit.policy import Policy, policy_of
+from fairprune_cli.audit.policy import policy_of
 from fairprune_cli.core import distributed as ranks
-from fairprune_cli.core import provenance
 from fairprune_cli.core.device import choose_device, repeatable, set_threads
 from fairprune_cli.core.errors import ExitCode, FairpruneError
-from fairprune_cli.core.files import cache_dir, sha256_file
 from fairprune_cli.core.launch import started_as
 from fairprune_cli.core.settings import Resolved, Settings
 from fairprune_cli.core.signals import StopRequest, stop_on_signals
@@ -32,18 +24,17 @@ from fairprune_cli.data.batches.pool import Pool
 from fairprune_cli.data.manifest.find import Transform
 from fairprune_cli.fairness import relaxations
 from fairprune_cli.models import measure
-from fairprune_cli.models import peak_memory as footprint
 from fairprune_cli.models.checkpoint.load import LoadedModel
 from fairprune_cli.models.file import codec
 from fairprune_cli.models.file.rounding import rounded
 from fairprune_cli.pruning import methods, target
 from fairprune_cli.pruning.channels import removal as channels
 from fairprune_cli.run.assembly import Assembly, constrained_notion
+from fairprune_cli.run.audit import AuditStep, Outcome
 from fairprune_cli.run.folder import RunFolder, SilentFolder, default_folder
 from fairprune_cli.run.inputs import (
     Data,
     PruningPools,
-    absent_combinations,
     decoded_images,
     open_data,
     open_model,
@@ -51,6 +42,7 @@ from fairprune_cli.run.inputs import (
     transform_of,
 )
 from fairprune_cli.run.origin import of_this_form, origin_of, refuse_other_origin
+from fairprune_cli.run.pruned import PrunedModel, as_written, report_parts
 from fairprune_cli.run.watch import Watch, limits_of
 from fairprune_cli.training.precision import faster_format
 from fairprune_cli.training.reestimate import reestimate_batch_norm
@@ -70,15 +62,6 @@ class PruneRequest:
     force: bool = False
     trust: bool = False
     dry_run: bool = False
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """The report of a command and its exit code."""
-
-    report: dict[str, Any]
-    code: ExitCode
-    folder: Path | None = None
 
 
 def prune(request: PruneRequest, terminal: Terminal) -> Outcome:
@@ -210,32 +193,17 @@ class _Run:
                 self._save_state(folder, trainer)  # an interrupted audit loses no training
                 self._reestimate(pools.lower)
                 self._save_model(folder.model, self.student, self.masks.keep)
-        pruned = _as_written(folder, group)
-        groupings = self.audited.groupings
-        lost = LostImages(groupings, settings.show_examples) if settings.show_examples else None
-        with terminal.progress("auditing", len(pools.audit)) as display:
-            result = audit_models(
-                {"dense": self.dense, "pruned": pruned.to(self.device)},
-                images.regrouped(groupings).pool(pools.audit.rows), groupings, self.data.manifest.classes,
-                self.device, progress=lambda done, total: display.update(done), watch=lost, ranks=group,
-            )  # fmt: skip
-        if lost is not None:
-            lost.merge(group.from_others(lost.found))
-        if group.number:
-            document = group.from_first(None)
-            return Outcome(document, exit_code(document["verdict"]), folder.path)
-        document = self._document(folder, resolved, trainer, result, pruned)
-        if settings.store != "fp32":
-            document["storage"] = storage.cost(
-                self.student, pruned, pools.audit, self.data.groupings, self.data.manifest.classes, self.device,
-                settings,
-            )  # fmt: skip
-        if lost is not None:
-            document["examples"] = lost.document(images, self.data.manifest.classes)
-        report.write(document, folder.path)
-        folder.finish()
-        group.from_first(document)
-        return Outcome(document, exit_code(document["verdict"]), folder.path)
+        pruned = as_written(folder.model, group)
+        step = AuditStep(
+            {"dense": self.dense, "pruned": pruned},
+            images.regrouped(self.audited.groupings).pool(pools.audit.rows), self.audited, settings, self.policy,
+            self.device, terminal, group,
+        )  # fmt: skip
+        told = PrunedModel(
+            resolved, self.loaded, self.dense, self.student, pruned, self.masks, self.before, trainer, folder.model,
+            self.transform.size, pools.audit, self.data, self.device, self.threads, self.started,
+        )  # fmt: skip
+        return step.take(lambda: report_parts(told), folder.path, folder.finish)
 
     def _save_state(self, folder: RunFolder, trainer: Trainer) -> None:
         folder.save_state({"trainer": trainer.state_dict(), "origin": self.origin})
@@ -329,80 +297,3 @@ class _Run:
             transform=self.transform.to_dict(), granularity=self.settings.granularity, removed=removed,
         )  # fmt: skip
         codec.save_model(path, rounded(model.state_dict(), self.settings.store), header=header, masks=kept)
-
-    def _document(
-        self, folder: RunFolder, resolved: Resolved, trainer: Trainer, result: AuditResult, pruned: nn.Module
-    ) -> dict[str, Any]:
-        settings, size = self.settings, self.transform.size
-        finished = time.time()
-        models = {"dense": self.dense, "pruned": pruned}
-        kept = target.sparse_entries(self.masks, self.masks.keep)
-        document: dict[str, Any] = base_document(settings, result, self.audited)
-        document |= {
-            "model": {
-                "architecture": self.loaded.architecture, "source": str(self.loaded.source),
-                "sha256": self.loaded.sha256, "output": folder.model.name, "output_sha256": sha256_file(folder.model),
-            },
-            "sparsity": target.sparsity_block(self.masks, settings, self.dense, pruned, self.before),
-            "cost": {
-                "passes": trainer.passes if settings.sparsity else 0.0, "steps": trainer.step,
-                "seconds": finished - self.started, "peak_bytes": provenance.process_peak_bytes(self.device),
-                "precision": "bf16" if trainer.compute.bf16 else "fp32",
-            },
-            "size": {
-                "dense_bytes": measure.dense_bytes(self.dense), "file_bytes": folder.model.stat().st_size,
-                "dense_parameters": measure.count_parameters(self.dense),
-                "parameters": measure.kept_parameters(pruned, kept),
-                "dense_macs": measure.macs(self.dense, size), "macs": measure.macs(pruned, size),
-            },
-            "training": [asdict(record) for record in trainer.records],
-            "layers": measure.layer_sparsity(pruned, self.dense, kept),
-            "speed": footprint.add_peaks(measure.latency(models, size), models, size),
-            "config": resolved.document(),
-            "provenance": provenance.collect(settings.seed, self.device, self.threads, self.started, finished),
-        }  # fmt: skip
-        target.check_target(self.masks, settings, self.dense, pruned, size)
-        judge(document, settings, self.policy, result, self.audited, self.terminal)
-        return document
-
-
-def _as_written(folder: RunFolder, group: ranks.Ranks) -> nn.Module:
-    """The model as its file has it, on all processes; those on other machines do not see the run folder."""
-    if not group.several:
-        return codec.load(folder.model).float()
-    content = group.from_first(folder.model.read_bytes() if group.number == 0 else None)
-    if group.number == 0:
-        return codec.load(folder.model).float()
-    with tempfile.TemporaryDirectory(dir=cache_dir()) as temporary:
-        path = Path(temporary) / folder.model.name
-        path.write_bytes(content)
-        return codec.load(path).float()
-
-
-def base_document(settings: Settings, result: AuditResult, data: Data) -> dict[str, Any]:
-    """The parts of a report that every audited model has."""
-    manifest = data.manifest
-    counts = manifest.counts(tuple(dict.fromkeys((*manifest.attributes, *data.attributes))))
-    document: dict[str, Any] = {
-        "schema_version": report.SCHEMA_VERSION, "tool_version": __version__,
-        "data": {
-            "manifest": str(manifest.path), "name": manifest.name, "sha256": manifest.sha256,
-            "split": settings.split, "splits": {k: v["n"] for k, v in counts.items()}, "counts": counts,
-        },
-    }  # fmt: skip
-    document |= result.to_document(settings.confidence, settings.min_group, settings.seed)
-    return document
-
-
-def judge(
-    document: dict[str, Any], settings: Settings, policy: Policy, result: AuditResult, data: Data, terminal: Terminal
-) -> None:
-    """Add gates, verdict, notices and warnings to a report, in place."""
-    gates, verdict = policy.judge(result, settings.seed)
-    document["gates"] = [gate.to_dict() for gate in gates]
-    document["verdict"] = verdict
-    document["notion"] = settings.notion
-    if policy.source:
-        document["policy"] = {"source": policy.source, "sha256": policy.sha256}
-    document["notices"] = notices(document) + absent_combinations(data, settings.split)
-    document["warnings"] = list(terminal.warnings)

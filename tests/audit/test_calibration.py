@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from fairprune_cli.audit.calibration import BINS, Sums, bins, records
+from fairprune_cli.audit.calibration import BINS, Sums, calibration_figures, filled_bins
 
 fairlearn = pytest.importorskip("fairlearn.metrics")
 
@@ -44,12 +44,14 @@ def test_figures_equal_fairlearns_frame_of_the_textbook_formulas(classes: int) -
         },
         y_true=right, y_pred=sure, sensitive_features=groups.numpy(),
     )  # fmt: skip
-    found = records(gathered(logits, labels, groups, 3).result()[0])
+    found = calibration_figures(gathered(logits, labels, groups, 3).result()[0])
     for name in ("n", "confidence", "overconfidence", "ece"):
-        assert [record[name] for record in found] == pytest.approx(frame.by_group[name].tolist(), abs=1e-6)
+        mine = [getattr(record, name) for record in found]
+        mine = [of.value for of in mine] if name == "overconfidence" else mine
+        assert mine == pytest.approx(frame.by_group[name].tolist(), abs=1e-6)
     for record in found:
-        assert record["overconfidence_low"] < record["overconfidence"] < record["overconfidence_high"]
-        assert record["ece"] > record["ece_chance_high"] > record["ece_chance"] > 0
+        assert record.overconfidence.low < record.overconfidence.value < record.overconfidence.high
+        assert record.ece > record.ece_chance_high > record.ece_chance > 0
 
 
 def test_batches_and_their_order_change_nothing() -> None:
@@ -59,34 +61,34 @@ def test_batches_and_their_order_change_nothing() -> None:
     other = gathered(logits[order], labels[order], groups[order], 2, 7).result()[0]
     assert np.array_equal(whole.confidence, other.confidence)
     assert np.array_equal(whole.squares, other.squares)
-    assert records(whole) == records(other)
+    assert calibration_figures(whole) == calibration_figures(other)
 
 
 def test_bins_hold_every_image_once() -> None:
     sums = gathered(*draw(800, 2, 2), 2).result()[0]
-    found = bins(sums)
-    assert sum(b["n"] for b in found) == 800
+    found = filled_bins(sums)
+    assert sum(b.n for b in found) == 800
     for b in found:
-        assert b["low"] < b["confidence"] <= b["high"]
-        assert 0 <= b["accuracy"] <= 1
+        assert b.low < b.confidence <= b.high
+        assert 0 <= b.accuracy <= 1
 
 
 def test_few_images_leave_the_error_undefined_and_none_leave_everything_so() -> None:
     logits, labels, _ = draw(20, 2, 1)
-    few, none = records(gathered(logits, labels, torch.zeros(20, dtype=torch.long), 2).result()[0])
-    assert few["ece"] is None
-    assert "20 images, fewer than the 30" in few["ece_undefined"]
-    assert few["overconfidence"] is not None
-    assert [none[k] for k in ("n", "confidence", "overconfidence", "ece")] == [0, None, None, None]
-    assert none["ece_undefined"] == "no images"
+    few, none = calibration_figures(gathered(logits, labels, torch.zeros(20, dtype=torch.long), 2).result()[0])
+    assert few.ece is None
+    assert "20 images, fewer than the 30" in few.ece_why
+    assert few.overconfidence.value is not None
+    assert (none.n, none.confidence, none.overconfidence.value, none.ece) == (0, None, None, None)
+    assert none.ece_why == "no images"
 
 
 def test_a_group_that_is_all_right_still_has_an_interval() -> None:
     logits = torch.tensor([[4.0, 0.0]]).repeat(40, 1)
-    record = records(
+    record = calibration_figures(
         gathered(logits, torch.zeros(40, dtype=torch.long), torch.zeros(40, dtype=torch.long), 1).result()[0]
     )[0]
-    assert record["overconfidence_low"] <= record["overconfidence"] < 0 < record["overconfidence_high"]
+    assert record.overconfidence.low <= record.overconfidence.value < 0 < record.overconfidence.high
 
 
 @pytest.mark.parametrize("n", [40, 400])
@@ -100,9 +102,9 @@ def test_a_calibrated_model_is_rarely_called_miscalibrated(n: int) -> None:
         logits = torch.tensor(np.stack([np.log(sure), np.log1p(-sure)], 1)).float()
         sums = Sums([1], "cpu")
         sums.add(logits, right, [torch.zeros(n, dtype=torch.long)])
-        record = records(sums.result()[0], seed=seed)[0]
-        outside += not record["overconfidence_low"] <= 0 <= record["overconfidence_high"]
-        beyond += record["ece"] > record["ece_chance_high"]
+        record = calibration_figures(sums.result()[0], seed=seed)[0]
+        outside += not record.overconfidence.low <= 0 <= record.overconfidence.high
+        beyond += record.ece > record.ece_chance_high
     # 5 % and 2.2 standard errors of this simulation.
     assert outside / trials <= 0.09
     assert beyond / trials <= 0.09

@@ -11,7 +11,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from fairprune_cli.audit.counts import audit_models, notices
+from fairprune_cli.audit import to_json
+from fairprune_cli.audit.counts import audit_models
+from fairprune_cli.audit.notices import notices
 from fairprune_cli.core.errors import ExitCode, FairpruneError
 
 CLASSES = ("neutral", "smiling")
@@ -111,7 +113,7 @@ def test_one_pass_serves_all_models_and_progress_reaches_the_end() -> None:
 
 
 def test_document_has_the_shape_of_the_report() -> None:
-    document = audit_models(models(), pool(), [GENDER, AGE], CLASSES).to_document()
+    document = to_json.audit_record(audit_models(models(), pool(), [GENDER, AGE], CLASSES).figures())
     json.dumps(document, allow_nan=False)
     assert set(document["results"]) == {"dense", "pruned"}
     dense = document["results"]["dense"]
@@ -135,21 +137,22 @@ def test_document_has_the_shape_of_the_report() -> None:
 
 
 def test_the_same_model_twice_has_no_degradation() -> None:
-    document = audit_models({"dense": Columns(0), "pruned": Columns(0)}, pool(), [GENDER, AGE], CLASSES)
-    assert document.to_document()["degradation"]["gender"]["gap"] == 0
+    result = audit_models({"dense": Columns(0), "pruned": Columns(0)}, pool(), [GENDER, AGE], CLASSES)
+    assert result.figures().models["pruned"].degradation["gender"].gap.value == 0
 
 
 def test_a_model_alone_has_no_degradation_and_says_why() -> None:
-    document = audit_models({"dense": Columns(0)}, pool(), [GENDER, AGE], CLASSES).to_document()
+    document = to_json.audit_record(audit_models({"dense": Columns(0)}, pool(), [GENDER, AGE], CLASSES).figures())
     assert document["degradation"] is None
     assert "no dense model" in document["degradation_undefined"]
-    other = audit_models({"a": Columns(0), "b": Columns(2)}, pool(), [GENDER, AGE], CLASSES).to_document()
+    both: dict[str, nn.Module] = {"a": Columns(0), "b": Columns(2)}
+    other = to_json.audit_record(audit_models(both, pool(), [GENDER, AGE], CLASSES).figures())
     assert other["degradation"] is None
 
 
 def test_several_models_each_have_their_degradation() -> None:
     three = {"dense": Columns(0), "a": Columns(2), "b": Columns(1)}
-    document = audit_models(three, pool(), [GENDER, AGE], CLASSES).to_document()
+    document = to_json.audit_record(audit_models(three, pool(), [GENDER, AGE], CLASSES).figures())
     assert set(document["degradations"]) == {"a", "b"}
     assert document["degradation"] == document["degradations"]["a"]
 
@@ -232,5 +235,5 @@ def test_memory_does_not_grow_with_the_images() -> None:
 
 
 def test_small_groups_are_told() -> None:
-    document = audit_models(models(), pool(), [GENDER, AGE], CLASSES).to_document()
-    assert any("age: too few images" in text and "ancient (0); 30 are" in text for text in notices(document))
+    figures = audit_models(models(), pool(), [GENDER, AGE], CLASSES).figures()
+    assert any("age: too few images" in text and "ancient (0); 30 are" in text for text in notices(figures))

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from fairprune_cli.audit import metrics
-from fairprune_cli.audit.metrics import Settings
+from fairprune_cli.audit import metrics, to_json
+from fairprune_cli.audit.figures import Judgement
 from fairprune_cli.data.manifest.find import Manifest
 from fairprune_cli.data.manifest.manifest import Grouping
 from fairprune_cli.fairness import notions as fairness
@@ -21,7 +21,7 @@ from fairprune_cli.fairness.constraint import Constraint
 fairlearn = pytest.importorskip("fairlearn.metrics")
 skl = pytest.importorskip("sklearn.metrics")
 
-EVERYONE = Settings(min_group=1)
+EVERYONE = Judgement(min_group=1)
 GROUPS = list(range(2, 9))
 BINARY = {
     "parity": fairlearn.demographic_parity_difference,
@@ -65,7 +65,7 @@ def frame(metric: Callable[..., float] | dict[str, Callable[..., float]], data: 
 def audited(counts: np.ndarray, names: tuple[str, ...] | None = None) -> dict[str, Any]:
     names = names or tuple(map(str, range(len(counts))))
     classes = tuple("abcdefgh"[: counts.shape[1]])
-    return metrics.attribute_record(counts, names, classes, 0, EVERYONE)
+    return to_json.attribute_record(metrics.attribute_figures(counts, names, classes, 0, EVERYONE))
 
 
 @pytest.mark.parametrize("g", GROUPS)
@@ -120,7 +120,9 @@ def test_degradation_is_the_difference_of_losses(g: int) -> None:
     pairs = np.zeros((g, 2, 2), dtype=np.int64)
     for i, group in enumerate(pruned.groups):
         pairs[group, int(dense.predicted[i] == dense.labels[i]), int(pruned.predicted[i] == pruned.labels[i])] += 1
-    record = metrics.degradation_record(pairs, tuple(map(str, range(g))), EVERYONE)
+    record = to_json.attribute_degradation_record(
+        metrics.degradation_figures(pairs, tuple(map(str, range(g))), EVERYONE)
+    )
     assert record["gap"] == pytest.approx(loss.max() - loss.min(), abs=1e-12)
     assert record["gap_between"] == [str(loss.idxmax()), str(loss.idxmin())]
     assert record["largest"]["value"] == pytest.approx(loss.max(), abs=1e-12)

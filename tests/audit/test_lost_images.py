@@ -56,17 +56,15 @@ def test_the_plainest_losses_of_each_group_are_kept() -> None:
         pixels=np.zeros((1200, 3, 8, 8), np.uint8),
         manifest=SimpleNamespace(files=[f"{i}.png" for i in range(1200)], root="/images"),
     )
-    document = lost.document(images, ("no", "yes"))
-    assert document["per_group"] == 3
+    shown = lost.examples(images, ("no", "yes"))
+    assert (shown.per_group, shown.root) == (3, "/images")
     for g, group in enumerate(GENDER.groups):
-        kept = document["lost"]["other"]["gender"][group]
-        assert [entry["file"] for entry in kept] == [f"{row}.png" for _, row, of in truth if of == g][:3]
+        kept = shown.lost["other", "gender", group]
+        assert [entry.file for entry in kept] == [f"{row}.png" for _, row, of in truth if of == g][:3]
         for entry in kept:
-            assert entry["before"] > 0.5 > entry["after"]
-            assert entry["label"] != entry["predicted"]
-    assert set(document["pictures"]) == {
-        e["file"] for g in GENDER.groups for e in document["lost"]["other"]["gender"][g]
-    }
+            assert entry.before > 0.5 > entry.after
+            assert entry.label != entry.predicted
+    assert set(shown.pictures) == {e.file for kept in shown.lost.values() for e in kept}
 
 
 def test_no_more_are_remembered_than_asked_for_whatever_the_batches() -> None:

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fairprune_cli.audit import metrics
-from fairprune_cli.audit.metrics import Settings
+from fairprune_cli.audit import metrics, to_json
+from fairprune_cli.audit.figures import Judgement
 from fairprune_cli.fairness.notions import get as notion
 
 BINARY, THREE = ("neutral", "smiling"), ("cat", "dog", "fox")
@@ -21,7 +21,9 @@ FEMALE = [[40, 40], [20, 100]]  # 140 of 200 right; selected 140/200, tpr 100/12
 def record(
     counts: object, groups: tuple[str, ...], classes: tuple[str, ...] = BINARY, least: int = 30
 ) -> dict[str, object]:
-    made = metrics.attribute_record(np.array(counts), groups, classes, 0, Settings(min_group=least))
+    made = to_json.attribute_record(
+        metrics.attribute_figures(np.array(counts), groups, classes, 0, Judgement(min_group=least))
+    )
     json.dumps(made, allow_nan=False)  # plain values only
     return made
 
@@ -160,7 +162,9 @@ def test_one_group_left_has_no_gap_and_says_why() -> None:
 def test_degradation_by_hand() -> None:
     # [dense wrong, dense right] x [pruned wrong, pruned right]
     pairs = np.array([[[10, 2], [4, 84]], [[20, 0], [30, 150]], [[0, 0], [3, 7]], [[0, 0], [0, 0]]])
-    made = metrics.degradation_record(pairs, ("male", "female", "x", "none"), Settings())
+    made = to_json.attribute_degradation_record(
+        metrics.degradation_figures(pairs, ("male", "female", "x", "none"), Judgement())
+    )
     json.dumps(made, allow_nan=False)
     male = made["groups"]["male"]
     assert (male["n"], male["lost"], male["gained"]) == (100, 4, 2)
@@ -177,7 +181,9 @@ def test_degradation_by_hand() -> None:
 
 
 def test_degradation_without_large_groups_is_undefined() -> None:
-    made = metrics.degradation_record(np.ones((2, 2, 2), np.int64), ("a", "b"), Settings())
+    made = to_json.attribute_degradation_record(
+        metrics.degradation_figures(np.ones((2, 2, 2), np.int64), ("a", "b"), Judgement())
+    )
     assert made["gap"] is None
     assert made["gap_undefined"] == "fewer than two groups have 30 images (a 4, b 4)"
     assert made["largest"] is None

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 import fairprune_cli
-from fairprune_cli.audit.counts import AuditResult
 from fairprune_cli.audit.gates import GatePolicy
 from fairprune_cli.audit.policy import Policy, policy_of, with_policy
+from fairprune_cli.audit.result import AuditResult
 from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.core.settings import resolve
 
@@ -66,7 +66,7 @@ def test_a_file_is_read_with_its_top_as_default_of_its_rules(tmp_path: Path) -> 
     policy = Policy.read(write(tmp_path, TEXT))
     assert policy.sha256
     assert policy.attributes == ("gender", "age*gender", "age")
-    assert policy.needs_dense
+    assert policy.needs_dense(2)
     assert [rule.gates for rule in policy.rules] == [
         GatePolicy(max_gap=0.2, confidence=0.9, min_group=50),
         GatePolicy(max_gap=0.01, confidence=0.9, min_group=50, notion="odds"),
@@ -165,7 +165,7 @@ def test_a_rule_has_its_own_confidence_and_least_group() -> None:
     gates, verdict = few.judge(result)
     assert [gate.verdict for gate in gates] == ["inconclusive", "pass"]
     assert "fewer than two groups have 300 images" in gates[0].reason
-    assert gates[0].to_dict()["min_group"] == 300
+    assert gates[0].min_group == 300
     assert verdict == "inconclusive"
 
 

@@ -36,6 +36,7 @@ def audited(
         "audit", str(weight_run), str(channel_run), "--against", "model.pt", "--attr", "gender", "--policy",
         str(folder / "policy.yaml"), "--show-examples", "2", "--track", "mlflow", "--json", "--out",
         str(folder / "out"), cwd=work.folder, env={"GITHUB_ACTIONS": "true", "PYTHONPATH": _without_mlflow(folder)},
+        fresh=True,
     )  # fmt: skip
     return ran, folder / "out"
 

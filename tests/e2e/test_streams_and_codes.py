@@ -31,7 +31,7 @@ PRUNE = ("prune", "model.pt", "--sparsity", "0.9", "--attr", "gender", "--granul
 
 
 def test_help_is_quick_and_lists_every_command(tmp_path: Path) -> None:
-    ran = fairprune("--help", cwd=tmp_path)
+    ran = fairprune("--help", cwd=tmp_path, fresh=True)
     assert ran.code == 0
     for command in ("prune", "compare", "audit", "train", "export", "inspect", "report", "demo", "data"):
         assert command in ran.out

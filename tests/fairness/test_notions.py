@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fairprune_cli.fairness import notions as fairness
-from fairprune_cli.fairness.notions.base import best_of_others, group_rates, soft_events
+from fairprune_cli.fairness.notions.base import Notion, best_of_others
+from fairprune_cli.fairness.surrogate import group_rates, soft_events
 
 
 def counts_of(labels: np.ndarray, predicted: np.ndarray, groups: np.ndarray, g: int, k: int) -> np.ndarray:
@@ -107,3 +111,51 @@ def test_the_best_of_the_others_by_a_loop(row: list[float], rates: int) -> None:
         expected.append(np.nan if np.isnan(own) or not others else max(others))
     found = best_of_others(np.array([row, row[::-1]][:rates]))
     assert np.array_equal(found, [expected, expected[::-1]][:rates], equal_nan=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "k", "compares"),
+    [
+        ("accuracy", 2, "accuracies"), ("worst-group", 3, "accuracies"), ("degradation", 4, "losses"),
+        ("parity", 2, "rates"), ("opportunity", 2, "rates"), ("odds", 2, "rates"), ("odds", 3, "rates"),
+    ],
+)  # fmt: skip
+def test_what_a_gap_is_a_difference_of(name: str, k: int, compares: str) -> None:
+    assert fairness.get(name, k).compares == compares
+
+
+@pytest.mark.parametrize(
+    ("event", "population", "direction", "order", "fault"),
+    [
+        ((1, 2, 2), (1, 3), 1, (), "shapes"), ((1, 2, 3), (1, 2), 1, (), "shapes"),
+        ((2, 2, 2), (1, 2), 2, (), "shapes"),
+        ((1, 2, 2), (1, 2), 2, (), "shapes"), ((0, 2, 2), (0, 2), 0, (), "shapes"),
+        ((2, 2, 2), (2, 2), 2, (0, 0), "orders its 2 rates"),
+    ],
+)  # fmt: skip
+def test_arrays_that_do_not_fit_together_are_refused(
+    event: tuple[int, ...], population: tuple[int, ...], direction: int, order: tuple[int, ...], fault: str
+) -> None:
+    with pytest.raises(ValueError, match=fault):
+        Notion("mine", np.ones(event, bool), np.ones(population, bool), np.ones(direction, int), rate_order=order)
+    with pytest.raises(ValueError, match="no label belongs to"):
+        Notion("mine", np.ones((1, 2, 2), bool), np.zeros((1, 2), bool), np.ones(1, int))
+
+
+def test_a_report_heading_is_read_without_importing_the_notion() -> None:
+    assert fairness.heading("odds") == ("True and false positives (odds)", 30)
+    assert fairness.heading("mine.notions:Alarms")[1] == 100
+    assert fairness.heading("false_alarms") == ("False alarms", 100)
+    orders = [fairness.heading(name)[1] for name in fairness.names()]
+    assert len(set(orders)) == len(orders)
+
+
+def test_the_definition_needs_no_torch_and_the_listing_no_numpy() -> None:
+    code = (
+        "import sys; from fairprune_cli.fairness import notions; [notions.heading(n) for n in notions.names()];"
+        "assert 'numpy' not in sys.modules; [notions.get(n, 3) for n in notions.names()];"
+        "import fairprune_cli.audit.policy, fairprune_cli.audit.result, fairprune_cli.audit.to_json;"
+        "sys.exit('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr

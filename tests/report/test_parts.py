@@ -272,8 +272,10 @@ def test_the_schema_refuses_what_the_report_must_not_hold(path: tuple[Any, ...],
 
 @pytest.mark.parametrize("classes", [("no", "yes"), ("a", "b", "c")])
 def test_the_schema_and_the_writers_take_what_an_audit_writes(classes: tuple[str, ...]) -> None:
-    from fairprune_cli.audit.counts import AuditResult
-    from fairprune_cli.audit.gates import GatePolicy, evaluate
+    from fairprune_cli.audit import to_json
+    from fairprune_cli.audit.gates import GatePolicy
+    from fairprune_cli.audit.judging import evaluate
+    from fairprune_cli.audit.result import AuditResult
 
     size, groups = len(classes), ("m", "f", "few")
     right = np.array([[90, 80, 2], [85, 60, 2]])  # by model and group, of 100, 100 and 3 images of every class
@@ -291,9 +293,10 @@ def test_the_schema_and_the_writers_take_what_an_audit_writes(classes: tuple[str
         {"pruned": {"gender": pair}},
         {"gender": 4},
     )
-    document = fixture.audit_only() | result.to_document(0.95, 30, 0)
-    gates, document["verdict"] = evaluate(document, GatePolicy(max_gap=0.05, max_degradation=0.3, min_accuracy=0.6))
-    document["gates"] = [gate.to_dict() for gate in gates]
+    figures = result.figures()
+    document = fixture.audit_only() | to_json.audit_record(figures)
+    gates, document["verdict"] = evaluate(figures, GatePolicy(max_gap=0.05, max_degradation=0.3, min_accuracy=0.6))
+    document["gates"] = [to_json.gate_record(gate) for gate in gates]
     errors = [f"{e.json_path}: {e.message}" for e in Draft202012Validator(SCHEMA).iter_errors(plain(document))]
     assert errors == []
     text = bare(report.render(document, "md"))

@@ -9,6 +9,8 @@ import signal
 import sys
 import threading
 import time
+import traceback
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.context import ForkServerProcess
@@ -104,3 +106,55 @@ def _child(
     code = run(list(arguments))
     stream.flush()
     os._exit(int(code))
+
+
+def ended(
+    arguments: tuple[str, ...], cwd: Path, env: dict[str, str], folder: Path, timeout: float, stdin: str | None = None
+) -> tuple[int, str, str]:
+    """Run `fairprune ARGUMENTS` to its end, with streams that are no terminal.
+
+    Args:
+        env: the whole environment.
+        folder: where the streams' files are kept meanwhile.
+        stdin: what can be read from it; nothing where None.
+
+    Returns:
+        Exit code, what stands on stdout, what stands on stderr.
+    """
+    given, out, err = (folder / name for name in ("stdin", "stdout", "stderr"))
+    given.write_text(stdin or "", encoding="utf-8")
+    process = call(_whole, arguments, str(cwd), env, *map(str, (given, out, err)))
+    process.join(timeout)
+    if process.exitcode is None:
+        process.kill()
+        raise AssertionError(f"still running after {timeout:g} s: {err.read_text('utf-8')}")
+    return process.exitcode, out.read_text("utf-8"), err.read_text("utf-8")
+
+
+def _whole(arguments: tuple[str, ...], cwd: str, env: dict[str, str], given: str, out: str, err: str) -> None:
+    for number, path, how in ((0, given, os.O_RDONLY), (1, out, os.O_WRONLY), (2, err, os.O_WRONLY)):
+        os.dup2(os.open(path, how | (os.O_CREAT if number else 0)), number)
+    # As a new interpreter would open them.
+    sys.stdin = os.fdopen(0, encoding="utf-8", closefd=False)
+    sys.stdout = os.fdopen(1, "w", encoding="utf-8", closefd=False)
+    sys.stderr = os.fdopen(2, "w", encoding="utf-8", buffering=1, closefd=False)
+    os.chdir(cwd)
+    os.environ.clear()
+    os.environ.update(env)
+    warnings.resetwarnings()
+    warnings.simplefilter("error", ResourceWarning)
+    sys.argv = ["fairprune", *arguments]
+    from fairprune_cli.__main__ import main
+
+    code = 0
+    try:
+        main()
+    except SystemExit as leaving:
+        code = int(leaving.code or 0)
+    except BaseException:  # what a shell would see of it
+        traceback.print_exc()
+        code = 1
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(BrokenPipeError):
+            stream.flush()
+    os._exit(code)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from fairprune_cli.fairness.notions.base import Notion, correct_only
 
+TITLE, ORDER = "Accuracy", 0
+
 
 def build(classes: int) -> Notion:
     """A_g, the share of group g that is classified right."""

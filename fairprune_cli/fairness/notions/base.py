@@ -1,4 +1,4 @@
-"""What every fairness notion is made of: rates of groups, exact from counts and relaxed from logits.
+"""What every fairness notion is made of: rates of groups, exact from counts. Training, audit and gates all start here.
 
 A notion looks at M rates per group. Rate m of group g is the share of the group's images with a label in
 population m whose (label, prediction) pair belongs to event m:
@@ -6,7 +6,7 @@ population m whose (label, prediction) pair belongs to event m:
     r[m, g] = sum over y, p of event[m, y, p] n[g, y, p] / sum over y, p of population[m, y] n[g, y, p]
 
 with n the counts per group x label x prediction. The exact gap of a notion is the largest difference between
-two groups in any of its rates. The surrogate replaces the indicator "p is predicted" by delta(margin of p).
+two groups in any of its rates. fairness/surrogate.py relaxes the rates, audit/rates.py puts them into words.
 """
 
 from __future__ import annotations
@@ -14,10 +14,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-from torch import Tensor
-
-from fairprune_cli.fairness.relaxations import class_margins
 
 
 @dataclass(frozen=True)
@@ -33,6 +29,11 @@ class Notion:
             direction decides which group's rate is moved to close it.
         against: "best" holds a group against the best group, "whole" against all images together.
         relative: rates are held against the dense model's own (performance degradation).
+        rate_order: the rates in the order in which an audit takes them; it decides the draws behind a rate's interval,
+            and which of two equal gaps is named. As they stand where empty.
+
+    Raises:
+        ValueError: arrays that do not fit together, or a rate without a population.
     """
 
     name: str
@@ -41,6 +42,25 @@ class Notion:
     direction: np.ndarray
     against: str = "best"
     relative: bool = False
+    rate_order: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        rates, classes = len(self.event), self.event.shape[-1]
+        shapes = (self.event.shape, self.population.shape, np.shape(self.direction))
+        if shapes != ((rates, classes, classes), (rates, classes), (rates,)) or not rates:
+            raise ValueError(f"the notion {self.name!r} has events, populations and directions of shapes {shapes}")
+        if not self.population.any(axis=1).all():
+            raise ValueError(f"the notion {self.name!r} has a rate that no label belongs to")
+        if sorted(self.rate_order) not in ([], list(range(rates))):
+            raise ValueError(f"the notion {self.name!r} orders its {rates} rates as {self.rate_order}")
+
+    @property
+    def compares(self) -> str:
+        """What a gap of this notion is a difference of: "accuracies", "losses" of accuracy, or other "rates"."""
+        counted = self.event & self.population[:, :, None]
+        if not (self.population.all() and (counted == np.eye(self.event.shape[1], dtype=bool)).all()):
+            return "rates"
+        return "losses" if self.relative else "accuracies"
 
     def rates(self, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Exact rates.
@@ -135,51 +155,6 @@ def best_of_others(rate: np.ndarray) -> np.ndarray:
     at = filled.argmax(axis=1)[:, None]
     others = np.where(np.arange(rate.shape[1]) == at, top[:, :1], top[:, 1:])
     return np.where(np.isnan(rate) | np.isinf(others), np.nan, others)
-
-
-def soft_events(notion: Notion, logits: Tensor, labels: Tensor, indicator: object) -> tuple[Tensor, Tensor]:
-    """Relaxed events and population membership of each image.
-
-    Args:
-        notion: what is counted, for K classes.
-        logits: [B, K].
-        labels: [B].
-        indicator: a surrogate of 1[a > 0], applied to the margin of each predicted class.
-
-    Returns:
-        (soft, member), both [B, M]: the relaxed indicator of event m (differentiable) and 1.0 where the image's
-        label belongs to population m.
-    """
-    assert callable(indicator)
-    event = torch.as_tensor(notion.event, device=logits.device)  # [M, K, K]
-    member = torch.as_tensor(notion.population, device=logits.device)[:, labels].T.to(logits.dtype)  # [B, M]
-    soft = indicator(class_margins(logits))  # [B, K]
-    chosen = event[:, labels].permute(1, 0, 2).to(logits.dtype)  # [B, M, K]
-    return torch.einsum("bmk,bk->bm", chosen, soft), member
-
-
-def group_rates(soft: Tensor, member: Tensor, groups: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Relaxed rates per group and over all grouped images.
-
-    Args:
-        soft, member: [B, M] from `soft_events`; member times the images' weights where these differ.
-        groups: [B] in 0..count-1, -1 for images in no group.
-        count: G.
-
-    Returns:
-        (rate [M, G], present bool [M, G], whole [M]); absent rates are 0 and carry no gradient.
-    """
-    grouped = groups >= 0
-    one_hot = torch.zeros(len(groups), count, dtype=soft.dtype, device=soft.device)
-    one_hot[grouped] = torch.nn.functional.one_hot(groups[grouped], count).to(soft.dtype)
-    weight = member.T @ one_hot  # [M, G]
-    total = (soft * member).T @ one_hot
-    present = weight > 0
-    least = torch.finfo(soft.dtype).tiny
-    rate = total / weight.clamp_min(least)
-    inside = member * grouped[:, None].to(member.dtype)
-    whole = (soft * inside).sum(0) / inside.sum(0).clamp_min(least)
-    return rate, present, whole
 
 
 def correct_only(classes: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from fairprune_cli.fairness.notions.base import Notion, correct_only
 
+TITLE, ORDER = "Loss of accuracy (degradation)", 40
+
 
 def build(classes: int) -> Notion:
     """R_g = A_g(dense) - A_g(pruned); held against the group that lost least."""

@@ -6,6 +6,8 @@ import numpy as np
 
 from fairprune_cli.fairness.notions.base import Notion
 
+TITLE, ORDER = "True and false positives (odds)", 30
+
 
 def build(classes: int) -> Notion:
     """One rate per label and predicted class.
@@ -19,4 +21,6 @@ def build(classes: int) -> Notion:
     for m, (y, p) in enumerate(pairs):
         event[m, y, p] = True
         population[m, y] = True
-    return Notion("odds", event, population, np.array([1 if y == p else -1 for y, p in pairs]))
+    direction = np.array([1 if y == p else -1 for y, p in pairs])
+    positives_first = tuple(sorted(range(len(pairs)), key=lambda m: -pairs[m][0]))
+    return Notion("odds", event, population, direction, rate_order=positives_first)

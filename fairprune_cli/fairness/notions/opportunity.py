@@ -6,6 +6,8 @@ import numpy as np
 
 from fairprune_cli.fairness.notions.base import Notion
 
+TITLE, ORDER = "True positives (opportunity)", 20
+
 
 def build(classes: int) -> Notion:
     """Recall per class; of the last class alone where there are two (the positive one)."""

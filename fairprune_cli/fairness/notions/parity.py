@@ -6,6 +6,8 @@ import numpy as np
 
 from fairprune_cli.fairness.notions.base import Notion
 
+TITLE, ORDER = "Share predicted positive (parity)", 10
+
 
 def build(classes: int) -> Notion:
     """One rate per class: the share of the group for which the class is predicted. Two classes need one."""

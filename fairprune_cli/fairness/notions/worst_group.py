@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from fairprune_cli.fairness.notions.base import Notion, correct_only
 
+TITLE, ORDER = "Worst group's accuracy", 50
+
 
 def build(classes: int) -> Notion:
     """A_g held against the overall accuracy; the better groups are not pulled down."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from fairprune_cli.audit.to_json import metric_key
+from fairprune_cli.fairness import notions
 from fairprune_cli.report import words
 from fairprune_cli.report.document import Block, Column, DotRow, Dots, Plot, Rule, Section, Table
 from fairprune_cli.report.sections.groups import dots_of
@@ -11,12 +13,6 @@ from fairprune_cli.report.values import Measure, ordered
 from fairprune_cli.report.view import View
 
 ORDER = 40
-NOTIONS = {
-    "parity": "Share predicted positive (parity)",
-    "opportunity": "True positives (opportunity)",
-    "odds": "True and false positives (odds)",
-    "worst_group": "Worst group's accuracy",
-}
 _NOT_A_GAP = {"worst_group"}  # an accuracy: higher is better, so it stands in the table only
 
 
@@ -67,17 +63,16 @@ def _rows(view: View) -> list[tuple[str, str, str, list[Measure]]]:
         names = {
             n for m in view.models for n in ordered(view.mapping("results", m, "attributes", attribute, "metrics"))
         }
-        known = [
-            "accuracy",
-            *(n for n in NOTIONS if n in names),
-            *sorted(names - set(NOTIONS) - {"accuracy"}),
-        ]
-        for name in known:
+        for name in ["accuracy", *sorted(names - {"accuracy"}, key=lambda key: (_heading(key)[1], key))]:
             found = [_reader(view, name)(model, attribute) for model in view.models]
             if any(m.value is not None or m.why for m in found):
-                title = "Accuracy" if name == "accuracy" else NOTIONS.get(name, name.replace("_", " ").capitalize())
-                rows.append((attribute, name, title, found))
+                rows.append((attribute, name, _heading(name)[0], found))
     return rows
+
+
+def _heading(key: str) -> tuple[str, int]:
+    """Title and place of a key under `metrics`, which is a notion's name with underscores."""
+    return notions.heading(next((name for name in notions.names() if metric_key(name) == key), key))
 
 
 def _reader(view: View, name: str) -> Callable[[str, str], Measure]:

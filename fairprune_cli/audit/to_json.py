@@ -1,0 +1,221 @@
+"""The audit's parts of report.json: the one place where its figures and gates become dictionaries.
+
+docs/report.schema.json describes what is written here, and a test holds the two together. An undefined value is null
+with `<name>_undefined` saying why.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fairprune_cli.audit.figures import (
+    NO_DENSE,
+    AttributeFigures,
+    AuditFigures,
+    BinaryRates,
+    BinFigures,
+    CalibrationFigures,
+    ChangeFigure,
+    DegradationFigures,
+    Estimate,
+    Examples,
+    GapFigure,
+    GroupFigures,
+    ModelFigures,
+    StorageCost,
+    WorstFigure,
+)
+from fairprune_cli.audit.gates import INCONCLUSIVE, GateResult
+
+PRUNED = "pruned"
+Record = dict[str, Any]
+
+
+def audit_record(figures: AuditFigures) -> Record:
+    """The keys confidence, min_group, results and degradation.
+
+    `degradation` is that of "pruned" (or of the only model beside the dense one), and null without a dense model; with
+    more models `degradations` holds it for each.
+    """
+    document: Record = {
+        "confidence": figures.judgement.confidence,
+        "min_group": figures.judgement.min_group,
+        "results": {name: model_record(found) for name, found in figures.models.items()},
+    }
+    paired = {name: found for name, found in figures.models.items() if found.against_dense is not None}
+    degradations = {name: degradation_record(found) for name, found in paired.items()}
+    chosen = PRUNED if PRUNED in degradations else next(iter(degradations), None)
+    if chosen is None:
+        return document | {"degradation": None, "degradation_undefined": NO_DENSE}
+    document["degradation"] = degradations[chosen]
+    if len(degradations) > 1:
+        document["degradations"] = degradations
+    return document
+
+
+def model_record(found: ModelFigures) -> Record:
+    """A model's entry in `results`."""
+    record = _accuracy(found.accuracy) | {"n": found.n, "correct": found.correct, "predicted": dict(found.predicted)}
+    if found.against_dense is not None:
+        record["against_dense"] = _change(found.against_dense)
+    record["attributes"] = {name: attribute_record(of) for name, of in found.attributes.items()}
+    if found.calibration is not None:
+        record["calibration"] = _calibration(found.calibration) | {"bins": [_bin(b) for b in found.bins]}
+    return record
+
+
+def attribute_record(found: AttributeFigures) -> Record:
+    """An attribute's entry: groups, the gap of accuracies, and under `metrics` the gaps of all notions of rates."""
+    record: Record = {"groups": {name: _group(of) for name, of in found.groups.items()}}
+    record |= _flat_gap(found.gap) | {"ungrouped": found.ungrouped, "metrics": {}}
+    for name, gap in found.gaps.items():
+        if gap.compares == "rates":
+            record["metrics"] |= _nested(metric_key(name), gap)
+    record["metrics"] |= _nested("worst_group", found.worst_group)
+    return record
+
+
+def metric_key(notion: str) -> str:
+    """The key under `metrics` of a notion of rates."""
+    return notion.replace("-", "_")
+
+
+def degradation_record(found: ModelFigures) -> Record:
+    """A model's losses by attribute."""
+    return {name: attribute_degradation_record(of) for name, of in found.degradation.items()}
+
+
+def attribute_degradation_record(found: DegradationFigures) -> Record:
+    """One attribute's losses: a group's `change` is accuracy pruned minus dense, so a loss is negative."""
+    record: Record = {"groups": {name: _change(of) for name, of in found.groups.items()}}
+    record |= _flat_gap(found.gap)
+    largest = _nested("largest", found.largest)
+    if largest["largest"] is not None:
+        del largest["largest"]["small_groups"]  # they stand beside the gap already
+    return record | largest
+
+
+def gate_record(result: GateResult) -> Record:
+    """One of `gates`."""
+    record: Record = {"name": result.name, "metric": result.metric, "bound": result.bound}
+    if result.attribute is not None:
+        record["attribute"] = result.attribute
+    for key in ("model", "notion", "confidence", "min_group"):
+        if getattr(result, key):
+            record[key] = getattr(result, key)
+    record |= {"value": result.value, "low": result.low, "high": result.high}
+    if result.value is None:
+        record["value_undefined"] = result.reason
+    record |= {"verdict": result.verdict, "reason": result.reason}
+    if result.verdict == INCONCLUSIVE:
+        record["needed"] = result.needed
+        if result.needed is None:
+            record["needed_undefined"] = result.reason
+    return record
+
+
+def storage_record(cost: StorageCost) -> Record:
+    """The key `storage`."""
+    return {
+        "format": cost.format,
+        "accuracy_before": cost.before.accuracy.value,
+        "accuracy": cost.after.accuracy.value,
+        "predictions_changed": cost.predictions_changed,
+        "degradation": degradation_record(cost.after),
+    }
+
+
+def examples_record(found: Examples) -> Record:
+    """The key `examples`."""
+    lost: Record = {}
+    for (name, of, group), images in found.lost.items():
+        lost.setdefault(name, {}).setdefault(of, {})[group] = [
+            {
+                "file": image.file,
+                "label": image.label,
+                "predicted": image.predicted,
+                "before": image.before,
+                "after": image.after,
+            }
+            for image in images
+        ]
+    return {"per_group": found.per_group, "root": found.root, "lost": lost, "pictures": dict(found.pictures)}
+
+
+def _estimate(name: str, found: Estimate, low: str, high: str) -> Record:
+    record: Record = {name: found.value, low: found.low, high: found.high}
+    return record if found.value is not None else record | {f"{name}_undefined": found.why}
+
+
+def _accuracy(found: Estimate) -> Record:
+    return _estimate("accuracy", found, "low", "high")
+
+
+def _flat_gap(gap: GapFigure) -> Record:
+    record = _estimate("gap", gap, "gap_low", "gap_high")
+    if gap.value is not None:
+        record["gap_between"] = list(gap.between)
+    return record | {"small_groups": list(gap.small)}
+
+
+def _nested(name: str, found: GapFigure | WorstFigure) -> Record:
+    if found.value is None:
+        return {name: None, f"{name}_undefined": found.why}
+    record: Record = {"value": found.value, "low": found.low, "high": found.high}
+    if isinstance(found, GapFigure):
+        record |= {"between": list(found.between), "rate": found.rate}
+    else:
+        record["group"] = found.group
+    return {name: record | {"small_groups": list(found.small)}}
+
+
+def _change(found: ChangeFigure) -> Record:
+    record = _estimate("change", found, "low", "high")
+    record |= {"n": found.n, "lost": found.lost, "gained": found.gained}
+    return record | {"lost_low": found.lost_low, "lost_high": found.lost_high}
+
+
+def _group(found: GroupFigures) -> Record:
+    record: Record = {"n": found.n, "correct": found.correct} | _accuracy(found.accuracy)
+    record["metrics"] = _rates(found)
+    if found.calibration is not None:
+        record["calibration"] = _calibration(found.calibration)
+    return record
+
+
+def _rates(found: GroupFigures) -> Record:
+    """Two classes: selection_rate, tpr and fpr with their bounds. More: selection_rate and recall by class."""
+    rates, record = found.rates, Record()
+    if isinstance(rates, BinaryRates):
+        for name, share in (("selection_rate", rates.selection_rate), ("tpr", rates.tpr), ("fpr", rates.fpr)):
+            record |= _estimate(name, share, f"{name}_low", f"{name}_high")
+        return record | {"positives": rates.tpr.n, "negatives": rates.fpr.n}
+    for name, family in (("selection_rate", rates.selection_rate), ("recall", rates.recall)):
+        record[name] = {c: share.value for c, share in family.items()}
+        why = {c: share.why for c, share in family.items() if share.value is None}
+        if why:
+            record[f"{name}_undefined"] = why
+    return record | {"images": dict(rates.images)}
+
+
+def _calibration(found: CalibrationFigures) -> Record:
+    over = found.overconfidence
+    record: Record = {"n": found.n, "confidence": found.confidence, "overconfidence": over.value}
+    if over.value is None:
+        record |= {"confidence_undefined": over.why, "overconfidence_undefined": over.why}
+    else:
+        record |= {"overconfidence_low": over.low, "overconfidence_high": over.high}
+    record["ece"] = found.ece
+    if found.ece is None:
+        return record | {"ece_undefined": found.ece_why}
+    return record | {"ece_chance": found.ece_chance, "ece_chance_high": found.ece_chance_high}
+
+
+def _bin(found: BinFigures) -> Record:
+    return {
+        "low": found.low,
+        "high": found.high,
+        "n": found.n,
+        "confidence": found.confidence,
+        "accuracy": found.accuracy,
+    }

@@ -1,0 +1,115 @@
+"""What a pruning run tells of the model it wrote, beside the audit's figures."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from fairprune_cli.audit import rounding_cost, to_json
+from fairprune_cli.core import provenance
+from fairprune_cli.core.distributed import Ranks
+from fairprune_cli.core.files import cache_dir, sha256_file
+from fairprune_cli.core.settings import Resolved
+from fairprune_cli.data.batches.pool import Pool
+from fairprune_cli.models import measure
+from fairprune_cli.models import peak_memory as footprint
+from fairprune_cli.models.checkpoint.load import LoadedModel
+from fairprune_cli.models.file import codec
+from fairprune_cli.pruning import target
+from fairprune_cli.pruning.masks import Masks
+from fairprune_cli.run.audit import judgement_of
+from fairprune_cli.run.inputs import Data
+from fairprune_cli.training.trainer import Trainer
+
+
+@dataclass(frozen=True)
+class PrunedModel:
+    """A run that has trained and saved.
+
+    Attributes:
+        loaded: the model as it came; dense: its network; student: the pruned one before it was stored in `file`;
+            stored: as it was read back.
+        before: what was removed earlier.
+        size: side of the images, in pixels.
+        audited: the images of the audit; data: the attributes that the constraint looked at.
+        started: seconds since the epoch.
+    """
+
+    resolved: Resolved
+    loaded: LoadedModel
+    dense: nn.Module
+    student: nn.Module
+    stored: nn.Module
+    masks: Masks
+    before: target.Earlier
+    trainer: Trainer
+    file: Path
+    size: int
+    audited: Pool
+    data: Data
+    device: torch.device
+    threads: int
+    started: float
+
+
+def report_parts(run: PrunedModel) -> dict[str, Any]:
+    """The report's parts on model, sparsity, cost, size, training and speed.
+
+    Raises:
+        FairpruneError: the target was missed.
+    """
+    settings, trainer, pruned = run.resolved.settings, run.trainer, run.stored
+    finished = time.time()
+    models = {"dense": run.dense, "pruned": pruned}
+    kept = target.sparse_entries(run.masks, run.masks.keep)
+    document: dict[str, Any] = {
+        "model": {
+            "architecture": run.loaded.architecture, "source": str(run.loaded.source),
+            "sha256": run.loaded.sha256, "output": run.file.name, "output_sha256": sha256_file(run.file),
+        },
+        "sparsity": target.sparsity_block(run.masks, settings, run.dense, pruned, run.before),
+        "cost": {
+            "passes": trainer.passes if settings.sparsity else 0.0, "steps": trainer.step,
+            "seconds": finished - run.started, "peak_bytes": provenance.process_peak_bytes(run.device),
+            "precision": "bf16" if trainer.compute.bf16 else "fp32",
+        },
+        "size": {
+            "dense_bytes": measure.dense_bytes(run.dense), "file_bytes": run.file.stat().st_size,
+            "dense_parameters": measure.count_parameters(run.dense),
+            "parameters": measure.kept_parameters(pruned, kept),
+            "dense_macs": measure.macs(run.dense, run.size), "macs": measure.macs(pruned, run.size),
+        },
+        "training": [asdict(record) for record in trainer.records],
+        "layers": measure.layer_sparsity(pruned, run.dense, kept),
+        "speed": footprint.add_peaks(measure.latency(models, run.size), models, run.size),
+        "config": run.resolved.document(),
+        "provenance": provenance.collect(settings.seed, run.device, run.threads, run.started, finished),
+    }  # fmt: skip
+    target.check_target(run.masks, settings, run.dense, pruned, run.size)
+    if settings.store != "fp32":
+        document["storage"] = to_json.storage_record(
+            rounding_cost.storage_cost(
+                run.student, pruned, settings.store, run.audited, run.data.groupings, run.data.manifest.classes,
+                run.device, judgement_of(settings),
+            )
+        )  # fmt: skip
+    return document
+
+
+def as_written(file: Path, group: Ranks) -> nn.Module:
+    """The model as its file has it, on all processes; those on other machines do not see the run folder."""
+    if not group.several:
+        return codec.load(file).float()
+    content = group.from_first(file.read_bytes() if group.number == 0 else None)
+    if group.number == 0:
+        return codec.load(file).float()
+    with tempfile.TemporaryDirectory(dir=cache_dir()) as temporary:
+        path = Path(temporary) / file.name
+        path.write_bytes(content)
+        return codec.load(path).float()
