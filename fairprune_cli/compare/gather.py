@@ -5,7 +5,7 @@ The document (schema_version 1; fractions throughout, an undefined value is null
     tool_version, data {name, sha256, split}, model {path, per_seed, architecture}, confidence, attributes,
     seeds, methods, targets [{granularity, sparsity}], grid {key: values}, references,
     settings {key: value}    what all cells share and that is not at its default
-    cells [{name, method, granularity, sparsity, grid, seed, status, reason, figures, dense}]    see figures.py;
+    cells [{name, method, granularity, sparsity, grid, seed, status, reason, figures, dense}]    see measures.py;
         status done, failed or missing, and figures and dense are null unless it is done
     dense [{grid, seeds, figures}]    one per audit: grid holds only the keys that an audit depends on
     rows [{label, method, granularity, sparsity, grid, done, failed, figures}]    figures: spreads in place of values
@@ -21,7 +21,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fairprune_cli import __version__
-from fairprune_cli.compare import figures, grid
+from fairprune_cli.compare import grid, measures
 from fairprune_cli.compare.cells import Cell, ComparisonPlan, Row
 from fairprune_cli.compare.notes import notes, warnings
 from fairprune_cli.compare.pairs import comparisons
@@ -81,8 +81,8 @@ def _cell(plan: ComparisonPlan, cell: Cell, report: Mapping[str, Any] | None) ->
         "name": cell.name, "method": cell.row.method, "granularity": cell.row.granularity,
         "sparsity": cell.row.sparsity, "grid": dict(cell.row.point), "seed": cell.seed,
         "notion": cell.settings.notion, "status": state, "reason": "" if state == DONE else found.reason,
-        "figures": None if report is None else figures.of_report(report),
-        "dense": None if report is None else figures.of_dense(report),
+        "figures": None if report is None else measures.of_report(report),
+        "dense": None if report is None else measures.of_dense(report),
     }  # fmt: skip
 
 
@@ -99,7 +99,7 @@ def _row(row: Row, cells: Sequence[Mapping[str, Any]], confidence: float) -> dic
         "notion": cells[0]["notion"], "done": len(done),
         "failed": [{"seed": c["seed"], "reason": c["reason"]} for c in cells if c["status"] not in (DONE, MISSING)],
         "missing": [c["seed"] for c in cells if c["status"] == MISSING],
-        "figures": spreads(done, figures.OVERALL, confidence) if done else None,
+        "figures": spreads(done, measures.OVERALL, confidence) if done else None,
     }  # fmt: skip
 
 
@@ -110,7 +110,7 @@ def spreads(records: Sequence[Mapping[str, Any]], overall: Sequence[str], confid
     for name in records[0]["attributes"]:
         entries = [record["attributes"][name] for record in records]
         first = entries[0]
-        keys = [key for key in figures.PER_ATTRIBUTE if key in first]
+        keys = [key for key in measures.PER_ATTRIBUTE if key in first]
         result["attributes"][name] = {
             key: seed_spread([e[key] for e in entries], confidence, str(first.get(f"{key}_undefined", "")))
             for key in keys

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from fairprune_cli.compare import picture
-from fairprune_cli.compare.figures import COMPARED, what_is_compared
+from fairprune_cli.compare.measures import COMPARED, what_is_compared
 from fairprune_cli.compare.pairs import gap_title
 from fairprune_cli.report import words
 from fairprune_cli.report.document import Block, Column, Document, Heading, Note, Plot, Section, Table

@@ -8,7 +8,7 @@ from typing import Any
 
 from fairprune_cli.compare import grid
 from fairprune_cli.compare.cells import ComparisonPlan, Row
-from fairprune_cli.compare.figures import COMPARED, what_is_compared
+from fairprune_cli.compare.measures import COMPARED, what_is_compared
 from fairprune_cli.compare.statistics import paired_difference
 
 Cells = dict[int, Mapping[str, Any]]

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from fairprune_cli.compare import claims, figures
+from fairprune_cli.compare import claims, measures
 from fairprune_cli.compare.cells import Cell, ComparisonPlan
 from fairprune_cli.compare.status import BEGUN, DONE, FAILED, Standing, failed, made_from, standing
 from fairprune_cli.core.errors import ExitCode, FairpruneError
@@ -102,7 +102,7 @@ def _run(plan: ComparisonPlan, cell: Cell, number: int, terminal: Terminal) -> N
         atomic_write_text(plan.failure(cell), json.dumps(record, indent=1) + "\n")
         own.note(f"failed: {error.what}")
         return
-    found = figures.of_report(outcome.report)
+    found = measures.of_report(outcome.report)
     gaps = ", ".join(f"{name} gap {_points(entry['gap'])}" for name, entry in found["attributes"].items())
     own.note(f"accuracy {_points(found['accuracy'])}, {gaps}, {found['seconds']:.0f} s")
 

@@ -16,7 +16,7 @@ FOLDERS = (
 # The same within folders that hold several things.
 WITHIN = {
     "data": ("tables", "formats", "manifest", "images", "batches", "checks", "drawn_faces"),
-    "models": ("inference", "architectures", "layers", "file", "checkpoint", "measure", "peak_memory"),
+    "models": ("inference", "architectures", "layers", "file", "checkpoint", "multiply_adds", "measure", "peak_memory"),
     "fairness": ("relaxations", "notions", "surrogate", "constraint"),
     "pruning": ("channels", "masks", "schedule", "methods", "target"),
 }

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fairprune_cli.report import words
-from fairprune_cli.report.document import Block, Column, DotRow, Dots, Heading, Plot, Rule, Section, Table
+from fairprune_cli.report.document import Block, BoundLine, Column, DotRow, Dots, Heading, Plot, Section, Table
 from fairprune_cli.report.sections.groups import dots_of
 from fairprune_cli.report.values import Measure, measure, natural, number
 from fairprune_cli.report.view import View
@@ -66,7 +66,9 @@ def _plot(found: _Changes) -> Plot:
         # The second series, so that the colour is the one that stands for the pruned model elsewhere.
         dots = dots_of([("", Measure(None)), ("change", change)])
         rows.append(DotRow(group, text, dots, change.why or words.UNDEFINED))
-    figure = Dots(rows, ["", f"{found.model} − dense"], "points", [Rule(0.0, "no change")], True, "change in points")
+    figure = Dots(
+        rows, ["", f"{found.model} − dense"], "points", [BoundLine(0.0, "no change")], True, "change in points"
+    )
     return Plot(f"Change of accuracy by {found.title}", _sentence(found), figure)
 
 

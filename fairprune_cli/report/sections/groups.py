@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fairprune_cli.report import words
-from fairprune_cli.report.document import Block, Column, Dot, DotRow, Dots, Heading, Plot, Rule, Section, Table
+from fairprune_cli.report.document import Block, BoundLine, Column, Dot, DotRow, Dots, Heading, Plot, Section, Table
 from fairprune_cli.report.values import Measure, measure, natural, number, ordered
 from fairprune_cli.report.view import View
 
@@ -59,7 +59,7 @@ def _plot(view: View, attribute: str) -> Plot:
     rules = []
     overall = view.overall(view.judged)
     if overall.value is not None:
-        rules = [Rule(overall.value, f"all images{'' if len(view.models) == 1 else f', {view.judged}'}")]
+        rules = [BoundLine(overall.value, f"all images{'' if len(view.models) == 1 else f', {view.judged}'}")]
     figure = Dots(rows, [view.label(m) for m in view.models], "percent", rules, axis="accuracy in percent")
     return Plot(f"Accuracy by {attribute}", _sentence(view, attribute), figure)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fairprune_cli.report import words
-from fairprune_cli.report.document import Bar, Bars, Block, Column, Note, Plot, Rule, Section, Table
+from fairprune_cli.report.document import Bar, Bars, Block, BoundLine, Column, Note, Plot, Section, Table
 from fairprune_cli.report.values import number
 from fairprune_cli.report.view import View
 
@@ -36,7 +36,7 @@ def build(view: View) -> Section | None:
     ]
     if bars:
         target = view.number("sparsity", "target")
-        rules = [Rule(target, f"target {words.percent(target)}")] if target is not None else []
+        rules = [BoundLine(target, f"target {words.percent(target)}")] if target is not None else []
         most, least = max(bars, key=lambda bar: bar.share), min(bars, key=lambda bar: bar.share)
         sentence = f"Longest bar: {most.label}, {most.text} gone. Shortest: {least.label}, {least.text}."
         blocks.append(Plot("Share removed from each layer", sentence, Bars(bars, rules, "removed, in percent")))
