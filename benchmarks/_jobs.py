@@ -20,7 +20,7 @@ from torch import nn
 
 from fairprune_cli.data.batches.pool import ImageSet, Pool
 from fairprune_cli.data.batches.stratified import StratifiedSampler
-from fairprune_cli.data.manifest.load import Transform
+from fairprune_cli.data.manifest.find import Transform
 from fairprune_cli.fairness import notions as fairness
 from fairprune_cli.models import architectures
 from fairprune_cli.pruning import methods

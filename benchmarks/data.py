@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from torchvision.io import ImageReadMode, decode_jpeg
+from torchcodec.decoders import decode_jpeg
 from torchvision.transforms.v2 import functional
 
 from fairprune_cli.core.files import atomic_write_text
@@ -67,12 +67,12 @@ def pillow_resized(data: bytes) -> np.ndarray:
     return np.asarray(open_image(io.BytesIO(data), SIZE))
 
 
-def torchvision(data: bytes) -> torch.Tensor:
-    return decode_jpeg(torch.frombuffer(bytearray(data), dtype=torch.uint8), mode=ImageReadMode.RGB)
+def torchcodec(data: bytes) -> torch.Tensor:
+    return decode_jpeg(torch.frombuffer(bytearray(data), dtype=torch.uint8))
 
 
-def torchvision_resized(data: bytes) -> torch.Tensor:
-    pixels = torchvision(data)
+def torchcodec_resized(data: bytes) -> torch.Tensor:
+    pixels = torchcodec(data)
     side = min(pixels.shape[1:])
     return functional.resize(functional.center_crop(pixels, [side, side]), [SIZE, SIZE], antialias=True)
 
@@ -83,11 +83,11 @@ def decoding(threads: int) -> list[dict[str, Any]]:
     for width, height, count in ((178, 218, 512), (80, 80, 1024), (1280, 960, 32)):
         items = [drawn(rng, width, height, 90) for _ in range(min(count, 64))] * max(1, count // 64)
         works: dict[str, Callable[[bytes], Any]] = {
-            "pillow": pillow, "torchvision": torchvision, "pillow, scaled": pillow_resized,
-            "torchvision, scaled": torchvision_resized, "fairprune": lambda data: decode(data, SIZE),
+            "pillow": pillow, "torchcodec": torchcodec, "pillow, scaled": pillow_resized,
+            "torchcodec, scaled": torchcodec_resized, "fairprune": lambda data: decode(data, SIZE),
         }  # fmt: skip
         figures = rates(works, items, threads)
-        better = max(figures["pillow, scaled"], figures["torchvision, scaled"])
+        better = max(figures["pillow, scaled"], figures["torchcodec, scaled"])
         rows.append({"image": f"{width}x{height}", **figures, "of the better": figures["fairprune"] / better})
     return rows
 
@@ -95,7 +95,7 @@ def decoding(threads: int) -> list[dict[str, Any]]:
 def batches() -> dict[str, float]:
     """Images per second of normalised batches: from the memory-mapped cache, and from a tensor in memory."""
     from fairprune_cli.data.batches.pool import ImageSet, Pool
-    from fairprune_cli.data.manifest.document import Transform
+    from fairprune_cli.data.manifest.transform import Transform
 
     count = 20_000
     mean, std = (torch.full((1, 3, 1, 1), value) for value in (0.5, 0.25))
@@ -170,18 +170,18 @@ figures |= {'wall seconds': time.perf_counter() - start, 'seconds': time.process
 print(json.dumps(figures))
 """
 _LOAD = """
-from fairprune_cli.data.manifest.load import load_manifest
+from fairprune_cli.data.manifest.find import load_manifest
 figures = {'images': len(load_manifest(path)), 'peak MB': memory('VmHWM')}
 """
 _CHECK = """
-from fairprune_cli.data.checks.check import check
-checked = check(path / 'manifest.yaml')
+from fairprune_cli.data.checks.check import check_data
+checked = check_data(path / 'manifest.yaml')
 figures = {'images': checked.images, 'errors': checked.count('error'), 'torch imported': 'torch' in sys.modules,
            'peak MB': memory('VmHWM')}
 """
 _EPOCH = """
 from fairprune_cli.data.batches.pool import load_images
-from fairprune_cli.data.manifest.load import load_manifest
+from fairprune_cli.data.manifest.find import load_manifest
 images = load_images(load_manifest(path), ['sex'])
 import numpy as np
 built = time.process_time() - cpu
@@ -214,7 +214,7 @@ def table(document: dict[str, Any]) -> str:
         "# The data path\n",
         f"{document['machine']}, {document['threads']} decoding threads, torch {torch.__version__}.\n",
         f"JPEGs decoded and scaled to {SIZE} pixels, images per second and core:\n",
-        "| image | Pillow, decoding alone | torchvision, decoding alone | Pillow, scaled | torchvision, scaled | "
+        "| image | Pillow, decoding alone | torchcodec, decoding alone | Pillow, scaled | torchcodec, scaled | "
         "fairprune | of the better |",
         "|---|---|---|---|---|---|---|",
     ]

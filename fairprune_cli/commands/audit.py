@@ -14,14 +14,14 @@ from fairprune_cli.core import provenance
 from fairprune_cli.core.device import choose_device, set_threads
 from fairprune_cli.core.errors import ExitCode, FairpruneError
 from fairprune_cli.core.terminal import Terminal
-from fairprune_cli.data.manifest.load import Transform
+from fairprune_cli.data.manifest.find import Transform
 from fairprune_cli.fairness import notions as fairness
 from fairprune_cli.models import measure
 from fairprune_cli.models.checkpoint.load import LoadedModel, load_model
 from fairprune_cli.models.file import codec
 from fairprune_cli.run.audit import AuditStep, Outcome
 from fairprune_cli.run.folder import MODEL
-from fairprune_cli.run.inputs import Data, decode, open_data, open_model, transform_of
+from fairprune_cli.run.inputs import Data, open_data, open_model, transform_of
 from fairprune_cli.run.settings import Resolved
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def _audit(request: AuditRequest, terminal: Terminal, device: torch.device, grou
         }  # fmt: skip
         return Outcome(plan, ExitCode.OK)
     with group.together():
-        pool = decode(data, transform, terminal).pool(rows)
+        pool = decoded_images(data, transform, terminal).pool(rows)
     step = AuditStep(
         {name: loaded.model for name, loaded in sources.items()}, pool, data, settings, policy, device, terminal,
         group, settings.batch_size,
@@ -85,7 +85,7 @@ def _audit(request: AuditRequest, terminal: Terminal, device: torch.device, grou
     def describe() -> dict[str, Any]:
         finished = time.time()
         return _parts(request, sources, transform) | {
-            "cost": {"passes": 0.0, "seconds": finished - started, "peak_bytes": provenance.peak_bytes(device)},
+            "cost": {"passes": 0.0, "seconds": finished - started, "peak_bytes": provenance.process_peak_bytes(device)},
             "provenance": provenance.collect(settings.seed, device, threads, started, finished),
         }
 
@@ -213,7 +213,7 @@ def inspect(path: Path, arch: str | None, trust: bool, size: int | None) -> dict
     metadata = loaded.metadata or {}
     side = size or metadata.get("transform", {}).get("size") or measure.DEFAULT_SIZE
     own = codec.is_model_file(file)
-    document = measure.inspect(
+    document = measure.inspection(
         loaded.model, architecture=loaded.architecture, input_size=int(side), file_bytes=file.stat().st_size,
         masks=codec.read_masks(file) if own else None, removed=metadata.get("removed"),
     )  # fmt: skip

@@ -51,7 +51,7 @@ def command(
         raise FairpruneError(f"{' and '.join(alone)} cannot go together", where="fairprune compare", hint="give one")
     settings = resolved(config, given)
     from fairprune_cli import compare as comparison
-    from fairprune_cli.compare import console
+    from fairprune_cli.compare import printed
 
     request = comparison.Request(
         model, settings, _names(methods), comparison.targets(_names(granularities), _names(sparsities)), seeds,
@@ -69,9 +69,9 @@ def command(
     if as_json:
         print_json(made.document, terminal)
     elif dry_run:
-        console.print_dry(made.document, terminal)
+        printed.print_dry(made.document, terminal)
     else:
-        console.print_comparison(made.document, made.plan, terminal)
+        printed.print_comparison(made.document, made.plan, terminal)
     return int(made.code)
 
 

@@ -79,7 +79,7 @@ def cache_command(
 def init(path: Path, out: Path | None, name: str | None, force: bool) -> Path:
     """Write the manifest of a table or folder; returns its path."""
     from fairprune_cli.core.files import atomic_write_text
-    from fairprune_cli.data.manifest.load import init_manifest
+    from fairprune_cli.data.manifest.find import init_manifest
 
     target = out or (path if path.is_dir() else path.parent) / "manifest.yaml"
     if target.exists() and not force:
@@ -89,13 +89,13 @@ def init(path: Path, out: Path | None, name: str | None, force: bool) -> Path:
 
 
 def _found(options: DataOptions) -> Path:
-    from fairprune_cli.data.manifest.load import find_manifest
+    from fairprune_cli.data.manifest.find import find_manifest
 
     return find_manifest(None if options.data is None else Path(options.data), None, None)
 
 
 def _open(options: DataOptions) -> Manifest:
-    from fairprune_cli.data.manifest.load import load_manifest
+    from fairprune_cli.data.manifest.find import load_manifest
 
     return load_manifest(_found(options))
 
@@ -112,7 +112,7 @@ def check(options: DataOptions, terminal: Terminal, as_json: bool) -> ExitCode:
             display.total = total
             display.update(done)
 
-        checked = checking.check(path, on_progress)
+        checked = checking.check_data(path, on_progress)
     errors, warnings = checked.count(findings.ERROR), checked.count(findings.WARNING)
     if as_json:
         terminal.result(json.dumps(checked.document(), indent=2, ensure_ascii=False, allow_nan=False))
@@ -154,7 +154,7 @@ def cache(clear: bool, terminal: Terminal, as_json: bool) -> ExitCode:
     from fairprune_cli.data.images import cache_store
 
     limit = cache_store.limit()
-    entries = cache_store.clear() if clear else cache_store.entries()
+    entries = cache_store.clear_cache() if clear else cache_store.entries()
     total = sum(entry.bytes for entry in entries)
     document = {
         "folder": str(cache_store.root()), "limit": limit, "bytes": 0 if clear else total,
@@ -193,7 +193,7 @@ def stats(
     counts = manifest.counts(options.attr or None)
     if out is not None:
         shown = gallery.draw(manifest, split, options.attr or None)
-        gallery.write(shown, out, f"{manifest.name}: {split}", force)
+        gallery.write_gallery(shown, out, f"{manifest.name}: {split}", force)
         for file in shown.faulty:
             terminal.warn(f"{file} cannot be decoded; see `fairprune data check`", code="image")
         terminal.note(f"written: {out}")

@@ -9,9 +9,9 @@ from typing import Any
 from fairprune_cli.compare import csv_file as sheet
 from fairprune_cli.compare import page, picture
 from fairprune_cli.compare import shell as commands
-from fairprune_cli.compare.cells import Cell, CellPlan, Request
+from fairprune_cli.compare.cells import Cell, ComparisonPlan, Request
 from fairprune_cli.compare.gather import gather
-from fairprune_cli.compare.plan import check, plan, targets
+from fairprune_cli.compare.plan import check_cells, plan, targets
 from fairprune_cli.compare.run import run_cells
 from fairprune_cli.compare.status import BEGUN, DONE, MISSING, Standing, refuse_differences, standing
 from fairprune_cli.core.errors import ExitCode, FairpruneError
@@ -29,7 +29,7 @@ class Comparison:
 
     document: dict[str, Any]
     code: ExitCode
-    plan: CellPlan
+    plan: ComparisonPlan
 
 
 def compare(request: Request, terminal: Terminal) -> Comparison:
@@ -44,7 +44,7 @@ def compare(request: Request, terminal: Terminal) -> Comparison:
         terminal.note(f"note: {text}")
     open_cells = [cell for cell in layout.cells if found[cell.name].state != DONE or found[cell.name].differs]
     if not request.gather:
-        check(layout, open_cells)
+        check_cells(layout, open_cells)
     if request.dry_run:
         return Comparison(_dry(layout, found), ExitCode.OK, layout)
     if not request.gather:
@@ -54,7 +54,7 @@ def compare(request: Request, terminal: Terminal) -> Comparison:
         raise FairpruneError("no cell is done", where=str(layout.folder), hint="run it without --gather")
     for text in document["warnings"]:
         terminal.warn(text)
-    write(layout, document)
+    write_results(layout, document)
     failed = any(cell["status"] not in (DONE, MISSING) for cell in document["cells"])
     return Comparison(document, ExitCode.RUNTIME if failed else ExitCode.OK, layout)
 
@@ -63,11 +63,11 @@ def list_commands(request: Request) -> list[str]:
     """A shell command for each cell that is not done; running them all and gathering gives the comparison."""
     layout, found = _look(request)
     open_cells = [cell for cell in layout.cells if found[cell.name].state != DONE or found[cell.name].differs]
-    check(layout, open_cells)
+    check_cells(layout, open_cells)
     return [_command(layout, cell, found[cell.name]) for cell in open_cells]
 
 
-def _look(request: Request) -> tuple[CellPlan, dict[str, Standing]]:
+def _look(request: Request) -> tuple[ComparisonPlan, dict[str, Standing]]:
     layout = plan(request)
     found = {cell.name: standing(layout, cell) for cell in layout.cells}
     if not request.force:
@@ -75,7 +75,7 @@ def _look(request: Request) -> tuple[CellPlan, dict[str, Standing]]:
     return layout, found
 
 
-def _command(layout: CellPlan, cell: Cell, found: Standing) -> str:
+def _command(layout: ComparisonPlan, cell: Cell, found: Standing) -> str:
     out = layout.path(cell).absolute()
     if found.state == BEGUN and not found.differs:
         return commands.resume_command(out, cell.settings)
@@ -83,7 +83,7 @@ def _command(layout: CellPlan, cell: Cell, found: Standing) -> str:
     return commands.prune_command(cell.model.absolute(), cell.resolved, out, layout.request.trust, leftover)
 
 
-def _dry(layout: CellPlan, found: dict[str, Standing]) -> dict[str, Any]:
+def _dry(layout: ComparisonPlan, found: dict[str, Standing]) -> dict[str, Any]:
     return {
         "dry_run": True, "folder": str(layout.folder), "references": list(layout.references),
         "notes": list(layout.notes), "cells": [_dry_cell(cell, found[cell.name]) for cell in layout.cells],
@@ -96,14 +96,14 @@ def _dry_cell(cell: Cell, found: Standing) -> dict[str, str]:
     return {"name": cell.name, "status": status, "reason": reason}
 
 
-def write(layout: CellPlan, document: dict[str, Any]) -> None:
+def write_results(layout: ComparisonPlan, document: dict[str, Any]) -> None:
     """compare.json, .csv, .md, .html and accuracy-gap.svg, each whole or not at all."""
     folder = layout.folder
     text = json.dumps(document, indent=1, allow_nan=False, ensure_ascii=False)
     atomic_write_text(folder / "compare.json", text + "\n")
-    atomic_write_text(folder / "compare.csv", sheet.write(document))
-    atomic_write_text(folder / "compare.md", markdown_of(page.build(document, pictures=False)))
-    atomic_write_text(folder / "compare.html", html_of(page.build(document)))
+    atomic_write_text(folder / "compare.csv", sheet.write_csv(document))
+    atomic_write_text(folder / "compare.md", markdown_of(page.build_page(document, pictures=False)))
+    atomic_write_text(folder / "compare.html", html_of(page.build_page(document)))
     for i, attribute in enumerate(document["attributes"]):
         figure = picture.figure(document, attribute)
         if figure is not None:

@@ -67,7 +67,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class CellPlan:
+class ComparisonPlan:
     """All cells in the order in which they are computed, and where they go."""
 
     request: Request

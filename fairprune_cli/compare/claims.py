@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import socket
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from fairprune_cli.core.errors import ExitCode, FairpruneError
+from fairprune_cli.core.locks import locked
 
 _YOUNG = 10.0  # seconds in which an unreadable claim may still be about to be written
 
@@ -21,41 +21,39 @@ _YOUNG = 10.0  # seconds in which an unreadable claim may still be about to be w
 def claim(path: Path) -> Iterator[bool]:
     """Try to claim; inside the block the claim is ours if the value is true, and afterwards it is gone.
 
-    A claim of a process that died on this host is taken over. One of another host is believed as long as it is there.
+    A lock beside the claim is held as long as the claim, and falls with its process: a claim of this host whose lock
+    is free is taken over. Locks may not reach other hosts, so one of another host is believed as long as it is there.
 
     Raises:
-        FairpruneError: the folder cannot be written (exit code 3).
+        FairpruneError: the folder cannot be written, or has no locks (exit code 3).
     """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        ours = _acquire(path)
-    except OSError as error:
-        raise FairpruneError(
-            f"cannot write: {error.strerror or error}", where=str(path), hint="give another --out",
-            code=ExitCode.RUNTIME,
-        ) from error  # fmt: skip
-    try:
-        yield ours
-    finally:
-        if ours:
-            path.unlink(missing_ok=True)
-
-
-def _acquire(path: Path) -> bool:
-    # Who finds a dead claim removes it and makes a new one; without the lock a second process that found the same
-    # dead claim could remove the new one.
-    with open(path.parent / ".lock", "a", encoding="utf-8") as guard:
-        fcntl.flock(guard, fcntl.LOCK_EX)
-        if path.exists() and _stale(path):
-            path.unlink(missing_ok=True)
+    with contextlib.ExitStack() as stack:
         try:
-            handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
-        except FileExistsError:
-            return False
-        mine = {"pid": os.getpid(), "born": _born(os.getpid()), "host": socket.gethostname()}
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            json.dump(mine, stream)
-        return True
+            path.parent.mkdir(parents=True, exist_ok=True)
+            ours = stack.enter_context(locked(path.with_name(f".{path.name}.lock"), wait=False)) and _write(path)
+        except OSError as error:
+            raise FairpruneError(
+                f"cannot write: {error.strerror or error}", where=str(path), hint="give another --out",
+                code=ExitCode.RUNTIME,
+            ) from error  # fmt: skip
+        try:
+            yield ours
+        finally:
+            if ours:
+                path.unlink(missing_ok=True)
+
+
+def _write(path: Path) -> bool:
+    """Make the claim, over a dead one of this host; False when another host's is there."""
+    if path.exists() and _dead(path):
+        path.unlink(missing_ok=True)
+    try:
+        handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
+    except FileExistsError:
+        return False
+    with os.fdopen(handle, "w", encoding="utf-8") as stream:
+        json.dump({"pid": os.getpid(), "host": socket.gethostname()}, stream)
+    return True
 
 
 def holder(path: Path) -> str:
@@ -72,27 +70,11 @@ def _read(path: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def _stale(path: Path) -> bool:
+def _dead(path: Path) -> bool:
+    """Whether a claim whose lock is free has nobody any more."""
     content = _read(path)
-    if not content:
-        with contextlib.suppress(OSError):
-            return time.time() - path.stat().st_mtime > _YOUNG
-        return False
-    if content.get("host") != socket.gethostname() or not isinstance(content.get("pid"), int):
-        return False
-    try:
-        os.kill(content["pid"], 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        return False
-    # The number of a dead process may have been given to another one since.
-    return content.get("born") != _born(content["pid"])
-
-
-def _born(pid: int) -> str | None:
-    """When the process began, in the kernel's ticks; None where the system does not tell."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()[19]
-    except (OSError, IndexError):
-        return None
+    if content:
+        return bool(content.get("host") == socket.gethostname())
+    with contextlib.suppress(OSError):
+        return time.time() - path.stat().st_mtime > _YOUNG
+    return False

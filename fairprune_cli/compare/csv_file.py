@@ -7,12 +7,12 @@ import io
 from collections.abc import Mapping
 from typing import Any
 
-from fairprune_cli.compare.grid import shown
+from fairprune_cli.compare.grid import value_text
 
 CELL = ("name", "method", "granularity", "sparsity", "seed", "notion", "status", "reason")
 
 
-def write(document: Mapping[str, Any]) -> str:
+def write_csv(document: Mapping[str, Any]) -> str:
     """The text of the file; an undefined value is an empty field, and floats read back as the same floats."""
     lines = [_line(cell) for cell in document["cells"]]
     columns = list(dict.fromkeys(name for line in lines for name in line))
@@ -25,7 +25,7 @@ def write(document: Mapping[str, Any]) -> str:
 
 def _line(cell: Mapping[str, Any]) -> dict[str, str]:
     line = {key: _text(cell[key]) for key in CELL}
-    line |= {f"grid {key}": shown(tuple(v) if isinstance(v, list) else v) for key, v in cell["grid"].items()}
+    line |= {f"grid {key}": value_text(tuple(v) if isinstance(v, list) else v) for key, v in cell["grid"].items()}
     for prefix in ("figures", "dense"):
         for key, value in _flat(cell[prefix] or {}):
             line[key if prefix == "figures" else f"dense {key}"] = _text(value)

@@ -5,7 +5,7 @@ The document (schema_version 1; fractions throughout, an undefined value is null
     tool_version, data {name, sha256, split}, model {path, per_seed, architecture}, confidence, attributes,
     seeds, methods, targets [{granularity, sparsity}], grid {key: values}, references,
     settings {key: value}    what all cells share and that is not at its default
-    cells [{name, method, granularity, sparsity, grid, seed, status, reason, figures, dense}]    see figures.py;
+    cells [{name, method, granularity, sparsity, grid, seed, status, reason, figures, dense}]    see measures.py;
         status done, failed or missing, and figures and dense are null unless it is done
     dense [{grid, seeds, figures}]    one per audit: grid holds only the keys that an audit depends on
     rows [{label, method, granularity, sparsity, grid, done, failed, figures}]    figures: spreads in place of values
@@ -20,11 +20,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fairprune_cli import __version__
-from fairprune_cli.compare import figures, grid
-from fairprune_cli.compare.cells import Cell, CellPlan, Row
+from fairprune_cli.compare import grid, measures
+from fairprune_cli.compare.cells import Cell, ComparisonPlan, Row
 from fairprune_cli.compare.notes import notes, warnings
 from fairprune_cli.compare.pairs import comparisons
-from fairprune_cli.compare.statistics import spread
+from fairprune_cli.compare.statistics import seed_spread
 from fairprune_cli.compare.status import BEGUN, DONE, MISSING, standing
 from fairprune_cli.core.settings import values_of
 from fairprune_cli.report.plain import plain
@@ -35,7 +35,7 @@ SCHEMA_VERSION = 1
 AUDIT_KEYS = ("data", "attr", "split", "min_group", "notion")  # what the dense model's own figures depend on
 
 
-def gather(plan: CellPlan) -> dict[str, Any]:
+def gather(plan: ComparisonPlan) -> dict[str, Any]:
     """The document of compare.json, out of the reports that are there."""
     confidence = plan.request.resolved.settings.confidence
     reports = {c.name: read_report(plan.path(c)) for c in plan.cells if standing(plan, c).state == DONE}
@@ -74,15 +74,15 @@ def _statements(comparison: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [comparison["accuracy"], *per_attribute]
 
 
-def _cell(plan: CellPlan, cell: Cell, report: Mapping[str, Any] | None) -> dict[str, Any]:
+def _cell(plan: ComparisonPlan, cell: Cell, report: Mapping[str, Any] | None) -> dict[str, Any]:
     found = standing(plan, cell)
     state = MISSING if found.state == BEGUN or (report is None and found.state == DONE) else found.state
     return {
         "name": cell.name, "method": cell.row.method, "granularity": cell.row.granularity,
         "sparsity": cell.row.sparsity, "grid": dict(cell.row.point), "seed": cell.seed,
         "notion": cell.settings.notion, "status": state, "reason": "" if state == DONE else found.reason,
-        "figures": None if report is None else figures.of_report(report),
-        "dense": None if report is None else figures.of_dense(report),
+        "figures": None if report is None else measures.of_report(report),
+        "dense": None if report is None else measures.of_dense(report),
     }  # fmt: skip
 
 
@@ -99,23 +99,24 @@ def _row(row: Row, cells: Sequence[Mapping[str, Any]], confidence: float) -> dic
         "notion": cells[0]["notion"], "done": len(done),
         "failed": [{"seed": c["seed"], "reason": c["reason"]} for c in cells if c["status"] not in (DONE, MISSING)],
         "missing": [c["seed"] for c in cells if c["status"] == MISSING],
-        "figures": spreads(done, figures.OVERALL, confidence) if done else None,
+        "figures": spreads(done, measures.OVERALL, confidence) if done else None,
     }  # fmt: skip
 
 
 def spreads(records: Sequence[Mapping[str, Any]], overall: Sequence[str], confidence: float) -> dict[str, Any]:
     """Records of several seeds as one of the same form, a spread in place of each value."""
-    result: dict[str, Any] = {key: spread([record[key] for record in records], confidence) for key in overall}
+    result: dict[str, Any] = {key: seed_spread([record[key] for record in records], confidence) for key in overall}
     result["attributes"] = {}
     for name in records[0]["attributes"]:
         entries = [record["attributes"][name] for record in records]
         first = entries[0]
-        keys = [key for key in figures.PER_ATTRIBUTE if key in first]
+        keys = [key for key in measures.PER_ATTRIBUTE if key in first]
         result["attributes"][name] = {
-            key: spread([e[key] for e in entries], confidence, str(first.get(f"{key}_undefined", ""))) for key in keys
+            key: seed_spread([e[key] for e in entries], confidence, str(first.get(f"{key}_undefined", "")))
+            for key in keys
         }
         result["attributes"][name]["groups"] = {
-            group: spread([e["groups"].get(group) for e in entries], confidence) for group in first["groups"]
+            group: seed_spread([e["groups"].get(group) for e in entries], confidence) for group in first["groups"]
         }
     return result
 
@@ -140,7 +141,7 @@ def _dense(cells: Sequence[Mapping[str, Any]], per_seed: bool, confidence: float
     return result
 
 
-def _shared(plan: CellPlan) -> dict[str, Any]:
+def _shared(plan: ComparisonPlan) -> dict[str, Any]:
     """What all cells share and that is not at its default."""
     own = {"method", "granularity", "sparsity", "seed", "data", *dict(plan.points[0])}
     settings = values_of(plan.request.resolved.settings)

@@ -19,7 +19,7 @@ LONGEST = 120  # of a name; file systems take 255 bytes, and state and claim fil
 _UNSAFE = re.compile(r"[^a-z0-9._=+-]")
 
 
-def points(pairs: Sequence[str], given: Iterable[str]) -> list[Point]:
+def grid_points(pairs: Sequence[str], given: Iterable[str]) -> list[Point]:
     """All grid points, as the product of the keys in the order they were given; one empty point without any.
 
     Args:
@@ -45,7 +45,7 @@ def points(pairs: Sequence[str], given: Iterable[str]) -> list[Point]:
             raise FairpruneError(f"{key} is given twice", where="--grid", hint="list all its values at once")
         if key in set(given):
             raise FairpruneError(f"{key} is given as a grid and as a single value", where="--grid", hint="give it once")
-        axes[key] = distinct([typed(key, text.strip()) for text in texts.split(",")], f"--grid {key}")
+        axes[key] = each_once([typed(key, text.strip()) for text in texts.split(",")], f"--grid {key}")
     return [tuple(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
 
 
@@ -55,7 +55,7 @@ def typed(key: str, text: str) -> Any:
     return getattr(resolve({key: value}, {}, None).settings, key)
 
 
-def distinct(values: list[Any], where: str) -> list[Any]:
+def each_once(values: list[Any], where: str) -> list[Any]:
     """The values themselves, after a check that none is there twice."""
     doubled = [str(v) for i, v in enumerate(values) if v in values[:i]]
     if doubled:
@@ -63,7 +63,7 @@ def distinct(values: list[Any], where: str) -> list[Any]:
     return values
 
 
-def shown(value: Any) -> str:
+def value_text(value: Any) -> str:
     """A setting's value in short."""
     if isinstance(value, bool):
         return "true" if value else "false"
@@ -72,7 +72,7 @@ def shown(value: Any) -> str:
 
 def label(point: Mapping[str, Any] | Point) -> str:
     """A grid point in words: `tolerance=0.01 rho=0.1`."""
-    return " ".join(f"{key}={shown(value)}" for key, value in dict(point).items())
+    return " ".join(f"{key}={value_text(value)}" for key, value in dict(point).items())
 
 
 def cell_name(method: str, granularity: str, sparsity: float, point: Point, seed: int) -> str:
@@ -82,7 +82,7 @@ def cell_name(method: str, granularity: str, sparsity: float, point: Point, seed
     that, a short hash of the values is added, so that names stay different.
     """
     raw = "-".join(
-        [short_name(method), granularity, repr(sparsity), *(f"{key}={shown(value)}" for key, value in point)]
+        [short_name(method), granularity, repr(sparsity), *(f"{key}={value_text(value)}" for key, value in point)]
     )
     safe = _UNSAFE.sub("_", raw.lower())[:LONGEST]
     if safe != raw or is_import_path(method):  # two packages may call a class alike

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from fairprune_cli.compare import grid
-from fairprune_cli.compare.cells import CellPlan
+from fairprune_cli.compare.cells import ComparisonPlan
 
 PASSES_TOLERANCE = 0.02
 
 
-def notes(plan: CellPlan, document: Mapping[str, Any]) -> list[str]:
+def notes(plan: ComparisonPlan, document: Mapping[str, Any]) -> list[str]:
     """Sentences that hold for the whole comparison."""
     seeds = len(document["seeds"])
     texts = list(plan.notes)

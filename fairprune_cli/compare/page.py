@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from fairprune_cli.compare import picture
-from fairprune_cli.compare.figures import COMPARED, what_is_compared
+from fairprune_cli.compare.measures import COMPARED, what_is_compared
 from fairprune_cli.compare.pairs import gap_title
 from fairprune_cli.report import words
 from fairprune_cli.report.document import Block, Column, Document, Heading, Note, Plot, Section, Table
@@ -16,7 +16,7 @@ from fairprune_cli.report.values import ordered
 Data = Mapping[str, Any]
 
 
-def build(document: Data, pictures: bool = True) -> Document:
+def build_page(document: Data, pictures: bool = True) -> Document:
     """The page of a compare.json document; without pictures also nothing that speaks of them."""
     sections = [_overview(document)] if pictures else _remarks(document)
     for i, target in enumerate(document["targets"]):
@@ -124,7 +124,7 @@ def attribute_blocks(document: Data, target: Data, rows: Sequence[Data], attribu
     return blocks
 
 
-def shares(rows: Sequence[Data], attribute: str) -> list[tuple[str, tuple[str, ...]]]:
+def figure_columns(rows: Sequence[Data], attribute: str) -> list[tuple[str, tuple[str, ...]]]:
     """(title, keys) of the figures that are shares: accuracy, every group, then the gaps, each once."""
     notions = {row["notion"] for row in rows}
     entry = rows[0]["figures"]["attributes"][attribute]
@@ -154,7 +154,7 @@ def mean_text(spread: Data, scale: float = 100.0, digits: int = 1) -> str:
 
 
 def _means(document: Data, rows: Sequence[Data], attribute: str) -> Table:
-    keys = shares(rows, attribute)
+    keys = figure_columns(rows, attribute)
     columns = [Column("model"), *(Column(title, "number") for title, _ in keys)]
     columns += [Column(title, "number") for title in ("sparsity", "passes", "seconds", "MACs (M)", "kB", "seeds")]
     cells = []
@@ -183,13 +183,16 @@ def dense_rows(document: Data, attribute: str) -> list[tuple[str, Data]]:
     if len(found) == 1:
         return [("dense", found[0]["figures"])]
     return [
-        (" ".join(["dense", *(f"{key}={words.shown(value)}" for key, value in one["grid"].items())]), one["figures"])
+        (
+            " ".join(["dense", *(f"{key}={words.shown(value)}" for key, value in one["grid"].items())]),
+            one["figures"],
+        )
         for one in found
     ]
 
 
 def _intervals(document: Data, rows: Sequence[Data], attribute: str) -> Table:
-    keys = shares(rows, attribute)
+    keys = figure_columns(rows, attribute)
     models = [*dense_rows(document, attribute), *((row["label"], row["figures"]) for row in rows)]
     cells = [[label, *(_interval(_get(found, attribute, path)) for _, path in keys)] for label, found in models]
     columns = [Column("model"), *(Column(title, "number") for title, _ in keys)]

@@ -7,14 +7,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from fairprune_cli.compare import grid
-from fairprune_cli.compare.cells import CellPlan, Row
-from fairprune_cli.compare.figures import COMPARED, what_is_compared
-from fairprune_cli.compare.statistics import paired
+from fairprune_cli.compare.cells import ComparisonPlan, Row
+from fairprune_cli.compare.measures import COMPARED, what_is_compared
+from fairprune_cli.compare.statistics import paired_difference
 
 Cells = dict[int, Mapping[str, Any]]
 
 
-def reference_rows(plan: CellPlan, row: Row) -> list[Row]:
+def reference_rows(plan: ComparisonPlan, row: Row) -> list[Row]:
     """The rows that `row` is compared with: another method at the same target and grid point.
 
     With one method and a grid, the first grid point is the reference instead.
@@ -41,7 +41,7 @@ def compared(notion: str, other: str) -> list[str]:
     return [name for name in COMPARED if name not in ("accuracy", "gap", doubled)]
 
 
-def comparisons(plan: CellPlan, cells: Sequence[Mapping[str, Any]], confidence: float) -> list[dict[str, Any]]:
+def comparisons(plan: ComparisonPlan, cells: Sequence[Mapping[str, Any]], confidence: float) -> list[dict[str, Any]]:
     """One record for each row and each of its references, in the order of the rows."""
     by_row: dict[Row, Cells] = {row: {} for row in plan.rows}
     for cell, record in zip(plan.cells, cells, strict=True):
@@ -65,7 +65,7 @@ def _compare(
         "label": " ".join(filter(None, [row.method, grid.label(row.point)])), "against": against,
         "method": row.method, "granularity": row.granularity, "sparsity": row.sparsity, "grid": dict(row.point),
         "seeds": seeds,
-        "accuracy": paired([m["accuracy"] for m in mine], [t["accuracy"] for t in theirs], confidence, True),
+        "accuracy": paired_difference([m["accuracy"] for m in mine], [t["accuracy"] for t in theirs], confidence, True),
         "attributes": {},
     }  # fmt: skip
     both = [name for name in (mine[0]["attributes"] if mine else {}) if name in theirs[0]["attributes"]]
@@ -73,7 +73,8 @@ def _compare(
         ours, others = ([f["attributes"][name] for f in figures] for figures in (mine, theirs))
         gap = "notion_gap" if "notion_gap" in keys else "gap"
         record["attributes"][name] = {
-            key: paired([o[key] for o in ours], [o[key] for o in others], confidence, COMPARED[key][1]) for key in keys
+            key: paired_difference([o[key] for o in ours], [o[key] for o in others], confidence, COMPARED[key][1])
+            for key in keys
         } | _ratio([o[gap] for o in ours], [o[gap] for o in others])
     return record
 

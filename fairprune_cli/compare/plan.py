@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from fairprune_cli.compare import grid
-from fairprune_cli.compare.cells import SEED, Cell, CellPlan, Request, Row
+from fairprune_cli.compare.cells import SEED, Cell, ComparisonPlan, Request, Row
 from fairprune_cli.compare.grid import Point
 from fairprune_cli.core.errors import FairpruneError, Problems
 from fairprune_cli.core.files import sha256_file
 from fairprune_cli.core.terminal import Terminal
-from fairprune_cli.data.manifest.load import find_manifest, load_manifest
+from fairprune_cli.data.manifest.find import find_manifest, load_manifest
 from fairprune_cli.models.checkpoint.contents import find_model_file
 from fairprune_cli.pruning import methods
 from fairprune_cli.pruning.options import PATTERN, PATTERN_SPARSITY
@@ -24,7 +24,7 @@ from fairprune_cli.run import prune as pipeline
 from fairprune_cli.run.settings import Resolved
 
 
-def plan(request: Request) -> CellPlan:
+def plan(request: Request) -> ComparisonPlan:
     """Lay out the cells.
 
     Raises:
@@ -32,7 +32,7 @@ def plan(request: Request) -> CellPlan:
     """
     given = [key for key, source in request.resolved.sources.items() if source == "flag"]
     _check_lists(request, given)
-    points = grid.points(request.grid, given)
+    points = grid.grid_points(request.grid, given)
     notes = _left_out(request) + _unequal(points)
     seeds = range(request.resolved.settings.seed, request.resolved.settings.seed + request.seeds)
     models = {seed: Path(request.model.replace(SEED, str(seed))) for seed in seeds}
@@ -60,8 +60,8 @@ def plan(request: Request) -> CellPlan:
         raise FairpruneError("no method works for any granularity asked for", where="--methods", hint=" ".join(notes))
     assert len({cell.name for cell in cells}) == len(cells)
     references = request.references or (("magnitude",) if "magnitude" in request.methods else request.methods[:1])
-    out = request.out or default_folder(request.model)
-    return CellPlan(request, out, tuple(cells), tuple(points), references, tuple(notes))
+    out = request.out or comparison_folder(request.model)
+    return ComparisonPlan(request, out, tuple(cells), tuple(points), references, tuple(notes))
 
 
 def targets(granularities: Sequence[str], sparsities: Sequence[str]) -> tuple[tuple[str, float], ...]:
@@ -70,8 +70,8 @@ def targets(granularities: Sequence[str], sparsities: Sequence[str]) -> tuple[tu
     Raises:
         FairpruneError: 2:4 without its sparsity in the list.
     """
-    shares = grid.distinct([grid.typed("sparsity", text) for text in sparsities], "--sparsities")
-    kinds = grid.distinct([grid.typed("granularity", text) for text in granularities], "--granularities")
+    shares = grid.each_once([grid.typed("sparsity", text) for text in sparsities], "--sparsities")
+    kinds = grid.each_once([grid.typed("granularity", text) for text in granularities], "--granularities")
     if PATTERN in kinds and PATTERN_SPARSITY not in shares:
         raise FairpruneError(
             f"{PATTERN} removes exactly half of the weights it fits", where="--sparsities",
@@ -83,14 +83,14 @@ def targets(granularities: Sequence[str], sparsities: Sequence[str]) -> tuple[tu
     )  # fmt: skip
 
 
-def default_folder(model: str) -> Path:
+def comparison_folder(model: str) -> Path:
     """runs/compare-<model> in the working directory."""
     path = Path(model)
     name = path.name if path.is_dir() else path.stem
     return Path("runs") / f"compare-{name.replace(SEED, '').strip('-_. ') or 'models'}"
 
 
-def check(plan: CellPlan, cells: Iterable[Cell]) -> None:
+def check_cells(plan: ComparisonPlan, cells: Iterable[Cell]) -> None:
     """Open model and data of one cell of each kind and of each dense model, without decoding or training.
 
     Raises:
@@ -132,9 +132,9 @@ def _check_lists(request: Request, given: Iterable[str]) -> None:
         raise FairpruneError("no sparsity was given", where="--sparsities", hint="for example --sparsities 0.8,0.9")
     if request.seeds < 1:
         raise FairpruneError("at least one seed is needed", where="--seeds", hint="5 give an interval worth reading")
-    grid.distinct(list(request.methods), "--methods")
-    grid.distinct(list(request.targets), "--sparsities")
-    grid.distinct(list(request.references), "--reference")
+    grid.each_once(list(request.methods), "--methods")
+    grid.each_once(list(request.targets), "--sparsities")
+    grid.each_once(list(request.references), "--reference")
     for key in ("method", "granularity", "sparsity"):
         if key in given:
             raise FairpruneError(f"{key} has a flag of its own here", where="--set", hint=f"use {grid.OWN_FLAGS[key]}")

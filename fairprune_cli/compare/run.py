@@ -7,8 +7,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from fairprune_cli.compare import claims, figures
-from fairprune_cli.compare.cells import Cell, CellPlan
+from fairprune_cli.compare import claims, measures
+from fairprune_cli.compare.cells import Cell, ComparisonPlan
 from fairprune_cli.compare.status import BEGUN, DONE, FAILED, Standing, failed, made_from, standing
 from fairprune_cli.core.errors import ExitCode, FairpruneError
 from fairprune_cli.core.files import atomic_write_text
@@ -43,7 +43,7 @@ class CellTerminal(Terminal):
             yield display
 
 
-def run_cells(plan: CellPlan, terminal: Terminal) -> None:
+def run_cells(plan: ComparisonPlan, terminal: Terminal) -> None:
     """Compute whatever is neither done nor has failed since this command began.
 
     Cells that another process holds are waited for, so that every process ends with the whole comparison.
@@ -74,7 +74,7 @@ def run_cells(plan: CellPlan, terminal: Terminal) -> None:
             time.sleep(POLL_SECONDS)
 
 
-def _settled(plan: CellPlan, cell: Cell, started: float) -> bool:
+def _settled(plan: ComparisonPlan, cell: Cell, started: float) -> bool:
     found = standing(plan, cell)
     if found.state == DONE:
         return not found.differs
@@ -85,7 +85,7 @@ def _settled(plan: CellPlan, cell: Cell, started: float) -> bool:
     return False
 
 
-def _run(plan: CellPlan, cell: Cell, number: int, terminal: Terminal) -> None:
+def _run(plan: ComparisonPlan, cell: Cell, number: int, terminal: Terminal) -> None:
     own = CellTerminal(terminal, f"cell {number} of {len(plan.cells)}")
     terminal.note(f"{own.name}: {cell.name}")
     plan.failure(cell).unlink(missing_ok=True)
@@ -104,12 +104,12 @@ def _run(plan: CellPlan, cell: Cell, number: int, terminal: Terminal) -> None:
         atomic_write_text(plan.failure(cell), json.dumps(record, indent=1) + "\n")
         own.note(f"failed: {error.what}")
         return
-    found = figures.of_report(outcome.report)
+    found = measures.of_report(outcome.report)
     gaps = ", ".join(f"{name} gap {_points(entry['gap'])}" for name, entry in found["attributes"].items())
     own.note(f"accuracy {_points(found['accuracy'])}, {gaps}, {found['seconds']:.0f} s")
 
 
-def _compute(plan: CellPlan, cell: Cell, found: Standing, terminal: Terminal) -> Outcome:
+def _compute(plan: ComparisonPlan, cell: Cell, found: Standing, terminal: Terminal) -> Outcome:
     path = plan.path(cell)
     if found.state == BEGUN and not found.differs:
         flags = {key: getattr(cell.settings, key) for key in ("data", "device", "threads")}

@@ -6,14 +6,12 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
-from fairprune_cli.compare.student import t_quantile
-
 BETTER, WORSE, OPEN = "better", "worse", "not distinguishable"
 ONE_SEED = "not decided (one seed)"
 NO_SEED = "not computed"
 
 
-def spread(values: Sequence[float | None], confidence: float, why: str = "") -> dict[str, Any]:
+def seed_spread(values: Sequence[float | None], confidence: float, why: str = "") -> dict[str, Any]:
     """{n, mean, sd, low, high} of one figure over the seeds.
 
     Args:
@@ -32,7 +30,10 @@ def spread(values: Sequence[float | None], confidence: float, why: str = "") -> 
     if len(known) == 1:
         return {"n": 1, "mean": mean, "sd": None, "sd_undefined": "one seed", **_open_interval("one seed")}
     sd = statistics.stdev(known)
-    half = t_quantile(0.5 + confidence / 2.0, len(known) - 1) * sd / len(known) ** 0.5
+    # What scipy.stats.t.ppf calls, for a third of the import's time.
+    from scipy.special import stdtrit
+
+    half = float(stdtrit(len(known) - 1, 0.5 + confidence / 2.0)) * sd / len(known) ** 0.5
     return {"n": len(known), "mean": mean, "sd": sd, "low": mean - half, "high": mean + half}
 
 
@@ -40,7 +41,7 @@ def _open_interval(why: str) -> dict[str, Any]:
     return {"low": None, "low_undefined": why, "high": None, "high_undefined": why}
 
 
-def paired(
+def paired_difference(
     values: Sequence[float | None], reference: Sequence[float | None], confidence: float, higher_is_better: bool
 ) -> dict[str, Any]:
     """The mean of value - reference over the seeds that have both, its t interval, and a statement in words.
@@ -58,7 +59,7 @@ def paired(
         None if a is None or b is None else a - b  # a seed counts only with both of its models
         for a, b in zip(values, reference, strict=True)
     ]
-    record = spread(both, confidence)
+    record = seed_spread(both, confidence)
     return record | {"statement": _statement(record, higher_is_better)}
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from fairprune_cli.compare.cells import Cell, CellPlan
+from fairprune_cli.compare.cells import Cell, ComparisonPlan
 from fairprune_cli.core.errors import FairpruneError, Problems
 from fairprune_cli.core.settings import values_of
 from fairprune_cli.run.folder import CONFIG, RunFolder
@@ -33,7 +33,7 @@ class Standing:
     differs: str = ""
 
 
-def standing(plan: CellPlan, cell: Cell) -> Standing:
+def standing(plan: ComparisonPlan, cell: Cell) -> Standing:
     """Look at the cell's folder and at what is recorded about it."""
     folder = RunFolder(plan.path(cell))
     if folder.report.exists():
@@ -46,7 +46,7 @@ def standing(plan: CellPlan, cell: Cell) -> Standing:
     return Standing(MISSING, "not computed")
 
 
-def refuse_differences(plan: CellPlan, found: dict[str, Standing]) -> None:
+def refuse_differences(plan: ComparisonPlan, found: dict[str, Standing]) -> None:
     """Raise FairpruneError when cells were made from other settings or files than the comparison asks for."""
     problems = Problems(str(plan.folder / "cells"))
     problems.extend(f"{name} was made otherwise: {s.differs}" for name, s in found.items() if s.differs)
@@ -76,7 +76,7 @@ def differences(folder: Path, cell: Cell) -> str:
     return "; ".join(texts)
 
 
-def failed(plan: CellPlan, cell: Cell) -> dict[str, Any] | None:
+def failed(plan: ComparisonPlan, cell: Cell) -> dict[str, Any] | None:
     """The record of a failure, if it was one of these very settings."""
     try:
         record = json.loads(plan.failure(cell).read_text(encoding="utf-8"))

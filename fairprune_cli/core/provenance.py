@@ -16,7 +16,7 @@ from fairprune_cli import __version__
 _PACKAGES = ("torch", "torchvision", "numpy", "safetensors")
 
 
-def peak_bytes(device: torch.device) -> int | None:
+def process_peak_bytes(device: torch.device) -> int | None:
     """Largest memory of the process so far, in bytes: on CUDA what torch allocated, else resident memory."""
     if device.type == "cuda":
         return int(torch.cuda.max_memory_allocated(device))

@@ -65,7 +65,7 @@ class Suggestion:
     remark: str = ""
 
 
-def resolve(name: str, known: Collection[str]) -> str | None:
+def column_called(name: str, known: Collection[str]) -> str | None:
     """The column that `name` means: itself, or the one that differs in case, spaces and underscores alone."""
     if name in known:
         return name
@@ -102,7 +102,7 @@ def yes_no(column: str) -> dict[str, str]:
     return {"-1": f"not {column}", "1": column}
 
 
-def spread(root: Path, names: Sequence[str], count: int = 20) -> tuple[Path, ...]:
+def evenly_chosen(root: Path, names: Sequence[str], count: int = 20) -> tuple[Path, ...]:
     """About `count` of the images, evenly from first to last, as paths."""
     return tuple(root / name for name in names[:: max(1, len(names) // count)])
 

@@ -16,7 +16,7 @@ from fairprune_cli.core.errors import ExitCode, FairpruneError
 from fairprune_cli.core.files import atomic_path
 
 if TYPE_CHECKING:
-    from fairprune_cli.data.manifest.load import Manifest
+    from fairprune_cli.data.manifest.find import Manifest
     from fairprune_cli.export.job import Exportable, ExportJob
 
 
@@ -139,7 +139,7 @@ def export_model(
 
 
 def _with_samples(job: ExportJob, manifest: Manifest) -> ExportJob:
-    from fairprune_cli.data.manifest.load import Transform
+    from fairprune_cli.data.manifest.find import Transform
     from fairprune_cli.export.samples import real_images
 
     own = job.header.transform

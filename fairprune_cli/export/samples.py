@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from fairprune_cli.core.errors import FairpruneError
-from fairprune_cli.data.batches.pool import normaliser
+from fairprune_cli.data.batches.pixels import normaliser
 from fairprune_cli.data.images.decode import decode_file
 from fairprune_cli.data.images.pillow import ImageFault
-from fairprune_cli.data.manifest.load import Manifest, Transform
+from fairprune_cli.data.manifest.find import Manifest, Transform
 
 COUNT = 32
 

@@ -6,6 +6,8 @@ import contextlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from fairprune_cli.core.errors import ExitCode, FairpruneError
+
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
@@ -26,3 +28,19 @@ def evaluating(*models: nn.Module) -> Iterator[None]:
 def blank_images(model: nn.Module, count: int, size: int) -> Tensor:
     """Zeros [count, 3, size, size] on the device and in the dtype of the model's first parameter."""
     return next(model.parameters()).new_zeros((count, 3, size, size)).detach()
+
+
+@contextlib.contextmanager
+def taking_images(count: int, size: int) -> Iterator[None]:
+    """What a model raises on `count` images of edge `size` becomes an error that says so."""
+    import torch
+
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise FairpruneError(f"out of memory on a batch of {count} images", code=ExitCode.RUNTIME) from error
+    except (RuntimeError, ValueError, AssertionError) as error:
+        raise FairpruneError(
+            f"the model does not take images of {size}x{size} pixels: {error}",
+            hint="give the size of the images it was trained on",
+        ) from error

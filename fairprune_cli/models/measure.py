@@ -10,18 +10,15 @@ import math
 import statistics
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from fairprune_cli.core.errors import ExitCode, FairpruneError
-from fairprune_cli.models.architectures.attention import SelfAttention
-from fairprune_cli.models.inference import evaluating
+from fairprune_cli.models.inference import evaluating, taking_images
 from fairprune_cli.models.layers import prunable_weights
+from fairprune_cli.models.multiply_adds import multiply_adds
 
-WEIGHTED = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
 DEFAULT_SIZE = 224  # edge of images where none is known: what torchvision's classifiers are trained for
 WARM_UPS = 3
 LEAST_ROUNDS = 3
@@ -85,7 +82,7 @@ def layer_sparsity(
 
 
 def macs(model: nn.Module, input_size: int) -> int:
-    """Multiply-adds of one image: convolutions, linear layers and attention, biases not counted.
+    """Multiply-adds of one image: convolutions and matrix products, attention's included, biases not counted.
 
     Args:
         input_size: edge of the square image with 3 channels, in pixels.
@@ -93,43 +90,7 @@ def macs(model: nn.Module, input_size: int) -> int:
     Raises:
         FairpruneError: the model does not take such an image.
     """
-    total = 0
-
-    def weighted(module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
-        nonlocal total
-        weight = module.weight
-        assert isinstance(weight, Tensor)
-        # Every output element is a sum over one filter: the weight without its first dimension.
-        total += output.numel() * math.prod(weight.shape[1:])
-
-    def attention(module: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any], output: Any) -> None:
-        # Its projections are called as functions, which no hook on the layers sees.
-        nonlocal total
-        assert isinstance(module, nn.MultiheadAttention)
-        given = dict(zip(("query", "key"), inputs, strict=False)) | named
-        query, key, width = given["query"], given["key"], module.embed_dim
-        axis = 1 if module.batch_first and query.ndim == 3 else 0
-        queries, keys = query.shape[axis], key.shape[axis]
-        total += 2 * queries * width * width  # query and output projection
-        total += keys * width * (_inner(module.kdim, width) + _inner(module.vdim, width))
-        total += 2 * queries * keys * width  # scores, and their sum over the values
-
-    def heads(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-        nonlocal total
-        assert isinstance(module, SelfAttention)
-        total += module.macs(*inputs[0].shape[:2])
-
-    with ExitStack() as stack:
-        for module in model.modules():
-            if isinstance(module, SelfAttention):
-                stack.callback(module.register_forward_hook(heads).remove)
-            if isinstance(module, WEIGHTED):
-                stack.callback(module.register_forward_hook(weighted).remove)
-            elif isinstance(module, nn.MultiheadAttention):
-                stack.callback(module.register_forward_hook(attention, with_kwargs=True).remove)
-        with evaluating(model):
-            _forward(model, _images(model, 1, input_size))
-    return total
+    return multiply_adds(model, input_size).total
 
 
 def latency(
@@ -173,7 +134,7 @@ def latency(
     return result
 
 
-def inspect(
+def inspection(
     model: nn.Module,
     *,
     architecture: str,
@@ -202,10 +163,6 @@ def inspect(
         "sparsity": {"kept": kept, "total": total, "achieved": 1 - kept / total if total else 0.0},
         "layers": layers,
     }
-
-
-def _inner(size: int | None, width: int) -> int:
-    return width if size is None else size
 
 
 def _interleaved(
@@ -241,16 +198,8 @@ def _images(model: nn.Module, batch: int, size: int) -> Tensor:
 
 
 def _forward(model: nn.Module, images: Tensor) -> None:
-    try:
-        with torch.inference_mode():
-            model(images)
-    except torch.OutOfMemoryError as error:
-        raise FairpruneError(f"out of memory on a batch of {len(images)} images", code=ExitCode.RUNTIME) from error
-    except (RuntimeError, ValueError, AssertionError) as error:
-        raise FairpruneError(
-            f"the model does not take images of {images.shape[-1]}x{images.shape[-1]} pixels: {error}",
-            hint="give the size of the images it was trained on",
-        ) from error
+    with taking_images(len(images), images.shape[-1]), torch.inference_mode():
+        model(images)
 
 
 def _wait(device: torch.device) -> None:

@@ -45,7 +45,7 @@ def earlier(loaded: LoadedModel) -> Earlier:
     return Earlier({name: mask for name, mask in alive.items() if not bool(mask.all())}, shapes)
 
 
-def build(options: TargetOptions, model: nn.Module, size: int, before: Earlier) -> masks.Masks:
+def build_masks(options: TargetOptions, model: nn.Module, size: int, before: Earlier) -> masks.Masks:
     """Masks over `model` that start from what an earlier pruning left.
 
     Args:
@@ -86,7 +86,7 @@ def build(options: TargetOptions, model: nn.Module, size: int, before: Earlier) 
 def _count(of: str, model: nn.Module, spaces: Sequence[channels.ChannelSpace], size: int) -> channel_choice.Count:
     """What a sparsity is a share of: parameters, macs or channels."""
     if of == "macs":
-        return channel_choice.mac_count(model, spaces, size, measure.macs(model, size))
+        return channel_choice.mac_count(model, spaces, size)
     return channel_choice.channel_count if of == "channels" else channel_choice.ParameterCount(model, spaces)
 
 
@@ -114,7 +114,7 @@ def removed(
     return found
 
 
-def check(mask: masks.Masks, options: TargetOptions, given: nn.Module, pruned: nn.Module) -> None:
+def check_target(mask: masks.Masks, options: TargetOptions, given: nn.Module, pruned: nn.Module) -> None:
     """Missing the target is an error, not a note.
 
     Args:

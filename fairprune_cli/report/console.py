@@ -15,7 +15,7 @@ VERDICTS = {
 }
 
 
-def percent(value: float | None, low: float | None = None, high: float | None = None, signed: bool = False) -> str:
+def percents(value: float | None, low: float | None = None, high: float | None = None, signed: bool = False) -> str:
     """A share in percent, with its interval: 91.2 [89.9, 92.4]; an en dash where undefined."""
     if value is None:
         return "–"
@@ -39,7 +39,7 @@ def print_report(report: dict[str, Any], terminal: Terminal, folder: Path | None
             cells = [_accuracy(w["attributes"][attribute]["groups"][group]) for w in whole]
             if paired:
                 lost = changes.get("groups", {}).get(group, {})
-                cells.append(percent(lost.get("change"), lost.get("low"), lost.get("high"), signed=True))
+                cells.append(percents(lost.get("change"), lost.get("low"), lost.get("high"), signed=True))
             rows.append([f"{attribute} = {group}", *cells, f"{entry['n']:,}"])
         cells = [_gap(w["attributes"][attribute], "gap") for w in whole]
         if paired:
@@ -78,7 +78,7 @@ def _print_losses(losses: dict[str, Any], terminal: Terminal) -> None:
         for group in record["groups"]:
             cells = [of[attribute]["groups"][group] for of in losses.values()]
             rows.append([
-                f"{attribute} = {group}", *(percent(c["change"], c["low"], c["high"], signed=True) for c in cells),
+                f"{attribute} = {group}", *(percents(c["change"], c["low"], c["high"], signed=True) for c in cells),
             ])  # fmt: skip
         rows.append([f"{attribute}: gap", *(_gap(of[attribute], "gap") for of in losses.values())])
     terminal.table("change against dense, in points", ["", *losses], rows)
@@ -98,16 +98,16 @@ def _setting(report: dict[str, Any], key: str, otherwise: float) -> float:
 
 
 def _accuracy(entry: dict[str, Any]) -> str:
-    return percent(entry["accuracy"], entry["low"], entry["high"])
+    return percents(entry["accuracy"], entry["low"], entry["high"])
 
 
 def _gap(entry: dict[str, Any], key: str) -> str:
-    return percent(entry.get(key), entry.get(f"{key}_low"), entry.get(f"{key}_high"))
+    return percents(entry.get(key), entry.get(f"{key}_low"), entry.get(f"{key}_high"))
 
 
 def _change_of_all(whole: list[dict[str, Any]]) -> str:
     dense, pruned = (w["accuracy"] for w in whole)
-    return "–" if dense is None or pruned is None else percent(pruned - dense, signed=True)
+    return "–" if dense is None or pruned is None else percents(pruned - dense, signed=True)
 
 
 def _size_rows(report: dict[str, Any]) -> list[list[str]]:
@@ -153,7 +153,7 @@ def print_plan(plan: dict[str, Any], terminal: Terminal) -> None:
 def print_training(document: dict[str, Any], terminal: Terminal) -> None:
     """The result of `fairprune train`."""
     terminal.result(
-        f"{document['path']}: {document['architecture']}, validation accuracy {percent(document['val_accuracy'])} %, "
+        f"{document['path']}: {document['architecture']}, validation accuracy {percents(document['val_accuracy'])} %, "
         f"{len(document['training'])} epochs in {document['seconds']:.0f} s"
     )
 

@@ -57,7 +57,7 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Rule:
+class BoundLine:
     """A line across a plot: a bound, a target or a tolerance, in the unit of the plot's values."""
 
     value: float
@@ -93,7 +93,7 @@ class Dots:
     rows: Sequence[DotRow]
     series: Sequence[str]
     unit: Unit
-    rules: Sequence[Rule] = ()
+    rules: Sequence[BoundLine] = ()
     from_zero: bool = False
     axis: str = ""
 
@@ -116,7 +116,7 @@ class Lines:
     lines: Sequence[Line]
     unit: Unit
     x_label: str
-    rules: Sequence[Rule] = ()
+    rules: Sequence[BoundLine] = ()
     from_zero: bool = True
 
 
@@ -134,7 +134,7 @@ class Bars:
     """Horizontal bars on an axis of percent; `rules` marks a target."""
 
     bars: Sequence[Bar]
-    rules: Sequence[Rule] = ()
+    rules: Sequence[BoundLine] = ()
     axis: str = ""
 
 

@@ -51,7 +51,7 @@ def span(measure: Measure) -> str:
     return f"{fixed(100 * measure.low)}{SPACE}to{SPACE}{fixed(100 * measure.high)}"
 
 
-def count(value: float | None) -> str:
+def whole_number(value: float | None) -> str:
     """A whole number with thin spaces between thousands."""
     return NOTHING if value is None else f"{round(value):,}".replace(",", "\u202f").replace("-", "−")
 
@@ -64,7 +64,7 @@ def compact(value: float | None) -> str:
         # Half a unit of the third digit below the scale already rounds up to it.
         if abs(value) >= scale * 0.9995:
             return f"{_three(value / scale)}{SPACE}{unit}"
-    return count(value)
+    return whole_number(value)
 
 
 def size(value: float | None) -> str:
@@ -109,7 +109,7 @@ def join(words: Iterable[str]) -> str:
 
 
 def plural(n: int, word: str) -> str:
-    return f"{count(n)} {word}{'' if n == 1 else 's'}"
+    return f"{whole_number(n)} {word}{'' if n == 1 else 's'}"
 
 
 def sentence(text: str) -> str:

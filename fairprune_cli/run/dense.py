@@ -17,7 +17,7 @@ from fairprune_cli.core.terminal import Terminal
 from fairprune_cli.data.batches.pool import ImageSet
 from fairprune_cli.models import architectures, measure
 from fairprune_cli.models.checkpoint.load import save_checkpoint
-from fairprune_cli.run.inputs import decode, open_data
+from fairprune_cli.run.inputs import decoded_images, open_data
 from fairprune_cli.run.settings import Resolved
 from fairprune_cli.training.dense import pool_accuracy, train_dense
 
@@ -62,7 +62,7 @@ def train(request: TrainRequest, terminal: Terminal) -> dict[str, Any]:
     measure.macs(model, manifest.transform.size)  # fails here where it does not take such images
     if request.dry_run:
         return document | {"dry_run": True}
-    images: ImageSet = decode(data, manifest.transform, terminal)
+    images: ImageSet = decoded_images(data, manifest.transform, terminal)
     torch.manual_seed(settings.seed)
     model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     val = images.pool(data.rows("val"))

@@ -12,8 +12,9 @@ import numpy as np
 
 from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.core.terminal import Terminal
-from fairprune_cli.data.batches.pool import ImageSet, Pool, load_images, split_rows
-from fairprune_cli.data.manifest.load import SPLITS, Grouping, Manifest, Transform, find_manifest, load_manifest
+from fairprune_cli.data.batches.pool import ImageSet, Pool, load_images
+from fairprune_cli.data.batches.split import split_rows
+from fairprune_cli.data.manifest.find import SPLITS, Grouping, Manifest, Transform, find_manifest, load_manifest
 from fairprune_cli.models.checkpoint.load import LoadedModel, check_classes, load_model
 from fairprune_cli.run.settings import Settings
 
@@ -99,7 +100,7 @@ def transform_of(loaded: LoadedModel, manifest: Manifest, terminal: Terminal) ->
     return own
 
 
-def decode(data: Data, transform: Transform, terminal: Terminal) -> ImageSet:
+def decoded_images(data: Data, transform: Transform, terminal: Terminal) -> ImageSet:
     """Decode the images once into the cache; a second run reads the cache."""
     with terminal.progress("decoding", len(data.manifest.files)) as display:
         images = load_images(

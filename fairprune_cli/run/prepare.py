@@ -16,7 +16,7 @@ from fairprune_cli.core.device import choose_device, repeatable, set_threads
 from fairprune_cli.core.distributed import Ranks
 from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.core.terminal import Terminal
-from fairprune_cli.data.manifest.load import Transform
+from fairprune_cli.data.manifest.find import Transform
 from fairprune_cli.fairness import notions as fairness
 from fairprune_cli.fairness import relaxations
 from fairprune_cli.models import measure
@@ -98,7 +98,7 @@ def prepare(model: Path, settings: Settings, terminal: Terminal, trust: bool, gr
     student.to(memory_format=torch.channels_last)
     before = target.earlier(loaded)
     # Fails here, before any training, when the target is out of reach.
-    masks = target.build(settings, student, transform.size, before)
+    masks = target.build_masks(settings, student, transform.size, before)
     if masks.start > NOTED_START:
         terminal.note(f"{masks.start:.1%} of the prunable weights are removed already; they stay removed")
     return Prepared(

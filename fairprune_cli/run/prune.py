@@ -18,7 +18,7 @@ from fairprune_cli.core.terminal import Terminal
 from fairprune_cli.data.batches.pool import ImageSet
 from fairprune_cli.run.audit import AuditStep, Outcome
 from fairprune_cli.run.folder import RunFolder, SilentFolder, default_folder
-from fairprune_cli.run.inputs import PruningPools, decode, pruning_pools
+from fairprune_cli.run.inputs import PruningPools, decoded_images, pruning_pools
 from fairprune_cli.run.origin import origin_of, refuse_other_origin
 from fairprune_cli.run.prepare import Prepared, prepare
 from fairprune_cli.run.pruned import Pruned, as_written, report_parts
@@ -106,7 +106,7 @@ def _carry_out(run: Prepared, folder: RunFolder, resolved: Resolved, state: Mapp
     """Train, save, audit the file that was saved, and report."""
     group = run.group
     with group.together():
-        images = decode(run.data, run.transform, run.terminal)
+        images = decoded_images(run.data, run.transform, run.terminal)
         pools = pruning_pools(run.data, images, run.settings)
     origin = origin_of(
         run.settings, model=run.loaded.sha256, manifest=run.data.manifest.sha256, images=images.digest

@@ -61,7 +61,7 @@ def report_parts(made: Pruned) -> dict[str, Any]:
         "sparsity": target.sparsity_block(run.masks, settings, run.dense, pruned, run.before),
         "cost": {
             "passes": trainer.passes if settings.sparsity else 0.0, "steps": trainer.done,
-            "seconds": finished - run.started, "peak_bytes": provenance.peak_bytes(run.device),
+            "seconds": finished - run.started, "peak_bytes": provenance.process_peak_bytes(run.device),
             "precision": "bf16" if trainer.compute.bf16 else "fp32",
         },
         "size": {
@@ -76,7 +76,7 @@ def report_parts(made: Pruned) -> dict[str, Any]:
         "config": made.resolved.document(),
         "provenance": provenance.collect(settings.seed, run.device, run.threads, run.started, finished),
     }  # fmt: skip
-    target.check(run.masks, settings, run.dense, pruned)
+    target.check_target(run.masks, settings, run.dense, pruned)
     if settings.store != "fp32":
         document["storage"] = to_json.storage_record(
             rounding_cost.storage_cost(

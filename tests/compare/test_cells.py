@@ -17,7 +17,7 @@ import pytest
 
 from fairprune_cli.commands import app as cli
 from fairprune_cli.commands import prune
-from fairprune_cli.compare import claims, grid, picture, write
+from fairprune_cli.compare import claims, grid, picture, write_results
 from fairprune_cli.compare import csv_file as sheet
 from fairprune_cli.compare import shell as commands
 from fairprune_cli.compare.cells import Request
@@ -32,12 +32,12 @@ from tests.support.comparisons import drawn, finish, layout
 
 
 def test_grid_is_the_product_in_the_order_given() -> None:
-    found = grid.points(["tolerance=0.01,0.05", "augment=true,false"], [])
+    found = grid.grid_points(["tolerance=0.01,0.05", "augment=true,false"], [])
     assert found == [
         (("tolerance", 0.01), ("augment", True)), (("tolerance", 0.01), ("augment", False)),
         (("tolerance", 0.05), ("augment", True)), (("tolerance", 0.05), ("augment", False)),
     ]  # fmt: skip
-    assert grid.points([], []) == [()]
+    assert grid.grid_points([], []) == [()]
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_grid_is_the_product_in_the_order_given() -> None:
 )
 def test_grid_mistakes_are_named(pairs: list[str], given: list[str], message: str) -> None:
     with pytest.raises(FairpruneError, match=message):
-        grid.points(pairs, given)
+        grid.grid_points(pairs, given)
 
 
 def test_names_are_readable_unique_and_safe() -> None:
@@ -140,14 +140,38 @@ def test_claim_is_exclusive_and_given_back(tmp_path: Path) -> None:
     assert not path.exists()
 
 
-def test_claim_of_a_dead_process_is_taken_over_and_of_another_host_is_not(tmp_path: Path) -> None:
-    dead = subprocess.Popen([sys.executable, "-c", ""])
-    dead.wait()
+HOLD = """
+import sys, time
+from pathlib import Path
+from fairprune_cli.compare import claims
+with claims.claim(Path(sys.argv[1])) as ours:
+    print(ours, flush=True)
+    time.sleep(60)
+"""
+
+
+def test_claim_of_a_killed_process_is_taken_over(tmp_path: Path) -> None:
+    path = tmp_path / "cell.json"
+    other = subprocess.Popen([sys.executable, "-c", HOLD, str(path)], stdout=subprocess.PIPE, text=True)
+    try:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "True\n"
+        with claims.claim(path) as got:
+            assert not got
+        assert str(other.pid) in claims.holder(path)
+    finally:
+        other.kill()
+        other.wait()
+    assert path.exists()
+    with claims.claim(path) as got:
+        assert got
+
+
+def test_claim_of_another_host_or_still_to_be_written_is_believed(tmp_path: Path) -> None:
     path = tmp_path / "cell.json"
     for content, ours in (
-        ({"pid": dead.pid, "born": "1", "host": claims.socket.gethostname()}, True),
-        ({"pid": os.getpid(), "born": "an earlier process", "host": claims.socket.gethostname()}, True),
-        ({"pid": dead.pid, "born": "1", "host": "elsewhere"}, False),
+        ({"pid": os.getpid(), "host": claims.socket.gethostname()}, True),
+        ({"pid": os.getpid(), "host": "elsewhere"}, False),
     ):
         path.write_text(json.dumps(content))
         with claims.claim(path) as got:
@@ -214,7 +238,7 @@ def test_csv_reads_back_in_full_precision(tmp_path: Path) -> None:
     for cell in plan.cells[:-1]:
         finish(plan, cell, drawn(cell, 0.93, 0.1 / 3, ("gender", "age")))
     document = gather(plan)
-    rows = list(csv.DictReader(io.StringIO(sheet.write(document))))
+    rows = list(csv.DictReader(io.StringIO(sheet.write_csv(document))))
     assert len(rows) == len(document["cells"]) == 8
     for row, cell in zip(rows, document["cells"], strict=True):
         assert (row["name"], row["status"], row["grid rho"]) == (cell["name"], cell["status"], str(cell["grid"]["rho"]))
@@ -234,7 +258,7 @@ def test_results_are_written_and_hold_what_they_should(tmp_path: Path) -> None:
     for cell in plan.cells:
         finish(plan, cell, drawn(cell, 0.93, 0.1 if cell.row.method == "magnitude" else 0.04, ("gender",)))
     document = gather(plan)
-    write(plan, document)
+    write_results(plan, document)
     assert json.loads((tmp_path / "compare.json").read_text()) == document
     html, text = (tmp_path / "compare.html").read_text(), (tmp_path / "compare.md").read_text()
     assert html.count("<svg") == 6  # all targets and each of two, wide and narrow
@@ -253,7 +277,7 @@ def test_results_are_written_and_hold_what_they_should(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def dense(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a manifest and two dense checkpoints that were never trained."""
-    from fairprune_cli.data.manifest.load import load_manifest
+    from fairprune_cli.data.manifest.find import load_manifest
     from fairprune_cli.models import architectures
     from fairprune_cli.models.checkpoint.load import save_checkpoint
 

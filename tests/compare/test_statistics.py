@@ -1,50 +1,30 @@
-"""Statistics over seeds: the t quantile against scipy, spreads, paired differences and what is said of them."""
+"""Statistics over seeds: spreads against scipy, paired differences and what is said of them."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-import math
 from pathlib import Path
 
 import numpy as np
 import pytest
 import scipy.stats
 
-from fairprune_cli.compare.statistics import BETTER, NO_SEED, ONE_SEED, OPEN, WORSE, paired, spread
-from fairprune_cli.compare.student import incomplete_beta, t_quantile
+from fairprune_cli.compare.statistics import BETTER, NO_SEED, ONE_SEED, OPEN, WORSE, paired_difference, seed_spread
 from tests.support.comparisons import GROUPS, drawn, finish, layout
-
-
-@pytest.mark.parametrize("df", [1, 2, 3, 4, 5, 9, 19, 29, 99, 1000])
-@pytest.mark.parametrize("p", [0.0005, 0.025, 0.3, 0.5, 0.5001, 0.75, 0.9, 0.95, 0.975, 0.995, 0.9995])
-def test_t_quantile_is_that_of_scipy(p: float, df: int) -> None:
-    assert abs(t_quantile(p, df) - float(scipy.stats.t.ppf(p, df))) < 1e-8
-
-
-@pytest.mark.parametrize("x", [0.0, 1e-9, 0.1, 0.5, 0.9, 0.999999, 1.0])
-def test_incomplete_beta_is_that_of_scipy(x: float) -> None:
-    for a in (0.5, 1.0, 2.5, 40.0):
-        assert incomplete_beta(x, a, 0.5) == pytest.approx(float(scipy.special.betainc(a, 0.5, x)), abs=1e-13)
-
-
-@pytest.mark.parametrize(("p", "df"), [(0.0, 3), (1.0, 3), (math.nan, 3), (0.9, 0)])
-def test_quantile_out_of_range_is_refused(p: float, df: int) -> None:
-    with pytest.raises(ValueError, match=r"probability|degrees"):
-        t_quantile(p, df)
 
 
 @pytest.mark.parametrize("confidence", [0.5, 0.9, 0.95, 0.999])
 def test_spread_is_the_textbook_interval(confidence: float) -> None:
     values = [0.9, 0.93, 0.91, 0.96]
-    found = spread(values, confidence)
+    found = seed_spread(values, confidence)
     low, high = scipy.stats.t.interval(confidence, 3, np.mean(values), scipy.stats.sem(values))
     assert (found["n"], found["mean"], found["sd"]) == (4, pytest.approx(np.mean(values)), np.std(values, ddof=1))
     assert (found["low"], found["high"]) == (pytest.approx(low), pytest.approx(high))
 
 
 def test_one_seed_has_no_spread_and_no_seed_has_nothing() -> None:
-    one, none = spread([0.9, None], 0.95), spread([None], 0.95, "a gap needs two groups")
+    one, none = seed_spread([0.9, None], 0.95), seed_spread([None], 0.95, "a gap needs two groups")
     assert (one["n"], one["mean"], one["sd"], one["low"]) == (1, 0.9, None, None)
     assert one["sd_undefined"] == one["high_undefined"] == "one seed"
     assert (none["n"], none["mean"]) == (0, None)
@@ -68,7 +48,7 @@ def test_statement_follows_the_interval_and_the_direction(
     differences: list[float], higher: bool, statement: str
 ) -> None:
     base = [0.5 + 0.1 * i for i in range(len(differences))]
-    found = paired([b + d for b, d in zip(base, differences, strict=True)], base, 0.95, higher)
+    found = paired_difference([b + d for b, d in zip(base, differences, strict=True)], base, 0.95, higher)
     assert found["statement"] == statement
     if len(differences) > 1:
         test = scipy.stats.ttest_1samp(differences, 0.0) if any(differences) else None
@@ -76,7 +56,7 @@ def test_statement_follows_the_interval_and_the_direction(
 
 
 def test_pairing_leaves_out_a_seed_without_both_values() -> None:
-    found = paired([0.5, None, 0.7], [0.4, 0.3, None], 0.95, True)
+    found = paired_difference([0.5, None, 0.7], [0.4, 0.3, None], 0.95, True)
     assert (found["n"], found["mean"], found["statement"]) == (1, pytest.approx(0.1), ONE_SEED)
 
 
@@ -158,7 +138,7 @@ def test_two_references_are_compared_once(tmp_path: Path) -> None:
 
 
 def test_gaps_of_different_notions_are_not_compared(tmp_path: Path) -> None:
-    from fairprune_cli.compare import write
+    from fairprune_cli.compare import write_results
     from fairprune_cli.compare.gather import gather
 
     plan = layout(tmp_path, ("bifp",), seeds=2, pairs=["notion=accuracy,odds"])
@@ -167,7 +147,7 @@ def test_gaps_of_different_notions_are_not_compared(tmp_path: Path) -> None:
     document = gather(plan)
     entry = document["comparisons"][0]["attributes"]["gender"]
     assert set(entry) == {"gap", "worst_group", "odds_gap", "degradation_gap", "ratio"}
-    write(plan, document)
+    write_results(plan, document)
     text = (tmp_path / "compare.md").read_text()
     assert "| accuracy gap |" in text
     assert "Whiskers" not in text  # of a picture that Markdown does not show

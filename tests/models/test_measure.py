@@ -5,11 +5,11 @@ import json
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.models import measure
 from fairprune_cli.pruning.masks import prunable_weights
+from tests.support.networks import NETWORKS, network
 
 
 class Small(nn.Module):
@@ -44,14 +44,69 @@ def test_macs_by_hand_and_the_modes_stay() -> None:
     assert not any(module._forward_hooks for module in model.modules())
 
 
-def test_macs_agree_with_torchs_own_count() -> None:
-    from torchvision.models import get_model
+def by_hooks(model: nn.Module, size: int) -> int:
+    """Every output element of a convolution or linear layer is a sum over one filter."""
+    found: list[int] = []
 
-    for name in ("resnet18", "mobilenet_v3_small"):
-        model = get_model(name, num_classes=2).eval()
-        with FlopCounterMode(display=False) as counter, torch.no_grad():
-            model(torch.zeros(1, 3, 64, 64))
-        assert measure.macs(model, 64) == counter.get_total_flops() // 2
+    def note(module: nn.Module, _: object, output: Tensor) -> None:
+        found.append(output.numel() * module.weight[0].numel())
+
+    layers = [m for m in model.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+    handles = [layer.register_forward_hook(note) for layer in layers]
+    with torch.no_grad():
+        model(torch.zeros(1, 3, size, size))
+    for handle in handles:
+        handle.remove()
+    return sum(found)
+
+
+@pytest.mark.parametrize("name", [name for name in NETWORKS if name not in ("vit", "vit-tiny", "swin")])
+def test_macs_of_convolutional_networks_are_those_of_their_layers(name: str) -> None:
+    model = network(name)
+    assert measure.macs(model, 32) == by_hooks(model, 32)
+
+
+def test_macs_of_transposed_and_called_functions_by_hand() -> None:
+    class Functions(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.up = nn.ConvTranspose2d(3, 6, 2, stride=2, groups=3)
+            self.matrix = nn.Parameter(torch.ones(6, 4))
+
+        def forward(self, images: Tensor) -> Tensor:
+            return torch.einsum("bchw,ck->bk", self.up(images), self.matrix)
+
+    # Every input pixel goes into 2 x 2 places of 2 outputs.
+    assert measure.macs(Functions(), 8) == 8 * 8 * 3 * 4 * 2 + 6 * 4
+
+
+def test_macs_of_window_attention_by_hand() -> None:
+    from torchvision.models.swin_transformer import SwinTransformer
+
+    patch, width, heads, window = 4, 16, 2, 2
+    model = SwinTransformer([patch] * 2, width, [2], [heads], [window] * 2, mlp_ratio=2.0, num_classes=3)
+    tokens = (16 // patch) ** 2
+    embedding = tokens * 3 * patch**2 * width
+    projections = tokens * width * (3 * width + width)
+    mixing = 2 * tokens * window**2 * width  # each token meets those of its window: scores, and the sum of values
+    mlp = 2 * tokens * width * 2 * width
+    assert measure.macs(model, 16) == embedding + 2 * (projections + mixing + mlp) + 3 * width
+
+
+def test_macs_of_torchs_own_encoder_despite_its_fast_path() -> None:
+    class Encoder(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.TransformerEncoderLayer(12, 3, 24, batch_first=True)
+
+        def forward(self, images: Tensor) -> Tensor:
+            return self.layer(images[:, :, :2, :6].flatten(2))
+
+    before = torch.backends.mha.get_fastpath_enabled()
+    tokens, width = 3, 12
+    attention = 4 * tokens * width * width + 2 * tokens * tokens * width
+    assert measure.macs(Encoder(), 8) == attention + 2 * tokens * width * 24
+    assert torch.backends.mha.get_fastpath_enabled() == before
 
 
 @pytest.mark.parametrize("batch_first", [True, False])
@@ -135,7 +190,7 @@ def test_latency_keeps_to_its_budget() -> None:
 def test_inspect_is_a_json_document() -> None:
     model = Small().eval()
     model.head.weight.data[0] = 0
-    document = measure.inspect(
+    document = measure.inspection(
         model,
         architecture="small",
         input_size=16,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,12 @@ from fairprune_cli.models.checkpoint.load import LoadedModel, load_model
 from fairprune_cli.models.file.codec import ModelHeader, save_model
 from fairprune_cli.models.file.rounding import rounded
 from fairprune_cli.pruning import target
-from fairprune_cli.pruning.channels.choice import uses_per_image
+from fairprune_cli.pruning.channels.choice import mac_count
 from fairprune_cli.pruning.channels.removal import channel_spaces, kept_per_space, remove_channels
 from fairprune_cli.pruning.masks import ChannelMasks, WeightMasks, prunable_weights
 from fairprune_cli.pruning.schedule import Plan
 from fairprune_cli.run.settings import Settings
+from tests.support.networks import NETWORKS, network
 
 SIZE = 32
 
@@ -31,7 +33,7 @@ def model_named(name: str = "resnet10-w16", seed: int = 0) -> nn.Module:
 
 def channel_masks(model: nn.Module, sparsity: float, **settings: Any) -> ChannelMasks:
     asked = dataclasses.replace(Settings(), sparsity=sparsity, **settings)
-    made = target.build(asked, model, SIZE, target.Earlier())
+    made = target.build_masks(asked, model, SIZE, target.Earlier())
     assert isinstance(made, ChannelMasks)
     scores = torch.rand(len(made.keep), generator=torch.Generator().manual_seed(1))
     made.apply(made.select(scores, sparsity))
@@ -52,29 +54,24 @@ def test_the_target_is_counted_in_the_smaller_model_itself(name: str, of: str) -
         left = int(made.keep.sum()) / len(made.keep)
     assert 1 - left == pytest.approx(made.achieved, abs=1e-12)
     assert 1 - left == pytest.approx(0.4, abs=made.largest_unit())
-    target.check(made, dataclasses.replace(Settings(), sparsity=0.4, sparsity_of=of), dense, model)
+    target.check_target(made, dataclasses.replace(Settings(), sparsity=0.4, sparsity_of=of), dense, model)
     with pytest.raises(FairpruneError, match=r"was reached, 0\.9 was asked for"):
-        target.check(made, dataclasses.replace(Settings(), sparsity=0.9, sparsity_of=of), dense, model)
+        target.check_target(made, dataclasses.replace(Settings(), sparsity=0.9, sparsity_of=of), dense, model)
 
 
-def test_attention_counts_its_projections() -> None:
-    model = nn.Sequential(nn.Flatten(2), nn.Linear(16, 8))
-    attention = nn.MultiheadAttention(8, 2, batch_first=True)
-
-    class Net(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.first, self.attention = model, attention
-
-        def forward(self, x: Tensor) -> Tensor:
-            tokens = self.first(x)
-            return self.attention(tokens, tokens, tokens)[0]
-
-    assert uses_per_image(Net(), 4) == {
-        "first.1.weight": 3,
-        "attention.in_proj_weight": 3,
-        "attention.out_proj.weight": 3,
-    }
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_multiply_adds_of_a_choice_are_those_of_the_smaller_network(name: str) -> None:
+    dense = network(name)
+    spaces = channel_spaces(dense, SIZE)
+    count = mac_count(dense, spaces, SIZE)
+    assert count([space.size for space in spaces]) == measure.macs(dense, SIZE)
+    for seed, share in ((0, 0.3), (1, 0.8)):
+        model = copy.deepcopy(dense)
+        keep = torch.rand(sum(space.size for space in spaces), generator=torch.Generator().manual_seed(seed)) > share
+        for part in keep.split([space.size for space in spaces]):
+            part[0] = True
+        remove_channels(model, spaces, keep)
+        assert count(kept_per_space(spaces, keep)) == measure.macs(model, SIZE)
 
 
 @pytest.mark.parametrize(("multiple", "sparsity"), [(4, 0.3), (8, 0.5), (8, 0.8), (16, 0.5)])
@@ -113,7 +110,7 @@ def test_multiples_that_leave_too_little_say_what_can_be_reached() -> None:
 def test_flags_about_channels_are_refused_elsewhere(flags: dict[str, Any]) -> None:
     settings = dataclasses.replace(Settings(), granularity="weight", **flags)
     with pytest.raises(FairpruneError, match="about whole channels"):
-        target.build(settings, model_named(), SIZE, target.Earlier())
+        target.build_masks(settings, model_named(), SIZE, target.Earlier())
 
 
 # --- what was pruned before ----------------------------------------------------------------------------------
@@ -144,7 +141,7 @@ def test_zeros_of_a_file_stay_zero_and_count(tmp_path: Path, own: bool) -> None:
     loaded = load_model(path)
     before = target.earlier(loaded)
     assert before.zeros == sum(int((~mask).sum()) for mask in alive.values())
-    made = target.build(weight_settings(0.7), loaded.model, SIZE, before)
+    made = target.build_masks(weight_settings(0.7), loaded.model, SIZE, before)
     assert made.start == pytest.approx(before.zeros / made.total)
     scores = torch.rand(made.total)
     for sparsity in (0.0, 0.5, 0.7):  # a schedule may ask for less than is gone already
@@ -160,14 +157,14 @@ def test_zeros_of_a_file_stay_zero_and_count(tmp_path: Path, own: bool) -> None:
 def test_less_than_is_gone_already_is_an_error_with_the_limit() -> None:
     model, alive = sparse_model()
     with pytest.raises(FairpruneError, match=r"0\.3 is less than what the model has already, 0\.40\d+") as error:
-        target.build(weight_settings(0.3), model, SIZE, target.Earlier(alive))
+        target.build_masks(weight_settings(0.3), model, SIZE, target.Earlier(alive))
     limit = float(error.value.hint.split()[2])
-    assert target.build(weight_settings(limit), model, SIZE, target.Earlier(alive)).start <= limit
+    assert target.build_masks(weight_settings(limit), model, SIZE, target.Earlier(alive)).start <= limit
 
 
 def test_channels_go_while_the_zeros_inside_the_others_stay() -> None:
     model, alive = sparse_model()
-    made = target.build(dataclasses.replace(Settings(), sparsity=0.5), model, SIZE, target.Earlier(alive))
+    made = target.build_masks(dataclasses.replace(Settings(), sparsity=0.5), model, SIZE, target.Earlier(alive))
     assert isinstance(made, ChannelMasks)
     made.apply(made.select(made.magnitude(), 0.5))
     made.harden(model)
@@ -193,7 +190,7 @@ def test_a_smaller_file_is_counted_as_given_and_against_the_first_model(tmp_path
     save_model(path, model, header=ModelHeader("resnet10-w16", ("a", "b"), {}, "channel", removed))
     loaded: LoadedModel = load_model(path)
     before, given = target.earlier(loaded), load_model(path).model
-    made = target.build(dataclasses.replace(Settings(), sparsity=0.3), loaded.model, SIZE, before)
+    made = target.build_masks(dataclasses.replace(Settings(), sparsity=0.3), loaded.model, SIZE, before)
     made.apply(made.select(made.magnitude(), 0.3))
     assert isinstance(made, ChannelMasks)
     remove_channels(loaded.model, made.spaces, made.keep)

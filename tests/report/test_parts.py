@@ -17,7 +17,7 @@ from jsonschema import Draft202012Validator
 
 from fairprune_cli import report
 from fairprune_cli.report import words
-from fairprune_cli.report.document import Bar, Bars, Column, Dot, DotRow, Dots, Line, Lines, Rule, Table
+from fairprune_cli.report.document import Bar, Bars, BoundLine, Column, Dot, DotRow, Dots, Line, Lines, Table
 from fairprune_cli.report.figures import axes, plots
 from fairprune_cli.report.plain import plain
 from fairprune_cli.report.values import Measure, measure, natural, ordered, settings
@@ -45,7 +45,7 @@ def bare(text: str) -> str:
         (words.points(0.0123, sign=True), "+1.2 points"),
         (words.signed(-0.0001), "0.0"),
         (words.signed(0.0001), "0.0"),
-        (words.count(1234567), "1 234 567"),
+        (words.whole_number(1234567), "1 234 567"),
         (words.compact(4_903_234), "4.90 M"),
         (words.compact(999_700), "1.00 M"),
         (words.compact(12), "12"),
@@ -176,7 +176,7 @@ def test_dots_stay_inside_the_picture(rows: list[list[float]], unit: Any, width:
         [DotRow("<g>", "", [Dot(1, value, low, high, "&")]) for low, value, high in rows],
         ["dense", "pruned"],
         unit,
-        [Rule(0.5, "bound")],
+        [BoundLine(0.5, "bound")],
         from_zero=unit == "points",
     )
     picture = ElementTree.fromstring(plots.svg(figure, "a < b", width))
@@ -199,7 +199,7 @@ def test_dots_are_placed_on_the_scale_of_their_axis() -> None:
 
 @given(st.lists(st.none() | st.floats(-1, 2), min_size=1, max_size=40), st.sampled_from([350, 888]))
 def test_curves_are_broken_where_there_is_no_value(ys: list[float | None], width: int) -> None:
-    figure = Lines([Line("x", list(range(len(ys))), ys, 1)], "points", "epoch", [Rule(0.02, "tolerance")])
+    figure = Lines([Line("x", list(range(len(ys))), ys, 1)], "points", "epoch", [BoundLine(0.02, "tolerance")])
     picture = ElementTree.fromstring(plots.svg(figure, "t", width))
     path = next(p.get("d", "") for p in picture.iter("path") if p.get("class") == "curve")
     runs = sum(y is not None and (i == 0 or ys[i - 1] is None) for i, y in enumerate(ys))

@@ -401,6 +401,22 @@ def test_card_reports_the_pruned_model_and_what_was_not_measured() -> None:
     assert "compliant" not in text
 
 
+@pytest.mark.parametrize("name", REPORTS)
+def test_the_hubs_library_reads_the_card_without_a_network(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from huggingface_hub import ModelCard
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("the network was asked")
+
+    monkeypatch.setattr("socket.socket.connect", refuse)
+    text = report.render(REPORTS[name](), "card")
+    data = ModelCard(text).data
+    assert (data.library_name, data.pipeline_tag) == ("fairprune", "image-classification")
+    front = yaml.safe_load(text.split("\n---\n", 1)[0])
+    listed = [m["value"] for i in front.get("model-index", []) for r in i["results"] for m in r["metrics"]]
+    assert [result.metric_value for result in data.eval_results or []] == listed
+
+
 def test_gate_names_are_split_into_metric_and_attribute_where_the_fields_are_absent() -> None:
     names = ("max-gap gender", "max_gap:gender*age", "max-gap [age]", "min-accuracy", "max-gap (a b)")
     gates = View({"gates": [{"name": name} for name in names]}).gates

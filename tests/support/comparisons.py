@@ -12,7 +12,7 @@ import numpy as np
 import yaml
 
 from fairprune_cli.compare import grid
-from fairprune_cli.compare.cells import Cell, Plan, Request, Row
+from fairprune_cli.compare.cells import Cell, ComparisonPlan, Request, Row
 from fairprune_cli.run.settings import resolve
 
 GROUPS = {"gender": ("female", "male"), "age": ("<30", "30-60", "60+")}
@@ -27,10 +27,10 @@ def layout(
     model: str = "dense-{seed}.pt",
     references: Sequence[str] = (),
     **settings: Any,
-) -> Plan:
+) -> ComparisonPlan:
     """A plan as `cells.plan` makes it, without models or data."""
     base = resolve(settings, {}, None)
-    points = grid.points(pairs, settings)
+    points = grid.grid_points(pairs, settings)
     request = Request(model, base, tuple(methods), tuple(targets), seeds, tuple(pairs), tuple(references), folder)
     cells = []
     for (granularity, sparsity), point, method, seed in itertools.product(targets, points, methods, range(seeds)):
@@ -40,10 +40,10 @@ def layout(
         resolved = resolve({**settings, **own, **dict(point)}, {}, None)
         cells.append(Cell(name, row, seed, Path(model.replace("{seed}", str(seed))), f"m{seed}", "d", resolved))
     chosen = references or (("magnitude",) if "magnitude" in methods else methods[:1])
-    return Plan(request, folder, tuple(cells), tuple(points), tuple(chosen), ())
+    return ComparisonPlan(request, folder, tuple(cells), tuple(points), tuple(chosen), ())
 
 
-def finish(plan: Plan, cell: Cell, report: dict[str, Any]) -> None:
+def finish(plan: ComparisonPlan, cell: Cell, report: dict[str, Any]) -> None:
     """Write the run folder that a finished cell leaves behind, as far as a comparison reads it."""
     path = plan.path(cell)
     path.mkdir(parents=True, exist_ok=True)

@@ -21,8 +21,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fairprune_cli.core.errors import FairpruneError, Problems
-from fairprune_cli.data.checks.check import Checked, check
-from fairprune_cli.data.manifest.load import Manifest, examine_manifest
+from fairprune_cli.data.checks.check import Checked, check_data
+from fairprune_cli.data.manifest.find import Manifest, examine_manifest
 from tests.support import datasets as made
 
 HEADS = {
@@ -170,7 +170,7 @@ def run(count: int, seed: int, place: Path) -> Outcome:
         make(kind, root)
         plain = examine_manifest(root, Problems(""))
         assert plain is not None
-        before = _warnings(check(root))
+        before = _warnings(check_data(root))
         names = sorted(p for p in root.iterdir() if p.suffix in TABLES or p.name == "manifest.yaml")
         for _ in range(count // len(HEADS) + (k < count % len(HEADS))):
             file, (name, mutate) = rng.choice(names), rng.choice(list(MUTATIONS.items()))
@@ -198,7 +198,7 @@ def _warnings(checked: Checked) -> set[str]:
 
 def _judge(root: Path, plain: Manifest, before: set[str], most: int, manifest_changed: bool) -> str:
     try:
-        checked = check(root)
+        checked = check_data(root)
     except FairpruneError:
         return "error"
     if checked.count("error"):

@@ -15,20 +15,19 @@ import torch
 from torch import Tensor
 
 from fairprune_cli.core.errors import FairpruneError
+from fairprune_cli.data.batches.pixels import Augmentation, normaliser
 from fairprune_cli.data.batches.shuffles import Shuffles, checksum, restoring
 from fairprune_cli.data.images.cache import Cache
 from fairprune_cli.data.images.pillow import Progress
-from fairprune_cli.data.manifest.load import Grouping, Manifest, Transform
-from fairprune_cli.data.tables.table import assign_parts, cells_of, random_keys
+from fairprune_cli.data.manifest.find import Grouping, Manifest, Transform
 
-SHIFT_SHARE = 0.075  # 3 pixels of 40
 RESIDENT_SHARE = 0.4  # of a GPU's free memory that decoded images may take
 _UPLOAD = 4096
 
 Device = torch.device | str
 
 
-def fits(device: torch.device, size: int) -> bool:
+def fits_on_device(device: torch.device, size: int) -> bool:
     """Whether `size` bytes of images may live on the device: a GPU that has them free, and as much again and more."""
     if device.type != "cuda":
         return False  # in main memory they are already
@@ -62,7 +61,7 @@ class ImageSet:
     def resident(self, device: torch.device) -> Tensor | None:
         """The pixels on the device, uint8 [N, 3, S, S], moved there once; None where they do not fit beside a model."""
         found = self._resident.get(device)
-        if found is None and fits(device, self.pixels.nbytes):
+        if found is None and fits_on_device(device, self.pixels.nbytes):
             found = torch.empty(self.pixels.shape, dtype=torch.uint8, device=device)
             for start in range(0, len(self.pixels), _UPLOAD):
                 part = np.array(self.pixels[start : start + _UPLOAD])
@@ -109,9 +108,6 @@ def _columns(groupings: Sequence[Grouping], count: int) -> np.ndarray:
     """Groups of all images, int64 [count, A], a column per grouping."""
     columns = [grouping.index for grouping in groupings]
     return np.stack(columns, axis=1) if columns else np.empty((count, 0), dtype=np.int64)
-
-
-# --- drawing batches ----------------------------------------------------------------------------------------
 
 
 class Pool:
@@ -164,18 +160,6 @@ class Pool:
         return Sampler(self, size, device, seed, augment, weights, channels_last=channels_last)
 
 
-def normaliser(transform: Transform, device: Device = "cpu") -> Callable[[Tensor], Tensor]:
-    """What turns uint8 images [B, 3, S, S] into the model's input: (u / 255 - mean) / std, float32.
-
-    In this order, which is torchvision's to the bit.
-    """
-    mean, std = (
-        torch.tensor(values, dtype=torch.float32, device=device).view(1, 3, 1, 1)
-        for values in (transform.mean, transform.std)
-    )
-    return lambda raw: raw.to(torch.float32).div_(255).sub_(mean).div_(std)
-
-
 class Former:
     """Makes a `Batch` of positions in a pool: uint8 to the device, augmented there, then normalised."""
 
@@ -207,41 +191,6 @@ class Former:
         if self.device.type == "cuda":
             return tensor.pin_memory().to(self.device, non_blocking=True)
         return tensor.to(self.device)
-
-
-class Augmentation(NamedTuple):
-    """A flip (bool [B]) and a shift in pixels (int64 [B] each, -p..p) per image of a batch."""
-
-    flip: Tensor
-    down: Tensor
-    right: Tensor
-
-    @classmethod
-    def draw(cls, count: int, size: int, generator: torch.Generator) -> Augmentation:
-        """Flips with probability 1/2, shifts up to 7.5 % of `size` (rounded), uniform."""
-        most = round(SHIFT_SHARE * size)
-        flip = torch.rand(count, generator=generator) < 0.5
-        shifts = torch.randint(-most, most + 1, (2, count), generator=generator)
-        return cls(flip, shifts[0], shifts[1])
-
-    def apply(self, images: Tensor) -> Tensor:
-        """The changed images, of the same type and shape [B, C, S, S]; borders are mirrored."""
-        count, channels, size, _ = images.shape
-        flip, down, right = (part.to(images.device) for part in self)
-        along = torch.arange(size, device=images.device)
-        across = torch.where(flip[:, None], size - 1 - along, along)
-        y = _mirrored(along - down[:, None], size)
-        x = _mirrored(across - right[:, None], size)
-        # One gather over flat pixel positions: four times as fast as slicing windows out of padded images.
-        flat = (y[:, :, None] * size + x[:, None, :]).view(count, 1, size * size)
-        flat = flat.expand(count, channels, size * size)
-        return images.reshape(count, channels, size * size).gather(2, flat).view_as(images)
-
-
-def _mirrored(position: Tensor, size: int) -> Tensor:
-    """Positions outside 0..size-1 reflected at the border pixel, which is not repeated."""
-    position = position.abs()
-    return torch.where(position >= size, 2 * (size - 1) - position, position)
 
 
 class Sampler:
@@ -347,30 +296,3 @@ def _cumulative(weights: np.ndarray, count: int) -> Tensor:
     if not np.isfinite(weights).all() or (weights < 0).any() or not weights.sum() > 0:
         raise ValueError("weights must be finite, at least 0 and not all 0")
     return torch.from_numpy(np.cumsum(weights))
-
-
-def split_rows(
-    manifest: Manifest, rows: np.ndarray, share: float, seed: int, groupings: Sequence[Grouping]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Divide rows in two, alike in label x groups; the first part has `share` of them.
-
-    Each combination of label and groups is divided to within one row. When the manifest names persons, no
-    person is in both parts, and the combinations' shares are as close as whole persons allow. The result
-    depends on the images' names and the seed, not on the order of `rows`.
-
-    Args:
-        rows: int64 [n], positions in the manifest.
-        share: of the first part, 0 to 1.
-        groupings: as from `manifest.grouping`.
-
-    Returns:
-        Two ascending int64 arrays that together hold `rows`.
-    """
-    if not 0 <= share <= 1:
-        raise ValueError(f"share must be from 0 to 1, found {share}")
-    rows = np.sort(np.asarray(rows, dtype=np.int64))
-    cells = cells_of([manifest.labels[rows], *(grouping.index[rows] for grouping in groupings)])
-    persons = None if manifest.persons is None else manifest.persons[rows]
-    keys = random_keys([manifest.files[row] for row in rows], seed)
-    part = assign_parts(cells, persons, (share, 1 - share), keys)
-    return rows[part == 0], rows[part == 1]

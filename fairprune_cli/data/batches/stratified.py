@@ -17,9 +17,10 @@ import numpy as np
 import torch
 
 from fairprune_cli.core.errors import FairpruneError
-from fairprune_cli.data.batches.pool import Augmentation, Batch, Device, Former, Pool
+from fairprune_cli.data.batches.pixels import Augmentation
+from fairprune_cli.data.batches.pool import Batch, Device, Former, Pool
 from fairprune_cli.data.batches.shuffles import Shuffles, restoring
-from fairprune_cli.data.tables.table import cells_of
+from fairprune_cli.data.tables.partition import cells_of
 
 # A stratum is drawn at most so many times as often as it occurs, or a handful of images would be learnt by heart.
 MOST = 10.0

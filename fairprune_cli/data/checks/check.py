@@ -15,7 +15,7 @@ from fairprune_cli.core.errors import Problems
 from fairprune_cli.data.checks.association import Association, associate
 from fairprune_cli.data.checks.images import ERROR, NOTE, WARNING, Finding, look_at_images
 from fairprune_cli.data.images.pillow import Progress
-from fairprune_cli.data.manifest.load import examine_manifest
+from fairprune_cli.data.manifest.find import examine_manifest
 from fairprune_cli.data.manifest.manifest import Grouping, Manifest
 from fairprune_cli.data.tables.table import IMAGE_SUFFIXES, SPLITS
 
@@ -46,7 +46,7 @@ class Checked:
         }  # fmt: skip
 
 
-def check(path: Path, progress: Progress | None = None) -> Checked:
+def check_data(path: Path, progress: Progress | None = None) -> Checked:
     """Examine the manifest at `path` and decode every image that can be.
 
     Raises:

@@ -16,7 +16,7 @@ from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.core.files import atomic_write_bytes
 from fairprune_cli.data.images.pillow import ImageFault, data_uri, open_image
 from fairprune_cli.data.manifest.manifest import Manifest
-from fairprune_cli.data.tables.table import random_keys
+from fairprune_cli.data.tables.partition import random_keys
 
 KINDS = (".png", ".svg", ".html")
 SIDE, GAP, EACH = 56, 4, 6
@@ -27,7 +27,7 @@ Mark = tuple[float, float, str, str]  # x, y of the top, text, colour
 
 
 @dataclass(frozen=True)
-class Gallery:
+class SampleGallery:
     """Texts and thumbnails with their places, in pixels; `faulty` are the files that could not be decoded."""
 
     width: int
@@ -37,7 +37,7 @@ class Gallery:
     faulty: tuple[str, ...]
 
 
-def draw(manifest: Manifest, split: str, attributes: Sequence[str] | None = None) -> Gallery:
+def draw(manifest: Manifest, split: str, attributes: Sequence[str] | None = None) -> SampleGallery:
     """Up to six images of every combination of group and label in a split, drawn by name from the seed 0.
 
     Args:
@@ -73,7 +73,7 @@ def draw(manifest: Manifest, split: str, attributes: Sequence[str] | None = None
             y += SIDE + _LINE + GAP
         y += _LINE
     width = 2 * _MARGIN + _LEFT + cell * len(manifest.classes)
-    return Gallery(width, y, tuple(texts), tuple(images), tuple(faulty))
+    return SampleGallery(width, y, tuple(texts), tuple(images), tuple(faulty))
 
 
 def _short(text: str, most: int) -> str:
@@ -88,7 +88,7 @@ def _thumbnail(manifest: Manifest, row: int, faulty: list[str]) -> Image.Image |
         return None
 
 
-def write(gallery: Gallery, path: Path, title: str, force: bool = False) -> None:
+def write_gallery(gallery: SampleGallery, path: Path, title: str, force: bool = False) -> None:
     """Write the picture in the kind that the file's ending names.
 
     Raises:
@@ -108,7 +108,7 @@ def write(gallery: Gallery, path: Path, title: str, force: bool = False) -> None
     atomic_write_bytes(path, data)
 
 
-def _png(gallery: Gallery) -> bytes:
+def _png(gallery: SampleGallery) -> bytes:
     sheet = Image.new("RGB", (gallery.width, gallery.height), _PAPER)
     pen = ImageDraw.Draw(sheet)
     font = ImageFont.load_default(_FONT)
@@ -121,7 +121,7 @@ def _png(gallery: Gallery) -> bytes:
     return stream.getvalue()
 
 
-def _svg(gallery: Gallery) -> str:
+def _svg(gallery: SampleGallery) -> str:
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{gallery.width}" height="{gallery.height}" '
         f'viewBox="0 0 {gallery.width} {gallery.height}" font-family="sans-serif" font-size="{_FONT}">',
@@ -143,6 +143,6 @@ def _printable(text: str) -> str:
     return "".join(mark if mark.isprintable() else "�" for mark in text)
 
 
-def _html(gallery: Gallery, title: str) -> str:
+def _html(gallery: SampleGallery, title: str) -> str:
     head = f'<meta charset="utf-8"><title>{escape(title)}</title>'
     return f'<!doctype html>\n<html lang="en">\n<head>{head}</head>\n<body>\n{_svg(gallery)}</body>\n</html>\n'

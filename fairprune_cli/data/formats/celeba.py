@@ -17,11 +17,11 @@ from fairprune_cli.data.dataset_format import (
     Source,
     Suggestion,
     below,
+    column_called,
+    evenly_chosen,
     first_file,
     first_folder,
     missing_column,
-    resolve,
-    spread,
     yes_no,
 )
 from fairprune_cli.data.tables.table import SHOWN, decoded, read_table
@@ -43,12 +43,12 @@ def suggest(root: Path) -> Suggestion:
     listing = _rows(path, problems, header=True)
     problems.raise_if_any()
     assert listing is not None
-    label = resolve("Blond_Hair", listing.header) or next(n for n in listing.header if n != "Male")
+    label = column_called("Blond_Hair", listing.header) or next(n for n in listing.header if n != "Male")
     texts = {"gender": "{column: Male}  # female, male", "age": "{column: Young}  # not Young, Young"}
     columns = {"gender": "Male", "age": "Young"}
     attributes = tuple((n, texts[n]) for n, c in columns.items() if c in listing.header and c != label)
     folder = _folder(root)
-    sample = spread(root / folder, listing.names)
+    sample = evenly_chosen(root / folder, listing.names)
     return Suggestion(label, attributes, sample, "any of its 40 attributes")
 
 
@@ -63,7 +63,7 @@ def read(root: Path, wanted: Collection[str], problems: Problems) -> Source | No
     digest = hashlib.sha256(listing.digest.encode())
     columns: dict[str, list[str]] = {}
     for name in wanted:
-        found = resolve(name, listing.header)
+        found = column_called(name, listing.header)
         if found is None:
             missing_column(name, "of CelebA", path.name, listing.header, problems)
         else:
@@ -135,7 +135,7 @@ def _rows(path: Path, problems: Problems, header: bool, wanted: Collection[str] 
         if not filled:
             problems.add(f"{path.name} has no rows", "bad-table", path.name)
         return None
-    at = [i for i, name in enumerate(names) if wanted is None or any(resolve(w, [name]) for w in wanted)]
+    at = [i for i, name in enumerate(names) if wanted is None or any(column_called(w, [name]) for w in wanted)]
     columns = {names[i]: [cells[i + 1] for _, cells in filled] for i in at}
     rows = np.array([row for row, _ in filled], dtype=np.int64)
     return _Listing(names, [cells[0] for _, cells in filled], columns, rows, digest)

@@ -13,8 +13,16 @@ from pathlib import Path
 import numpy as np
 
 from fairprune_cli.core.errors import Problems
-from fairprune_cli.data.dataset_format import Source, Suggestion, below, first_file, missing_column, resolve, spread
-from fairprune_cli.data.tables.table import Table, read_table
+from fairprune_cli.data.dataset_format import (
+    Source,
+    Suggestion,
+    below,
+    column_called,
+    evenly_chosen,
+    first_file,
+    missing_column,
+)
+from fairprune_cli.data.tables.table import TextTable, read_table
 
 FILES = {"train": "fairface_label_train.csv", "test": "fairface_label_val.csv"}
 # In the order of years, which sorting as text would not give.
@@ -32,12 +40,12 @@ def suggest(root: Path) -> Suggestion:
     source = read(root, ("gender", "race", "age"), problems)
     problems.raise_if_any()
     assert source is not None
-    sample = spread(root, source.files)
+    sample = evenly_chosen(root, source.files)
     return Suggestion("gender", (("race", "{column: race}"), ("age", "{column: age}")), sample, "gender, race or age")
 
 
 def read(root: Path, wanted: Collection[str], problems: Problems) -> Source | None:
-    tables: dict[str, Table] = {}
+    tables: dict[str, TextTable] = {}
     digest = hashlib.sha256()
     for split, name in FILES.items():
         path = _path(root, name)
@@ -56,7 +64,7 @@ def read(root: Path, wanted: Collection[str], problems: Problems) -> Source | No
     for split, table in tables.items():
         named = table.column("file", "the images", problems)
         for name in wanted:
-            found = resolve(name, table.header)
+            found = column_called(name, table.header)
             if found is None:
                 missing_column(name, "of FairFace", table.name, table.header, problems)
                 columns.pop(name, None)
@@ -67,7 +75,7 @@ def read(root: Path, wanted: Collection[str], problems: Problems) -> Source | No
     if len(files) < len(splits):
         return None
     folder = _folder(root, files)
-    usual = {name: {age: age for age in AGES} for name in columns if resolve(name, ("age",))}
+    usual = {name: {age: age for age in AGES} for name in columns if column_called(name, ("age",))}
     return Source(
         " and ".join(FILES.values()), [below(folder, name) for name in files], columns,
         np.concatenate([table.rows for table in tables.values()]), next(iter(tables.values())).header,

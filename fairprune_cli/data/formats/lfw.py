@@ -19,10 +19,10 @@ from fairprune_cli.data.dataset_format import (
     Source,
     Suggestion,
     below,
+    column_called,
+    evenly_chosen,
     first_file,
     missing_column,
-    resolve,
-    spread,
     yes_no,
 )
 from fairprune_cli.data.tables.folders import images_below, subfolders
@@ -44,9 +44,9 @@ def suggest(root: Path) -> Suggestion:
     source = read(root, (), problems)
     problems.raise_if_any()
     assert source is not None
-    sample = spread(root, source.files)
-    label = resolve("Smiling", known) or (known[0] if known else "gender")
-    if resolve("Male", known):
+    sample = evenly_chosen(root, source.files)
+    label = column_called("Smiling", known) or (known[0] if known else "gender")
+    if column_called("Male", known):
         return Suggestion(label, (("gender", "{column: Male}  # female, male"),), sample, "any of its attributes")
     if "gender" in known and label != "gender":
         return Suggestion(label, (("gender", "{column: gender, values: [female, male]}"),), sample)
@@ -72,11 +72,11 @@ def read(root: Path, wanted: Collection[str], problems: Problems) -> Source | No
     known = _known(root)
     table = root.absolute().name
     scores = set()
-    if any(resolve(name, known) not in (None, "gender") for name in wanted):
+    if any(column_called(name, known) not in (None, "gender") for name in wanted):
         rows, table = _scores(root, wanted, known, stems, columns, digest, warnings, problems), ATTRIBUTES
         scores = set(columns)
     for name in wanted:
-        found = resolve(name, known)
+        found = column_called(name, known)
         if found is None:
             missing_column(name, "of LFW; see attributes_table", table, known, problems)
         elif found == "gender" and name not in columns:
@@ -147,7 +147,7 @@ def _scores(
     digest.update(sha256.encode())
     lines = (text or "").splitlines()
     header = _header(lines)
-    at = {name: header.index(found) for name in wanted if (found := resolve(name, known)) in header}
+    at = {name: header.index(found) for name in wanted if (found := column_called(name, known)) in header}
     place = {stem: i for i, stem in enumerate(stems)}
     rows = np.zeros(len(stems), dtype=np.int64)
     columns |= {name: [""] * len(stems) for name in at}

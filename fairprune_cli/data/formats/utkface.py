@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from fairprune_cli.core.errors import Problems
-from fairprune_cli.data.dataset_format import Source, Suggestion, missing_column, resolve, spread
+from fairprune_cli.data.dataset_format import Source, Suggestion, column_called, evenly_chosen, missing_column
 from fairprune_cli.data.tables.folders import images_below
 from fairprune_cli.data.tables.table import SHOWN
 
@@ -45,7 +45,7 @@ def suggest(root: Path) -> Suggestion:
     files = images_below(root, problems)
     problems.raise_if_any()
     attributes = (("race", "{column: race}"), ("age", "{column: age, bins: [0, 30, 60, 120]}  # [a, b)"))
-    sample = spread(root, files)
+    sample = evenly_chosen(root, files)
     return Suggestion("gender", attributes, sample, "gender or race; for age: {column: age, bins: [0, 30, 60, 120]}")
 
 
@@ -65,7 +65,7 @@ def read(root: Path, wanted: Collection[str], problems: Problems) -> Source | No
         warnings.append(f"{len(odd):,} images are left out, whose names are not age_gender_race_date: {shown}")
     columns: dict[str, list[str]] = {}
     for name in wanted:
-        found = resolve(name, KNOWN)
+        found = column_called(name, KNOWN)
         if found is None:
             missing_column(name, "in the file names", root.absolute().name, KNOWN, problems)
         else:
@@ -73,7 +73,7 @@ def read(root: Path, wanted: Collection[str], problems: Problems) -> Source | No
             columns[name] = [match[place] for _, match in kept]
     names = [name for name, _ in kept]
     digest = hashlib.sha256("\0".join(names).encode("utf-8", "surrogateescape")).hexdigest()
-    usual = {name: USUAL[found] for name in columns if (found := resolve(name, KNOWN)) in USUAL}
+    usual = {name: USUAL[found] for name in columns if (found := column_called(name, KNOWN)) in USUAL}
     return Source(
         root.absolute().name, names, columns, np.zeros(len(names), dtype=np.int64), KNOWN, digest, usual,
         fractions=(0.7, 0.15, 0.15), warnings=tuple(warnings),

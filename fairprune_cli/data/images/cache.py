@@ -17,14 +17,13 @@ from typing import Any
 
 import numpy as np
 import PIL
-import torchvision
 
 from fairprune_cli.core.errors import ExitCode, FairpruneError, Problems
 from fairprune_cli.data.images import cache_store
 from fairprune_cli.data.images.content_hashes import content_hashes
-from fairprune_cli.data.images.decode import decode_file
+from fairprune_cli.data.images.decode import decode_file, decoder_version
 from fairprune_cli.data.images.pillow import ImageFault, Progress, chunked, decoding_threads
-from fairprune_cli.data.manifest.load import Manifest
+from fairprune_cli.data.manifest.find import Manifest
 
 _DECODER = 2  # to be raised when the same file decodes to other pixels
 _CHECKED_BYTES = 2 << 30
@@ -45,7 +44,7 @@ class Cache:
         self.digest = ""  # of all pixels, once they have been opened
 
     def _key(self, progress: Progress | None) -> str:
-        facts = [_DECODER, PIL.__version__, torchvision.__version__, self.shape[2]]
+        facts = [_DECODER, PIL.__version__, decoder_version(), self.shape[2]]
         digest = hashlib.sha256(f"{facts}".encode())
         digest.update(content_hashes(self.manifest.root, self.manifest.files, progress).tobytes())
         return digest.hexdigest()[:32]
@@ -62,7 +61,7 @@ class Cache:
             return found
         try:
             self.folder.parent.mkdir(parents=True, exist_ok=True)
-            with cache_store.locked(self.folder.with_suffix(".lock")):
+            with cache_store.entry_lock(self.folder.with_suffix(".lock")):
                 found = self._open()
                 if found is None:
                     cache_store.make_room(int(np.prod(self.shape)), self.folder)

@@ -15,6 +15,7 @@ from typing import Any
 
 from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.core.files import cache_dir
+from fairprune_cli.core.locks import locked
 from fairprune_cli.data.images import content_hashes as fingerprint
 
 LIMIT = "FAIRPRUNE_CACHE_LIMIT"
@@ -106,7 +107,7 @@ def make_room(needed: int, keep: Path) -> list[Entry]:
     return removed
 
 
-def clear() -> list[Entry]:
+def clear_cache() -> list[Entry]:
     """Remove every entry and all kept hashes; what was removed."""
     _sweep()
     removed = [entry for entry in entries() if _remove(entry.folder)]
@@ -130,26 +131,21 @@ def _sweep() -> None:
     with contextlib.suppress(OSError):
         for folder in root().glob(".*.*"):
             lock = root() / f"{folder.name.split('.')[1]}.lock"
-            with locked(lock, wait=False) as held:
+            with entry_lock(lock, wait=False) as held:
                 if held:
                     shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextlib.contextmanager
-def locked(path: Path, wait: bool = True) -> Iterator[bool]:
-    """Hold an exclusive lock, where the system has them; it falls with the process, so none stays behind.
+def entry_lock(path: Path, wait: bool = True) -> Iterator[bool]:
+    """Hold an entry's lock; whether it is held, without `wait` False when another process has it.
 
-    Yields whether it is held; without `wait` False when another process has it.
+    Where there are no locks, as on some network folders, two processes decode twice, and the later rename finds the
+    entry of the earlier one.
     """
-    try:
-        import fcntl
-    except ImportError:  # Windows: two processes decode twice, and the later rename wins
-        yield wait
-        return
-    with open(path, "wb") as stream:
-        held = True
+    with contextlib.ExitStack() as stack:
         try:
-            fcntl.flock(stream, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:  # taken, or a network file system that has no locks
+            held = stack.enter_context(locked(path, wait))
+        except OSError:
             held = wait
         yield held

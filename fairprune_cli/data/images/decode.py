@@ -1,15 +1,20 @@
 """From an image file to the model's square of bytes, as fast as the libraries allow.
 
-Ordinary JPEGs go through torchvision's decoder, all others, and JPEGs far larger than needed, through Pillow (which
-decodes those at a fraction). Both are then cropped and scaled by the same kernel, torch's antialiased bilinear one on
-bytes, which takes a quarter of the time of Pillow's. A file that torchvision refuses is left to Pillow, whose verdict
-is that of `data check`.
+Ordinary JPEGs go through torchcodec, the successor of torchvision's decoder, which gives Pillow's pixels in half of its
+time (benchmarks/decoders.py). All others, and JPEGs far larger than needed, go through Pillow, which decodes those at a
+fraction; so does everything where torchcodec does not load, as beside a torch of another release. Both are then cropped
+and scaled by the same kernel, torch's antialiased bilinear one on bytes, which takes a quarter of the time of Pillow's.
+A file that torchcodec refuses is left to Pillow, whose verdict is that of `data check`.
 """
 
 from __future__ import annotations
 
 import io
 import struct
+from collections.abc import Callable
+from functools import cache
+from importlib import metadata
+from typing import cast
 
 import numpy as np
 import torch
@@ -17,7 +22,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from fairprune_cli.data.images.pillow import open_image, read_image_file
-from fairprune_cli.data.manifest.document import SMALLEST_SIDE
+from fairprune_cli.data.manifest.transform import SMALLEST_SIDE
 
 # JPEG markers without a length (ITU T.81, table B.1), and those of frames.
 _BARE = frozenset({0x01, *range(0xD0, 0xD9)})
@@ -30,11 +35,11 @@ def decode(data: bytes, size: int) -> np.ndarray:
     Raises:
         ImageFault: not an image, truncated, or smaller than 8 pixels on a side.
     """
-    pixels = _torchvision(data, size)
+    pixels = _torchcodec(data, size)
     if pixels is None:
         # Channels last, as Pillow has them: the kernel takes them so, and no copy is needed.
         pixels = torch.from_numpy(np.array(open_image(io.BytesIO(data), wanted=size))).permute(2, 0, 1)
-    pixels = _squared(pixels, size)
+    pixels = squared(pixels, size)
     return pixels.expand(3, size, size).contiguous().numpy()
 
 
@@ -68,22 +73,36 @@ def jpeg_shape(data: bytes) -> tuple[int, int, int] | None:
     return None
 
 
-def _torchvision(data: bytes, size: int) -> Tensor | None:
+@cache
+def jpeg_decoder() -> Callable[..., Tensor] | None:
+    """torchcodec's decoder of JPEGs, None where it is not installed or does not load beside this torch."""
+    try:
+        from torchcodec.decoders import decode_jpeg
+    except (ImportError, OSError, RuntimeError):
+        return None
+    return cast("Callable[..., Tensor]", decode_jpeg)
+
+
+def decoder_version() -> str:
+    """What decodes JPEGs, as a part of the names of what was decoded."""
+    return "Pillow" if jpeg_decoder() is None else f"torchcodec {metadata.version('torchcodec')}"
+
+
+def _torchcodec(data: bytes, size: int) -> Tensor | None:
     """The decoded file, uint8 [1 or 3, H, W], or None where Pillow is to decode it."""
     shape = jpeg_shape(data)
     if shape is None or shape[2] not in (1, 3) or not SMALLEST_SIDE <= min(shape[:2]) < 4 * size:
         return None
-    from torchvision.io import ImageReadMode, decode_jpeg
-
-    mode = ImageReadMode.GRAY if shape[2] == 1 else ImageReadMode.RGB
+    if (work := jpeg_decoder()) is None:
+        return None
     try:
         source = torch.frombuffer(bytearray(data), dtype=torch.uint8)
-        return decode_jpeg(source, mode=mode, apply_exif_orientation=b"Exif" in data[:65_536])
+        return work(source, mode="GRAY" if shape[2] == 1 else "RGB")
     except RuntimeError:
         return None
 
 
-def _squared(pixels: Tensor, size: int) -> Tensor:
+def squared(pixels: Tensor, size: int) -> Tensor:
     """The centre square, scaled: uint8 [C, H, W] to [C, size, size]; halves are rounded as torchvision rounds them."""
     height, width = pixels.shape[1:]
     if (height, width) == (size, size):

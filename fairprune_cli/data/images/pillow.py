@@ -13,7 +13,7 @@ from typing import IO, TypeVar
 import numpy as np
 from PIL import Image
 
-from fairprune_cli.data.manifest.document import SMALLEST_SIDE
+from fairprune_cli.data.manifest.transform import SMALLEST_SIDE
 
 Progress = Callable[[int, int], None]
 _T = TypeVar("_T")

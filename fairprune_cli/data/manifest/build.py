@@ -9,15 +9,17 @@ from pathlib import Path
 import numpy as np
 
 from fairprune_cli.core.errors import FairpruneError, Problems
-from fairprune_cli.data.manifest.document import AttributeSpec, Spec, parse
-from fairprune_cli.data.manifest.groups import Column, coded
+from fairprune_cli.data.manifest.groups import SourceColumn, coded
 from fairprune_cli.data.manifest.manifest import Grouping, Manifest, untested
 from fairprune_cli.data.manifest.rows import Records, read_records
+from fairprune_cli.data.manifest.spec import AttributeSpec, Spec, parse
+from fairprune_cli.data.tables.codes import encode
 from fairprune_cli.data.tables.folders import check_files
-from fairprune_cli.data.tables.table import MISSING, SPLIT_NAMES, SPLITS, assign_parts, encode, random_keys
+from fairprune_cli.data.tables.partition import assign_parts, random_keys
+from fairprune_cli.data.tables.table import MISSING, SPLIT_NAMES, SPLITS
 
 
-def build(data: bytes, path: Path) -> Manifest:
+def build_manifest(data: bytes, path: Path) -> Manifest:
     """The checked manifest.
 
     Raises:
@@ -63,7 +65,7 @@ def _check(spec: Spec, path: Path, records: Records, sha256: str, problems: Prob
     for attribute in spec.attributes:
         if attribute.name in records.attributes:
             cells = records.attributes[attribute.name]
-            column = Column(cells, records.table, rows, records.usual.get(attribute.column))
+            column = SourceColumn(cells, records.table, rows, records.usual.get(attribute.column))
             groupings[attribute.name] = _group(attribute, column, warnings, problems)
     before = len(problems.found)
     splits = _split(spec, records, labels, persons, rows, warnings, problems)
@@ -114,7 +116,7 @@ def _labels(
     folder = spec.format == "folder"
     source, at = (root.absolute().name, [0] * len(rows)) if folder else (records.table, rows)
     label = spec.label or AttributeSpec("label", "label", None)
-    column = Column(records.labels, source, at, records.usual.get(label.column))
+    column = SourceColumn(records.labels, source, at, records.usual.get(label.column))
     before = len(problems.found)
     classes, labels = coded(label, column, problems, warnings, spec.classes)
     if len(classes) < 2 and len(problems.found) == before:
@@ -146,7 +148,7 @@ def _person_numbers(records: Records, warnings: list[str]) -> np.ndarray | None:
     return result
 
 
-def _group(spec: AttributeSpec, column: Column, warnings: list[str], problems: Problems) -> Grouping:
+def _group(spec: AttributeSpec, column: SourceColumn, warnings: list[str], problems: Problems) -> Grouping:
     groups, index = coded(spec, column, problems, warnings)
     empty = int((index < 0).sum())
     if empty and spec.missing == "unknown":

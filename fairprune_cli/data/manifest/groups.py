@@ -8,14 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from fairprune_cli.core.errors import Problems
-from fairprune_cli.data.manifest.document import AttributeSpec
-from fairprune_cli.data.tables.table import bin_names, distinct, encode, encode_bins
+from fairprune_cli.data.manifest.spec import AttributeSpec
+from fairprune_cli.data.tables.codes import bin_names, encode, encode_bins, occurring
 
 _MOST = 100
 
 
 @dataclass(frozen=True, eq=False)
-class Column:
+class SourceColumn:
     """A column's cells [N] with where they stand; `usual` names the values of a data set with published codes."""
 
     cells: Sequence[str]
@@ -25,7 +25,7 @@ class Column:
 
 
 def coded(
-    spec: AttributeSpec, column: Column, problems: Problems, warnings: list[str], chosen: Sequence[str] = ()
+    spec: AttributeSpec, column: SourceColumn, problems: Problems, warnings: list[str], chosen: Sequence[str] = ()
 ) -> tuple[tuple[str, ...], np.ndarray]:
     """Names of the groups, and int64 [N], the position of each cell among them, -1 where there is none.
 
@@ -39,7 +39,7 @@ def coded(
         return _ordered(names, wanted, index, spec, problems)
     names_of = spec.names or _usual(spec, column, wanted, warnings)
     if names_of is None:
-        groups = wanted if wanted is not None else distinct(column.cells)
+        groups = wanted if wanted is not None else occurring(column.cells)
         if not _sound(groups, spec, column, problems, checked=wanted is not None):
             return (), np.full(len(column.cells), -1, dtype=np.int64)
         return groups, _encode(spec, column, groups, problems)
@@ -55,13 +55,13 @@ def coded(
     return _ordered(targets, wanted, lookup[_encode(spec, column, cells, problems)], spec, problems)
 
 
-def _encode(spec: AttributeSpec, column: Column, known: Sequence[str], problems: Problems) -> np.ndarray:
+def _encode(spec: AttributeSpec, column: SourceColumn, known: Sequence[str], problems: Problems) -> np.ndarray:
     missing = None if spec.name == "label" else -1
     return encode(column.cells, known, spec.name, column.table, column.rows, problems, missing=missing)
 
 
 def _usual(
-    spec: AttributeSpec, column: Column, wanted: Sequence[str] | None, warnings: list[str]
+    spec: AttributeSpec, column: SourceColumn, wanted: Sequence[str] | None, warnings: list[str]
 ) -> Mapping[str, str] | None:
     """The published names, unless the manifest speaks of the codes themselves or has names of its own."""
     usual = column.usual
@@ -96,7 +96,7 @@ def _ordered(
     return tuple(wanted), order[index]
 
 
-def _sound(groups: Sequence[str], spec: AttributeSpec, column: Column, problems: Problems, checked: bool) -> bool:
+def _sound(groups: Sequence[str], spec: AttributeSpec, column: SourceColumn, problems: Problems, checked: bool) -> bool:
     place = f"{column.table}: {spec.name}"
     if not groups:
         problems.add(f"{place}: every cell is empty", "empty-column")

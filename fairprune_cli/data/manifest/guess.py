@@ -14,9 +14,10 @@ import numpy as np
 
 from fairprune_cli.core import plugins
 from fairprune_cli.core.errors import FairpruneError, Problems
-from fairprune_cli.data.manifest.document import native_formats
+from fairprune_cli.data.manifest.spec import native_formats
+from fairprune_cli.data.tables.codes import occurring
 from fairprune_cli.data.tables.folders import list_folder, subfolders
-from fairprune_cli.data.tables.table import IMAGE_SUFFIXES, MISSING, SPLIT_NAMES, Table, distinct, read_table
+from fairprune_cli.data.tables.table import IMAGE_SUFFIXES, MISSING, SPLIT_NAMES, TextTable, read_table
 
 _IMAGE_NAMES = ("file", "image", "path", "filename", "file_name", "image_path", "image_id", "img")
 _LABEL_NAMES = ("label", "class", "target", "expression", "y", "category", "diagnosis")
@@ -94,12 +95,12 @@ def _guess_table(path: Path, base: Path) -> Guess:
         split = ""
     person = _column(table, _PERSON_NAMES) or ""
     low = {
-        name: distinct(table.columns[name])
+        name: occurring(table.columns[name])
         for name in table.header
         if name not in (image, split, person, "") and 2 <= len(set(table.columns[name])) <= _MOST_GROUPS
     }
     label = _column(table, _LABEL_NAMES) or next(iter(low), "")
-    classes = distinct(table.columns[label]) if label else ()
+    classes = occurring(table.columns[label]) if label else ()
     if not 2 <= len(classes) <= 1000 or len(classes) > len(table.rows) // 2:
         raise FairpruneError("no column looks like the label", where=str(path), hint=_columns_hint(table))
     root, sample = _image_root(path.parent, table.columns[image])
@@ -126,16 +127,16 @@ def _relative(path: Path, base: Path) -> str:
     return os.path.relpath(path, base).replace(os.sep, "/")
 
 
-def _columns_hint(table: Table) -> str:
+def _columns_hint(table: TextTable) -> str:
     return "write the manifest by hand; the columns are " + ", ".join(map(repr, table.header))
 
 
-def _column(table: Table, names: Sequence[str]) -> str | None:
+def _column(table: TextTable, names: Sequence[str]) -> str | None:
     lower = {name.lower(): name for name in reversed(table.header)}
     return next((lower[name] for name in names if name in lower), None)
 
 
-def _image_column(table: Table) -> str | None:
+def _image_column(table: TextTable) -> str | None:
     def share(name: str) -> float:
         cells = table.columns[name][:1000]
         return sum(cell.lower().endswith(IMAGE_SUFFIXES) for cell in cells) / len(cells)

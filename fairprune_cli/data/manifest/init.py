@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from fairprune_cli.core.errors import FairpruneError
-from fairprune_cli.data.manifest.build import build
+from fairprune_cli.data.manifest.build import build_manifest
 from fairprune_cli.data.manifest.guess import guess, quoted
 
 
@@ -58,13 +58,13 @@ def init_manifest(path: Path, *, name: str | None = None, out: Path | None = Non
             for attribute, value in found.attributes
             if (attribute, value) not in kept
         ]
-    build(text(kept, notes).encode(), where)
+    build_manifest(text(kept, notes).encode(), where)
     return text(kept, notes)
 
 
 def _loads(text: str, where: Path) -> bool:
     try:
-        build(text.encode(), where)
+        build_manifest(text.encode(), where)
     except FairpruneError:
         return False
     return True

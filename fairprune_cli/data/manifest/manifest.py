@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from fairprune_cli.core.errors import FairpruneError, Problems, nearest
-from fairprune_cli.data.manifest.document import Transform
+from fairprune_cli.data.manifest.transform import Transform
 from fairprune_cli.data.tables.table import SPLITS
 
 

@@ -12,9 +12,10 @@ import numpy as np
 from fairprune_cli.core import plugins
 from fairprune_cli.core.errors import Problems
 from fairprune_cli.data import dataset_format
-from fairprune_cli.data.manifest.document import AttributeSpec, Spec
+from fairprune_cli.data.manifest.spec import AttributeSpec, Spec
+from fairprune_cli.data.tables.codes import some_rows
 from fairprune_cli.data.tables.folders import list_folder
-from fairprune_cli.data.tables.table import Table, read_table, some_rows
+from fairprune_cli.data.tables.table import TextTable, read_table
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +69,7 @@ def read_records(spec: Spec, folder: Path, digest: hashlib._Hash, problems: Prob
 
 
 def _native_records(
-    spec: Spec, root: Path, table: Table | None, digest: hashlib._Hash, problems: Problems
+    spec: Spec, root: Path, table: TextTable | None, digest: hashlib._Hash, problems: Problems
 ) -> Records | None:
     if not root.is_dir():
         problems.add(f"the image root {str(root)!r} is not a folder", "missing-root")
@@ -138,13 +139,13 @@ def _labelled(records: Records) -> Records:
     )  # fmt: skip
 
 
-def _image_column(spec: Spec, table: Table) -> str:
+def _image_column(spec: Spec, table: TextTable) -> str:
     named = spec.columns.get("image")
     return named or next((name for name in ("file", "image", "path", "filename") if name in table.header), "file")
 
 
 def _folder_records(
-    spec: Spec, root: Path, table: Table | None, digest: hashlib._Hash, problems: Problems
+    spec: Spec, root: Path, table: TextTable | None, digest: hashlib._Hash, problems: Problems
 ) -> Records | None:
     listing = list_folder(root, problems)
     if listing is None:
@@ -186,7 +187,7 @@ def _folder_records(
 
 
 def _match(
-    image: Sequence[str], files: Sequence[str], table: Table, problems: Problems, by_name: bool = False
+    image: Sequence[str], files: Sequence[str], table: TextTable, problems: Problems, by_name: bool = False
 ) -> list[int]:
     """For each file the table's record that names it, -1 for none.
 
@@ -211,7 +212,7 @@ def _match(
     return [place.get(name, -1) for name in files]
 
 
-def _note(found: Sequence[tuple[int, str]], table: Table, problems: Problems, code: str, text: str) -> None:
+def _note(found: Sequence[tuple[int, str]], table: TextTable, problems: Problems, code: str, text: str) -> None:
     """One problem for all the rows, or, where every fault is wanted, one for each."""
     groups = [[item] for item in found] if problems.every else [list(found)] if found else []
     for group in groups:

@@ -9,7 +9,7 @@ import yaml
 from fairprune_cli.core.errors import Problems, nearest
 
 
-class Section:
+class YamlSection:
     """A mapping of the document with typed reading; a fault is noted with its line, never raised."""
 
     def __init__(self, node: yaml.Node | None, place: str, problems: Problems) -> None:
@@ -40,8 +40,8 @@ class Section:
             if key not in known:
                 self.fault(key, f"unknown key; {nearest(key, known)}")
 
-    def section(self, key: str) -> Section:
-        return Section(self.nodes.get(key), f"{self.place}{key}.", self.problems)
+    def section(self, key: str) -> YamlSection:
+        return YamlSection(self.nodes.get(key), f"{self.place}{key}.", self.problems)
 
     def has(self, key: str) -> bool:
         """Whether the key stands there with a value; an empty one or a bare `null` counts as absent."""

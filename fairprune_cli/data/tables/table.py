@@ -1,4 +1,4 @@
-"""Tables of text, and the mapping of their columns to integer arrays: labels, groups, splits.
+"""Tables of text, out of CSV and Parquet files.
 
 Nothing here raises for a fault in the data: each fault is put in words, with its row, into a `Problems`,
 so that all of them are shown at once.
@@ -10,8 +10,6 @@ import contextlib
 import csv
 import hashlib
 import io
-import itertools
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,11 +23,10 @@ SPLITS = ("train", "val", "test")
 SPLIT_NAMES = {"train": 0, "training": 0, "val": 1, "valid": 1, "validation": 1, "test": 2}
 MISSING = frozenset({"", "na", "n/a", "nan", "null"})
 SHOWN = 6
-_ADVISED = 50
 
 
 @dataclass(frozen=True, eq=False)
-class Table:
+class TextTable:
     """A table as text: `columns[name][i]` is the stripped cell of record i, `rows[i]` its line (from 1).
 
     `header` names every column of the file, also those that were not read.
@@ -53,7 +50,7 @@ class Table:
         return None
 
 
-def read_table(path: Path, problems: Problems, wanted: Sequence[str] | None = None) -> Table | None:
+def read_table(path: Path, problems: Problems, wanted: Sequence[str] | None = None) -> TextTable | None:
     """Read a CSV (UTF-8, with or without BOM, any line ends; comma, semicolon or tab) or a Parquet file.
 
     Args:
@@ -118,7 +115,7 @@ def _note_form(name: str, data: bytes, problems: Problems) -> None:
         problems.notes.append(Problem(f"{name} has {kind}; rows are read alike", "line-ends", name))
 
 
-def _read_csv(path: Path, data: bytes, digest: str, problems: Problems) -> Table | None:
+def _read_csv(path: Path, data: bytes, digest: str, problems: Problems) -> TextTable | None:
     text = _text(path.name, data, problems)
     if text is None:
         return None
@@ -161,12 +158,12 @@ def _read_csv(path: Path, data: bytes, digest: str, problems: Problems) -> Table
         return None
     cells = zip(*records, strict=True)
     columns = {name: [cell.strip() for cell in column] for name, column in zip(header, cells, strict=True)}
-    return Table(path.name, tuple(header), columns, np.array(lines, dtype=np.int64), digest)
+    return TextTable(path.name, tuple(header), columns, np.array(lines, dtype=np.int64), digest)
 
 
 def _read_parquet(
     path: Path, data: bytes, digest: str, problems: Problems, wanted: Sequence[str] | None
-) -> Table | None:
+) -> TextTable | None:
     try:
         import pyarrow as arrow
         import pyarrow.parquet as parquet
@@ -192,7 +189,7 @@ def _read_parquet(
     if not count:
         problems.add(f"{path.name} has no rows", "bad-table", path.name)
         return None
-    return Table(path.name, tuple(known), columns, np.arange(1, count + 1, dtype=np.int64), digest)
+    return TextTable(path.name, tuple(known), columns, np.arange(1, count + 1, dtype=np.int64), digest)
 
 
 def _cell(value: object) -> str:
@@ -201,182 +198,3 @@ def _cell(value: object) -> str:
     if isinstance(value, float) and value.is_integer():
         return str(int(value))  # whole numbers become floats where a column has gaps
     return str(value).strip()
-
-
-def some_rows(table: str, rows: Sequence[int]) -> str:
-    """`table.csv row 4`, `table.csv rows 4, 9 and 120 more`, or without rows (all 0) `faces, 7 images`."""
-    if not any(rows):
-        return f"{table}, {len(rows):,} image{'s' if len(rows) > 1 else ''}"
-    shown = ", ".join(str(row) for row in rows[:SHOWN])
-    more = f" and {len(rows) - SHOWN:,} more" if len(rows) > SHOWN else ""
-    return f"{table} row{'s' if len(rows) > 1 else ''} {shown}{more}"
-
-
-def encode(
-    cells: Sequence[str],
-    known: Sequence[str],
-    what: str,
-    table: str,
-    rows: Sequence[int],
-    problems: Problems,
-    *,
-    missing: int | None = None,
-    codes: Mapping[str, int] | None = None,
-) -> np.ndarray:
-    """Positions of the cells in `known`, int64 [N]; every other value is a problem that names its rows,
-    and -1.
-
-    Args:
-        what: what the values are, and the table they stand in, for messages.
-        missing: code of an empty cell (or NA, NaN, null); None makes it a problem like any unknown value.
-        codes: spellings beyond `known`, lower case, as for splits.
-    """
-    code_of = {value: code for code, value in enumerate(known)}
-    unknown: dict[str, list[int]] = {}
-    result = np.full(len(cells), -1, dtype=np.int64)
-    for i, cell in enumerate(cells):
-        code = code_of.get(cell)
-        if code is None:
-            if missing is not None and cell.lower() in MISSING:
-                code = missing
-            elif codes is not None and cell.lower() in codes:
-                code = codes[cell.lower()]
-            else:
-                unknown.setdefault(cell, []).append(rows[i])
-                continue
-            code_of[cell] = code
-        result[i] = code
-    found: list[Problem] = []
-    for value, at in unknown.items():
-        shown = value if len(value) <= 60 else value[:57] + "..."
-        # Looking for the nearest of many costs time, and helps for the first few.
-        hint = f"; {nearest(value, known)}" if len(found) < _ADVISED else ""
-        text = f"{some_rows(table, at)}: {what} {shown!r} is unknown{hint}"
-        found.append(Problem(text, "unknown-value", table, at[0]))
-    problems.add_some(found, SHOWN, "unknown values", f"{table}: {what}: ")
-    return result
-
-
-def distinct(cells: Sequence[str]) -> tuple[str, ...]:
-    """The values that occur, sorted, without the missing ones."""
-    return tuple(sorted(value for value in set(cells) if value.lower() not in MISSING))
-
-
-def bin_names(edges: Sequence[float]) -> tuple[str, ...]:
-    """Names of the bins between edges: (0, 30, 60) gives ("0-30", "30-60")."""
-    return tuple(f"{a:g}-{b:g}" for a, b in itertools.pairwise(edges))
-
-
-def encode_bins(
-    cells: Sequence[str],
-    edges: Sequence[float],
-    what: str,
-    table: str,
-    rows: Sequence[int],
-    problems: Problems,
-) -> np.ndarray:
-    """Bin of each number, int64 [N]: bins are [a, b), the last one [a, b]; -1 where the cell is empty."""
-    codes: dict[str, int] = {}
-    faults: dict[str, list[int]] = {}
-    result = np.empty(len(cells), dtype=np.int64)
-    for i, cell in enumerate(cells):
-        code = codes.get(cell)
-        if code is None:
-            code = codes[cell] = _bin(cell, edges)
-        if code == -2:
-            faults.setdefault(cell, []).append(rows[i])
-        result[i] = code
-    bounds = f"from {edges[0]:g} to {edges[-1]:g}"
-    found = [
-        Problem(f"{some_rows(table, at)}: {what} {cell[:60]!r} is not a number {bounds}", "unknown-value", table, at[0])
-        for cell, at in faults.items()
-    ]
-    problems.add_some(found, SHOWN, "values outside the bins", f"{table}: {what}: ")
-    return result
-
-
-def _bin(cell: str, edges: Sequence[float]) -> int:
-    if cell.lower() in MISSING:
-        return -1
-    try:
-        number = float(cell)
-    except ValueError:
-        return -2
-    if not math.isfinite(number) or not edges[0] <= number <= edges[-1]:
-        return -2
-    return min(int(np.searchsorted(edges, number, side="right")) - 1, len(edges) - 2)
-
-
-def random_keys(names: Sequence[str], seed: int) -> np.ndarray:
-    """A pseudo-random uint64 per name, [N], that depends on name and seed alone: not on order or machine."""
-    prefix = f"{seed}:".encode()
-    digests = b"".join(hashlib.blake2b(prefix + name.encode(), digest_size=8).digest() for name in names)
-    return np.frombuffer(digests, dtype="<u8").astype(np.uint64)
-
-
-def cells_of(columns: Sequence[np.ndarray]) -> np.ndarray:
-    """One number per distinct combination of the columns' codes (each int64 [N]); int64 [N]."""
-    combined = columns[0]
-    for column in columns[1:]:
-        combined = np.unique(combined, return_inverse=True)[1] * (column.max(initial=0) + 2) + column + 1
-    return np.unique(combined, return_inverse=True)[1].astype(np.int64)
-
-
-def assign_parts(
-    cells: np.ndarray, persons: np.ndarray | None, shares: Sequence[float], keys: np.ndarray
-) -> np.ndarray:
-    """Divide rows into parts so that every part has its share of every cell; int64 [N], the part of each row.
-
-    Without persons each cell gives each part its share to within one row (systematic sampling of the rows
-    in random order). With persons, whole persons are placed, largest first, each where the sum over parts p
-    and cells c of (n_pc - share_p n_c)^2 / (share_p n_c) falls most.
-
-    Args:
-        cells: int64 [N], 0..C-1: what is to be kept alike, as label x group.
-        persons: int64 [N] or None; rows with one number stay together.
-        shares: of each part, summing to 1.
-        keys: uint64 [N], the random order, from `random_keys`.
-    """
-    if persons is not None:
-        return _assign_persons(cells, persons, shares, keys)
-    result = np.zeros(len(cells), dtype=np.int64)
-    left = np.lexsort((keys, cells))
-    remaining = 1.0
-    for part in range(len(shares) - 1, 0, -1):
-        share = min(shares[part] / remaining, 1.0) if remaining > 0 else 0.0
-        steps = np.floor(np.arange(len(left) + 1) * share + 0.5 + 1e-9)
-        taken = np.diff(steps) > 0
-        result[left[taken]] = part
-        left = left[~taken]
-        remaining -= shares[part]
-    return result
-
-
-def _assign_persons(cells: np.ndarray, persons: np.ndarray, shares: Sequence[float], keys: np.ndarray) -> np.ndarray:
-    count = int(cells.max(initial=-1)) + 1
-    numbers, person = np.unique(persons, return_inverse=True)
-    pairs, sizes = np.unique(person * count + cells, return_counts=True)
-    held: list[list[tuple[int, int]]] = [[] for _ in numbers]
-    for pair, size in zip(pairs.tolist(), sizes.tolist(), strict=True):
-        held[pair // count].append((pair % count, size))
-    own_key = np.full(len(numbers), np.iinfo(np.uint64).max, dtype=np.uint64)
-    np.minimum.at(own_key, person, keys)
-    order = np.lexsort((own_key, -np.bincount(person, minlength=len(numbers))))
-    # The last cell stands for the part's whole size, so that parts also keep their share of all rows.
-    totals = [*np.bincount(cells, minlength=count).tolist(), len(cells)]
-    open_parts = [part for part, share in enumerate(shares) if share > 0]
-    target = {part: [shares[part] * total for total in totals] for part in open_parts}
-    have = {part: [0] * (count + 1) for part in open_parts}
-    chosen = np.zeros(len(numbers), dtype=np.int64)
-    for number in order.tolist():
-        items = held[number] + [(count, sum(size for _, size in held[number]))]
-        best, best_gain = open_parts[0], -math.inf
-        for part in open_parts:
-            goal, now = target[part], have[part]
-            gain = sum(size * (goal[cell] - now[cell] - size / 2) / goal[cell] for cell, size in items)
-            if gain > best_gain:
-                best, best_gain = part, gain
-        for cell, size in items:
-            have[best][cell] += size
-        chosen[number] = best
-    return chosen[person]

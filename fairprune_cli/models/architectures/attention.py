@@ -48,11 +48,6 @@ class SelfAttention(nn.Module):
         mixed = F.scaled_dot_product_attention(q, k, v, dropout_p=self.dropout if self.training else 0.0)
         return self.out_proj(mixed.transpose(1, 2).reshape(batch, tokens, -1)), None
 
-    def macs(self, batch: int, tokens: int) -> int:
-        """Multiply-adds of a pass but for those of `out_proj`: projection in, scores, their sum over the values."""
-        inner = self.heads * self.head_width
-        return batch * tokens * (self.in_proj_weight.numel() + 2 * tokens * inner)
-
 
 def with_free_heads(model: nn.Module) -> nn.Module:
     """Put `SelfAttention` in the place of each multi-head attention that it can stand for; tensors are kept.

@@ -58,7 +58,7 @@ class TensorRef:
     type_name: str
 
 
-def shown(text: object, limit: int) -> str:
+def printable(text: object, limit: int) -> str:
     """Text out of a file, safe to print: cut, and without characters that command a terminal."""
     return "".join(letter if letter.isprintable() else "?" for letter in str(text)[:limit])
 

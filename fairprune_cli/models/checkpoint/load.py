@@ -226,21 +226,14 @@ def _outputs(model: nn.Module) -> int:
 
 
 def _load_own(file: Path, digest: str, arch: str | None) -> LoadedModel:
-    from fairprune_cli.models.file.codec import read_model
+    from fairprune_cli.models.file.codec import load_with_header
 
-    state, header = read_model(file)
-    name, classes = arch or header.architecture, len(header.classes)
-    with named(str(file)):
-        own_code = arch is not None and architectures.is_import_path(arch)
-        model = architectures.build(name, classes) if own_code else architectures.skeleton(name, classes)
-        heads = architectures.signature(name).classes_of(state)
-        if heads is not None and heads != classes:
-            raise FairpruneError(f"the header names {classes} classes, the head has {heads} outputs")
-        architectures.fit_to_state(model, _float(state))
+    model, header = load_with_header(file, arch)
+    classes = len(header.classes)
     numbered = header.classes == tuple(str(index) for index in range(classes))
     return LoadedModel(
-        model.eval(),
-        name,
+        model.float(),
+        arch or header.architecture,
         classes,
         file,
         digest,

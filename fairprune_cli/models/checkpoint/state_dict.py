@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from fairprune_cli.core.errors import FairpruneError, Problems
-from fairprune_cli.models.checkpoint.inert import Inert, TensorRef, shown
+from fairprune_cli.models.checkpoint.inert import Inert, TensorRef, printable
 
 WRAPPERS = ("state_dict", "model", "model_state_dict", "net", "module", "ema")
 """Names under which a checkpoint keeps its weights, in the order in which they are looked for."""
@@ -77,7 +77,7 @@ def to_state(weights: Weights, read: Callable[[TensorRef], Tensor]) -> tuple[dic
     notes: list[str] = []
     odd = next((name for name in weights if not name.isprintable() or len(name) > 500), None)
     if odd is not None:
-        raise FairpruneError(f"a tensor's name is not one of a network: {shown(odd, 60)}")
+        raise FairpruneError(f"a tensor's name is not one of a network: {printable(odd, 60)}")
     state: dict[str, Tensor] = {}
     for name, origin in clean_names(weights).items():
         found = weights[origin]
@@ -176,9 +176,9 @@ def _walk(root: Inert) -> Weights:
 def _describe(root: Any) -> str:
     table = _table(root)
     if isinstance(root, Inert) and not table:
-        return f"an object of {shown(root.origin, 80)}"
+        return f"an object of {printable(root.origin, 80)}"
     if table:
-        keys = ", ".join(shown(key, 30) for key in list(table)[:8])
+        keys = ", ".join(printable(key, 30) for key in list(table)[:8])
         return f"a dict with the keys {keys}{' …' if len(table) > 8 else ''}"
     return "a tensor alone" if _is_tensor(root) else f"a {type(root).__name__}"
 

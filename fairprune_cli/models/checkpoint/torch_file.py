@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from fairprune_cli.core.errors import ExitCode, FairpruneError
-from fairprune_cli.models.checkpoint.inert import PickleError, StorageRef, TensorRef, shown
+from fairprune_cli.models.checkpoint.inert import PickleError, StorageRef, TensorRef, printable
 from fairprune_cli.models.checkpoint.unpickle import read_pickle
 
 _MAGIC = 0x1950A86A20F9469CFC6C
@@ -76,7 +76,7 @@ def reading(path: Path) -> Iterator[None]:
         raise FairpruneError(f"not a readable checkpoint: {error}", where=str(path), hint=_DAMAGED_HINT) from error
     # Parsers of damaged bytes raise nearly anything: BadZipFile, struct.error, UnicodeError, KeyError, …
     except Exception as error:
-        text = shown(str(error).partition("\n")[0], 120)
+        text = printable(str(error).partition("\n")[0], 120)
         raise FairpruneError(
             f"not a readable checkpoint: it is truncated or damaged ({type(error).__name__}: {text})",
             where=str(path),
@@ -109,7 +109,9 @@ class TorchFile:
         """
         dtype = _TYPES.get(ref.type_name)
         if dtype is None:
-            raise Damaged(f"it holds tensors of type {shown(ref.type_name, 40)}, which no classifier's weights have")
+            raise Damaged(
+                f"it holds tensors of type {printable(ref.type_name, 40)}, which no classifier's weights have"
+            )
         if 0 in ref.size:
             return torch.empty(ref.size, dtype=dtype)
         count = math.prod(ref.size)
@@ -246,7 +248,7 @@ def _open_legacy(stream: BinaryIO, size: int) -> TorchFile:
     data: dict[str, bytearray] = {}
     for key in keys:
         if types[key] not in _TYPES:
-            raise Damaged(f"it holds numbers of type {shown(types[key], 40)}, which no classifier's weights have")
+            raise Damaged(f"it holds numbers of type {printable(types[key], 40)}, which no classifier's weights have")
         (count,) = struct.unpack("<q", stream.read(8))
         length = count * _TYPES[types[key]].itemsize
         if not 0 <= length <= size - stream.tell():

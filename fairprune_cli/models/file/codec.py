@@ -43,6 +43,7 @@ __all__ = [
     "ModelHeader",
     "is_model_file",
     "load",
+    "load_with_header",
     "read_header",
     "read_masks",
     "read_model",
@@ -151,7 +152,14 @@ def is_model_file(path: Path) -> bool:
 
 
 def load(path: Path, arch: str | None = None) -> nn.Module:
+    """The network of `load_with_header`, alone."""
+    return load_with_header(path, arch)[0]
+
+
+def load_with_header(path: Path, arch: str | None = None) -> tuple[nn.Module, ModelHeader]:
     """Build the architecture, set its widths from the file and load strictly; in eval mode on the CPU.
+
+    Whatever reads a network from a file of this format does it here.
 
     Args:
         path: a model file or a run folder.
@@ -160,7 +168,8 @@ def load(path: Path, arch: str | None = None) -> nn.Module:
             is refused without it: a file must not choose which code runs.
 
     Raises:
-        FairpruneError: as `read_model`; or the tensors are not those of the architecture.
+        FairpruneError: as `read_model`; or the tensors are not those of the architecture, or the classes not as many
+            as its outputs.
     """
     from fairprune_cli.models import architectures
 
@@ -175,12 +184,16 @@ def load(path: Path, arch: str | None = None) -> nn.Module:
         # `skeleton` refuses names that mean "import this"; only what the caller typed may be imported.
         typed = arch is not None and architectures.is_import_path(arch)
         model = (architectures.build if typed else architectures.skeleton)(name, count)
+        outputs = architectures.signature(name).classes_of(state)
+        if outputs is not None and outputs != count:
+            raise FairpruneError(f"the header names {count} classes, the network has {outputs} outputs")
         kinds = {tensor.dtype for tensor in state.values() if tensor.is_floating_point()}
         if len(kinds) > 1:  # fitting runs the model once, which takes one dtype
             floats = {key: t.float() if t.is_floating_point() else t for key, t in state.items()}
             model = architectures.load_strictly(architectures.fit_to_state(model, floats), state, str(path))
-            return model.eval()
-        return architectures.fit_to_state(model, state).eval()
+        else:
+            model = architectures.fit_to_state(model, state)
+        return model.eval(), header
     except FairpruneError as error:
         raise FairpruneError(error.what, where=error.where or str(path), hint=error.hint) from error
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from fairprune_cli import __version__
 from fairprune_cli.core.errors import FairpruneError, Problems
+from fairprune_cli.data.manifest.transform import Transform
 
 FORMAT = "fairprune"
 FORMAT_VERSION = 1
@@ -72,6 +74,12 @@ class ModelHeader:
         removed = parsed(metadata, "removed", dict, problems)
         if not classes or not all(isinstance(name, str) for name in classes):
             problems.add("header: classes is not a list of names")
+        problems.extend(_faults_of_removed(removed))
+        if transform:
+            try:
+                Transform.from_dict(transform, "header: transform")
+            except FairpruneError as error:
+                problems.extend(f"header: transform: {line}" for line in error.what.splitlines())
         if not metadata.get("architecture"):
             problems.add("header: architecture is missing")
         if (granularity := metadata.get("granularity", "")) not in GRANULARITIES:
@@ -79,6 +87,20 @@ class ModelHeader:
         problems.raise_if_any(MEND)
         version = metadata.get("tool_version", "")
         return cls(metadata["architecture"], tuple(classes), transform, granularity, removed, version)
+
+
+def _faults_of_removed(removed: Mapping[str, Any]) -> list[str]:
+    """What is wrong with `removed`: {tensor: {"shape": before any pruning, where it changed, "kept": entries}}."""
+    faults = []
+    for name, entry in removed.items():
+        told: dict[str, Any] = entry if isinstance(entry, dict) else {}
+        shape, kept = told.get("shape", []), told.get("kept")
+        sound = isinstance(shape, list) and len(shape) <= MAX_RANK and all(_is_count(n) for n in shape)
+        if not sound or not isinstance(kept, int) or not _is_count(kept):
+            faults.append(f"header: removed of {name!r}: shape or kept is missing or no count")
+        elif "shape" in told and kept > math.prod(shape):
+            faults.append(f"header: removed of {name!r}: keeps {kept} of {math.prod(shape)} entries")
+    return faults
 
 
 def dump(value: Any) -> str:

@@ -9,14 +9,13 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from fractions import Fraction
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
 from fairprune_cli.core.errors import FairpruneError
-from fairprune_cli.models.architectures.attention import SelfAttention
-from fairprune_cli.models.inference import blank_images, evaluating
+from fairprune_cli.models.multiply_adds import multiply_adds
 from fairprune_cli.pruning.channels.removal import ChannelSpace
 from fairprune_cli.pruning.options import TargetOptions
 
@@ -79,52 +78,24 @@ def channel_count(kept: Sequence[int]) -> int:
     return sum(kept)
 
 
-def mac_count(model: nn.Module, spaces: Sequence[ChannelSpace], size: int, total: int) -> ParameterCount:
-    """Multiply-adds that are left of `total` for one image of edge `size` in pixels.
+def mac_count(model: nn.Module, spaces: Sequence[ChannelSpace], size: int) -> ParameterCount:
+    """Multiply-adds that are left for one image of edge `size` in pixels.
 
-    What is no product of an entry and its inputs stays as it is in the dense model.
+    An entry of a weight counts as often as it is multiplied. The scores of N tokens and their sum over the values cost
+    2 N^2 per inner channel, of which a head of `SelfAttention` has as many as a third of its rows of in_proj_bias: each
+    of these counts 2 N^2 / 3 times. What is no product of an entry and its inputs stays as it is in the dense model.
     """
-    uses = uses_per_image(model, size)
-    dense = int(sum(times * model.get_parameter(name).numel() for name, times in uses.items()))
-    return ParameterCount(model, spaces, uses, total - dense)
+    found = multiply_adds(model, size)
+    known = dict(model.named_parameters())
+    by_name = {**found.weights, **{f"{name}.in_proj_bias": count for name, count in found.attention.items()}}
+    counted = {name: count for name, count in by_name.items() if name in known}
+    uses = {name: _ratio(count, known[name].numel()) for name, count in counted.items()}
+    return ParameterCount(model, spaces, uses, found.total - sum(counted.values()))
 
 
-def uses_per_image(model: nn.Module, size: int) -> dict[str, int | Fraction]:
-    """For each weight of a layer by name: the places of one image's output that it is applied at.
-
-    A place costs one multiply-add per entry of the weight, biases not counted. Layers that are called more than once
-    count each time; the projections of attention count once per token. The scores of N tokens and their sum over the
-    values cost 2 N^2 per inner channel, of which a head of `SelfAttention` has as many as a third of its rows of
-    in_proj_bias: each of these counts 2 N^2 / 3 times.
-    """
-    found: dict[str, int | Fraction] = {}
-    names = {module: name for name, module in model.named_modules()}
-
-    def note(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-        prefix = f"{names[module]}." if names[module] else ""
-        times: dict[str, int | Fraction] = {}
-        if isinstance(module, SelfAttention):
-            tokens = output[0].shape[1]
-            times = {"in_proj_weight": tokens, "in_proj_bias": Fraction(2 * tokens * tokens, 3)}
-        elif isinstance(module, nn.MultiheadAttention):
-            times = dict.fromkeys(("in_proj_weight", "out_proj.weight"), output[0].numel() // module.embed_dim)
-        else:
-            weight = module.weight
-            assert isinstance(weight, Tensor)
-            times = {"weight": output.numel() // weight.shape[0]}
-        own = dict(module.named_parameters())
-        for leaf in times.keys() & own.keys():
-            found[prefix + leaf] = found.get(prefix + leaf, 0) + times[leaf]
-
-    kinds = nn.modules.conv._ConvNd | nn.Linear | nn.MultiheadAttention | SelfAttention
-    handles = [module.register_forward_hook(note) for module in model.modules() if isinstance(module, kinds)]
-    try:
-        with evaluating(model), torch.inference_mode():
-            model(blank_images(model, 1, size))
-    finally:
-        for handle in handles:
-            handle.remove()
-    return found
+def _ratio(count: int, entries: int) -> int | Fraction:
+    """Whole where it can be: a choice asks thousands of times."""
+    return Fraction(count, entries) if count % entries else count // entries
 
 
 def choose_channels(

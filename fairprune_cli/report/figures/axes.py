@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from html import escape
 
-from fairprune_cli.report.document import Rule, Unit
+from fairprune_cli.report.document import BoundLine, Unit
 
 CHAR = 6.9  # width of a character at the 12 to 13 px of the labels, rather too much than too little
 
@@ -50,7 +50,7 @@ def x_axis(scale: Scale, top: float, bottom: float, unit: Unit, label: str, most
     return body
 
 
-def rule_lines(rules: Sequence[Rule], scale: Scale, top: float, bottom: float) -> list[str]:
+def rule_lines(rules: Sequence[BoundLine], scale: Scale, top: float, bottom: float) -> list[str]:
     body = []
     for rule in rules:
         x, half = scale(rule.value), len(rule.label) * CHAR / 2

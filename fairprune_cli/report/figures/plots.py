@@ -212,4 +212,4 @@ def legend(figure: Dots | Lines | Bars | Scatter) -> list[tuple[str, str]]:
 def omitted(figure: Dots | Lines | Bars | Scatter) -> str:
     """A sentence on rows that a figure leaves out, so that nothing disappears without a word."""
     total = len(figure.rows) if isinstance(figure, Dots) else len(figure.bars) if isinstance(figure, Bars) else 0
-    return f" The figure shows the first {MOST_ROWS} of {words.count(total)} rows." if total > MOST_ROWS else ""
+    return f" The figure shows the first {MOST_ROWS} of {words.whole_number(total)} rows." if total > MOST_ROWS else ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fairprune_cli.report import words
-from fairprune_cli.report.document import Block, Column, DotRow, Dots, Heading, Plot, Rule, Section, Table
+from fairprune_cli.report.document import Block, BoundLine, Column, DotRow, Dots, Heading, Plot, Section, Table
 from fairprune_cli.report.sections.groups import dots_of
 from fairprune_cli.report.values import Measure, measure, number
 from fairprune_cli.report.view import View
@@ -54,7 +54,9 @@ def _plot(view: View, attribute: str, rows: _Rows) -> Plot:
         text = " → ".join(words.signed(m.value) if m.value is not None else "?" for m in found)
         why = next((m.why for m in found if m.value is None), "") or words.UNDEFINED
         figure_rows.append(DotRow(group, text, dots_of(list(zip(labels, found, strict=True))), why))
-    figure = Dots(figure_rows, labels, "points", [Rule(0.0, "as sure as right")], True, "over-confidence in points")
+    figure = Dots(
+        figure_rows, labels, "points", [BoundLine(0.0, "as sure as right")], True, "over-confidence in points"
+    )
     return Plot(f"Over-confidence by {attribute}", _sentence(view, attribute, rows[1:]), figure)
 
 
@@ -85,7 +87,7 @@ def _table(view: View, attribute: str, rows: _Rows) -> Table:
     cells, named = [], []
     for group, found in rows:
         n = next((number(cell.get("n")) for cell in found if cell), None)
-        row = [group, words.count(n)]
+        row = [group, words.whole_number(n)]
         for cell in found:
             row += [words.estimate(_over(cell), sign=True), _error(cell)]
             named.append((group, measure(cell, "ece")))

@@ -60,11 +60,11 @@ def _table(title: str, first: str, rows: list[tuple[str, str, Any]]) -> Table:
     cells = []
     for name, split, cell in rows:
         known = _mapping(cell, "labels")
-        row = [name, *([split] if with_split else []), words.count(number(_mapping(cell).get("n")))]
+        row = [name, *([split] if with_split else []), words.whole_number(number(_mapping(cell).get("n")))]
         if wide:
-            row += [words.count(number(known.get(label))) for label in labels]
+            row += [words.whole_number(number(known.get(label))) for label in labels]
         else:
             least = min(((number(n) or 0.0, label) for label, n in known.items()), default=None)
-            row.append(f"{least[1]}: {words.count(least[0])}" if least else words.NOTHING)
+            row.append(f"{least[1]}: {words.whole_number(least[0])}" if least else words.NOTHING)
         cells.append(row)
     return Table(title, columns, cells)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fairprune_cli.report import words
-from fairprune_cli.report.document import Block, Column, DotRow, Dots, Heading, Plot, Rule, Section, Table
+from fairprune_cli.report.document import Block, BoundLine, Column, DotRow, Dots, Heading, Plot, Section, Table
 from fairprune_cli.report.sections.groups import dots_of
 from fairprune_cli.report.values import Measure, measure, natural, number
 from fairprune_cli.report.view import View
@@ -66,7 +66,9 @@ def _plot(found: _Changes) -> Plot:
         # The second series, so that the colour is the one that stands for the pruned model elsewhere.
         dots = dots_of([("", Measure(None)), ("change", change)])
         rows.append(DotRow(group, text, dots, change.why or words.UNDEFINED))
-    figure = Dots(rows, ["", f"{found.model} − dense"], "points", [Rule(0.0, "no change")], True, "change in points")
+    figure = Dots(
+        rows, ["", f"{found.model} − dense"], "points", [BoundLine(0.0, "no change")], True, "change in points"
+    )
     return Plot(f"Change of accuracy by {found.title}", _sentence(found), figure)
 
 
@@ -93,9 +95,9 @@ def _lost(cell: dict[str, Any]) -> str:
     """How many images were lost, and what share of the group's with its interval."""
     lost, n = number(cell.get("lost")), number(cell.get("n"))
     if lost is None or not n:
-        return words.count(lost)
+        return words.whole_number(lost)
     share = Measure(lost / n, number(cell.get("lost_low")), number(cell.get("lost_high")))
-    return f"{words.count(lost)}; {words.estimate(share)}" if share.has_interval else words.count(lost)
+    return f"{words.whole_number(lost)}; {words.estimate(share)}" if share.has_interval else words.whole_number(lost)
 
 
 def _table(found: _Changes) -> Table:
@@ -103,7 +105,11 @@ def _table(found: _Changes) -> Table:
     named: list[tuple[str, Measure]] = []
     for group, cell in found.cells.items():
         change = measure(cell, "change")
-        figures = [words.count(number(cell.get("n"))), _lost(cell), words.count(number(cell.get("gained")))]
+        figures = [
+            words.whole_number(number(cell.get("n"))),
+            _lost(cell),
+            words.whole_number(number(cell.get("gained"))),
+        ]
         rows.append([group, *figures, words.estimate(change, sign=True)])
         named.append((group, change))
     for title, of_all in (("Largest loss", found.largest), ("Largest difference", found.gap)):

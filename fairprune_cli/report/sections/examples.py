@@ -49,5 +49,5 @@ def _gallery(view: View, model: str, attribute: str, group: str, entries: object
     of = view.degradations.get(model, {}).get(attribute)
     record = (of or {}).get("groups", {}).get(group, {}) if isinstance(of, dict) else {}
     total = number(record.get("lost")) if isinstance(record, dict) else None
-    shown = f", {len(pictures)} of {words.count(total)} shown" if total and total > len(pictures) else ""
+    shown = f", {len(pictures)} of {words.whole_number(total)} shown" if total and total > len(pictures) else ""
     return Gallery(f"{group}{shown}", pictures)

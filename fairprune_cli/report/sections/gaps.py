@@ -7,7 +7,7 @@ from collections.abc import Callable
 from fairprune_cli.audit.to_json import metric_key
 from fairprune_cli.fairness import notions
 from fairprune_cli.report import words
-from fairprune_cli.report.document import Block, Column, DotRow, Dots, Plot, Rule, Section, Table
+from fairprune_cli.report.document import Block, BoundLine, Column, DotRow, Dots, Plot, Section, Table
 from fairprune_cli.report.sections.groups import dots_of
 from fairprune_cli.report.values import Measure, ordered
 from fairprune_cli.report.view import View
@@ -91,11 +91,15 @@ def _where(view: View, attribute: str, name: str) -> str:
     return str(metric.get("group") or words.NOTHING)
 
 
-def _bounds(view: View) -> list[Rule]:
+def _bounds(view: View) -> list[BoundLine]:
     """The bound of gap gates with the notion they judge, when all share one bound."""
     notion = view.text("notion") or words.shown(view.setting("notion") or "accuracy")
     bounds = {g.bound for g in view.gates if "gap" in g.metric and g.bound is not None}
-    return [Rule(bound, f"bound {words.fixed(100 * bound)}, {notion}") for bound in bounds] if len(bounds) == 1 else []
+    return (
+        [BoundLine(bound, f"bound {words.fixed(100 * bound)}, {notion}") for bound in bounds]
+        if len(bounds) == 1
+        else []
+    )
 
 
 def _sentence(view: View) -> str:

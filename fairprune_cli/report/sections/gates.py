@@ -19,10 +19,10 @@ def build(view: View) -> Section | None:
     ]
     if view.setting("point_estimate") is True:
         lead.append("Here the gates judged the bare figures and not their intervals, as was asked for.")
-    return Section("gates", "Gates", lead, [table(view)])
+    return Section("gates", "Gates", lead, [gates_table(view)])
 
 
-def table(view: View) -> Table:
+def gates_table(view: View) -> Table:
     """Every gate with bound, measured value, interval, verdict and reason."""
     columns = [
         Column("Gate"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fairprune_cli.report import words
-from fairprune_cli.report.document import Block, Column, Dot, DotRow, Dots, Heading, Plot, Rule, Section, Table
+from fairprune_cli.report.document import Block, BoundLine, Column, Dot, DotRow, Dots, Heading, Plot, Section, Table
 from fairprune_cli.report.values import Measure, measure, natural, number, ordered
 from fairprune_cli.report.view import View
 
@@ -19,7 +19,7 @@ def build(view: View) -> Section | None:
             blocks += [
                 Heading(attribute),
                 _plot(view, attribute),
-                table(view, attribute),
+                groups_table(view, attribute),
                 *_rates(view, attribute),
             ]
     if not blocks:
@@ -50,7 +50,7 @@ def _plot(view: View, attribute: str) -> Plot:
         rows.append(
             DotRow(
                 label=group,
-                detail="" if n is None else f"n {words.count(n)}",
+                detail="" if n is None else f"n {words.whole_number(n)}",
                 text=" → ".join(words.fixed(100 * m.value) if m.value is not None else "?" for _, m in named),
                 dots=dots_of(named),
                 missing=next((m.why for _, m in named if m.value is None), "") or words.UNDEFINED,
@@ -59,7 +59,7 @@ def _plot(view: View, attribute: str) -> Plot:
     rules = []
     overall = view.overall(view.judged)
     if overall.value is not None:
-        rules = [Rule(overall.value, f"all images{'' if len(view.models) == 1 else f', {view.judged}'}")]
+        rules = [BoundLine(overall.value, f"all images{'' if len(view.models) == 1 else f', {view.judged}'}")]
     figure = Dots(rows, [view.label(m) for m in view.models], "percent", rules, axis="accuracy in percent")
     return Plot(f"Accuracy by {attribute}", _sentence(view, attribute), figure)
 
@@ -84,7 +84,7 @@ def _sentence(view: View, attribute: str) -> str:
     return f"{text}."
 
 
-def table(view: View, attribute: str) -> Table:
+def groups_table(view: View, attribute: str) -> Table:
     """Images, accuracy with interval per model, and the change, for every group."""
     columns = [Column("Group"), Column("Images", "number")]
     columns += [Column(f"{view.title(m)} (%)", "number") for m in view.models]
@@ -93,7 +93,7 @@ def table(view: View, attribute: str) -> Table:
     rows, named = [], []
     for group in view.groups(attribute):
         found = [view.group(model, attribute, group) for model in view.models]
-        row = [group, words.count(view.n(attribute, group)), *(words.estimate(m) for m in found)]
+        row = [group, words.whole_number(view.n(attribute, group)), *(words.estimate(m) for m in found)]
         if view.before:
             before, now = (view.group(model, attribute, group).value for model in (view.before, view.judged))
             row.append(words.NOTHING if before is None or now is None else words.signed(now - before))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from fairprune_cli.report import words
-from fairprune_cli.report.document import Bar, Bars, Block, Column, Note, Plot, Rule, Section, Table
+from fairprune_cli.report.document import Bar, Bars, Block, BoundLine, Column, Note, Plot, Section, Table
 from fairprune_cli.report.values import Measure, measure, ordered
 from fairprune_cli.report.view import View
 
@@ -24,7 +24,7 @@ def build(view: View) -> Section | None:
     ]
     if bars:
         sentence = "Each bar is what is left after pruning; the line at 100 is the dense model. Shorter is better."
-        figure = Bars(bars, [Rule(1.0, "dense")], "percent of the dense model")
+        figure = Bars(bars, [BoundLine(1.0, "dense")], "percent of the dense model")
         blocks.append(Plot("What is left", sentence, figure))
     if rows:
         blocks.append(_table(view, rows))
@@ -138,7 +138,7 @@ def _cost(view: View) -> str:
     if spent is not None:
         parts.append(words.seconds(spent))
     if passes:  # an audit makes none
-        parts.append(f"{words.count(passes)} passes (forward and backward)")
+        parts.append(f"{words.whole_number(passes)} passes (forward and backward)")
     if peak is not None:
         parts.append(f"{words.size(peak)} of memory at its peak")
     return f"The run took {words.join(parts)}." if parts else ""

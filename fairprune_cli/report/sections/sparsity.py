@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fairprune_cli.report import words
-from fairprune_cli.report.document import Bar, Bars, Block, Column, Note, Plot, Rule, Section, Table
+from fairprune_cli.report.document import Bar, Bars, Block, BoundLine, Column, Note, Plot, Section, Table
 from fairprune_cli.report.values import number
 from fairprune_cli.report.view import View
 
@@ -36,7 +36,7 @@ def build(view: View) -> Section | None:
     ]
     if bars:
         target = view.number("sparsity", "target")
-        rules = [Rule(target, f"target {words.percent(target)}")] if target is not None else []
+        rules = [BoundLine(target, f"target {words.percent(target)}")] if target is not None else []
         most, least = max(bars, key=lambda bar: bar.share), min(bars, key=lambda bar: bar.share)
         sentence = f"Longest bar: {most.label}, {most.text} gone. Shortest: {least.label}, {least.text}."
         blocks.append(Plot("Share removed from each layer", sentence, Bars(bars, rules, "removed, in percent")))
@@ -74,7 +74,7 @@ def _achieved(view: View) -> str:
     text = f"Sparsity {words.percent(achieved, 2)}"
     text += f", asked for {words.percent(target, 2)}" if target is not None else ""
     if kept is not None and total is not None:
-        text += f": {words.count(kept)} of {words.count(total)} {unit} were kept"
+        text += f": {words.whole_number(kept)} of {words.whole_number(total)} {unit} were kept"
     return f"{text}."
 
 
@@ -102,8 +102,8 @@ def _table(layers: list[dict[str, Any]]) -> Table:
                 str(layer.get("name", "")),
                 _shape(layer.get("dense_shape")),
                 _shape(layer.get("shape")),
-                words.count(number(layer.get("kept"))),
-                words.count(number(layer.get("total"))),
+                words.whole_number(number(layer.get("kept"))),
+                words.whole_number(number(layer.get("total"))),
                 words.NOTHING if share is None else words.fixed(100 * share, 2),
             ]
         )

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from fairprune_cli.report import words
-from fairprune_cli.report.document import Block, Column, Heading, Line, Lines, Note, Plot, Rule, Section, Table
+from fairprune_cli.report.document import Block, BoundLine, Column, Heading, Line, Lines, Note, Plot, Section, Table
 from fairprune_cli.report.values import extent, number, ordered
 from fairprune_cli.report.view import View
 
@@ -84,7 +84,7 @@ def _gap_plots(view: View, records: Sequence[dict[str, Any]], xs: list[float], a
     exact = _series(records, "exact_gap", attribute)
     surrogate = _series(records, "surrogate_gap", attribute)
     tolerance = number(view.setting("tolerance"))
-    rules = [Rule(tolerance, f"tolerance {words.fixed(100 * tolerance)}")] if tolerance is not None else []
+    rules = [BoundLine(tolerance, f"tolerance {words.fixed(100 * tolerance)}")] if tolerance is not None else []
     exact_line, surrogate_line = (
         Line("exact gap", xs, exact, 1),
         Line("surrogate gap", xs, surrogate, 4, dashed=True),
@@ -147,7 +147,7 @@ def _single(
     title: str,
     sentence: str,
     unit: Any,
-    rules: Sequence[Rule] = (),
+    rules: Sequence[BoundLine] = (),
 ) -> list[Plot]:
     styles = (1, 0)
     lines = [
@@ -159,9 +159,9 @@ def _single(
     return [Plot(title, sentence, Lines(lines, unit, "epoch", rules, zero))] if lines else []
 
 
-def _target(view: View) -> list[Rule]:
+def _target(view: View) -> list[BoundLine]:
     target = view.number("sparsity", "target")
-    return [Rule(target, f"target {words.percent(target)}")] if target is not None else []
+    return [BoundLine(target, f"target {words.percent(target)}")] if target is not None else []
 
 
 def _table(records: Sequence[dict[str, Any]], xs: list[float]) -> Table:
@@ -178,7 +178,7 @@ def _table(records: Sequence[dict[str, Any]], xs: list[float]) -> Table:
             for key in ("exact_gap", "surrogate_gap"):
                 value = _series([record], key, a)[0]
                 row.append(words.NOTHING if value is None else words.fixed(100 * value))
-        rows.append([*row, words.count(number(record.get("images_per_second")))])
+        rows.append([*row, words.whole_number(number(record.get("images_per_second")))])
     return Table("Every epoch", columns, rows, "Gaps in points.")
 
 

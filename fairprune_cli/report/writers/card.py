@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
-
-import yaml
+from typing import TYPE_CHECKING, Any
 
 from fairprune_cli.report import words
 from fairprune_cli.report.as_markdown import escaped, section_lines
@@ -14,16 +12,26 @@ from fairprune_cli.report.compose import build_document
 from fairprune_cli.report.document import Note
 from fairprune_cli.report.view import View
 
+if TYPE_CHECKING:
+    from huggingface_hub import ModelCardData
+
 _EVALUATION = ("groups", "gaps", "degradation")
 _REST = ("size", "data", "warnings", "settings")
 
 
 def write(report: Mapping[str, Any]) -> str:
-    """The card of the model that the report judges: the pruned one where there is one."""
+    """The card of the model that the report judges: the pruned one where there is one.
+
+    The hub's library writes and checks what machines read of it; nothing is asked of the network.
+
+    Raises:
+        ValueError: the library does not read the card back as one.
+    """
+    from huggingface_hub import ModelCard
+
     view, document = View(report), build_document(report)
-    front = yaml.safe_dump(front_matter(view), sort_keys=False, allow_unicode=True, width=100)
     sections = {section.name: section for section in document.sections}
-    lines = ["---", front.rstrip("\n"), "---", "", f"# {escaped(document.title)}", ""]
+    lines = ["---", card_data(view).to_yaml(), "---", "", f"# {escaped(document.title)}", ""]
     lines += [" · ".join(escaped(fact) for fact in document.facts), ""] if document.facts else []
     if verdict := sections.get("verdict"):
         for block in verdict.blocks:
@@ -38,36 +46,43 @@ def write(report: Mapping[str, Any]) -> str:
         lines += [f"## {title}", ""] if found else []
         for section in found:
             lines += section_lines(section, level=3)
-    return "\n".join([*lines, f"*{escaped(document.footer)}*", ""])
+    text = "\n".join([*lines, f"*{escaped(document.footer)}*", ""])
+    ModelCard(text)
+    return text
 
 
-def front_matter(view: View) -> dict[str, Any]:
+def card_data(view: View) -> ModelCardData:
     """The card's metadata. A metric that is undefined is left out: the hub takes numbers alone."""
+    from huggingface_hub import EvalResult, ModelCardData
+
     name = view.text("model", "name") or view.text("model", "architecture") or "model"
     data = view.text("data", "name") or view.text("data", "manifest") or "unnamed"
     tags = ["image-classification", "fairness", *(["pruning"] if "pruned" in view.models else [])]
-    front: dict[str, Any] = {
-        "library_name": "fairprune",
-        "pipeline_tag": "image-classification",
-        "tags": tags,
-    }
-    if metrics := _metrics(view):
-        split = view.text("data", "split")
-        result = {
-            "task": {"type": "image-classification", "name": "Image classification"},
+    results = [
+        EvalResult(
+            task_type="image-classification",
+            task_name="Image classification",
             # The hub wants a lower-case identifier beside the name that people read.
-            "dataset": {
-                "type": re.sub(r"[^a-z0-9._-]+", "-", data.casefold()).strip("-") or "data",
-                "name": data,
-                **({"split": split} if split else {}),
-            },
-            "metrics": metrics,
-        }
-        front["model-index"] = [{"name": name, "results": [result]}]
-    return front
+            dataset_type=re.sub(r"[^a-z0-9._-]+", "-", data.casefold()).strip("-") or "data",
+            dataset_name=data,
+            dataset_split=view.text("data", "split") or None,
+            metric_type=kind,
+            metric_name=metric,
+            metric_value=value,
+        )
+        for kind, metric, value in _metrics(view)
+    ]
+    return ModelCardData(
+        library_name="fairprune",
+        pipeline_tag="image-classification",
+        tags=tags,
+        model_name=name if results else None,
+        eval_results=results or None,
+    )
 
 
-def _metrics(view: View) -> list[dict[str, Any]]:
+def _metrics(view: View) -> list[tuple[str, str, float]]:
+    """(type, name, value) of each metric that is defined."""
     if not view.models:
         return []
     model = view.judged
@@ -78,7 +93,7 @@ def _metrics(view: View) -> list[dict[str, Any]]:
             ("accuracy", f"Accuracy, {attribute}: {group}", view.group(model, attribute, group).value)
             for group in view.groups(attribute)
         ]
-    return [{"type": kind, "name": name, "value": round(v, 6)} for kind, name, v in found if v is not None]
+    return [(kind, name, round(value, 6)) for kind, name, value in found if value is not None]
 
 
 def _use(view: View) -> list[str]:

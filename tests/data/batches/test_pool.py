@@ -16,9 +16,11 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from fairprune_cli.core.errors import FairpruneError
-from fairprune_cli.data.batches.pool import Augmentation, Batch, ImageSet, Pool, load_images, split_rows
-from fairprune_cli.data.manifest.load import Grouping, Manifest, Transform, load_manifest
-from fairprune_cli.data.tables.table import assign_parts, random_keys
+from fairprune_cli.data.batches.pixels import Augmentation
+from fairprune_cli.data.batches.pool import Batch, ImageSet, Pool, load_images
+from fairprune_cli.data.batches.split import split_rows
+from fairprune_cli.data.manifest.find import Grouping, Manifest, Transform, load_manifest
+from fairprune_cli.data.tables.partition import assign_parts, random_keys
 
 COUNT, SIZE = 24, 16
 
@@ -136,7 +138,7 @@ class TestLoading:
         code = (
             "import sys, hashlib; from pathlib import Path\n"
             "from fairprune_cli.data.batches.pool import load_images\n"
-            "from fairprune_cli.data.manifest.load import load_manifest\n"
+            "from fairprune_cli.data.manifest.find import load_manifest\n"
             "images = load_images(load_manifest(Path(sys.argv[1])), [])\n"
             "print(hashlib.sha256(images.pixels.tobytes()).hexdigest())"
         )

@@ -20,7 +20,7 @@ from fairprune_cli.data.batches import pool as batches
 from fairprune_cli.data.batches.pool import Pool, load_images
 from fairprune_cli.data.images import cache_store
 from fairprune_cli.data.images import content_hashes as fingerprint
-from fairprune_cli.data.manifest.load import Manifest, load_manifest
+from fairprune_cli.data.manifest.find import Manifest, load_manifest
 from tests.support.datasets import SIDE, TRANSFORM, draw
 
 COUNT = 6
@@ -135,7 +135,7 @@ class TestLimit:
         held = np.array(in_use)
         load_images(manifests[2], [])
         assert [entry.name for entry in cache_store.entries()] == ["a", "c"]
-        cache_store.clear()
+        cache_store.clear_cache()
         assert np.array_equal(in_use, held)  # what a process has mapped stays readable
 
     def test_an_entry_larger_than_the_limit_is_made_all_the_same(
@@ -165,7 +165,7 @@ class TestLimit:
         busy = cache_store.root() / ".4567.abc"
         left.mkdir()
         busy.mkdir()
-        with cache_store.locked(cache_store.root() / "4567.lock"):
+        with cache_store.entry_lock(cache_store.root() / "4567.lock"):
             cache_store.make_room(0, cache_store.root() / "x")
         assert not left.exists()
         assert busy.exists()
@@ -192,7 +192,7 @@ def test_the_command_shows_and_empties_it(tmp_path: Path) -> None:
 def test_on_a_device_of_its_own_the_batches_are_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     manifest = make(tmp_path / "one")
     plain = load_images(manifest, []).pool(np.array([4, 0, 5]))
-    monkeypatch.setattr(batches, "fits", lambda device, size: True)
+    monkeypatch.setattr(batches, "fits_on_device", lambda device, size: True)
     monkeypatch.setattr(batches, "_UPLOAD", 4)
     images = load_images(manifest, [])
     moved = Pool(images, np.array([4, 0, 5]))

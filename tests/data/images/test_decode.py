@@ -13,8 +13,11 @@ from hypothesis import strategies as st
 from PIL import Image
 from torchvision.transforms.v2 import functional
 
-from fairprune_cli.data.images.decode import decode, decode_file, jpeg_shape
+from fairprune_cli.data.images import decode as module
+from fairprune_cli.data.images.decode import decode, decode_file, decoder_version, jpeg_decoder, jpeg_shape
 from fairprune_cli.data.images.pillow import ImageFault, verify_image
+
+pytestmark = pytest.mark.filterwarnings("error::DeprecationWarning")  # a decoder that is going to be taken away
 
 SIZE = 16
 
@@ -53,6 +56,21 @@ def test_jpeg(mode: str, progressive: bool) -> None:
     image = smooth(40, 44, mode)
     data = saved(image, "JPEG", quality=95, progressive=progressive)
     assert np.abs(decode(data, SIZE).astype(int) - expected(image)).max() <= 6
+
+
+def test_without_torchcodec_the_pixels_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert jpeg_decoder() is not None
+    assert decoder_version().startswith("torchcodec ")
+    noise = np.random.default_rng(0).integers(0, 256, (52, 41, 3), dtype=np.uint8)
+    files = [
+        saved(Image.fromarray(noise).convert(mode), "JPEG", quality=quality, subsampling=subsampling)
+        for mode, quality, subsampling in (("RGB", 85, 2), ("RGB", 95, 0), ("L", 85, 2))
+    ]
+    fast = [decode(data, SIZE) for data in files]
+    monkeypatch.setattr(module, "jpeg_decoder", lambda: None)
+    assert decoder_version() == "Pillow"
+    for data, pixels in zip(files, fast, strict=True):
+        assert np.array_equal(decode(data, SIZE), pixels)
 
 
 def test_large_jpegs_are_decoded_at_a_fraction_and_look_the_same() -> None:

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from fairprune_cli.core.errors import FairpruneError
-from fairprune_cli.data.manifest.load import Manifest, init_manifest, load_manifest
+from fairprune_cli.data.manifest.find import Manifest, init_manifest, load_manifest
 
 TRANSFORM = "transform: {size: 16, mean: [0.5, 0.5, 0.5], std: [0.25, 0.25, 0.25]}\n"
 PLAIN = "version: 1\nformat: folder\nroot: .\nsplits: {train: 0.5, val: 0.25, test: 0.25}\n" + TRANSFORM

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from fairprune_cli.core.errors import FairpruneError
-from fairprune_cli.data.manifest.load import load_manifest
+from fairprune_cli.data.manifest.find import load_manifest
 from fairprune_cli.models.checkpoint.load import load_model
 from fairprune_cli.run.settings import resolve
 

@@ -13,6 +13,7 @@ import types
 import zipfile
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -259,6 +260,30 @@ def test_an_own_file_with_another_number_of_outputs(tmp_path: Path) -> None:
     save_model(tmp_path / "m.safetensors", SMALL, header=header)
     with pytest.raises(FairpruneError, match="2 classes"):
         load_model(tmp_path / "m.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"classes": tuple(map(str, range(16)))}, "names 16 classes, the network has 3 outputs"),  # 16: of a layer
+        ({"removed": {"conv1.weight": 5}}, "removed of 'conv1.weight'"),
+        ({"removed": {"conv1.weight": {"shape": [16, -3], "kept": 1}}}, "removed of 'conv1.weight'"),
+        ({"removed": {"conv1.weight": {"shape": [2, 2], "kept": 5}}}, "keeps 5 of 4"),
+        ({"transform": {"size": 20000, "mean": [0.5] * 3, "std": [0.25] * 3}}, "from 8 to 4096, found 20000"),
+    ],
+)
+def test_a_header_that_lies_is_refused_by_whatever_reads_the_file(
+    tmp_path: Path, change: dict[str, Any], words: str
+) -> None:
+    import fairprune_cli
+    from fairprune_cli.models.file.codec import ModelHeader, save_model
+
+    header = replace(ModelHeader("resnet10-w16", ("a", "b", "c"), {}, "dense", {}), **change)
+    save_model(tmp_path / "m.safetensors", SMALL, header=header)
+    for read in (load_model, fairprune_cli.load):
+        with pytest.raises(FairpruneError, match=words) as caught:
+            read(tmp_path / "m.safetensors")
+        assert "m.safetensors" in str(caught.value)
 
 
 def test_saved_checkpoints_come_back_whole(tmp_path: Path) -> None:

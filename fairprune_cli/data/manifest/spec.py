@@ -13,11 +13,10 @@ from dataclasses import dataclass
 import yaml
 
 from fairprune_cli.core import plugins
-from fairprune_cli.core.errors import FairpruneError, Problem, Problems
-from fairprune_cli.data.manifest.yaml_section import Section, kind_of
+from fairprune_cli.core.errors import Problems
+from fairprune_cli.data.manifest.transform import SMALLEST_SIDE, Transform, read_transform
+from fairprune_cli.data.manifest.yaml_section import YamlSection, kind_of
 from fairprune_cli.data.tables.table import SPLITS
-
-SMALLEST_SIDE = 8
 
 
 @dataclass(frozen=True)
@@ -34,36 +33,6 @@ class AttributeSpec:
     bins: tuple[float, ...] | None = None
     missing: str = "drop"  # or "unknown", a group of its own
     names: Mapping[str, str] | None = None
-
-
-@dataclass(frozen=True)
-class Transform:
-    """An image as the model's input: size x size pixels, then (value / 255 - mean) / std per channel."""
-
-    size: int
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-
-    def to_dict(self) -> dict[str, object]:
-        return {"size": self.size, "mean": list(self.mean), "std": list(self.std)}
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, object], where: str = "transform") -> Transform:
-        """The transform that `to_dict` wrote.
-
-        Raises:
-            FairpruneError: a value is missing, of a wrong type or out of range.
-        """
-        problems = Problems(where)
-        try:
-            text = yaml.safe_dump(dict(values), default_flow_style=True, width=math.inf)
-        except (TypeError, ValueError, yaml.YAMLError) as error:
-            raise FairpruneError("expected size, mean and std", where=where) from error
-        transform = _transform(Section(yaml.compose(text, Loader=yaml.BaseLoader), "", problems))
-        problems.found = [Problem(text.removeprefix("line 1: ")) for text in problems.texts]
-        problems.raise_if_any()
-        assert transform is not None
-        return transform
 
 
 @dataclass(frozen=True)
@@ -87,46 +56,12 @@ class Spec:
 
 def parse(text: str, folder: str, problems: Problems) -> Spec:
     """Read the document; faults go to `problems`, and faulty fields hold empty values."""
-    try:
-        # The base loader leaves every scalar the text it is: a class called `no` or `01` keeps its name,
-        # and no tag can construct anything.
-        root = yaml.compose(text, Loader=yaml.BaseLoader)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f"line {mark.line + 1}: " if mark is not None else ""
-        problems.add(f"{line}not valid YAML: {getattr(error, 'problem', None) or str(error).splitlines()[0]}")
-        problems.raise_if_any()
-        raise
-    except (RecursionError, ValueError, OverflowError):
-        problems.add("not valid YAML: an escape or number out of range, or nested too deeply")
-        problems.raise_if_any()
-        raise
-    if not isinstance(root, yaml.MappingNode):
-        problems.add("the manifest is empty" if root is None else f"expected keys with values, found {kind_of(root)}")
-        problems.raise_if_any()
-    top = Section(root, "", problems)
+    root = _mapping(text, problems)
+    top = YamlSection(root, "", problems)
     if top.text("version", "1") != "1":
         top.fault("version", "this fairprune reads version 1")
     kind = top.text("format", "table")
-    common = ("version", "name", "format", "classes", "attributes", "splits", "transform", "columns")
-    formats = native_formats()
-    needed: tuple[str, ...] = ()
-    if kind == "table":
-        top.only(*common, "table", "images", "label")
-        table, images = top.text("table"), top.text("images", ".")
-        needed = ("image",) if top.has("label") else ("image", "label")
-    elif kind in ("folder", *formats):
-        top.only(*common, "root", "attributes_table", *(("label",) if kind != "folder" else ()))
-        table, images = top.text("attributes_table", ""), top.text("root", ".")
-    else:
-        if kind:
-            top.fault(
-                "format",
-                f"{kind!r} is not supported; supported: {', '.join(('folder', *formats))}, or, without "
-                "`format`, a `table` (CSV or Parquet) with a row per image",
-            )
-        # What the other keys mean depends on the format, so nothing more can be said of them.
-        problems.raise_if_any()
+    table, images, needed = _places(top, kind)
     columns = _columns(top, kind, needed)
     fractions, seed, by_person, split_names = _splits(top, kind, columns)
     classes = top.texts("classes") if top.has("classes") else ()
@@ -138,7 +73,7 @@ def parse(text: str, folder: str, problems: Problems) -> Spec:
     attributes = _attributes(top, kind, table)
     if not top.has("transform"):
         top.fault("transform", "is missing: {size: 64, mean: [0.5, 0.5, 0.5], std: [0.25, 0.25, 0.25]}")
-    transform = _transform(top.section("transform")) if top.has("transform") else None
+    transform = read_transform(top.section("transform")) if top.has("transform") else None
     return Spec(
         name=top.text("name", folder or "data"),
         format=kind,
@@ -156,12 +91,54 @@ def parse(text: str, folder: str, problems: Problems) -> Spec:
     )
 
 
+def _mapping(text: str, problems: Problems) -> yaml.MappingNode:
+    try:
+        # The base loader leaves every scalar the text it is: a class called `no` or `01` keeps its name,
+        # and no tag can construct anything.
+        root = yaml.compose(text, Loader=yaml.BaseLoader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f"line {mark.line + 1}: " if mark is not None else ""
+        problems.add(f"{line}not valid YAML: {getattr(error, 'problem', None) or str(error).splitlines()[0]}")
+        problems.raise_if_any()
+        raise
+    except (RecursionError, ValueError, OverflowError):
+        problems.add("not valid YAML: an escape or number out of range, or nested too deeply")
+        problems.raise_if_any()
+        raise
+    if not isinstance(root, yaml.MappingNode):
+        problems.add("the manifest is empty" if root is None else f"expected keys with values, found {kind_of(root)}")
+        problems.raise_if_any()
+    assert isinstance(root, yaml.MappingNode)
+    return root
+
+
+def _places(top: YamlSection, kind: str) -> tuple[str, str, tuple[str, ...]]:
+    """Table, image root and the columns that the format needs, after a look at the document's keys."""
+    common = ("version", "name", "format", "classes", "attributes", "splits", "transform", "columns")
+    formats = native_formats()
+    if kind == "table":
+        top.only(*common, "table", "images", "label")
+        return top.text("table"), top.text("images", "."), ("image",) if top.has("label") else ("image", "label")
+    if kind not in ("folder", *formats):
+        if kind:
+            top.fault(
+                "format",
+                f"{kind!r} is not supported; supported: {', '.join(('folder', *formats))}, or, without "
+                "`format`, a `table` (CSV or Parquet) with a row per image",
+            )
+        # What the other keys mean depends on the format, so nothing more can be said of them.
+        top.problems.raise_if_any()
+    top.only(*common, "root", "attributes_table", *(("label",) if kind != "folder" else ()))
+    return top.text("attributes_table", ""), top.text("root", "."), ()
+
+
 def native_formats() -> list[str]:
     """Names of the data sets that are read as their authors ship them."""
     return plugins.DATASET_FORMAT.names()
 
 
-def _columns(top: Section, kind: str, needed: Iterable[str]) -> dict[str, str]:
+def _columns(top: YamlSection, kind: str, needed: Iterable[str]) -> dict[str, str]:
     section = top.section("columns")
     section.only("image", "person", *(("label", "split") if kind == "table" else ()))
     columns = {key: section.text(key) for key in section.nodes if section.has(key)}
@@ -174,7 +151,7 @@ def _columns(top: Section, kind: str, needed: Iterable[str]) -> dict[str, str]:
 
 
 def _splits(
-    top: Section, kind: str, columns: Mapping[str, str]
+    top: YamlSection, kind: str, columns: Mapping[str, str]
 ) -> tuple[tuple[float, float, float] | None, int, bool, dict[str, str] | None]:
     """Shares of the splits (None without), their seed, whether persons stay whole, and names in a split column."""
     if not top.has("splits"):
@@ -211,7 +188,7 @@ def _splits(
     return shares, int(seed), by == "person" and knows_persons, None
 
 
-def _label(top: Section, kind: str, columns: Mapping[str, str]) -> AttributeSpec | None:
+def _label(top: YamlSection, kind: str, columns: Mapping[str, str]) -> AttributeSpec | None:
     """What is to be predicted: `label: COLUMN`, or `label: {column: COLUMN, names: {..}}` or with `bins`."""
     if kind == "folder" or not (top.has("label") or kind in native_formats()):
         return None
@@ -230,7 +207,7 @@ def _label(top: Section, kind: str, columns: Mapping[str, str]) -> AttributeSpec
     return AttributeSpec("label", section.text("column"), None, bins or None, names=names)
 
 
-def _names(section: Section, bins: Sequence[float] | None = None) -> dict[str, str]:
+def _names(section: YamlSection, bins: Sequence[float] | None = None) -> dict[str, str]:
     """`names`: {cell: name}, or with bins a list with a name for each."""
     if bins is not None:
         listed = section.texts("names")
@@ -245,7 +222,7 @@ def _names(section: Section, bins: Sequence[float] | None = None) -> dict[str, s
     return {cell: name for cell, name in names.items() if name}
 
 
-def _bins(section: Section) -> tuple[float, ...] | None:
+def _bins(section: YamlSection) -> tuple[float, ...] | None:
     """Edges in rising order; () stands for a fault, None for no bins."""
     if not section.has("bins"):
         return None
@@ -257,7 +234,7 @@ def _bins(section: Section) -> tuple[float, ...] | None:
     return bins
 
 
-def _attributes(top: Section, kind: str, table: str) -> tuple[AttributeSpec, ...]:
+def _attributes(top: YamlSection, kind: str, table: str) -> tuple[AttributeSpec, ...]:
     found = []
     section = top.section("attributes")
     if section.nodes and kind == "folder" and not table:
@@ -266,7 +243,7 @@ def _attributes(top: Section, kind: str, table: str) -> tuple[AttributeSpec, ...
         if not name.strip() or "*" in name or not name.isprintable():
             section.fault(name, "an attribute's name is printable and without `*`, which joins attributes")
             continue
-        one = Section(section.nodes[name] if section.has(name) else None, f"attributes.{name}.", top.problems)
+        one = YamlSection(section.nodes[name] if section.has(name) else None, f"attributes.{name}.", top.problems)
         one.only("column", "values", "bins", "missing", "names")
         values = one.texts("values") if one.has("values") else None
         bins = _bins(one)
@@ -282,21 +259,3 @@ def _attributes(top: Section, kind: str, table: str) -> tuple[AttributeSpec, ...
         names = _names(one, bins) if one.has("names") else None
         found.append(AttributeSpec(name, one.text("column", name), values, bins, missing, names))
     return tuple(found)
-
-
-def _transform(section: Section) -> Transform | None:
-    section.only("size", "mean", "std")
-    size = section.number("size")
-    means, deviations = section.numbers("mean"), section.numbers("std")
-    if not math.isnan(size) and not (size.is_integer() and SMALLEST_SIDE <= size <= 4096):
-        section.fault("size", f"expected a whole number from {SMALLEST_SIDE} to 4096, found {size:g}")
-        size = math.nan
-    for key, values in (("mean", means), ("std", deviations)):
-        if values and len(values) != 3:
-            section.fault(key, f"expected three numbers (red, green, blue), found {len(values)}")
-    if deviations and min(deviations) <= 0:
-        section.fault("std", "must be above 0")
-    if math.isnan(size) or len(means) != 3 or len(deviations) != 3 or min(deviations) <= 0:
-        return None
-    mean, std = (means[0], means[1], means[2]), (deviations[0], deviations[1], deviations[2])
-    return Transform(int(size), mean, std)

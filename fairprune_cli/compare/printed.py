@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from fairprune_cli.compare import page
-from fairprune_cli.compare.cells import CellPlan
+from fairprune_cli.compare.cells import ComparisonPlan
 from fairprune_cli.compare.pairs import gap_title
 from fairprune_cli.core.terminal import Terminal
 from fairprune_cli.report import words
 from fairprune_cli.report.values import ordered
 
 
-def print_comparison(document: Mapping[str, Any], plan: CellPlan, terminal: Terminal) -> None:
+def print_comparison(document: Mapping[str, Any], plan: ComparisonPlan, terminal: Terminal) -> None:
     """Per target and attribute: accuracy, groups, gap, and how the gap stands against the reference."""
     for target in document["targets"]:
         for attribute in document["attributes"]:

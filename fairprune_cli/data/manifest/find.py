@@ -10,10 +10,11 @@ import os
 from pathlib import Path
 
 from fairprune_cli.core.errors import FairpruneError, Problems
-from fairprune_cli.data.manifest.build import build, examine
-from fairprune_cli.data.manifest.document import AttributeSpec, Transform
+from fairprune_cli.data.manifest.build import build_manifest, examine
 from fairprune_cli.data.manifest.init import init_manifest
 from fairprune_cli.data.manifest.manifest import Grouping, Manifest
+from fairprune_cli.data.manifest.spec import AttributeSpec
+from fairprune_cli.data.manifest.transform import Transform
 from fairprune_cli.data.tables.table import SPLITS
 
 __all__ = [
@@ -35,7 +36,7 @@ def load_manifest(path: Path) -> Manifest:
     Raises:
         FairpruneError: lists every problem found, each with its line or row.
     """
-    return build(*_read(path))
+    return build_manifest(*_read(path))
 
 
 def examine_manifest(path: Path, problems: Problems) -> Manifest | None:

@@ -1,0 +1,118 @@
+"""Columns of text as integer arrays: labels, groups, splits; what cannot be mapped is put in words, with its rows."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from fairprune_cli.core.errors import Problem, Problems, nearest
+from fairprune_cli.data.tables.table import MISSING, SHOWN
+
+_ADVISED = 50
+
+
+def some_rows(table: str, rows: Sequence[int]) -> str:
+    """`table.csv row 4`, `table.csv rows 4, 9 and 120 more`, or without rows (all 0) `faces, 7 images`."""
+    if not any(rows):
+        return f"{table}, {len(rows):,} image{'s' if len(rows) > 1 else ''}"
+    shown = ", ".join(str(row) for row in rows[:SHOWN])
+    more = f" and {len(rows) - SHOWN:,} more" if len(rows) > SHOWN else ""
+    return f"{table} row{'s' if len(rows) > 1 else ''} {shown}{more}"
+
+
+def encode(
+    cells: Sequence[str],
+    known: Sequence[str],
+    what: str,
+    table: str,
+    rows: Sequence[int],
+    problems: Problems,
+    *,
+    missing: int | None = None,
+    codes: Mapping[str, int] | None = None,
+) -> np.ndarray:
+    """Positions of the cells in `known`, int64 [N]; every other value is a problem that names its rows,
+    and -1.
+
+    Args:
+        what: what the values are, and the table they stand in, for messages.
+        missing: code of an empty cell (or NA, NaN, null); None makes it a problem like any unknown value.
+        codes: spellings beyond `known`, lower case, as for splits.
+    """
+    code_of = {value: code for code, value in enumerate(known)}
+    unknown: dict[str, list[int]] = {}
+    result = np.full(len(cells), -1, dtype=np.int64)
+    for i, cell in enumerate(cells):
+        code = code_of.get(cell)
+        if code is None:
+            if missing is not None and cell.lower() in MISSING:
+                code = missing
+            elif codes is not None and cell.lower() in codes:
+                code = codes[cell.lower()]
+            else:
+                unknown.setdefault(cell, []).append(rows[i])
+                continue
+            code_of[cell] = code
+        result[i] = code
+    found: list[Problem] = []
+    for value, at in unknown.items():
+        shown = value if len(value) <= 60 else value[:57] + "..."
+        # Looking for the nearest of many costs time, and helps for the first few.
+        hint = f"; {nearest(value, known)}" if len(found) < _ADVISED else ""
+        text = f"{some_rows(table, at)}: {what} {shown!r} is unknown{hint}"
+        found.append(Problem(text, "unknown-value", table, at[0]))
+    problems.add_some(found, SHOWN, "unknown values", f"{table}: {what}: ")
+    return result
+
+
+def occurring(cells: Sequence[str]) -> tuple[str, ...]:
+    """The values that occur, sorted, without the missing ones."""
+    return tuple(sorted(value for value in set(cells) if value.lower() not in MISSING))
+
+
+def bin_names(edges: Sequence[float]) -> tuple[str, ...]:
+    """Names of the bins between edges: (0, 30, 60) gives ("0-30", "30-60")."""
+    return tuple(f"{a:g}-{b:g}" for a, b in itertools.pairwise(edges))
+
+
+def encode_bins(
+    cells: Sequence[str],
+    edges: Sequence[float],
+    what: str,
+    table: str,
+    rows: Sequence[int],
+    problems: Problems,
+) -> np.ndarray:
+    """Bin of each number, int64 [N]: bins are [a, b), the last one [a, b]; -1 where the cell is empty."""
+    codes: dict[str, int] = {}
+    faults: dict[str, list[int]] = {}
+    result = np.empty(len(cells), dtype=np.int64)
+    for i, cell in enumerate(cells):
+        code = codes.get(cell)
+        if code is None:
+            code = codes[cell] = _bin(cell, edges)
+        if code == -2:
+            faults.setdefault(cell, []).append(rows[i])
+        result[i] = code
+    bounds = f"from {edges[0]:g} to {edges[-1]:g}"
+    found = [
+        Problem(f"{some_rows(table, at)}: {what} {cell[:60]!r} is not a number {bounds}", "unknown-value", table, at[0])
+        for cell, at in faults.items()
+    ]
+    problems.add_some(found, SHOWN, "values outside the bins", f"{table}: {what}: ")
+    return result
+
+
+def _bin(cell: str, edges: Sequence[float]) -> int:
+    if cell.lower() in MISSING:
+        return -1
+    try:
+        number = float(cell)
+    except ValueError:
+        return -2
+    if not math.isfinite(number) or not edges[0] <= number <= edges[-1]:
+        return -2
+    return min(int(np.searchsorted(edges, number, side="right")) - 1, len(edges) - 2)
