@@ -29,7 +29,7 @@ from fairprune_cli.core.terminal import Terminal
 from fairprune_cli.data.drawn_faces.write import write_sample
 from fairprune_cli.report import as_markdown, words
 from fairprune_cli.report.document import Heading, Note, Table
-from fairprune_cli.run import dense
+from fairprune_cli.run import dense_model as dense
 from fairprune_cli.run.settings import resolve
 
 RESULTS = Path(__file__).parent / "results"

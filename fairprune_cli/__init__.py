@@ -58,9 +58,9 @@ def audit_report(
     from pathlib import Path
 
     from fairprune_cli.audit.policy import with_policy
-    from fairprune_cli.commands.audit import AuditRequest, audit
     from fairprune_cli.core.errors import FairpruneError
     from fairprune_cli.core.terminal import Terminal
+    from fairprune_cli.run.audit import AuditRequest, audit
     from fairprune_cli.run.settings import resolve
 
     if not models:

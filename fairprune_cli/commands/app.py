@@ -11,7 +11,7 @@ import typer
 
 from fairprune_cli import __version__
 from fairprune_cli.commands import (
-    audit_command,
+    audit,
     compare,
     config,
     data,
@@ -35,7 +35,7 @@ app = typer.Typer(
     help="Make a trained image classifier several times smaller without making it unfairer.",
 )  # fmt: skip
 for _name, _command in (
-    ("prune", prune.command), ("audit", audit_command.command), ("compare", compare.command),
+    ("prune", prune.command), ("audit", audit.command), ("compare", compare.command),
     ("train", train.command), ("export", export.command), ("inspect", inspect.command), ("measure", measure.command),
     ("report", report.command), ("demo", demo.command),
 ):  # fmt: skip

@@ -1,223 +1,49 @@
-"""`fairprune audit` and `fairprune inspect`: look at a model, change nothing."""
+"""`fairprune audit`: how each group fares, and gates."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Annotated
 
-from fairprune_cli.audit.policy import Policy, policy_of
-from fairprune_cli.core import distributed as ranks
-from fairprune_cli.core import provenance
-from fairprune_cli.core.device import choose_device, set_threads
-from fairprune_cli.core.errors import ExitCode, FairpruneError
-from fairprune_cli.core.terminal import Terminal
-from fairprune_cli.data.manifest.find import Transform
-from fairprune_cli.fairness import notions as fairness
-from fairprune_cli.models import measure
-from fairprune_cli.models.checkpoint.load import LoadedModel, load_model
-from fairprune_cli.models.file import codec
-from fairprune_cli.run.audit import AuditStep, Outcome
-from fairprune_cli.run.folder import MODEL
-from fairprune_cli.run.inputs import Data, open_data, open_model, transform_of
-from fairprune_cli.run.settings import Resolved
+import typer
 
-if TYPE_CHECKING:
-    import torch
-
-
-@dataclass(frozen=True)
-class AuditRequest:
-    """What `fairprune audit` was asked for, beyond the settings."""
-
-    models: tuple[Path, ...]
-    resolved: Resolved
-    against: Path | None = None
-    out: Path | None = None
-    force: bool = False
-    trust: bool = False
-    dry_run: bool = False
+from fairprune_cli.commands.flags import (
+    COMMON,
+    GATES,
+    SET,
+    SHOWN,
+    Config,
+    DryRun,
+    Force,
+    Given,
+    Json,
+    Quiet,
+    Trust,
+    flags,
+    resolved,
+)
+from fairprune_cli.commands.output import conclude, terminal_of
 
 
-def audit(request: AuditRequest, terminal: Terminal) -> Outcome:
-    """Audit one model or several on the same images, alone or against the dense one they came from.
+@flags(
+    "models", "against", "attr", "notion", *GATES, *SHOWN, "batch_size", SET, "out", "force", *COMMON,
+)  # fmt: skip
+def command(
+    given: Given,
+    models: Annotated[list[Path], typer.Argument(metavar="MODEL...", help="checkpoints, model files or run folders")],
+    against: Annotated[Path | None, typer.Option("--against", help="dense model to compare with")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="folder for report.json, .html and .md")] = None,
+    force: Force = False,
+    trust: Trust = False,
+    config: Config = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    dry_run: DryRun = False,
+) -> int:
+    """Accuracy and gaps per group of one model or several, with intervals; with gates, a verdict and an exit code."""
+    terminal = terminal_of(quiet)
+    settings = resolved(config, given)
+    from fairprune_cli.run import audit as auditing
 
-    Several processes divide the images among them.
-    """
-    device = choose_device(request.resolved.settings.device)
-    with ranks.joined(device) as group:
-        return _audit(request, terminal, device, group)
-
-
-def _audit(request: AuditRequest, terminal: Terminal, device: torch.device, group: ranks.Ranks) -> Outcome:
-    settings = request.resolved.settings
-    started = time.time()
-    with group.together():
-        policy = policy_of(settings)
-        _check(request)
-        threads = set_threads(settings.threads)
-        data = open_data(settings, request.models[0], terminal, every=True).with_attributes(policy.attributes)
-        _check_dense(request, policy, len(data.manifest.classes))
-        rows = data.rows(settings.split)
-        if not len(rows):
-            raise FairpruneError(f"the {settings.split} split has no images", where=str(data.manifest.path))
-        sources = {
-            name: open_model(path, settings, data.manifest, terminal, request.trust)
-            for name, path in name_models(request.models, request.against).items()
-        }
-        transform = _common_transform(sources, data, terminal)
-    if request.dry_run:
-        plan = {
-            "dry_run": True, "models": {k: str(v.source) for k, v in sources.items()}, "split": settings.split,
-            "images": len(rows), "attributes": {g.name: list(g.groups) for g in data.groupings}, "device": str(device),
-            "gates": sum(len(rule.attributes or data.attributes) for rule in policy.rules),
-        }  # fmt: skip
-        return Outcome(plan, ExitCode.OK)
-    with group.together():
-        pool = decoded_images(data, transform, terminal).pool(rows)
-    step = AuditStep(
-        {name: loaded.model for name, loaded in sources.items()}, pool, data, settings, policy, device, terminal,
-        group, settings.batch_size,
-    )  # fmt: skip
-
-    def describe() -> dict[str, Any]:
-        finished = time.time()
-        return _parts(request, sources, transform) | {
-            "cost": {"passes": 0.0, "seconds": finished - started, "peak_bytes": provenance.process_peak_bytes(device)},
-            "provenance": provenance.collect(settings.seed, device, threads, started, finished),
-        }
-
-    return step.take(describe, request.out)
-
-
-def _parts(request: AuditRequest, sources: dict[str, LoadedModel], transform: Transform) -> dict[str, Any]:
-    """What the report says of the models beside the figures."""
-    judged = [name for name in sources if name != "dense"] or ["dense"]
-    parts: dict[str, Any] = {
-        "model": _described(sources[judged[0]]),
-        "against": _described(sources["dense"]) if request.against else None,
-        "size": _sizes(sources, judged[0], transform),
-        "config": request.resolved.document(),
-    }
-    if len(judged) > 1:
-        parts["models"] = {name: _described(loaded) | _own_size(loaded, transform) for name, loaded in sources.items()}
-    return parts
-
-
-def _check(request: AuditRequest) -> None:
-    """What can be refused before anything is read."""
-    if request.out is not None and request.out.exists() and not request.force:
-        raise FairpruneError("already exists", where=str(request.out), hint="--force overwrites it")
-
-
-def _check_dense(request: AuditRequest, policy: Policy, classes: int) -> None:
-    """Refuse what needs a dense model where none is given; classes: how many the data has."""
-    settings = request.resolved.settings
-    relative = fairness.get(settings.notion, classes).relative
-    if request.against is not None:
-        return
-    needs = [
-        flag for flag, asked in (
-            ("--max-degradation", settings.max_degradation is not None), ("--notion", relative),
-            ("--show-examples", settings.show_examples > 0), ("--policy", policy.needs_dense(classes)),
-        ) if asked
-    ]  # fmt: skip
-    if needs:
-        what = "what pruning lost" if needs[0] == "--show-examples" else "degradation"
-        raise FairpruneError(f"{what} needs the dense model", where=needs[0], hint="give it with --against DENSE")
-
-
-def name_models(paths: Sequence[Path], against: Path | None) -> dict[str, Path]:
-    """What the models are called in the report: dense and pruned, or, of several, by file or run folder.
-
-    Raises:
-        FairpruneError: a model is given twice.
-    """
-    everything = [*paths, *([against] if against is not None else [])]
-    resolved = [path.resolve() for path in everything]
-    for path, where in zip(everything, resolved, strict=True):
-        if len(paths) > 1 and resolved.count(where) > 1:
-            raise FairpruneError("is given twice", where=str(path), hint="give each model once")
-    dense = {} if against is None else {"dense": against}
-    if len(paths) == 1:
-        return {**dense, ("pruned" if dense else "dense"): paths[0]}
-    short = [_short(path) for path in paths]
-    # Names that do not tell the models apart grow to the left, folder by folder.
-    names = [name if short.count(name) == 1 else str(path) for name, path in zip(short, paths, strict=True)]
-    taken = {"dense", "pruned"}  # these mean something in a report
-    return dense | {(f"{name} (model)" if name in taken else name): p for name, p in zip(names, paths, strict=True)}
-
-
-def _short(path: Path) -> str:
-    where = path.resolve()
-    if where.name == MODEL:
-        return where.parent.name or MODEL
-    return where.name if where.is_dir() else where.stem
-
-
-def _common_transform(sources: dict[str, LoadedModel], data: Data, terminal: Terminal) -> Transform:
-    """The input transform that all models want; one pass over the images serves them all."""
-    found = {name: transform_of(loaded, data.manifest, terminal) for name, loaded in sources.items()}
-    first, *others = found.items()
-    for name, transform in others:
-        if transform != first[1]:
-            raise FairpruneError(
-                f"{sources[first[0]].source} and {sources[name].source} want different input transforms",
-                where="fairprune audit", hint="audit them one by one",
-            )  # fmt: skip
-    return first[1]
-
-
-def _described(loaded: LoadedModel) -> dict[str, Any]:
-    return {"architecture": loaded.architecture, "source": str(loaded.source), "sha256": loaded.sha256}
-
-
-def _own_size(loaded: LoadedModel, transform: Transform) -> dict[str, Any]:
-    return {
-        "file_bytes": model_file(loaded.source).stat().st_size, "parameters": _parameters(loaded),
-        "macs": measure.macs(loaded.model, transform.size),
-    }  # fmt: skip
-
-
-def _sizes(sources: dict[str, LoadedModel], judged: str, transform: Transform) -> dict[str, Any]:
-    """The contract's size block; without a dense model only the model's own figures are known."""
-    size = _own_size(sources[judged], transform)
-    for key, value in (
-        ("dense_bytes", measure.dense_bytes), ("dense_parameters", measure.count_parameters),
-        ("dense_macs", lambda model: measure.macs(model, transform.size)),
-    ):  # fmt: skip
-        if judged != "dense" and "dense" in sources:
-            size[key] = value(sources["dense"].model)
-        else:
-            size[key], size[f"{key}_undefined"] = None, "no dense model was given with --against"
-    return size
-
-
-def _parameters(loaded: LoadedModel) -> int:
-    """Parameters that the file keeps: all of them, less the single weights that a mask removed."""
-    file = model_file(loaded.source)
-    return measure.kept_parameters(loaded.model, codec.read_masks(file) if codec.is_model_file(file) else {})
-
-
-def model_file(source: Path) -> Path:
-    """The file behind a model argument: itself, or the model of a run folder."""
-    return source / MODEL if source.is_dir() else source
-
-
-def inspect(path: Path, arch: str | None, trust: bool, size: int | None) -> dict[str, Any]:
-    """Architecture, parameters, MACs, bytes and sparsity per layer of a model."""
-    loaded = load_model(path, arch, trust)
-    file = model_file(loaded.source)
-    metadata = loaded.metadata or {}
-    side = size or metadata.get("transform", {}).get("size") or measure.DEFAULT_SIZE
-    own = codec.is_model_file(file)
-    document = measure.inspection(
-        loaded.model, architecture=loaded.architecture, input_size=int(side), file_bytes=file.stat().st_size,
-        masks=codec.read_masks(file) if own else None, removed=metadata.get("removed"),
-    )  # fmt: skip
-    return {
-        "model": str(path), "sha256": loaded.sha256, "classes": loaded.classes,
-        "granularity": metadata.get("granularity", "dense"), **document,
-    }  # fmt: skip
+    request = auditing.AuditRequest(tuple(models), settings, against, out, force, trust, dry_run)
+    return conclude(auditing.audit(request, terminal), terminal, as_json, dry_run)

@@ -13,7 +13,7 @@ from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.core.terminal import Terminal
 
 if TYPE_CHECKING:
-    from fairprune_cli.run.audit import Outcome
+    from fairprune_cli.run.audit_step import Outcome
 
 ARCHITECTURE, DENSE_EPOCHS, SPARSITY = "resnet10-w16", 12, 0.98
 MARKER = "manifest.yaml"
@@ -56,7 +56,7 @@ def demo(out: Path, seed: int, force: bool, terminal: Terminal, as_json: bool) -
     from fairprune_cli.commands import data as datasets
     from fairprune_cli.data.drawn_faces.write import SIZES
     from fairprune_cli.report import console as summary
-    from fairprune_cli.run import dense
+    from fairprune_cli.run import dense_model as dense
     from fairprune_cli.run import prune as pipeline
     from fairprune_cli.run.settings import resolve
 

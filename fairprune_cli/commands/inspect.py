@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
@@ -22,12 +23,38 @@ def command(
 ) -> int:
     """Architecture, parameters, MACs, bytes and sparsity per layer; no data needed."""
     terminal = terminal_of(quiet)
-    from fairprune_cli.commands import audit as auditing
     from fairprune_cli.report import console
 
-    document = auditing.inspect(model, given.get("arch"), trust, size)
+    document = inspected(model, given.get("arch"), trust, size)
     if as_json:
         print_json(document, terminal)
     else:
         console.print_inspection(document, terminal)
     return int(ExitCode.OK)
+
+
+def inspected(path: Path, arch: str | None, trust: bool, size: int | None) -> dict[str, Any]:
+    """Architecture, parameters, MACs, bytes and sparsity per layer of a model, for JSON.
+
+    Args:
+        arch, trust: as for `load_model`.
+        size: side of the images in pixels; that of the file's input transform where None.
+    """
+    from fairprune_cli.models import measure
+    from fairprune_cli.models.checkpoint.load import load_model
+    from fairprune_cli.models.file import codec
+    from fairprune_cli.run.audit import model_file
+
+    loaded = load_model(path, arch, trust)
+    file = model_file(loaded.source)
+    metadata = loaded.metadata or {}
+    side = size or metadata.get("transform", {}).get("size") or measure.DEFAULT_SIZE
+    own = codec.is_model_file(file)
+    document = measure.inspection(
+        loaded.model, architecture=loaded.architecture, input_size=int(side), file_bytes=file.stat().st_size,
+        masks=codec.read_masks(file) if own else None, removed=metadata.get("removed"),
+    )  # fmt: skip
+    return {
+        "model": str(path), "sha256": loaded.sha256, "classes": loaded.classes,
+        "granularity": metadata.get("granularity", "dense"), **document,
+    }  # fmt: skip

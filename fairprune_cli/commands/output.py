@@ -11,7 +11,7 @@ from fairprune_cli.core.launch import is_first
 from fairprune_cli.core.terminal import Terminal
 
 if TYPE_CHECKING:
-    from fairprune_cli.run.audit import Outcome
+    from fairprune_cli.run.audit_step import Outcome
 
 
 def terminal_of(quiet: bool = False) -> Terminal:

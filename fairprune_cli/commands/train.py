@@ -37,7 +37,7 @@ def command(
     own = {"arch": arch, "epochs": epochs or EPOCHS, "lr": lr or str(default_lr(arch))}
     settings = resolved(config, {**own, **given})
     from fairprune_cli.report import console
-    from fairprune_cli.run import dense
+    from fairprune_cli.run import dense_model as dense
 
     document = dense.train(dense.TrainRequest(settings, out, force, dry_run), terminal)
     if as_json:

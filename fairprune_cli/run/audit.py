@@ -1,126 +1,206 @@
-"""The audit step of every command that has one: look at the models, judge, report. Prune and audit both end with it."""
+"""An audit of models as they are: look, judge, report, change nothing."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import nn
-
-from fairprune_cli import __version__, report
-from fairprune_cli.audit import to_json
-from fairprune_cli.audit.counts import audit_models
-from fairprune_cli.audit.figures import AuditFigures, Judgement
-from fairprune_cli.audit.gates import exit_code
-from fairprune_cli.audit.lost_images import LostImages
-from fairprune_cli.audit.notices import notices
-from fairprune_cli.audit.policy import Policy
-from fairprune_cli.audit.result import AuditResult
-from fairprune_cli.core.distributed import Ranks
-from fairprune_cli.core.errors import ExitCode
+from fairprune_cli.audit.policy import Policy, policy_of
+from fairprune_cli.core import distributed as ranks
+from fairprune_cli.core import provenance
+from fairprune_cli.core.device import choose_device, set_threads
+from fairprune_cli.core.errors import ExitCode, FairpruneError
 from fairprune_cli.core.terminal import Terminal
-from fairprune_cli.data.batches.pool import Pool
-from fairprune_cli.run.inputs import Data, absent_combinations
-from fairprune_cli.run.settings import Settings
+from fairprune_cli.data.manifest.find import Transform
+from fairprune_cli.fairness import notions as fairness
+from fairprune_cli.models import measure
+from fairprune_cli.models.checkpoint.load import LoadedModel
+from fairprune_cli.models.file import codec
+from fairprune_cli.run.audit_step import AuditStep, Outcome
+from fairprune_cli.run.folder import MODEL
+from fairprune_cli.run.inputs import Data, decoded_images, open_data, open_model, transform_of
+from fairprune_cli.run.settings import Resolved
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """The report of a command and its exit code."""
+class AuditRequest:
+    """What `fairprune audit` was asked for, beyond the settings."""
 
-    report: dict[str, Any]
-    code: ExitCode
-    folder: Path | None = None
+    models: tuple[Path, ...]
+    resolved: Resolved
+    against: Path | None = None
+    out: Path | None = None
+    force: bool = False
+    trust: bool = False
+    dry_run: bool = False
 
 
-@dataclass(frozen=True)
-class AuditStep:
-    """What is audited and how it is judged.
+def audit(request: AuditRequest, terminal: Terminal) -> Outcome:
+    """Audit one model or several on the same images, alone or against the dense one they came from.
 
-    Attributes:
-        models: by the name they have in the report; one called "dense" is what the others are paired with.
-        pool: the images that are looked at, with the groupings of `data`.
-        group: processes that share the images; all of them take the step, the first one reports.
+    Several processes divide the images among them.
     """
+    device = choose_device(request.resolved.settings.device)
+    with ranks.joined(device) as group:
+        return _audit(request, terminal, device, group)
 
-    models: Mapping[str, nn.Module]
-    pool: Pool
-    data: Data
-    settings: Settings
-    policy: Policy
-    device: torch.device
-    terminal: Terminal
-    group: Ranks
-    batch_size: int = 256
 
-    def take(
-        self, describe: Callable[[], dict[str, Any]], out: Path | None, done: Callable[[], None] = lambda: None
-    ) -> Outcome:
-        """Audit, judge, and write the report into `out` where it is given.
-
-        Args:
-            describe: the command's own parts of the report; called after the audit, by the first process alone.
-            done: called by the first process when the report is written.
-        """
-        result, lost = self._look()
-        if self.group.number:
-            told: dict[str, Any] = self.group.from_first(None)
-            return Outcome(told, exit_code(told["verdict"]), out)
-        figures = result.figures(judgement_of(self.settings))
-        document = {
-            "schema_version": report.SCHEMA_VERSION, "tool_version": __version__,
-            "data": _data(self.data, self.settings.split), **to_json.audit_record(figures), **describe(),
-            **self._verdict(result, figures),
+def _audit(request: AuditRequest, terminal: Terminal, device: torch.device, group: ranks.Ranks) -> Outcome:
+    settings = request.resolved.settings
+    started = time.time()
+    with group.together():
+        policy = policy_of(settings)
+        _check(request)
+        threads = set_threads(settings.threads)
+        data = open_data(settings, request.models[0], terminal, every=True).with_attributes(policy.attributes)
+        _check_dense(request, policy, len(data.manifest.classes))
+        rows = data.rows(settings.split)
+        if not len(rows):
+            raise FairpruneError(f"the {settings.split} split has no images", where=str(data.manifest.path))
+        sources = {
+            name: open_model(path, settings, data.manifest, terminal, request.trust)
+            for name, path in name_models(request.models, request.against).items()
+        }
+        transform = _common_transform(sources, data, terminal)
+    if request.dry_run:
+        plan = {
+            "dry_run": True, "models": {k: str(v.source) for k, v in sources.items()}, "split": settings.split,
+            "images": len(rows), "attributes": {g.name: list(g.groups) for g in data.groupings}, "device": str(device),
+            "gates": sum(len(rule.attributes or data.attributes) for rule in policy.rules),
         }  # fmt: skip
-        if lost is not None:
-            document["examples"] = to_json.examples_record(lost.examples(self.pool.images, self.data.manifest.classes))
-        if out is not None:
-            report.write(document, out)
-        done()
-        self.group.from_first(document)
-        return Outcome(document, exit_code(document["verdict"]), out)
+        return Outcome(plan, ExitCode.OK)
+    with group.together():
+        pool = decoded_images(data, transform, terminal).pool(rows)
+    step = AuditStep(
+        {name: loaded.model for name, loaded in sources.items()}, pool, data, settings, policy, device, terminal,
+        group, settings.batch_size,
+    )  # fmt: skip
 
-    def _look(self) -> tuple[AuditResult, LostImages | None]:
-        """One pass over the images, divided among the processes; all of them have the counts and the lost images."""
-        settings, groupings = self.settings, self.data.groupings
-        lost = LostImages(groupings, settings.show_examples) if settings.show_examples else None
-        with self.terminal.progress("auditing", len(self.pool)) as display:
-            result = audit_models(
-                {name: model.to(self.device) for name, model in self.models.items()}, self.pool, groupings,
-                self.data.manifest.classes, self.device, batch_size=self.batch_size,
-                progress=lambda done, total: display.update(done), watch=lost, ranks=self.group,
+    def describe() -> dict[str, Any]:
+        finished = time.time()
+        return _parts(request, sources, transform) | {
+            "cost": {"passes": 0.0, "seconds": finished - started, "peak_bytes": provenance.process_peak_bytes(device)},
+            "provenance": provenance.collect(settings.seed, device, threads, started, finished),
+        }
+
+    return step.take(describe, request.out)
+
+
+def _parts(request: AuditRequest, sources: dict[str, LoadedModel], transform: Transform) -> dict[str, Any]:
+    """What the report says of the models beside the figures."""
+    judged = [name for name in sources if name != "dense"] or ["dense"]
+    parts: dict[str, Any] = {
+        "model": _described(sources[judged[0]]),
+        "against": _described(sources["dense"]) if request.against else None,
+        "size": _sizes(sources, judged[0], transform),
+        "config": request.resolved.document(),
+    }
+    if len(judged) > 1:
+        parts["models"] = {name: _described(loaded) | _own_size(loaded, transform) for name, loaded in sources.items()}
+    return parts
+
+
+def _check(request: AuditRequest) -> None:
+    """What can be refused before anything is read."""
+    if request.out is not None and request.out.exists() and not request.force:
+        raise FairpruneError("already exists", where=str(request.out), hint="--force overwrites it")
+
+
+def _check_dense(request: AuditRequest, policy: Policy, classes: int) -> None:
+    """Refuse what needs a dense model where none is given; classes: how many the data has."""
+    settings = request.resolved.settings
+    relative = fairness.get(settings.notion, classes).relative
+    if request.against is not None:
+        return
+    needs = [
+        flag for flag, asked in (
+            ("--max-degradation", settings.max_degradation is not None), ("--notion", relative),
+            ("--show-examples", settings.show_examples > 0), ("--policy", policy.needs_dense(classes)),
+        ) if asked
+    ]  # fmt: skip
+    if needs:
+        what = "what pruning lost" if needs[0] == "--show-examples" else "degradation"
+        raise FairpruneError(f"{what} needs the dense model", where=needs[0], hint="give it with --against DENSE")
+
+
+def name_models(paths: Sequence[Path], against: Path | None) -> dict[str, Path]:
+    """What the models are called in the report: dense and pruned, or, of several, by file or run folder.
+
+    Raises:
+        FairpruneError: a model is given twice.
+    """
+    everything = [*paths, *([against] if against is not None else [])]
+    resolved = [path.resolve() for path in everything]
+    for path, where in zip(everything, resolved, strict=True):
+        if len(paths) > 1 and resolved.count(where) > 1:
+            raise FairpruneError("is given twice", where=str(path), hint="give each model once")
+    dense = {} if against is None else {"dense": against}
+    if len(paths) == 1:
+        return {**dense, ("pruned" if dense else "dense"): paths[0]}
+    short = [_short(path) for path in paths]
+    # Names that do not tell the models apart grow to the left, folder by folder.
+    names = [name if short.count(name) == 1 else str(path) for name, path in zip(short, paths, strict=True)]
+    taken = {"dense", "pruned"}  # these mean something in a report
+    return dense | {(f"{name} (model)" if name in taken else name): p for name, p in zip(names, paths, strict=True)}
+
+
+def _short(path: Path) -> str:
+    where = path.resolve()
+    if where.name == MODEL:
+        return where.parent.name or MODEL
+    return where.name if where.is_dir() else where.stem
+
+
+def _common_transform(sources: dict[str, LoadedModel], data: Data, terminal: Terminal) -> Transform:
+    """The input transform that all models want; one pass over the images serves them all."""
+    found = {name: transform_of(loaded, data.manifest, terminal) for name, loaded in sources.items()}
+    first, *others = found.items()
+    for name, transform in others:
+        if transform != first[1]:
+            raise FairpruneError(
+                f"{sources[first[0]].source} and {sources[name].source} want different input transforms",
+                where="fairprune audit", hint="audit them one by one",
             )  # fmt: skip
-        if lost is not None:
-            lost.merge(self.group.from_others(lost.found))
-        return result, lost
-
-    def _verdict(self, result: AuditResult, figures: AuditFigures) -> dict[str, Any]:
-        """Gates, notices, and the warnings of the whole command."""
-        gates, verdict = self.policy.judge(result, figures)
-        document: dict[str, Any] = {
-            "gates": [to_json.gate_record(gate) for gate in gates], "verdict": verdict, "notion": self.settings.notion,
-        }  # fmt: skip
-        if self.policy.source:
-            document["policy"] = {"source": self.policy.source, "sha256": self.policy.sha256}
-        document["notices"] = notices(figures) + absent_combinations(self.data, self.settings.split)
-        document["warnings"] = list(self.terminal.warnings)
-        return document
+    return first[1]
 
 
-def judgement_of(settings: Settings) -> Judgement:
-    """How the report's own figures are made; a policy's rules may ask for others."""
-    return Judgement(
-        confidence=settings.confidence, min_group=settings.min_group, seed=settings.seed, notions=(settings.notion,)
-    )
+def _described(loaded: LoadedModel) -> dict[str, Any]:
+    return {"architecture": loaded.architecture, "source": str(loaded.source), "sha256": loaded.sha256}
 
 
-def _data(data: Data, split: str) -> dict[str, Any]:
-    manifest = data.manifest
-    counts = manifest.counts(tuple(dict.fromkeys((*manifest.attributes, *data.attributes))))
+def _own_size(loaded: LoadedModel, transform: Transform) -> dict[str, Any]:
     return {
-        "manifest": str(manifest.path), "name": manifest.name, "sha256": manifest.sha256, "split": split,
-        "splits": {k: v["n"] for k, v in counts.items()}, "counts": counts,
+        "file_bytes": model_file(loaded.source).stat().st_size, "parameters": _parameters(loaded),
+        "macs": measure.macs(loaded.model, transform.size),
     }  # fmt: skip
+
+
+def _sizes(sources: dict[str, LoadedModel], judged: str, transform: Transform) -> dict[str, Any]:
+    """The contract's size block; without a dense model only the model's own figures are known."""
+    size = _own_size(sources[judged], transform)
+    for key, value in (
+        ("dense_bytes", measure.dense_bytes), ("dense_parameters", measure.count_parameters),
+        ("dense_macs", lambda model: measure.macs(model, transform.size)),
+    ):  # fmt: skip
+        if judged != "dense" and "dense" in sources:
+            size[key] = value(sources["dense"].model)
+        else:
+            size[key], size[f"{key}_undefined"] = None, "no dense model was given with --against"
+    return size
+
+
+def _parameters(loaded: LoadedModel) -> int:
+    """Parameters that the file keeps: all of them, less the single weights that a mask removed."""
+    file = model_file(loaded.source)
+    return measure.kept_parameters(loaded.model, codec.read_masks(file) if codec.is_model_file(file) else {})
+
+
+def model_file(source: Path) -> Path:
+    """The file behind a model argument: itself, or the model of a run folder."""
+    return source / MODEL if source.is_dir() else source

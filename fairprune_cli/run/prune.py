@@ -16,7 +16,7 @@ from fairprune_cli.core.errors import ExitCode, FairpruneError
 from fairprune_cli.core.signals import stop_on_signals
 from fairprune_cli.core.terminal import Terminal
 from fairprune_cli.data.batches.pool import ImageSet
-from fairprune_cli.run.audit import AuditStep, Outcome
+from fairprune_cli.run.audit_step import AuditStep, Outcome
 from fairprune_cli.run.folder import RunFolder, SilentFolder, default_folder
 from fairprune_cli.run.inputs import PruningPools, decoded_images, pruning_pools
 from fairprune_cli.run.origin import origin_of, refuse_other_origin

@@ -19,7 +19,7 @@ from fairprune_cli.models import measure
 from fairprune_cli.models import peak_memory as footprint
 from fairprune_cli.models.file import codec
 from fairprune_cli.pruning import target
-from fairprune_cli.run.audit import judgement_of
+from fairprune_cli.run.audit_step import judgement_of
 from fairprune_cli.run.prepare import Prepared
 from fairprune_cli.run.settings import Resolved
 from fairprune_cli.training.trainer import Trainer
