@@ -184,7 +184,7 @@ def no_more_memory() -> None:
         resource.setrlimit(resource.RLIMIT_AS, (1 << 20, resource.getrlimit(resource.RLIMIT_AS)[1]))
         torch.zeros(1 << 28)
 
-    Trainer._one_step = full  # type: ignore[method-assign]
+    Trainer.step = full  # type: ignore[method-assign]
 
 
 def read_only() -> None:
