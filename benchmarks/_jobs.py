@@ -28,7 +28,7 @@ from fairprune_cli.pruning.channels.removal import channel_spaces
 from fairprune_cli.pruning.masks import ChannelMasks, Masks, WeightMasks
 from fairprune_cli.run.assembly import Assembly
 from fairprune_cli.run.inputs import PruningPools
-from fairprune_cli.run.settings import Settings
+from fairprune_cli.run.options import Settings
 from fairprune_cli.training import records as history
 from fairprune_cli.training.optimizer import sgd
 from fairprune_cli.training.records import Means

@@ -89,7 +89,7 @@ def row(name: str, size: int, seconds: float, onnx: bool) -> dict[str, Any]:
             kept = masks.entries(masks.keep) if granularity == "weight" else {}
             codec.save_model(path, model, header=header, masks=kept)
             entry["bytes"] = path.stat().st_size
-            entry["file_difference"] = difference(codec.load(path), model, size)
+            entry["file_difference"] = difference(codec.load_network(path), model, size)
             if onnx and granularity == "channel":
                 entry |= _onnx(path, model, name, size)
         models[label] = model

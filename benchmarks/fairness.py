@@ -30,7 +30,7 @@ from fairprune_cli.data.drawn_faces.write import write_sample
 from fairprune_cli.report import as_markdown, words
 from fairprune_cli.report.document import Heading, Note, Table
 from fairprune_cli.run import dense_model as dense
-from fairprune_cli.run.settings import resolve
+from fairprune_cli.run.options import resolve
 
 RESULTS = Path(__file__).parent / "results"
 PAGE = Path(__file__).parents[1] / "docs" / "results.md"
@@ -148,7 +148,7 @@ def _kept(value: Any) -> Any:
 def train_dense(args: argparse.Namespace, manifest: Path, seed: int, model: Path) -> None:
     flags = {"data": str(manifest), "seed": seed, "threads": args.threads, "arch": args.arch, "lr": 0.1,
              "epochs": args.dense_epochs}  # fmt: skip
-    trained = dense.train(dense.TrainRequest(resolve(flags, {}, None), model), Terminal(quiet=True))
+    trained = dense.train_checkpoint(dense.TrainRequest(resolve(flags, {}, None), model), Terminal(quiet=True))
     accuracy, seconds = trained["val_accuracy"], trained["seconds"]
     Terminal().note(f"{model.name}: validation accuracy {accuracy:.3f}, {seconds:.0f} s")
 

@@ -77,7 +77,8 @@ def main() -> None:
             sparse, dense = write(Path(folder), options.arch, sparsity)
             ms = medians(
                 {
-                    "model_sparse": lambda s=sparse: codec.load(s), "model_dense": lambda d=dense: codec.load(d),
+                    "model_sparse": lambda s=sparse: codec.load_network(s),
+                    "model_dense": lambda d=dense: codec.load_network(d),
                     "model_library": lambda d=dense: of_library(options.arch, d),
                     "sparse": lambda s=sparse: codec.read_model(s), "dense": lambda d=dense: codec.read_model(d),
                     "library": lambda d=dense: {k: v.clone() for k, v in load_file(d).items()},

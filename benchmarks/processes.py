@@ -29,7 +29,7 @@ ROWS = [("1 process", 1, 1), ("1 process, 2 threads", 1, 2), ("2 processes", 2, 
 
 def kept(path: Path) -> list[bool]:
     """Which of the prunable weights of a model file are not zero."""
-    weights = prunable_weights(codec.load(path)).values()
+    weights = prunable_weights(codec.load_network(path)).values()
     return [entry for weight in weights for entry in (weight != 0).flatten().tolist()]
 
 

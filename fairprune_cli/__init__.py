@@ -29,7 +29,7 @@ def load(path: str | PathLike[str]) -> nn.Module:
     """
     from pathlib import Path
 
-    from fairprune_cli.models.file.codec import load as load_file
+    from fairprune_cli.models.file.codec import load_network as load_file
 
     return load_file(Path(path)).float()
 
@@ -61,7 +61,7 @@ def audit_report(
     from fairprune_cli.core.errors import FairpruneError
     from fairprune_cli.core.terminal import Terminal
     from fairprune_cli.run.audit import AuditRequest, audit
-    from fairprune_cli.run.settings import resolve
+    from fairprune_cli.run.options import resolve
 
     if not models:
         raise FairpruneError("no model was given", where="audit_report")

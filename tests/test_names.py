@@ -15,6 +15,8 @@ PLUG_INS = {kind.package: set(kind.needs) for kind in plugins.KINDS}
 # A command's module is called as the command, and its function `command`; every folder's settings are its `options`.
 COMMANDS = "fairprune_cli.commands"
 SAME_EVERYWHERE = {"options"}
+# What every listing of plug-ins has.
+LISTINGS = {"names", "get"}
 
 
 def public(file: Path) -> set[str]:
@@ -50,6 +52,6 @@ def test_no_two_public_functions_or_classes_share_a_name() -> None:
     found: dict[str, list[str]] = defaultdict(list)
     for name, file in modules(ROOT).items():
         folder = name.rpartition(".")[0]
-        for defined in public(file) - protocol(folder, file):
+        for defined in public(file) - protocol(folder, file) - LISTINGS:
             found[defined].append(name)
     assert doubled(found) == {}

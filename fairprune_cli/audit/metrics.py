@@ -137,7 +137,7 @@ def _worst(found: intervals.Extreme | None, groups: Sequence[str], n: Counts, ju
     return WorstFigure(found.value, found.low, found.high, "", groups[found.group], small)
 
 
-def group_rates(counts: Counts, classes: Sequence[str], confidence: float) -> Sequence[BinaryRates | ClassRates]:
+def rates_by_group(counts: Counts, classes: Sequence[str], confidence: float) -> Sequence[BinaryRates | ClassRates]:
     """Rates of each group on its own. counts: [G, label, prediction]."""
     k = len(classes)
     right, everyone = np.eye(k, dtype=bool), np.ones(k, dtype=bool)
@@ -183,7 +183,7 @@ def attribute_figures(
         calibration: of each group, where it was looked at.
     """
     correct, n = np.trace(counts, axis1=1, axis2=2).tolist(), counts.sum((1, 2)).tolist()
-    rates = group_rates(counts, classes, judgement.confidence)
+    rates = rates_by_group(counts, classes, judgement.confidence)
     gap = rates_gap(notions.get("accuracy", len(classes)), counts, groups, classes, judgement)
     losses = GapFigure(why=NO_DENSE, compares="losses") if degradation is None else degradation.gap
     return AttributeFigures(

@@ -11,7 +11,7 @@ from fairprune_cli.commands.output import print_json, terminal_of
 from fairprune_cli.core import setting_docs as docs
 from fairprune_cli.core.errors import ExitCode, FairpruneError, nearest
 from fairprune_cli.core.settings import CONFIG_FILE
-from fairprune_cli.run.settings import FIELDS, Settings
+from fairprune_cli.run.options import FIELDS, Settings
 
 
 def list_command(as_json: Json = False) -> int:

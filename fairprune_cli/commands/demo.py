@@ -58,7 +58,7 @@ def demo(out: Path, seed: int, force: bool, terminal: Terminal, as_json: bool) -
     from fairprune_cli.report import console as summary
     from fairprune_cli.run import dense_model as dense
     from fairprune_cli.run import prune as pipeline
-    from fairprune_cli.run.settings import resolve
+    from fairprune_cli.run.options import resolve
 
     def say(text: str) -> None:
         if not as_json:
@@ -71,7 +71,7 @@ def demo(out: Path, seed: int, force: bool, terminal: Terminal, as_json: bool) -
     flags = {"data": str(manifest), "seed": seed}
     training = resolve({**flags, "arch": ARCHITECTURE, "epochs": DENSE_EPOCHS, "lr": 0.1}, {}, None)
     model = out / "model.pt"
-    trained = dense.train(dense.TrainRequest(training, model), terminal)
+    trained = dense.train_checkpoint(dense.TrainRequest(training, model), terminal)
     if not as_json:
         summary.print_training(trained, terminal)
     say(f"3. Pruning {100 * SPARSITY:g} % of its weights under a fairness constraint on gender; auditing it.")

@@ -28,7 +28,7 @@ def command(
     terminal = terminal_of(quiet)
     from fairprune_cli import export as exports
     from fairprune_cli.run import inputs
-    from fairprune_cli.run.settings import resolve
+    from fairprune_cli.run.options import resolve
 
     store = None if store is None else resolve({"store": store}, {}, None).settings.store
     result = exports.export(

@@ -14,7 +14,7 @@ import typer
 from fairprune_cli.core import settings as layers
 from fairprune_cli.core.errors import FairpruneError, nearest
 from fairprune_cli.core.plugins import refuse_code_of_files
-from fairprune_cli.run.settings import FIELDS, Resolved, resolve
+from fairprune_cli.run.options import FIELDS, Resolved, resolve
 
 Given = dict[str, Any]  # values of the settings that were given as flags, by key
 

@@ -32,7 +32,7 @@ def command(
     """Parameters, MACs, bytes, peak memory and latency, beside the dense model in one run; no data needed."""
     terminal = terminal_of(quiet)
     settings = resolved(None, given).settings
-    document = run(
+    document = measure_models(
         model, against, arch=given.get("arch"), trust=trust, size=size, device=settings.device,
         threads=settings.threads, terminal=terminal,
     )  # fmt: skip
@@ -43,7 +43,7 @@ def command(
     return int(ExitCode.OK)
 
 
-def run(
+def measure_models(
     path: Path, against: Path | None, *, arch: str | None, trust: bool, size: int | None, device: str, threads: int,
     terminal: Terminal, seconds: float = 20.0,
 ) -> dict[str, Any]:  # fmt: skip
@@ -56,8 +56,7 @@ def run(
     Raises:
         FairpruneError: a model cannot be loaded, or does not take such images.
     """
-    from fairprune_cli.core import provenance
-    from fairprune_cli.core.device import choose_device, set_threads
+    from fairprune_cli.core.device import choose_device, machine, set_threads
     from fairprune_cli.models import measure
     from fairprune_cli.models.checkpoint.load import load_model
 
@@ -73,7 +72,7 @@ def run(
         loaded.model.eval().to(place)
     speed = measure.latency({name: s.model for name, s in sources.items()}, side, BATCHES, seconds=seconds)
     return {
-        "input_size": side, "threads": used, "device": str(place), "machine": provenance.machine(place, used),
+        "input_size": side, "threads": used, "device": str(place), "machine": machine(place, used),
         "models": {name: _figures(loaded, side, speed[name]["batch"]) for name, loaded in sources.items()},
     }  # fmt: skip
 

@@ -39,7 +39,7 @@ def command(
     from fairprune_cli.report import console
     from fairprune_cli.run import dense_model as dense
 
-    document = dense.train(dense.TrainRequest(settings, out, force, dry_run), terminal)
+    document = dense.train_checkpoint(dense.TrainRequest(settings, out, force, dry_run), terminal)
     if as_json:
         print_json(document, terminal)
     else:

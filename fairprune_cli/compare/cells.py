@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fairprune_cli.compare.grid import Point
-from fairprune_cli.run.settings import Resolved, Settings
+from fairprune_cli.run.options import Resolved, Settings
 
 SEED = "{seed}"
 

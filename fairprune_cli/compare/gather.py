@@ -29,7 +29,7 @@ from fairprune_cli.compare.status import BEGUN, DONE, MISSING, standing
 from fairprune_cli.core.settings import values_of
 from fairprune_cli.report.plain import plain
 from fairprune_cli.report.read import read_report
-from fairprune_cli.run.settings import FIELDS
+from fairprune_cli.run.options import FIELDS
 
 SCHEMA_VERSION = 1
 AUDIT_KEYS = ("data", "attr", "split", "min_group", "notion")  # what the dense model's own figures depend on

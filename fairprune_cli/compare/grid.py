@@ -11,7 +11,7 @@ from typing import Any
 
 from fairprune_cli.core.errors import FairpruneError, nearest
 from fairprune_cli.core.plugins import is_import_path, short_name
-from fairprune_cli.run.settings import FIELDS, resolve
+from fairprune_cli.run.options import FIELDS, resolve
 
 Point = tuple[tuple[str, Any], ...]
 OWN_FLAGS = {"method": "--methods", "granularity": "--granularities", "sparsity": "--sparsities", "seed": "--seeds"}

@@ -21,7 +21,7 @@ from fairprune_cli.models.checkpoint.contents import find_model_file
 from fairprune_cli.pruning import methods
 from fairprune_cli.pruning.options import PATTERN, PATTERN_SPARSITY
 from fairprune_cli.run import prune as pipeline
-from fairprune_cli.run.settings import Resolved
+from fairprune_cli.run.options import Resolved
 
 
 def plan(request: Request) -> ComparisonPlan:

@@ -8,7 +8,7 @@ from typing import Any
 
 from fairprune_cli.core.settings import values_of
 from fairprune_cli.run.folder import resume_arguments
-from fairprune_cli.run.settings import FIELDS, Resolved, Settings
+from fairprune_cli.run.options import FIELDS, Resolved, Settings
 
 # Keys of Settings that `fairprune prune` has a flag for; the others go through --set.
 FLAGS = (

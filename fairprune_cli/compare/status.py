@@ -14,7 +14,7 @@ from fairprune_cli.compare.cells import Cell, ComparisonPlan
 from fairprune_cli.core.errors import FairpruneError, Problems
 from fairprune_cli.core.settings import values_of
 from fairprune_cli.run.folder import CONFIG, RunFolder
-from fairprune_cli.run.settings import resolve
+from fairprune_cli.run.options import resolve
 
 DONE, BEGUN, FAILED, MISSING = "done", "begun", "failed", "missing"
 

@@ -1,8 +1,10 @@
-"""Device and threads of a run."""
+"""Device, threads and memory of a run."""
 
 from __future__ import annotations
 
 import os
+import platform
+import sys
 
 import torch
 
@@ -45,3 +47,22 @@ def repeatable(device: torch.device) -> None:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA starts
         torch.backends.cudnn.benchmark = False
         torch.use_deterministic_algorithms(True, warn_only=True)
+
+
+def machine(device: torch.device, threads: int) -> str:
+    """The kind of machine in words."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
+    return f"{platform.system()} {name}, {threads} CPU threads"
+
+
+def process_peak_bytes(device: torch.device) -> int | None:
+    """Largest memory of the process so far, in bytes: on CUDA what torch allocated, else resident memory."""
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated(device))
+    try:
+        import resource
+    except ImportError:  # not a POSIX system
+        return None
+    # Linux counts in KiB, macOS in bytes.
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return int(peak) if sys.platform == "darwin" else int(peak) * 1024

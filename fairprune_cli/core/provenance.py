@@ -1,4 +1,4 @@
-"""Where a result comes from: command, versions, machine, time, memory."""
+"""Where a result comes from: command, versions, machine, time."""
 
 from __future__ import annotations
 
@@ -9,24 +9,9 @@ import shlex
 import sys
 from typing import Any
 
-import torch
-
 from fairprune_cli import __version__
 
 _PACKAGES = ("torch", "torchvision", "numpy", "safetensors")
-
-
-def process_peak_bytes(device: torch.device) -> int | None:
-    """Largest memory of the process so far, in bytes: on CUDA what torch allocated, else resident memory."""
-    if device.type == "cuda":
-        return int(torch.cuda.max_memory_allocated(device))
-    try:
-        import resource
-    except ImportError:  # not a POSIX system
-        return None
-    # Linux counts in KiB, macOS in bytes.
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return int(peak) if sys.platform == "darwin" else int(peak) * 1024
 
 
 def versions() -> dict[str, str]:
@@ -39,17 +24,16 @@ def versions() -> dict[str, str]:
     return found
 
 
-def machine(device: torch.device, threads: int) -> str:
-    """The kind of machine in words."""
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
-    return f"{platform.system()} {name}, {threads} CPU threads"
+def collect(seed: int, device: str, machine: str, started: float, finished: float) -> dict[str, Any]:
+    """The report's provenance block; times are ISO 8601 in UTC.
 
-
-def collect(seed: int, device: torch.device, threads: int, started: float, finished: float) -> dict[str, Any]:
-    """The report's provenance block; times are ISO 8601 in UTC."""
+    Args:
+        device: as torch names it; machine: its kind in words (`device.machine`).
+        started, finished: seconds since the epoch.
+    """
     return {
         "command": shlex.join(["fairprune", *sys.argv[1:]]), "versions": versions(), "seed": seed,
-        "device": str(device), "machine": machine(device, threads),
+        "device": device, "machine": machine,
         "started": _iso(started), "finished": _iso(finished),
     }  # fmt: skip
 

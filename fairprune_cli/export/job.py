@@ -71,7 +71,7 @@ def job_of(loaded: Exportable, input_size: int | None = None) -> ExportJob:
     if codec.is_model_file(source):
         header = dataclasses.replace(codec.read_header(source), architecture=loaded.architecture)
         masks = codec.read_masks(source)
-        model = codec.load(source, arch=loaded.architecture)  # in the dtypes of the file
+        model = codec.load_network(source, arch=loaded.architecture)  # in the dtypes of the file
     else:
         masks = _zeros(model)
         header = _inferred(loaded, masks)

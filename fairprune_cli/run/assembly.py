@@ -21,7 +21,7 @@ from fairprune_cli.pruning import methods
 from fairprune_cli.pruning.masks import Masks
 from fairprune_cli.pruning.schedule import FORWARD_ONLY, Budget, Plan
 from fairprune_cli.run.inputs import Data, PruningPools
-from fairprune_cli.run.settings import Settings
+from fairprune_cli.run.options import Settings
 from fairprune_cli.training.objective import Objective
 from fairprune_cli.training.trainer import Groups, Trainer
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from fairprune_cli.audit.policy import Policy, policy_of
 from fairprune_cli.core import distributed as ranks
 from fairprune_cli.core import provenance
-from fairprune_cli.core.device import choose_device, set_threads
+from fairprune_cli.core.device import choose_device, machine, process_peak_bytes, set_threads
 from fairprune_cli.core.errors import ExitCode, FairpruneError
 from fairprune_cli.core.terminal import Terminal
 from fairprune_cli.data.manifest.find import Transform
@@ -22,7 +22,7 @@ from fairprune_cli.models.file import codec
 from fairprune_cli.run.audit_step import AuditStep, Outcome
 from fairprune_cli.run.folder import MODEL
 from fairprune_cli.run.inputs import Data, decoded_images, open_data, open_model, transform_of
-from fairprune_cli.run.settings import Resolved
+from fairprune_cli.run.options import Resolved
 
 if TYPE_CHECKING:
     import torch
@@ -85,8 +85,8 @@ def _audit(request: AuditRequest, terminal: Terminal, device: torch.device, grou
     def describe() -> dict[str, Any]:
         finished = time.time()
         return _parts(request, sources, transform) | {
-            "cost": {"passes": 0.0, "seconds": finished - started, "peak_bytes": provenance.process_peak_bytes(device)},
-            "provenance": provenance.collect(settings.seed, device, threads, started, finished),
+            "cost": {"passes": 0.0, "seconds": finished - started, "peak_bytes": process_peak_bytes(device)},
+            "provenance": provenance.collect(settings.seed, str(device), machine(device, threads), started, finished),
         }
 
     return step.take(describe, request.out)

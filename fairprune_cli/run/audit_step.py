@@ -24,7 +24,7 @@ from fairprune_cli.core.errors import ExitCode
 from fairprune_cli.core.terminal import Terminal
 from fairprune_cli.data.batches.pool import Pool
 from fairprune_cli.run.inputs import Data, absent_combinations
-from fairprune_cli.run.settings import Settings
+from fairprune_cli.run.options import Settings
 
 
 @dataclass(frozen=True)

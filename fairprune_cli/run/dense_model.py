@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from fairprune_cli.core import provenance
-from fairprune_cli.core.device import choose_device, set_threads
+from fairprune_cli.core.device import choose_device, machine, set_threads
 from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.core.signals import stop_on_signals
 from fairprune_cli.core.terminal import Terminal
@@ -18,7 +18,7 @@ from fairprune_cli.data.batches.pool import ImageSet
 from fairprune_cli.models import architectures, measure
 from fairprune_cli.models.checkpoint.load import save_checkpoint
 from fairprune_cli.run.inputs import decoded_images, open_data
-from fairprune_cli.run.settings import Resolved
+from fairprune_cli.run.options import Resolved
 from fairprune_cli.training.dense import pool_accuracy, train_dense
 
 
@@ -32,7 +32,7 @@ class TrainRequest:
     dry_run: bool = False
 
 
-def train(request: TrainRequest, terminal: Terminal) -> dict[str, Any]:
+def train_checkpoint(request: TrainRequest, terminal: Terminal) -> dict[str, Any]:
     """Train and save; returns what was reached.
 
     Raises:
@@ -84,5 +84,5 @@ def train(request: TrainRequest, terminal: Terminal) -> dict[str, Any]:
     return document | {
         "val_accuracy": reached, "training": [asdict(record) for record in records], "seconds": time.time() - started,
         "bytes": request.out.stat().st_size,
-        "provenance": provenance.collect(settings.seed, device, threads, started, time.time()),
+        "provenance": provenance.collect(settings.seed, str(device), machine(device, threads), started, time.time()),
     }  # fmt: skip

@@ -19,7 +19,7 @@ from fairprune_cli.core.files import atomic_path, atomic_write_text, remove_left
 from fairprune_cli.core.out_of_memory import is_out_of_memory
 from fairprune_cli.core.plugins import own_code, short_name
 from fairprune_cli.core.settings import values_of
-from fairprune_cli.run.settings import FIELDS, Resolved, Settings, resolve
+from fairprune_cli.run.options import FIELDS, Resolved, Settings, resolve
 
 MODEL, REPORT, CONFIG, EVENTS, STATE = "model.safetensors", "report.json", "config.yaml", "events.jsonl", "state"
 BEST = "best.safetensors"  # of a run that diverged

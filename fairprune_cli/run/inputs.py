@@ -16,7 +16,7 @@ from fairprune_cli.data.batches.pool import ImageSet, Pool, load_images
 from fairprune_cli.data.batches.split import split_rows
 from fairprune_cli.data.manifest.find import SPLITS, Grouping, Manifest, Transform, find_manifest, load_manifest
 from fairprune_cli.models.checkpoint.load import LoadedModel, check_classes, load_model
-from fairprune_cli.run.settings import Settings
+from fairprune_cli.run.options import Settings
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.core.out_of_memory import is_out_of_memory
 from fairprune_cli.core.settings import values_of
 from fairprune_cli.run.folder import FREE_ON_RESUME
-from fairprune_cli.run.settings import Settings
+from fairprune_cli.run.options import Settings
 
 _FILES = {"model": "the model", "manifest": "the manifest or its table", "images": "the images"}
 

@@ -25,7 +25,7 @@ from fairprune_cli.pruning import methods, target
 from fairprune_cli.pruning.masks import Masks
 from fairprune_cli.run.assembly import constrained_notion
 from fairprune_cli.run.inputs import Data, open_data, open_model, transform_of
-from fairprune_cli.run.settings import Settings
+from fairprune_cli.run.options import Settings
 
 NOTED_START = 0.001  # below it zeros are an accident
 

@@ -19,11 +19,11 @@ from fairprune_cli.data.batches.pool import ImageSet
 from fairprune_cli.run.audit_step import AuditStep, Outcome
 from fairprune_cli.run.folder import RunFolder, SilentFolder, default_folder
 from fairprune_cli.run.inputs import PruningPools, decoded_images, pruning_pools
+from fairprune_cli.run.options import Resolved
 from fairprune_cli.run.origin import origin_of, refuse_other_origin
 from fairprune_cli.run.prepare import Prepared, prepare
 from fairprune_cli.run.pruned import Pruned, as_written, report_parts
-from fairprune_cli.run.save import reestimate, save_model
-from fairprune_cli.run.settings import Resolved
+from fairprune_cli.run.save import reestimate, write_model
 from fairprune_cli.run.train import train, trainer_of
 from fairprune_cli.training.trainer import Trainer
 
@@ -124,7 +124,7 @@ def _carry_out(run: Prepared, folder: RunFolder, resolved: Resolved, state: Mapp
         if group.number == 0:
             save_state()  # an interrupted audit loses no training
             reestimate(run, pools.lower)
-            save_model(run, folder.model, run.student, run.masks.sparse_entries(run.masks.keep))
+            write_model(run, folder.model, run.student, run.masks.sparse_entries(run.masks.keep))
     return _audit(run, trainer, images, pools, folder, resolved)
 
 

@@ -12,6 +12,7 @@ from torch import nn
 
 from fairprune_cli.audit import rounding_cost, to_json
 from fairprune_cli.core import provenance
+from fairprune_cli.core.device import machine, process_peak_bytes
 from fairprune_cli.core.distributed import Ranks
 from fairprune_cli.core.files import cache_dir, sha256_file
 from fairprune_cli.data.batches.pool import Pool
@@ -20,8 +21,8 @@ from fairprune_cli.models import peak_memory as footprint
 from fairprune_cli.models.file import codec
 from fairprune_cli.pruning import target
 from fairprune_cli.run.audit_step import judgement_of
+from fairprune_cli.run.options import Resolved
 from fairprune_cli.run.prepare import Prepared
-from fairprune_cli.run.settings import Resolved
 from fairprune_cli.training.trainer import Trainer
 
 
@@ -61,7 +62,7 @@ def report_parts(made: Pruned) -> dict[str, Any]:
         "sparsity": target.sparsity_block(run.masks, settings, run.dense, pruned, run.before),
         "cost": {
             "passes": trainer.passes if settings.sparsity else 0.0, "steps": trainer.done,
-            "seconds": finished - run.started, "peak_bytes": provenance.process_peak_bytes(run.device),
+            "seconds": finished - run.started, "peak_bytes": process_peak_bytes(run.device),
             "precision": "bf16" if trainer.compute.bf16 else "fp32",
         },
         "size": {
@@ -74,7 +75,9 @@ def report_parts(made: Pruned) -> dict[str, Any]:
         "layers": measure.layer_sparsity(pruned, run.dense, kept),
         "speed": footprint.add_peaks(measure.latency(models, size), models, size),
         "config": made.resolved.document(),
-        "provenance": provenance.collect(settings.seed, run.device, run.threads, run.started, finished),
+        "provenance": provenance.collect(
+            settings.seed, str(run.device), machine(run.device, run.threads), run.started, finished
+        ),
     }  # fmt: skip
     target.check_target(run.masks, settings, run.dense, pruned)
     if settings.store != "fp32":
@@ -90,11 +93,11 @@ def report_parts(made: Pruned) -> dict[str, Any]:
 def as_written(file: Path, group: Ranks) -> nn.Module:
     """The model as its file has it, on all processes; those on other machines do not see the run folder."""
     if not group.several:
-        return codec.load(file).float()
+        return codec.load_network(file).float()
     content = group.from_first(file.read_bytes() if group.number == 0 else None)
     if group.number == 0:
-        return codec.load(file).float()
+        return codec.load_network(file).float()
     with tempfile.TemporaryDirectory(dir=cache_dir()) as temporary:
         path = Path(temporary) / file.name
         path.write_bytes(content)
-        return codec.load(path).float()
+        return codec.load_network(path).float()

@@ -30,7 +30,7 @@ def reestimate(run: Prepared, lower: Pool) -> None:
         display.update(1)
 
 
-def save_model(run: Prepared, path: Path, model: nn.Module, sparse: Mapping[str, Tensor]) -> None:
+def write_model(run: Prepared, path: Path, model: nn.Module, sparse: Mapping[str, Tensor]) -> None:
     """Write a pruned model.
 
     Args:

@@ -16,7 +16,7 @@ from fairprune_cli.run.folder import RunFolder, resume_arguments
 from fairprune_cli.run.inputs import PruningPools
 from fairprune_cli.run.origin import of_this_form
 from fairprune_cli.run.prepare import Prepared
-from fairprune_cli.run.save import save_model
+from fairprune_cli.run.save import write_model
 from fairprune_cli.run.watch import Watch, limits_of
 from fairprune_cli.training.precision import faster_format
 from fairprune_cli.training.trainer import Diverged, Trainer
@@ -99,7 +99,7 @@ def _keep_best(run: Prepared, trainer: Trainer, folder: RunFolder, error: Diverg
     if best.fixed:
         run.masks.remove(model, best.keep)
     model.load_state_dict(best.model)
-    save_model(run, folder.best, model, best.sparse)
+    write_model(run, folder.best, model, best.sparse)
     figures = f"after epoch {best.epoch}, sparsity {best.sparsity:.3f}"
     if best.accuracy >= 0:
         figures += f", accuracy {best.accuracy:.3f} on images of the run"

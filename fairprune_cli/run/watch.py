@@ -16,7 +16,7 @@ from fairprune_cli.data.batches.pool import Pool
 from fairprune_cli.pruning.methods import Method
 from fairprune_cli.pruning.schedule import Plan
 from fairprune_cli.run.folder import RunFolder
-from fairprune_cli.run.settings import Settings
+from fairprune_cli.run.options import Settings
 from fairprune_cli.training.dense import pool_accuracy
 from fairprune_cli.training.failure_signs import Limits, Sign, find_signs
 from fairprune_cli.training.trainer import StepFigures, Trainer

@@ -13,7 +13,7 @@ from fairprune_cli.audit.gates import GatePolicy
 from fairprune_cli.audit.policy import Policy, policy_of, with_policy
 from fairprune_cli.audit.result import AuditResult
 from fairprune_cli.core.errors import FairpruneError
-from fairprune_cli.run.settings import resolve
+from fairprune_cli.run.options import resolve
 
 GROUPS = {"gender": ("male", "female"), "age": ("young", "old")}
 

@@ -15,7 +15,7 @@ from fairprune_cli.commands.app import app
 from fairprune_cli.commands.flags import text_of
 from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.core.settings import values_of
-from fairprune_cli.run.settings import FIELDS, Settings, resolve
+from fairprune_cli.run.options import FIELDS, Settings, resolve
 
 SAMPLES = sorted((Path(__file__).parents[2] / "sample_configs").glob("*.yaml"))
 Told = Callable[..., str]

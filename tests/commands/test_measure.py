@@ -50,7 +50,7 @@ def test_peak_memory_by_hand() -> None:
 
 def test_both_models_in_one_document(files: tuple[Path, Path]) -> None:
     terminal = Terminal(out=io.StringIO(), err=io.StringIO())
-    document = measuring.run(
+    document = measuring.measure_models(
         files[1], files[0], arch=None, trust=False, size=None, device="cpu", threads=1, terminal=terminal, seconds=0.5
     )
     assert json.loads(json.dumps(document, allow_nan=False)) == document

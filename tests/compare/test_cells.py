@@ -27,7 +27,7 @@ from fairprune_cli.compare.status import BEGUN, DONE, MISSING, refuse_difference
 from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.data.drawn_faces.write import write_sample
 from fairprune_cli.run import prune as pipeline
-from fairprune_cli.run.settings import Resolved, Settings, resolve
+from fairprune_cli.run.options import Resolved, Settings, resolve
 from tests.support.comparisons import drawn, finish, layout
 
 

@@ -241,7 +241,7 @@ def architecture_comes_back_pruned(name: str, folder: Path) -> None:
     with torch.inference_mode():
         expected = model(images)
         assert expected.shape == (1, 3)
-        assert torch.equal(codec.load(path)(images), expected)
+        assert torch.equal(codec.load_network(path)(images), expected)
 
 
 # --- export formats

@@ -12,7 +12,7 @@ from fairprune_cli.core.terminal import Terminal
 from fairprune_cli.models.checkpoint.load import load_model
 from fairprune_cli.pruning import methods
 from fairprune_cli.run import prune as pipeline
-from fairprune_cli.run.settings import resolve
+from fairprune_cli.run.options import resolve
 from tests.support.commands import Work, fairprune
 
 

@@ -21,7 +21,7 @@ from fairprune_cli.data.manifest.find import load_manifest
 from fairprune_cli.models.checkpoint.load import load_model
 from fairprune_cli.models.file import codec
 from fairprune_cli.run import prune as pipeline
-from fairprune_cli.run.settings import resolve
+from fairprune_cli.run.options import resolve
 from tests.support.commands import Work, fairprune
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs" / "report.schema.json").read_text())

@@ -59,7 +59,7 @@ def in_file(path: Path, dtype: torch.dtype = torch.float32) -> Loaded:
     model, masks = network()
     header = ModelHeader("resnet10-w16", ("neutral", "smiling"), TRANSFORM, "weight", {})
     codec.save_model(path, model.to(dtype), header=header, masks=masks)
-    return Loaded(codec.load(path).float(), path)
+    return Loaded(codec.load_network(path).float(), path)
 
 
 @pytest.fixture
@@ -86,14 +86,14 @@ def test_sparse_to_dense_and_back_gives_the_same_file(tmp_path: Path, dtype: tor
     assert dense.max_difference == 0
     assert dense.bytes == dense.path.stat().st_size > 2 * source.source.stat().st_size
     back = exports.export_model(
-        Loaded(codec.load(dense.path).float(), dense.path), "safetensors", tmp_path / "back.safetensors"
+        Loaded(codec.load_network(dense.path).float(), dense.path), "safetensors", tmp_path / "back.safetensors"
     )
     assert back.max_difference == 0
     assert back.path.read_bytes() == source.source.read_bytes()
     wanted, masks = codec.read_model(source.source)[0], codec.read_masks(source.source)
     for path in (dense.path, back.path):
         assert codec.read_header(path) == codec.read_header(source.source)
-        state = codec.load(path).state_dict()
+        state = codec.load_network(path).state_dict()
         assert all(torch.equal(state[name], tensor) for name, tensor in wanted.items())
         assert all(torch.equal(mask, masks[name]) for name, mask in codec.read_masks(path).items())
     assert json.dumps(back.to_dict())
@@ -274,7 +274,7 @@ def test_export_of_a_checkpoint_and_of_a_run_folder(tmp_path: Path) -> None:
     sparse = exports.export(checkpoint, "safetensors", input_size=32)
     assert sparse.path == tmp_path / "net-sparse.safetensors"
     assert sparse.bytes < 0.5 * checkpoint.stat().st_size
-    state = codec.load(sparse.path).state_dict()
+    state = codec.load_network(sparse.path).state_dict()
     assert all(torch.equal(state[name], tensor) for name, tensor in model.state_dict().items())
     run = tmp_path / "run"
     run.mkdir()

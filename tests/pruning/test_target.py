@@ -21,7 +21,7 @@ from fairprune_cli.pruning.channels.choice import mac_count
 from fairprune_cli.pruning.channels.removal import channel_spaces, kept_per_space, remove_channels
 from fairprune_cli.pruning.masks import ChannelMasks, WeightMasks, prunable_weights
 from fairprune_cli.pruning.schedule import Plan
-from fairprune_cli.run.settings import Settings
+from fairprune_cli.run.options import Settings
 from tests.support.networks import NETWORKS, network
 
 SIZE = 32

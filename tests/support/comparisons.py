@@ -13,7 +13,7 @@ import yaml
 
 from fairprune_cli.compare import grid
 from fairprune_cli.compare.cells import Cell, ComparisonPlan, Request, Row
-from fairprune_cli.run.settings import resolve
+from fairprune_cli.run.options import resolve
 
 GROUPS = {"gender": ("female", "male"), "age": ("<30", "30-60", "60+")}
 

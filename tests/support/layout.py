@@ -16,20 +16,15 @@ FOLDERS = (
 # The same within folders that hold several things.
 WITHIN = {
     "data": (
-        "options",
-        "tables",
-        "dataset_format",
-        "formats",
-        "manifest",
-        "images",
-        "batches",
-        "checks",
-        "drawn_faces",
+        "options", "tables", "dataset_format", "formats", "manifest", "images", "batches", "checks", "drawn_faces",
     ),
-    "models": ("options", "inference", "architectures", "layers", "file", "checkpoint", "measure", "peak_memory"),
+    "models": (
+        "options", "inference", "architectures", "layers", "file", "checkpoint", "multiply_adds", "measure",
+        "peak_memory",
+    ),
     "fairness": ("options", "relaxations", "notion", "notions", "surrogate", "constraint"),
     "pruning": ("options", "channels", "masks", "schedule", "method", "group_method", "methods", "target"),
-}
+}  # fmt: skip
 HEAVY = ("torch", "torchvision")
 # Folders whose modules name no heavy library, and those of their modules that may.
 LIGHT = {"core": ("device", "distributed"), "data": ("images.decode", "images.cache", "batches")}

@@ -42,7 +42,7 @@ __all__ = [
     "FORMAT_VERSION",
     "ModelHeader",
     "is_model_file",
-    "load",
+    "load_network",
     "load_with_header",
     "read_header",
     "read_masks",
@@ -151,7 +151,7 @@ def is_model_file(path: Path) -> bool:
         return False
 
 
-def load(path: Path, arch: str | None = None) -> nn.Module:
+def load_network(path: Path, arch: str | None = None) -> nn.Module:
     """The network of `load_with_header`, alone."""
     return load_with_header(path, arch)[0]
 

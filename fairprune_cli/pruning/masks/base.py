@@ -141,7 +141,7 @@ class Masks(ABC):
         new = self.entries(keep)
         with torch.no_grad():
             for name, parameter in self.tensors.items():
-                moved = truth.positions(in_memory(new[name] ^ self._entry_masks[name], parameter))
+                moved = truth.indices(in_memory(new[name] ^ self._entry_masks[name], parameter))
                 z, waiting = in_memory(parameter.detach(), parameter), in_memory(self.stash[name], parameter)
                 z[moved], waiting[moved] = waiting[moved], z[moved]
         self.keep = keep

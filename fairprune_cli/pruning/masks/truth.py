@@ -17,7 +17,7 @@ def count(mask: Tensor) -> int:
     return int(torch.count_nonzero(mask))
 
 
-def positions(mask: Tensor) -> Tensor:
+def indices(mask: Tensor) -> Tensor:
     """Indices of the True entries of mask [n], ascending, int64 [count]."""
     if mask.device.type == "cpu":
         return torch.from_numpy(np.flatnonzero(mask.numpy()))

@@ -56,7 +56,7 @@ def bracket(values: Tensor, k: int) -> tuple[Tensor, Tensor]:
         above = values > sample[at - margin] if at > margin else torch.zeros_like(values, dtype=torch.bool)
         least = values >= sample[min(at + margin, len(sample) - 1)]
         if truth.count(above) < k <= truth.count(least):
-            return above, truth.positions(least ^ above)
+            return above, truth.indices(least ^ above)
     return torch.zeros_like(values, dtype=torch.bool), torch.arange(count, device=values.device)
 
 

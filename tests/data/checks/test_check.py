@@ -20,7 +20,7 @@ from fairprune_cli.core.errors import ExitCode, FairpruneError
 from fairprune_cli.core.terminal import Terminal
 from fairprune_cli.data.checks.association import associate, cramers_v
 from fairprune_cli.data.checks.check import Checked, check_data
-from fairprune_cli.run.settings import Settings
+from fairprune_cli.run.options import Settings
 from tests.support.datasets import TRANSFORM, celeba, draw
 
 TEXT = (
@@ -213,7 +213,7 @@ def test_it_works_for_published_layouts(tmp_path: Path) -> None:
 def test_no_torch_is_imported(data: Path) -> None:
     code = (
         "import sys; from pathlib import Path\n"
-        "from fairprune_cli.commands import data as datasets\nfrom fairprune_cli.run.settings import Settings\n"
+        "from fairprune_cli.commands import data as datasets\nfrom fairprune_cli.run.options import Settings\n"
         "from fairprune_cli.core.terminal import Terminal\n"
         "code = datasets.check(Settings(data=sys.argv[1]), Terminal(), True)\n"
         "sys.exit(int(code) or ('torch' in sys.modules) * 9)"

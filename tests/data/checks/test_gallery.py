@@ -15,7 +15,7 @@ from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.core.terminal import Terminal
 from fairprune_cli.data.checks import gallery
 from fairprune_cli.data.manifest.find import load_manifest
-from fairprune_cli.run.settings import Settings
+from fairprune_cli.run.options import Settings
 from tests.support.datasets import TRANSFORM
 
 COLOURS = {("no", "m"): (200, 0, 0), ("no", "f"): (0, 200, 0), ("yes", "m"): (0, 0, 200), ("yes", "f<&"): (90, 90, 0)}

@@ -14,7 +14,7 @@ import pytest
 from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.data.manifest.find import load_manifest
 from fairprune_cli.models.checkpoint.load import load_model
-from fairprune_cli.run.settings import resolve
+from fairprune_cli.run.options import resolve
 
 FUZZ = Path(__file__).parents[3] / "benchmarks" / "fuzz.py"
 

@@ -448,7 +448,7 @@ def test_missing_file_and_folder(tmp_path: Path) -> None:
     with pytest.raises(FairpruneError):
         read_model(tmp_path)
     with pytest.raises(FairpruneError, match="no such file"):
-        codec.load(tmp_path)
+        codec.load_network(tmp_path)
 
 
 def test_hostile_names_are_only_keys(path: Path) -> None:
@@ -480,13 +480,13 @@ def saved(path: Path) -> tuple[Path, nn.Module]:
 
 def test_load_gives_the_model_that_was_saved(saved: tuple[Path, nn.Module]) -> None:
     path, model = saved
-    loaded = codec.load(path)
+    loaded = codec.load_network(path)
     assert not any(module.training for module in loaded.modules())
     images = torch.randn(2, 3, 64, 64)
     with torch.no_grad():
         assert torch.equal(loaded(images), model(images))
     assert all(parameter.requires_grad for parameter in loaded.parameters())
-    assert codec.load(path.parent).state_dict().keys() == model.state_dict().keys()
+    assert codec.load_network(path.parent).state_dict().keys() == model.state_dict().keys()
     assert codec.is_model_file(path)
     assert codec.read_header(path) == HEADER
 
@@ -502,7 +502,7 @@ def test_two_of_four_round_trip(path: Path) -> None:
             parameter.data *= masks[name]
     save_model(path, model, header=dataclasses.replace(HEADER, granularity="2:4"), masks=masks)
     assert {entry["encoding"] for entry in encodings_of(path).values()} == {"bitmask"}
-    loaded = codec.load(path)
+    loaded = codec.load_network(path)
     assert all(torch.equal(a, b) for a, b in zip(loaded.parameters(), model.parameters(), strict=True))
     assert all(torch.equal(mask, masks[name]) for name, mask in read_masks(path).items())
 
@@ -519,7 +519,7 @@ def test_load_refuses_what_does_not_fit(saved: tuple[Path, nn.Module]) -> None:
     ]:
         save_model(path, tensors, header=header)
         with pytest.raises(FairpruneError, match=word) as caught:
-            codec.load(path)
+            codec.load_network(path)
         assert str(path) in str(caught.value)
 
 
@@ -529,9 +529,9 @@ def test_a_file_does_not_choose_which_code_runs(path: Path) -> None:
     before = CALLS[0]
     save_model(path, model, header=header)
     with pytest.raises(FairpruneError, match="factory"):
-        codec.load(path)
+        codec.load_network(path)
     assert CALLS[0] == before
-    loaded = codec.load(path, arch=f"{__name__}:factory")
+    loaded = codec.load_network(path, arch=f"{__name__}:factory")
     assert CALLS[0] > before
     assert torch.equal(loaded(torch.ones(1, 4)), model.eval()(torch.ones(1, 4)))
 

@@ -90,7 +90,7 @@ def test_a_pruned_model_file_loads_exactly_and_quickly(name: str, tmp_path: Path
     channels.remove_channels(model, masks.spaces, masks.keep)
     header = codec.ModelHeader(name, ("a", "b", "c"), {}, "channel", {})
     codec.save_model(tmp_path / "m.safetensors", model, header=header)
-    assert torch.equal(logits(codec.load(tmp_path / "m.safetensors")), logits(model))
+    assert torch.equal(logits(codec.load_network(tmp_path / "m.safetensors")), logits(model))
 
 
 @pytest.mark.parametrize("name", ["densenet", "vit", "efficientnet", "inception"])

@@ -14,7 +14,7 @@ from fairprune_cli.compare import targets
 from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.pruning import methods
 from fairprune_cli.pruning.masks import TwoOfFourMasks, unfit_weights
-from fairprune_cli.run.settings import resolve
+from fairprune_cli.run.options import resolve
 
 
 def net(seed: int = 0) -> nn.Module:

@@ -30,7 +30,7 @@ from fairprune_cli.pruning.methods import MethodOptions
 from fairprune_cli.pruning.methods.fairgrape import keep_in_turn
 from fairprune_cli.pruning.schedule import Budget
 from fairprune_cli.run import assembly
-from fairprune_cli.run.settings import Settings
+from fairprune_cli.run.options import Settings
 from fairprune_cli.training.objective import Objective
 from fairprune_cli.training.trainer import Groups, Trainer, TrainOptions
 

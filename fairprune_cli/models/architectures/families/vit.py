@@ -18,7 +18,7 @@ from torchvision.models.vision_transformer import ConvStemConfig, Encoder, Visio
 from fairprune_cli.core.errors import FairpruneError
 
 
-def positions(embedding: Tensor, tokens: Tensor) -> Tensor:
+def resampled_positions(embedding: Tensor, tokens: Tensor) -> Tensor:
     """The embedding [1, 1 + g*g, e] of a class token and a square grid, resampled to as many tokens [B, 1 + h*h, e]."""
     if embedding.shape[1] == tokens.shape[1]:
         return embedding
@@ -35,7 +35,7 @@ class AnySizeEncoder(Encoder):
     """torchvision's encoder for any number of tokens that make a square."""
 
     def forward(self, input: Tensor) -> Tensor:
-        return self.ln(self.layers(self.dropout(input + positions(self.pos_embedding, input))))
+        return self.ln(self.layers(self.dropout(input + resampled_positions(self.pos_embedding, input))))
 
 
 class SmallImageViT(VisionTransformer):

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.core.settings import fields_of, merge, setting
 from fairprune_cli.pruning.options import TargetOptions
-from fairprune_cli.run.settings import FIELDS, Settings, resolve
+from fairprune_cli.run.options import FIELDS, Settings, resolve
 
 PACKAGE = Path(__file__).parents[2] / "fairprune_cli"
 SAMPLES = sorted((Path(__file__).parents[2] / "sample_configs").glob("*.yaml"))
