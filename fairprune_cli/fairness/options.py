@@ -14,7 +14,9 @@ BOUNDS = ("matched", "upper", "lower")
 class NotionOptions:
     """What is held equal."""
 
-    notion: str = setting("accuracy", "fairness notion of constraint and gate", plugins=plugins.NOTION)
+    notion: str = setting(
+        "accuracy", "fairness notion of constraint and gate, or package.module:Class", plugins=plugins.NOTION
+    )
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,7 @@ class TargetOptions:
 class MethodOptions(SeedOptions):
     """The method, and what only some methods read."""
 
-    method: str = setting("bifp", "pruning method", plugins=plugins.METHOD)
+    method: str = setting("bifp", "pruning method, or package.module:Class", plugins=plugins.METHOD)
     mask_step: str = setting("second-order", "form of the mask step", choices=("first-order", "second-order"))
     schedule: str = setting(
         "gradual", "sparsity rises as the method has it, or at once", choices=("gradual", "one-shot")
