@@ -28,7 +28,7 @@ def resampled_positions(embedding: Tensor, tokens: Tensor) -> Tensor:
     return torch.cat([embedding[:, :1], grid.flatten(2).transpose(1, 2)], dim=1)
 
 
-fx.wrap("positions")
+fx.wrap("resampled_positions")
 
 
 class AnySizeEncoder(Encoder):
