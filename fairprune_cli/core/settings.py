@@ -45,10 +45,10 @@ def setting(
 
 
 def fields_of(group: type) -> Mapping[str, dataclasses.Field[Any]]:
-    """The settings of a group or union by key, in the order of its ORDER where it has one."""
+    """The settings of a group or union by key: group after group, as the union names them, each as it is declared."""
     fields = {field.name: field for field in dataclasses.fields(group)}
-    order = [key for key in getattr(group, "ORDER", ()) if key in fields]
-    return {key: fields[key] for key in dict.fromkeys([*order, *fields])}
+    order = [key for part in group.__mro__ for key in vars(part).get("__annotations__", {}) if key in fields]
+    return {key: fields[key] for key in order}
 
 
 def types_of(group: type) -> Mapping[str, Any]:

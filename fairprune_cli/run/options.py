@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from fairprune_cli.audit.options import AuditOptions, FigureOptions
 from fairprune_cli.core import settings as layers
@@ -35,22 +35,9 @@ class Settings(
 ):  # fmt: skip
     """Everything a run can be told; each field is a key of fairprune.yaml and FAIRPRUNE_<KEY>.
 
-    It is each of the groups, and is handed over as the group that a function asks for.
+    It is each of the groups, and is handed over as the group that a function asks for. config.yaml, the report and
+    `fairprune config` list the settings in the order of the groups here.
     """
-
-    # How config.yaml and the report list them; a key that is not here comes after these.
-    ORDER: ClassVar[tuple[str, ...]] = (
-        "data", "arch", "attr", "seed", "device", "threads", "save_minutes",
-        "method", "granularity", "sparsity", "sparsity_of", "round_to", "store", "fairness_on", "mask_step", "notion",
-        "relaxation", "bound", "schedule", "scope", "score_init", "tolerance",
-        "epochs", "batch_size", "lr", "momentum", "weight_decay", "precision", "compile", "clip_norm", "augment",
-        "balance", "distill", "temperature", "average",
-        "upper_every", "upper_share", "ramp_share", "rho", "ema", "gamma", "mask_lr", "saliency_batches", "rounds",
-        "beta", "weight_floor", "weight_power", "layer_floor", "min_channels",
-        "multiplier_rate", "multiplier_cap", "multiplier_decay", "multiplier_memory", "levelling", "multiplier_data",
-        "max_gap", "max_degradation", "min_accuracy", "min_group", "confidence", "point_estimate", "policy", "split",
-        "show_examples", "track",
-    )  # fmt: skip
 
 
 Resolved = layers.Resolved[Settings]
