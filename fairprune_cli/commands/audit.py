@@ -9,9 +9,7 @@ import typer
 
 from fairprune_cli.commands.flags import (
     COMMON,
-    GATES,
     SET,
-    SHOWN,
     Config,
     DryRun,
     Force,
@@ -23,6 +21,7 @@ from fairprune_cli.commands.flags import (
     resolved,
 )
 from fairprune_cli.commands.output import conclude, terminal_of
+from fairprune_cli.run.options import GATES, SHOWN
 
 
 @flags(

@@ -30,9 +30,7 @@ Trust = Annotated[bool, typer.Option("--trust-checkpoint", help="really unpickle
 SET = "extra"  # any other setting
 _Set = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="any other setting; see docs")]
 
-# Flags that several commands share, in the order in which each lists them.
-GATES = ("max_gap", "max_degradation", "min_accuracy", "min_group", "confidence", "point_estimate", "policy")
-SHOWN = ("show_examples", "track", "split")
+# What the commands that compute share, in the order in which each lists it.
 COMMON = ("data", "arch", "trust", "config", "seed", "device", "as_json", "quiet", "dry_run")
 
 

@@ -9,9 +9,7 @@ import typer
 
 from fairprune_cli.commands.flags import (
     COMMON,
-    GATES,
     SET,
-    SHOWN,
     Config,
     DryRun,
     Force,
@@ -25,12 +23,11 @@ from fairprune_cli.commands.flags import (
 )
 from fairprune_cli.commands.output import conclude, terminal_of
 from fairprune_cli.core.errors import FairpruneError
+from fairprune_cli.run.options import GATES, PRUNING, SHOWN
 
 
 @flags(
-    "model", "sparsity", "attr", "method", "granularity", "sparsity_of", "round_to", "store", "fairness_on",
-    "mask_step", "notion", "relaxation", "tolerance", "epochs", "batch_size", "lr", "precision", "compile",
-    "upper_every", SET, "out", "resume", "force", *GATES, *SHOWN, *COMMON,
+    "model", *PRUNING, SET, "out", "resume", "force", *GATES, *SHOWN, *COMMON,
 )  # fmt: skip
 def command(
     given: Given,

@@ -8,15 +8,9 @@ from typing import Any
 
 from fairprune_cli.core.settings import values_of
 from fairprune_cli.run.folder import resume_arguments
-from fairprune_cli.run.options import FIELDS, Resolved, Settings
+from fairprune_cli.run.options import FIELDS, GATES, INPUTS, PRUNING, SHOWN, Resolved, Settings
 
-# Keys of Settings that `fairprune prune` has a flag for; the others go through --set.
-FLAGS = (
-    "sparsity", "attr", "method", "granularity", "sparsity_of", "round_to", "store", "fairness_on",
-    "mask_step", "notion", "relaxation", "tolerance",
-    "epochs", "batch_size", "lr", "upper_every", "max_gap", "max_degradation", "min_accuracy", "min_group",
-    "confidence", "point_estimate", "split", "data", "arch", "seed", "device",
-)  # fmt: skip
+FLAGS = (*PRUNING, *GATES, *SHOWN, *INPUTS)
 
 
 def prune_command(model: Path, resolved: Resolved, out: Path, trust: bool, force: bool) -> str:
@@ -43,15 +37,15 @@ def resume_command(out: Path, settings: Settings) -> str:
 
 
 def _arguments(key: str, value: Any) -> list[str]:
-    if key == "point_estimate":
-        return ["--point-estimate"] if value else ["--set", "point_estimate=false"]
     flag = "--" + key.replace("_", "-")
+    if isinstance(value, bool):  # such flags take no value
+        return [flag] if value and key in FLAGS else ["--set", f"{key}={str(value).lower()}"]
     if isinstance(value, tuple):
         return [word for item in value for word in _option(flag, item)]
     text = repr(value) if isinstance(value, float) else str(value)
     if key in FLAGS:
         return _option(flag, text)
-    return ["--set", f"{key}={text.lower() if isinstance(value, bool) else text}"]
+    return ["--set", f"{key}={text}"]
 
 
 def _option(flag: str, text: str) -> list[str]:
