@@ -33,7 +33,7 @@ class Notion:
             and which of two equal gaps is named. As they stand where empty.
 
     Raises:
-        ValueError: arrays that do not fit together, or a rate without a population.
+        ValueError: arrays that do not fit together or are not bool, or a rate without a population.
     """
 
     name: str
@@ -49,6 +49,8 @@ class Notion:
         shapes = (self.event.shape, self.population.shape, np.shape(self.direction))
         if shapes != ((rates, classes, classes), (rates, classes), (rates,)) or not rates:
             raise ValueError(f"the notion {self.name!r} has events, populations and directions of shapes {shapes}")
+        if self.event.dtype != bool or self.population.dtype != bool:
+            raise ValueError(f"the notion {self.name!r} has events or populations that are not of type bool")
         if not self.population.any(axis=1).all():
             raise ValueError(f"the notion {self.name!r} has a rate that no label belongs to")
         if sorted(self.rate_order) not in ([], list(range(rates))):

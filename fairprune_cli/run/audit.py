@@ -23,6 +23,7 @@ from fairprune_cli.run.audit_step import AuditStep, Outcome
 from fairprune_cli.run.folder import MODEL
 from fairprune_cli.run.inputs import Data, decoded_images, open_data, open_model, transform_of
 from fairprune_cli.run.options import Resolved
+from fairprune_cli.run.plug_ins import refuse_broken_plug_ins
 
 if TYPE_CHECKING:
     import torch
@@ -59,6 +60,7 @@ def _audit(request: AuditRequest, terminal: Terminal, device: torch.device, grou
         _check(request)
         threads = set_threads(settings.threads)
         data = open_data(settings, request.models[0], terminal, every=True).with_attributes(policy.attributes)
+        refuse_broken_plug_ins(len(data.manifest.classes))
         _check_dense(request, policy, len(data.manifest.classes))
         rows = data.rows(settings.split)
         if not len(rows):

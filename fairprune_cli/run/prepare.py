@@ -26,6 +26,7 @@ from fairprune_cli.pruning.masks import Masks
 from fairprune_cli.run.assembly import constrained_notion
 from fairprune_cli.run.inputs import Data, open_data, open_model, transform_of
 from fairprune_cli.run.options import Settings
+from fairprune_cli.run.plug_ins import refuse_broken_plug_ins
 
 NOTED_START = 0.001  # below it zeros are an accident
 
@@ -87,6 +88,7 @@ def prepare(model: Path, settings: Settings, terminal: Terminal, trust: bool, gr
     method = _method(settings, group)
     policy = policy_of(settings)
     data = open_data(settings, model, terminal)
+    refuse_broken_plug_ins(len(data.manifest.classes))
     # A policy may ask about more attributes than the constraint looks at.
     audited = data.with_attributes(policy.attributes)
     notion = constrained_notion(settings, method, len(data.manifest.classes))

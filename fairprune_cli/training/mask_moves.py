@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from fairprune_cli.core.distributed import Ranks
+from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.pruning.masks import truth
 from fairprune_cli.pruning.methods import Method
 from fairprune_cli.training.diverged import NotFinite
@@ -30,9 +31,15 @@ class MaskMoves:
 
         Raises:
             NotFinite: a score is not; the mask has not moved.
-            FairpruneError: processes do not agree (exit code 3).
+            FairpruneError: the method gives other than one score per unit; processes do not agree (exit code 3).
         """
         scores = self.method.scores(sparsity)
+        if scores.shape != self.masks.keep.shape:
+            raise FairpruneError(
+                f"scores of shape {tuple(scores.shape)} for {len(self.masks.keep)} units",
+                where=f"{type(self.method).__module__}.{type(self.method).__qualname__}",
+                hint="a method gives one number per unit",
+            )
         if not bool(torch.isfinite(torch.stack(torch.aminmax(scores))).all()):
             raise NotFinite("scores of the mask are not finite")
         if self.scope == "layer":

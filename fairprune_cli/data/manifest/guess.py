@@ -14,7 +14,6 @@ import numpy as np
 
 from fairprune_cli.core import plugins
 from fairprune_cli.core.errors import FairpruneError, Problems
-from fairprune_cli.data.manifest.spec import native_formats
 from fairprune_cli.data.tables.codes import occurring
 from fairprune_cli.data.tables.folders import list_folder, subfolders
 from fairprune_cli.data.tables.table import IMAGE_SUFFIXES, MISSING, SPLIT_NAMES, TextTable, read_table
@@ -49,9 +48,12 @@ def guess(path: Path, base: Path | None) -> Guess:
         return _guess_table(path, base or path.parent)
     if not path.is_dir():
         raise FairpruneError("no such file or folder", where=str(path))
-    for name in native_formats():
-        if plugins.DATASET_FORMAT.load(name).recognise(path):
+    formats, faults = plugins.DATASET_FORMAT.load_sound()
+    for name, module in formats.items():
+        if module.recognise(path):
             return _guess_native(name, path, base or path)
+    for fault in faults:
+        raise fault  # it may have been one of theirs
     tables = [p for p in sorted(path.iterdir()) if p.suffix.lower() in (".csv", ".tsv", ".parquet", ".pq")]
     tables.sort(key=lambda p: p.stem.lower() != "table")
     for table in tables:

@@ -6,6 +6,7 @@ A user's own is `package.module:name`. Listing them loads neither numpy nor torc
 from __future__ import annotations
 
 import ast
+import contextlib
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,7 +45,14 @@ def get(name: str, classes: int) -> Notion:
             raise plugins.own_failed(name, "--notion", "the call of it", error) from error
     else:
         module = plugins.NOTION.load(name)
-        made, where = module.build(classes), str(module.__file__)
+        where = str(module.__file__)
+        try:
+            made = module.build(classes)
+        except Exception as error:  # a file may raise anything
+            raise FairpruneError(
+                f"the notion {name} cannot be built for {classes} classes: {type(error).__name__}: {error}",
+                where=where, hint="mend the file, or take it out of the folder",
+            ) from error  # fmt: skip
     if not isinstance(made, Notion):
         raise FairpruneError(
             f"it gave {type(made).__name__}, not a Notion", where=where, hint="docs/extending.md has an example"
@@ -57,7 +65,9 @@ def why_unknown(name: str) -> str:
 
     A notion of one's own (package.module:Class) is not looked up before it is used: `get` says what is wrong with it.
     """
-    return "" if plugins.is_import_path(name) or name in (known := names()) else nearest(name, known)
+    if plugins.is_import_path(name) or name in (known := names()):
+        return ""
+    return "a notion of your own is written package.module:name" if "." in name else nearest(name, known)
 
 
 def heading(name: str) -> tuple[str, int]:
@@ -69,9 +79,10 @@ def heading(name: str) -> tuple[str, int]:
     found: dict[str, Any] = {}
     spec = find_spec(f"{__name__}.{name.replace('-', '_')}") if name in names() else None
     if spec is not None and spec.origin is not None:
-        for node in ast.parse(Path(spec.origin).read_text("utf-8")).body:
-            if isinstance(node, ast.Assign):
-                found |= _constants(node)
+        with contextlib.suppress(SyntaxError):  # who uses the notion is told; a report that has it can be shown still
+            for node in ast.parse(Path(spec.origin).read_text("utf-8")).body:
+                if isinstance(node, ast.Assign):
+                    found |= _constants(node)
     in_words = name.replace("-", " ").replace("_", " ").capitalize()
     return str(found.get("TITLE") or in_words), int(found.get("ORDER", 100))
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from fairprune_cli.core.plugins import is_import_path
 from fairprune_cli.models.architectures.fitting import fit_to_state, load_strictly
-from fairprune_cli.models.architectures.registry import build, default_lr, names, other_names, skeleton
+from fairprune_cli.models.architectures.registry import build, default_lr, is_supported, names, other_names, skeleton
 from fairprune_cli.models.architectures.signatures import Signature, identify, signature
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "fit_to_state",
     "identify",
     "is_import_path",
+    "is_supported",
     "load_strictly",
     "names",
     "other_names",

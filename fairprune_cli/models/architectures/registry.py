@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import ModuleType
 
 import torch
@@ -22,7 +22,25 @@ from fairprune_cli.models.architectures.torchvision_models import build_torchvis
 def _families() -> tuple[list[ModuleType], list[FairpruneError]]:
     """The files of families/ that can be loaded, and what is wrong with the others."""
     modules, faults = plugins.ARCHITECTURE.load_sound()
-    return list(modules.values()), faults
+    sound: list[ModuleType] = []
+    taken: dict[str, str] = {}
+    for module in modules.values():
+        what = _fault_of(module, taken)
+        if what:
+            faults.append(FairpruneError(what, where=str(module.__file__), hint="mend the file"))
+        else:
+            sound.append(module)
+            taken |= dict.fromkeys(module.ARCHITECTURES, str(module.__file__))
+    return sound, faults
+
+
+def _fault_of(family: ModuleType, taken: Mapping[str, str]) -> str:
+    """What is wrong with the table of a family, else ""; `taken`: names and the files that have them."""
+    table = family.ARCHITECTURES
+    if not isinstance(table, dict) or not all(isinstance(n, str) and callable(make) for n, make in table.items()):
+        return "ARCHITECTURES must say by name what builds the network: dict[str, Callable[[int], nn.Module]]"
+    doubled = sorted(table.keys() & taken.keys())
+    return f"the architecture {doubled[0]} is in {taken[doubled[0]]} already" if doubled else ""
 
 
 def _supported() -> dict[str, Callable[[int], nn.Module]]:
@@ -42,6 +60,11 @@ def names() -> list[str]:
     """
     _refuse_faulty_families()
     return list(_supported())
+
+
+def is_supported(name: str) -> bool:
+    """Whether an architecture is one of the supported, as far as families can be loaded."""
+    return name in _supported()
 
 
 def other_names() -> list[str]:

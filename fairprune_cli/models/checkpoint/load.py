@@ -204,7 +204,7 @@ def _said(root: Any) -> dict[str, Any]:
 def _recognised(state: dict[str, Tensor], root: Any) -> str:
     """The architecture the file names, if its tensors fit that one; else the one they fit."""
     name = _said(root).get("architecture", "")
-    known = name in architectures.names() or name in architectures.other_names()
+    known = architectures.is_supported(name) or name in architectures.other_names()
     if known and not architectures.signature(name).difference(state):
         return name
     try:

@@ -32,6 +32,10 @@ def get(name: str) -> type[Method]:
             f"{getattr(found, '__name__', found)} is not a class derived from fairprune_cli.pruning.method.Method",
             where=where, hint="docs/extending.md has an example",
         )  # fmt: skip
+    if found.scores is Method.scores:
+        raise FairpruneError(
+            f"{found.__name__} does not define scores", where=where, hint="docs/extending.md has an example"
+        )
     return found
 
 
