@@ -11,7 +11,7 @@ import pytest
 
 import fairprune_cli
 from tests.support.imports import imports, modules
-from tests.support.layout import FOLDERS, HEAVY, light_modules, reached, violations
+from tests.support.layout import FOLDERS, is_heavy, light_modules, reached, violations
 
 ROOT = Path(fairprune_cli.__file__).parent
 TESTS = Path(__file__).parent
@@ -37,7 +37,7 @@ def test_imports_go_one_way() -> None:
 def test_what_answers_at_once_imports_nothing_heavy() -> None:
     start = [name if name == "fairprune_cli" else f"fairprune_cli.{name}" for name in QUICK]
     chains = reached(ROOT, [*start, *light_modules(ROOT)])
-    assert [chain for name, chain in chains.items() if name.partition(".")[0] in HEAVY] == []
+    assert [chain for name, chain in chains.items() if is_heavy(name)] == []
 
 
 def test_what_answers_at_once_loads_nothing_heavy() -> None:
@@ -107,12 +107,27 @@ WRONG = {
     "an import by text": {
         "core__files": 'import importlib\n\nimportlib.import_module("fairprune_cli.run.prune")\n', "run__prune": ""
     },
+    "text that only the run can tell": {"core__files": "import importlib\n\nimportlib.import_module(f'a.{1}')\n"},
+    "text under another name": {
+        "core__files": "from importlib import import_module as im\n\nim('fairprune_cli.run.prune')\n",
+        "run__prune": "",
+    },
+    "a relative text": {"core__files": "import importlib\n\nimportlib.import_module('..run', __package__)\n"},
+    "a public name": {"core__files": "from fairprune_cli import load\n"},
+    "a public name by attribute": {"core__files": "import fairprune_cli\n\nfairprune_cli.load\n"},
+    "all public names": {"core__files": "from fairprune_cli import *\n"},
+    "a test's helper": {"core__files": "from tests.support import networks\n"},
     "one against the order within data": {
         "data__tables__table": "from fairprune_cli.data.images import pillow\n", "data__images__pillow": ""
     },
     "a circle of two": {
         "run__prune": "from fairprune_cli.run import watch\n", "run__watch": "from . import prune\n"
     },
+    "a circle of three": {
+        "run__prune": "from fairprune_cli.run import watch\n", "run__watch": "from fairprune_cli.run import folder\n",
+        "run__folder": "def f():\n    from fairprune_cli.run import prune\n",
+    },
+    "torchcodec in data/tables": {"data__tables__table": "from torchcodec import decoders\n"},
     "torch in data/tables": {"data__tables__table": "def f():\n    import torch\n"},
     "torch in core": {"core__files": "from torch import nn\n"},
     "a module in no folder": {"loose": ""},
@@ -150,3 +165,18 @@ def test_a_heavy_library_behind_others_is_found(tmp_path: Path) -> None:
     )
     assert "torch" in reached(package, ["fairprune_cli.core.files"])
     assert "torch" not in reached(package, ["fairprune_cli.core.later"])
+
+
+def test_what_is_carried_out_at_once_is_told_from_what_is_not(tmp_path: Path) -> None:
+    package = made_up(
+        tmp_path,
+        core__device="import torch\n",
+        core__otherwise="import typing\n\nif typing.TYPE_CHECKING:\n    pass\nelse:\n    import torch\n",
+        core__unless="import typing\n\nif not typing.TYPE_CHECKING:\n    import torch\n",
+        core__default="def f(x=__import__('torch')):\n    pass\n",
+        core__types="import typing\n\nif typing.TYPE_CHECKING:\n    import torch\n",
+        core__inside="def f():\n    import torch\n",
+    )
+    loads = {name for name in ("otherwise", "unless", "default", "types", "inside")
+             if "torch" in reached(package, [f"fairprune_cli.core.{name}"])}  # fmt: skip
+    assert loads == {"otherwise", "unless", "default"}

@@ -13,13 +13,14 @@ class Import:
     """One import: `by` and `of` are dotted names of modules, `line` is where it stands.
 
     `at_once` says that it is carried out as soon as `by` is imported: it stands in no function and is not for types
-    alone.
+    alone. `written` is the whole dotted name, with what is taken from the module.
     """
 
     by: str
     of: str
     line: int
     at_once: bool = True
+    written: str = ""
 
     def __str__(self) -> str:
         return f"{self.by}:{self.line} imports {self.of}"
@@ -47,24 +48,27 @@ def imports(root: Path) -> list[Import]:
 def _of_one(name: str, file: Path, files: dict[str, Path]) -> Iterator[Import]:
     tree = ast.parse(file.read_text(encoding="utf-8"))
     package = name if file.name == "__init__.py" else name.rpartition(".")[0]
-    later = {id(inner) for node in ast.walk(tree) if _is_later(node) for inner in ast.walk(node)}
+    later = {id(inner) for node in ast.walk(tree) for part in _later(node) for inner in ast.walk(part)}
     aliases: dict[str, str] = {}
     for node in ast.walk(tree):
         for alias, full in _named(node, package):
-            yield Import(name, _module(full, files), getattr(node, "lineno", 0), id(node) not in later)
+            yield Import(name, _module(full, files), getattr(node, "lineno", 0), id(node) not in later, full)
             aliases[alias] = full
     inner = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
     for node in ast.walk(tree):
         by_attribute = [] if id(node) in inner else _by_attribute(node, aliases, files)
-        for full in (*by_attribute, *_by_text(node)):
-            yield Import(name, _module(full, files), getattr(node, "lineno", 0), id(node) not in later)
+        for full in (*by_attribute, *_by_text(node, aliases)):
+            yield Import(name, _module(full, files), getattr(node, "lineno", 0), id(node) not in later, full)
 
 
-def _is_later(node: ast.AST) -> bool:
-    """Whether what stands in it is not carried out when the module is imported."""
+def _later(node: ast.AST) -> list[ast.AST]:
+    """The parts of a statement that are not carried out when the module is imported."""
     if isinstance(node, ast.If):
-        return "TYPE_CHECKING" in ast.dump(node.test)
-    return isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+        test = node.test.attr if isinstance(node.test, ast.Attribute) else getattr(node.test, "id", "")
+        return list(node.body) if test == "TYPE_CHECKING" else []
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+        return list(node.body)
+    return [node.body] if isinstance(node, ast.Lambda) else []
 
 
 def _named(node: ast.AST, package: str) -> Iterator[tuple[str, str]]:
@@ -99,14 +103,18 @@ def _by_attribute(node: ast.AST, aliases: dict[str, str], files: dict[str, Path]
     if names and isinstance(node, ast.Name) and node.id in aliases:
         known = aliases[node.id]
         full = ".".join([known, *reversed(names)])
-        if known in files and _module(full, files) != known:
+        if known in files and (_module(full, files) != known or "." not in known):
             yield full
 
 
-def _by_text(node: ast.AST) -> Iterator[str]:
-    """Names handed to `importlib.import_module` or `__import__` as text."""
-    if isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
-        called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-        text = node.args[0].value
-        if called in ("import_module", "__import__") and isinstance(text, str):
-            yield text
+UNKNOWN = "(what only the run can tell)"
+
+
+def _by_text(node: ast.AST, aliases: dict[str, str]) -> Iterator[str]:
+    """Names handed to `importlib.import_module` or `__import__`; UNKNOWN where they are not plain, absolute text."""
+    if not isinstance(node, ast.Call):
+        return
+    name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+    if aliases.get(name, name).rpartition(".")[2] in ("import_module", "__import__"):
+        text = node.args[0].value if node.args and isinstance(node.args[0], ast.Constant) else None
+        yield text if isinstance(text, str) and not text.startswith(".") else UNKNOWN

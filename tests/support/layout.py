@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 
-from tests.support.imports import Import, imports, modules
+from tests.support.imports import UNKNOWN, Import, imports, modules
 
 # A folder imports from itself and from those before it.
 FOLDERS = (
@@ -25,9 +25,15 @@ WITHIN = {
     "fairness": ("options", "relaxations", "notion", "notions", "surrogate", "constraint"),
     "pruning": ("options", "channels", "masks", "schedule", "method", "group_method", "methods", "target"),
 }  # fmt: skip
-HEAVY = ("torch", "torchvision")
+HEAVY = ("torch", "torchvision", "torchcodec", "timm", "safetensors.torch")
 # Folders whose modules name no heavy library, and those of their modules that may.
-LIGHT = {"core": ("device", "distributed"), "data": ("images.decode", "images.cache", "batches")}
+LIGHT: dict[str, tuple[str, ...]] = {
+    "core": ("device", "distributed"), "data": ("images.decode", "images.cache", "batches"), "report": (),
+}  # fmt: skip
+# Where names come from a listing or from the user.
+IMPORTS_BY_NAME = ("core.plugins",)
+# Beside the package in the repository, and in no wheel.
+BESIDE = ("tests", "benchmarks")
 
 
 def violations(root: Path) -> list[str]:
@@ -38,7 +44,10 @@ def violations(root: Path) -> list[str]:
         *_without_a_place(root),
         *(str(one) for one in own if _rises(_parts(one.by), _parts(one.of))),
         *_circles(own),
-        *(str(one) for one in found if one.of.partition(".")[0] in HEAVY and _is_light(one.by)),
+        *(str(one) for one in found if is_heavy(one.of) and _is_light(one.by)),
+        *(f"{one.by}:{one.line} uses {one.written}" for one in own if _uses_the_public_names(one, root.name)),
+        *(str(one) for one in found if one.of.partition(".")[0] in BESIDE),
+        *(str(one) for one in found if one.of == UNKNOWN and ".".join(_parts(one.by)) not in IMPORTS_BY_NAME),
     ]
     return list(dict.fromkeys(wrong))
 
@@ -72,6 +81,15 @@ def light_modules(root: Path) -> list[str]:
     return [name for name in modules(root) if _is_light(name)]
 
 
+def _uses_the_public_names(one: Import, package: str) -> bool:
+    """Those stand above everything; only the version is for all."""
+    return one.of == package != one.by and one.written not in (package, f"{package}.__version__")
+
+
+def is_heavy(module: str) -> bool:
+    return any(module == one or module.startswith(f"{one}.") for one in HEAVY)
+
+
 def _parts(module: str) -> list[str]:
     return module.split(".")[1:]
 
@@ -100,8 +118,27 @@ def _rises(by: list[str], of: list[str]) -> bool:
 
 
 def _circles(own: list[Import]) -> list[str]:
-    pairs = {(one.by, one.of) for one in own if one.by != one.of and _parts(one.by) and _parts(one.of)}
-    return [f"{a} and {b} import each other" for a, b in sorted(pairs) if a < b and (b, a) in pairs]
+    """Modules that import each other, directly or through others; each circle once."""
+    of: dict[str, set[str]] = defaultdict(set)
+    for one in own:
+        if one.by != one.of and _parts(one.by) and _parts(one.of):
+            of[one.by].add(one.of)
+    behind = {name: _behind(name, of) for name in of}
+    circles = {
+        tuple(sorted(o for o in behind[name] if name in behind.get(o, ()))) for name in of if name in behind[name]
+    }
+    return [f"{' and '.join(circle)} import each other" for circle in sorted(circles)]
+
+
+def _behind(name: str, of: dict[str, set[str]]) -> set[str]:
+    found: set[str] = set()
+    waiting = list(of[name])
+    while waiting:
+        other = waiting.pop()
+        if other not in found:
+            found.add(other)
+            waiting += of.get(other, ())
+    return found
 
 
 def _is_light(module: str) -> bool:
