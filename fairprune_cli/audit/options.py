@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fairprune_cli.core.settings import setting
-from fairprune_cli.data.options import SeedOptions
+from fairprune_cli.data.options import LEAST_IMAGES, SeedOptions
 from fairprune_cli.fairness.options import NotionOptions
 
 
@@ -13,7 +13,7 @@ from fairprune_cli.fairness.options import NotionOptions
 class IntervalOptions:
     """Intervals."""
 
-    min_group: int = setting(30, "least denominator of a rate", low=1)
+    min_group: int = setting(LEAST_IMAGES, "least denominator of a rate", low=1)
     confidence: float = setting(0.95, "confidence of the intervals", low=0.5, high=0.999)
 
 

@@ -105,6 +105,9 @@ class Problems:
         raise FairpruneError("\n".join(lines), where=self.where, hint=hint)
 
 
+_LISTED = 40
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """A hint that names the known word closest to `word`, or lists what is known."""
     import difflib
@@ -113,4 +116,7 @@ def nearest(word: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(word, options, n=1, cutoff=0.6)
     if close:
         return f"did you mean {close[0]!r}?"
-    return "known: " + ", ".join(options) if options else "none is known here"
+    if not options:
+        return "none is known here"
+    more = f" and {len(options) - _LISTED} more" if len(options) > _LISTED else ""
+    return "known: " + ", ".join(options[:_LISTED]) + more

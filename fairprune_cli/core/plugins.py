@@ -21,6 +21,8 @@ from typing import Any
 
 from fairprune_cli.core.errors import FairpruneError, nearest
 
+_PLUG_IN = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
+
 
 @dataclass(frozen=True)
 class Kind:
@@ -56,6 +58,11 @@ class Kind:
             raise FairpruneError(f"unknown {self.word} {name!r}", where=where, hint=nearest(name, known))
         module = f"{self.package}.{name.replace('-', '_')}"
         hint = "mend the file, or take it out of the folder"
+        if not _PLUG_IN.fullmatch(name):
+            raise FairpruneError(
+                f"the {self.word} {name} cannot be loaded: its file has no name of small letters, digits and _",
+                where=self._file(name), hint="name the file so, or take it out of the folder",
+            )  # fmt: skip
         try:
             found = importlib.import_module(module)
         except (Exception, SystemExit) as error:  # a file may raise anything
@@ -97,9 +104,11 @@ class Kind:
         return [str(Path(place, *inner)) for place in (spec and spec.submodule_search_locations) or ()]
 
     def _file(self, name: str) -> str:
-        module = name.replace("-", "_")
         places = [
-            Path(folder, inner) for folder in self._folders() for inner in (f"{module}.py", f"{module}/__init__.py")
+            Path(folder, inner)
+            for folder in self._folders()
+            for module in (name.replace("-", "_"), name)
+            for inner in (f"{module}.py", f"{module}/__init__.py")
         ]
         return str(next((place for place in places if place.is_file()), self.package))
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from fairprune_cli.core.settings import setting
 
+LEAST_IMAGES = 30  # of which a rate says something
+
 
 @dataclass(frozen=True)
 class SeedOptions:

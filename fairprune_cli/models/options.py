@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from fairprune_cli.core.settings import setting
 
+GRANULARITIES = ("channel", "weight", "2:4")  # what can be removed
+
 
 @dataclass(frozen=True)
 class ModelOptions:

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from fairprune_cli.models.options import GRANULARITIES
 from fairprune_cli.pruning.masks import Masks
 from fairprune_cli.pruning.options import MethodOptions
 from fairprune_cli.pruning.schedule import Plan
@@ -57,7 +58,7 @@ class Method:
     upper_gradient = False
     eval_gradient = False
     scope = "global"
-    granularities: tuple[str, ...] = ("channel", "weight", "2:4")
+    granularities: tuple[str, ...] = GRANULARITIES
     teacher = False
 
     def __init__(self, masks: Masks, options: MethodOptions) -> None:

@@ -10,15 +10,16 @@ from fairprune_cli.core import plugins
 from fairprune_cli.core.errors import Problems
 from fairprune_cli.core.settings import setting
 from fairprune_cli.data.options import SeedOptions
+from fairprune_cli.models.options import GRANULARITIES
 
-PATTERN, PATTERN_SPARSITY = "2:4", 0.5  # a granularity, and the only sparsity that it has
+PATTERN, PATTERN_SPARSITY = GRANULARITIES[2], 0.5  # a granularity, and the only sparsity that it has
 
 
 @dataclass(frozen=True)
 class TargetOptions:
     """What is removed, and how much."""
 
-    granularity: str = setting("channel", "what is removed", choices=("channel", "weight", PATTERN))
+    granularity: str = setting("channel", "what is removed", choices=GRANULARITIES)
     sparsity: float = setting(0.8, "share of prunable parameters that is gone at the end", low=0.0, below=1.0)
     sparsity_of: str = setting(
         "parameters", "channel: what the sparsity is a share of", choices=("parameters", "macs", "channels")

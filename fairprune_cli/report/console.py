@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from fairprune_cli.audit.options import FigureOptions
 from fairprune_cli.core.terminal import Terminal
 
 VERDICTS = {
@@ -29,7 +30,7 @@ def print_report(report: dict[str, Any], terminal: Terminal, folder: Path | None
     results, degradation = report["results"], report.get("degradation") or {}
     models = list(results)
     paired = models == ["dense", "pruned"]
-    confidence = 100 * _setting(report, "confidence", 0.95)
+    confidence = 100 * _setting(report, "confidence", FigureOptions.confidence)
     columns = ["%", *(models if len(models) > 1 else ["accuracy"]), *(["change"] if paired else []), "images"]
     whole = [results[m] for m in models]
     rows = [["all", *map(_accuracy, whole), *([_change_of_all(whole)] if paired else []), f"{whole[0]['n']:,}"]]

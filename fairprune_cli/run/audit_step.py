@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from fairprune_cli import __version__, report
 from fairprune_cli.audit import to_json
 from fairprune_cli.audit.counts import audit_models
 from fairprune_cli.audit.figures import AuditFigures, Judgement
-from fairprune_cli.audit.gates import exit_code
+from fairprune_cli.audit.gates import GateResult, exit_code
 from fairprune_cli.audit.lost_images import LostImages
 from fairprune_cli.audit.notices import notices
 from fairprune_cli.audit.policy import Policy
@@ -67,21 +67,23 @@ class AuditStep:
         """
         result, lost = self._look()
         if self.group.number:
-            told: dict[str, Any] = self.group.from_first(None)
-            return Outcome(told, exit_code(told["verdict"]), out)
+            told, code = self.group.from_first(None)
+            return Outcome(told, code, out)
         figures = result.figures(judgement_of(self.settings))
+        gates, verdict = self.policy.judge(result, figures)
         document = {
             "schema_version": report.SCHEMA_VERSION, "tool_version": __version__,
             "data": _data(self.data, self.settings.split), **to_json.audit_record(figures), **describe(),
-            **self._verdict(result, figures),
+            **self._verdict(gates, verdict, figures),
         }  # fmt: skip
         if lost is not None:
             document["examples"] = to_json.examples_record(lost.examples(self.pool.images, self.data.manifest.classes))
         if out is not None:
             report.write(document, out)
         done()
-        self.group.from_first(document)
-        return Outcome(document, exit_code(document["verdict"]), out)
+        outcome = Outcome(document, exit_code(verdict), out)
+        self.group.from_first((outcome.report, outcome.code))
+        return outcome
 
     def _look(self) -> tuple[AuditResult, LostImages | None]:
         """One pass over the images, divided among the processes; all of them have the counts and the lost images."""
@@ -97,9 +99,8 @@ class AuditStep:
             lost.merge(self.group.from_others(lost.found))
         return result, lost
 
-    def _verdict(self, result: AuditResult, figures: AuditFigures) -> dict[str, Any]:
+    def _verdict(self, gates: Sequence[GateResult], verdict: str, figures: AuditFigures) -> dict[str, Any]:
         """Gates, notices, and the warnings of the whole command."""
-        gates, verdict = self.policy.judge(result, figures)
         document: dict[str, Any] = {
             "gates": [to_json.gate_record(gate) for gate in gates], "verdict": verdict, "notion": self.settings.notion,
         }  # fmt: skip

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
@@ -49,11 +51,15 @@ def method_by_hand(name: str) -> None:
     case: ByHand | None = gathered("METHODS").get(name)
     assert case is not None, f"the method {name} has no case worked by hand: METHODS in tests/contract/cases"
     kind = methods.get(name)
+    assert kind.granularities, f"the method {name} works for nothing"
     net, masks = case.network()
+    assert 0 < len(case.kept) < len(masks.keep), "the case keeps all or nothing"
+    assert case.scores is not None or case.looks, "the case says neither scores nor what they come from"
     method = kind(masks, MethodOptions(**case.options))
     for look in case.looks:
         _let_look(method, net, look)
     scores = method.scores(case.sparsity)
+    assert torch.isfinite(scores).all()
     if case.scores is not None:
         assert scores.tolist() == pytest.approx(list(case.scores), rel=1e-4)
     ranks = masks.rank_within(scores) if kind.scope == "layer" and len(masks.sizes) > 1 else scores
@@ -164,9 +170,9 @@ def notion_is_one_figure(name: str, classes: int, groups: int) -> None:
     assert case is not None, f"the notion {name} is nowhere said in plain words: NOTIONS in tests/contract/cases"
     images = Logits(classes, groups, seed=1)
     models = {"dense": Columns(0, classes), "pruned": Columns(classes, classes)}
-    attribute = Attribute("a", tuple("ABCDE"[:groups]))
+    attribute = Attribute("a", tuple("ABCDEF"[:groups]))
     result = audit_models(
-        models, images, [attribute], tuple("wxyz"[:classes]), torch.device("cpu")  # type: ignore[arg-type]
+        models, images, [attribute], tuple("vwxyz"[:classes]), torch.device("cpu")  # type: ignore[arg-type]
     )  # fmt: skip
     expected = _by_a_loop(case, images, classes, groups)
     assert 0.01 < expected < 1.0  # images that show something
@@ -207,6 +213,9 @@ def _by_a_loop(case: Rates, images: Logits, classes: int, groups: int) -> float:
 # --- relaxations
 
 
+NEAR = torch.linspace(-0.9, 0.9, 19)
+
+
 def relaxation_equals_its_row(name: str) -> None:
     """Values of both surrogates; rising at zero; finite far away."""
     row: tuple[Callable[[float], float], Callable[[float], float]] | None = gathered("RELAXATIONS").get(name)
@@ -215,11 +224,15 @@ def relaxation_equals_its_row(name: str) -> None:
     for a in (-3.0, -1.0, -0.25, 0.0, 0.5, 1.0, 2.5):
         assert found.kappa(torch.tensor(a)).item() == pytest.approx(row[0](a), rel=1e-5, abs=1e-6)
         assert found.delta(torch.tensor(a)).item() == pytest.approx(row[1](a), rel=1e-5, abs=1e-6)
-    zero = torch.zeros(1, requires_grad=True)
-    found.kappa(zero).sum().backward()
-    assert zero.grad is not None
-    assert zero.grad.item() > 0
-    assert torch.isfinite(found.kappa(torch.tensor([-1e4, 1e4]))).all()
+    for side in (found.kappa, found.delta):
+        zero = torch.zeros(1, requires_grad=True)
+        side(zero).sum().backward()
+        assert zero.grad is not None
+        assert zero.grad.item() > 0, "no positive slope at 0"
+        assert torch.isfinite(side(torch.tensor([-1e4, 1e4]))).all()
+    # What a surrogate of 1[a > 0] is for: the higher the margin, the more it counts, near where decisions fall.
+    assert (found.kappa(NEAR).diff() > 0).all(), "kappa does not rise"
+    assert (found.delta(NEAR).diff() > 0).all(), "delta does not rise"
 
 
 # --- architectures
@@ -271,10 +284,15 @@ def export_can_be_read_back(name: str, folder: Path) -> None:
         module.write(job, path)
         module.write(other, another)
     except FairpruneError as error:
-        if error.hint.startswith("pip install"):
+        extra = re.match(r"pip install .*?([a-z_]+)['\"\]]*$", error.hint)
+        if extra is not None and find_spec(extra[1]) is None:
             pytest.skip(error.what)
-        raise
-    read = _reloaded(module.reload, job, path)
+        raise AssertionError(f"it cannot be written: {error.what}") from error
+    kept = sum(int(parameter.count_nonzero()) for parameter in job.reference.parameters())
+    assert path.stat().st_size > kept, "too small to hold the weights: a byte for each is the least"
+    moved = folder / f"moved{module.SUFFIX}"  # nothing can be known of this path, and the other file is gone
+    path.rename(moved)
+    read = _reloaded(module.reload, job, moved)
     for batch in (1, 3):
         images = torch.randn(batch, 3, 32, 32, generator=torch.Generator().manual_seed(batch))
         with torch.no_grad():

@@ -30,8 +30,8 @@ def test_methods_continue_to_the_same_bytes(name: str, granularity: str, stop_at
     contracts.method_continues_to_the_same_bytes(name, granularity, stop_at)
 
 
-@pytest.mark.parametrize("classes", [2, 3, 4])
-@pytest.mark.parametrize("groups", [2, 3, 5])
+@pytest.mark.parametrize("classes", [2, 3, 4, 5])
+@pytest.mark.parametrize("groups", [2, 3, 4, 5, 6])
 @pytest.mark.parametrize("name", plugins.NOTION.names())
 def test_notions_are_one_figure(name: str, groups: int, classes: int) -> None:
     contracts.notion_is_one_figure(name, classes, groups)

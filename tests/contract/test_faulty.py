@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from fairprune_cli.audit import judging
 from fairprune_cli.core import plugins
@@ -49,6 +50,38 @@ def test_a_format_that_can(tmp_path: Path) -> None:
     )
     with plugged(plugins.EXPORT_FORMAT, tmp_path, text):
         contracts.export_can_be_read_back("made-up", tmp_path)
+
+
+REMEMBERS = """
+    '''A made-up format.'''
+    from copy import deepcopy
+    SUFFIX, TOLERANCE, KNOWN = ".bin", 1e-6, {}
+
+    def write(job, path):
+        KNOWN[str(path)] = deepcopy(job.reference)
+        path.write_bytes(b"x" * SIZE)
+
+    def reload(job, path):
+        return KNOWN[str(path)]
+"""
+
+
+@pytest.mark.parametrize("size", [1, 10_000_000])
+def test_a_format_that_remembers_instead_of_writing(size: int, tmp_path: Path) -> None:
+    text = REMEMBERS.replace("SIZE", str(size))
+    with plugged(plugins.EXPORT_FORMAT, tmp_path, text), pytest.raises(AssertionError):
+        contracts.export_can_be_read_back("made-up", tmp_path)
+
+
+@pytest.mark.parametrize(("kappa", "delta"), [("3 * a + 5", "0 * a"), ("a", "a.clamp(max=0.0)"), ("a", "(-a).exp()")])
+def test_a_relaxation_whose_row_is_as_wrong_as_itself(
+    kappa: str, delta: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = f"def kappa(a):\n    return {kappa}\n\ndef delta(a):\n    return {delta}\n"
+    row = tuple(lambda a, of=of: float(eval(of, {"a": torch.tensor(a)})) for of in (kappa, delta))
+    given(monkeypatch, RELAXATIONS={"made-up": row})
+    with plugged(plugins.RELAXATION, tmp_path, text), pytest.raises(AssertionError):
+        contracts.relaxation_equals_its_row("made-up")
 
 
 NOTION = "from tests.support.notions import alarms_of_the_first as build\n"

@@ -28,9 +28,8 @@ import os, sys, time
 from pathlib import Path
 from fairprune_cli.core.locks import locked
 with locked(Path(sys.argv[1])):
-    child = os.fork()
-    if child:
-        print(child, flush=True)
+    if not os.fork():
+        print(os.getpid(), flush=True)  # the child itself: by then it has given up what it inherited
     time.sleep(60)
 """
 

@@ -17,9 +17,9 @@ from fairprune_cli.data.checks.images import ERROR, NOTE, WARNING, Finding, look
 from fairprune_cli.data.images.pillow import Progress
 from fairprune_cli.data.manifest.find import examine_manifest
 from fairprune_cli.data.manifest.manifest import Grouping, Manifest
+from fairprune_cli.data.options import LEAST_IMAGES
 from fairprune_cli.data.tables.table import IMAGE_SUFFIXES, SPLITS
 
-LEAST = 30  # images that a rate should have below it; the default of --min-group
 _SHOWN = 4
 
 
@@ -101,16 +101,16 @@ def _groups(manifest: Manifest, grouping: Grouping) -> list[Finding]:
     for code, split in enumerate(SPLITS):
         chosen = manifest.splits == code
         counts = _counts(manifest, grouping, chosen)
-        if not chosen.any() or not counts.size or counts.min() >= LEAST:
+        if not chosen.any() or not counts.size or counts.min() >= LEAST_IMAGES:
             continue
-        cells = sorted((int(n), g, k) for (g, k), n in np.ndenumerate(counts) if n < LEAST)
+        cells = sorted((int(n), g, k) for (g, k), n in np.ndenumerate(counts) if n < LEAST_IMAGES)
         named = [f"{grouping.groups[g]} x {manifest.classes[k]} {n}" for n, g, k in cells]
         more = f" and {len(named) - _SHOWN} more" if len(named) > _SHOWN else ""
         empty = sum(n == 0 for n, _, _ in cells)
         none = f", {empty} of them none" if empty else ""
         text = (
-            f"{split}: {len(cells)} of {counts.size} combinations of {grouping.name} and label have fewer than {LEAST} "
-            f"images{none}: {', '.join(named[:_SHOWN])}{more}"
+            f"{split}: {len(cells)} of {counts.size} combinations of {grouping.name} and label have fewer than "
+            f"{LEAST_IMAGES} images{none}: {', '.join(named[:_SHOWN])}{more}"
         )
         found.append(Finding("empty-cell" if empty else "small-cell", text, "", 0, WARNING, True))
     return found

@@ -11,10 +11,11 @@ from typing import Any
 from fairprune_cli import __version__
 from fairprune_cli.core.errors import FairpruneError, Problems
 from fairprune_cli.data.manifest.transform import Transform
+from fairprune_cli.models.options import GRANULARITIES
 
 FORMAT = "fairprune"
 FORMAT_VERSION = 1
-GRANULARITIES = ("dense", "channel", "weight", "2:4")
+KNOWN = ("dense", *GRANULARITIES)
 ENCODINGS = ("dense", "bitmask", "gaps")  # on a tie of sizes the first wins
 MAX_RANK = 8
 MEND = "export or prune again; if the file was copied, copy it again"
@@ -82,7 +83,7 @@ class ModelHeader:
                 problems.extend(f"header: transform: {line}" for line in error.what.splitlines())
         if not metadata.get("architecture"):
             problems.add("header: architecture is missing")
-        if (granularity := metadata.get("granularity", "")) not in GRANULARITIES:
+        if (granularity := metadata.get("granularity", "")) not in KNOWN:
             problems.add(f"header: unknown granularity {granularity!r}")
         problems.raise_if_any(MEND)
         version = metadata.get("tool_version", "")

@@ -1,0 +1,1 @@
+"""Families of architectures, one per module: a table ARCHITECTURES, from names to functions of the classes."""
