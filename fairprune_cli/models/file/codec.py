@@ -29,9 +29,9 @@ from fairprune_cli.models.file.container import (
 from fairprune_cli.models.file.header import (
     FORMAT,
     FORMAT_VERSION,
-    GRANULARITIES,
     MAX_RANK,
     MEND,
+    STORED_GRANULARITIES,
     ModelHeader,
     dump,
     parsed_encodings,
@@ -76,8 +76,8 @@ def save_model(
     state = dict(model.state_dict() if isinstance(model, nn.Module) else model)
     masks = dict(masks or {})
     problems = Problems(str(path))
-    if header.granularity not in GRANULARITIES:
-        hint = nearest(header.granularity, GRANULARITIES)
+    if header.granularity not in STORED_GRANULARITIES:
+        hint = nearest(header.granularity, STORED_GRANULARITIES)
         problems.add(f"unknown granularity {header.granularity!r}: {hint}")
     if masks and header.granularity == "dense":
         problems.add("granularity is dense, but masks are given")

@@ -15,7 +15,7 @@ from fairprune_cli.models.options import GRANULARITIES
 
 FORMAT = "fairprune"
 FORMAT_VERSION = 1
-KNOWN = ("dense", *GRANULARITIES)
+STORED_GRANULARITIES = ("dense", *GRANULARITIES)
 ENCODINGS = ("dense", "bitmask", "gaps")  # on a tie of sizes the first wins
 MAX_RANK = 8
 MEND = "export or prune again; if the file was copied, copy it again"
@@ -83,7 +83,7 @@ class ModelHeader:
                 problems.extend(f"header: transform: {line}" for line in error.what.splitlines())
         if not metadata.get("architecture"):
             problems.add("header: architecture is missing")
-        if (granularity := metadata.get("granularity", "")) not in KNOWN:
+        if (granularity := metadata.get("granularity", "")) not in STORED_GRANULARITIES:
             problems.add(f"header: unknown granularity {granularity!r}")
         problems.raise_if_any(MEND)
         version = metadata.get("tool_version", "")
