@@ -28,7 +28,7 @@ WITHIN = {
 HEAVY = ("torch", "torchvision", "torchcodec", "timm", "safetensors.torch")
 # Folders whose modules name no heavy library, and those of their modules that may.
 LIGHT: dict[str, tuple[str, ...]] = {
-    "core": ("device", "distributed"), "data": ("images.decode", "images.cache", "batches"), "report": (),
+    "core": ("device", "distributed", "transfer"), "data": ("images.decode", "images.cache", "batches"), "report": (),
 }  # fmt: skip
 # Where names come from a listing or from the user.
 IMPORTS_BY_NAME = ("core.plugins",)
