@@ -32,7 +32,8 @@ from fairprune_cli.run.options import Settings
 from fairprune_cli.training import records as history
 from fairprune_cli.training.optimizer import sgd
 from fairprune_cli.training.records import Means
-from fairprune_cli.training.trainer import BatchSource, Trainer
+from fairprune_cli.training.sources import BatchSource
+from fairprune_cli.training.trainer import Trainer
 
 FOREVER = 100_000  # epochs: the mask moves in all that is measured
 CLASSES = 2

@@ -9,14 +9,16 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 from fairprune_cli.core.errors import ExitCode, FairpruneError
+from fairprune_cli.core.transfer import Arriving, on_host
 from fairprune_cli.data.batches.pool import Pool
 from fairprune_cli.models.inference import evaluating
 from fairprune_cli.pruning.schedule import cosine_lr
 from fairprune_cli.training.optimizer import sgd
 from fairprune_cli.training.options import DenseOptions
+from fairprune_cli.training.readings import READ_EVERY
 
 
 @dataclass(frozen=True)
@@ -31,11 +33,11 @@ class DenseEpoch:
 
 def pool_accuracy(model: nn.Module, pool: Pool, device: torch.device, batch_size: int = 256) -> float:
     """Share of the pool that the model classifies right, in eval mode (the mode is restored)."""
-    right = 0
+    right = torch.zeros((), dtype=torch.int64, device=device)
     with evaluating(model), torch.inference_mode():
         for batch in pool.batches(batch_size, device):
-            right += int((model(batch.images).argmax(1) == batch.labels).sum())
-    return right / max(len(pool), 1)
+            right += (model(batch.images).argmax(1) == batch.labels).sum()
+    return int(right) / max(len(pool), 1)
 
 
 def train_dense(
@@ -66,7 +68,7 @@ def train_dense(
     records: list[DenseEpoch] = []
     best = -1.0
     best_state = copy.deepcopy(model.state_dict())
-    loss_sum, right, seen = 0.0, 0, 0
+    sums = _Sums(total)
     model.train()
     for step in range(total):
         if should_stop():
@@ -76,25 +78,53 @@ def train_dense(
         batch = sampler.next()
         logits = model(batch.images)
         loss = F.cross_entropy(logits, batch.labels)
-        value = float(loss.detach())
-        if not math.isfinite(value):
-            raise FairpruneError(
-                f"training diverged: the loss is {value} at step {step + 1} of {total}", hint="lower --lr",
-                code=ExitCode.RUNTIME,
-            )  # fmt: skip
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
+        ends = (step + 1) % per_epoch == 0
+        sums.add(step + 1, loss.detach(), logits.detach(), batch.labels, now=ends)
         optimizer.step()
-        loss_sum += value * len(batch.labels)
-        right += int((logits.detach().argmax(1) == batch.labels).sum())
-        seen += len(batch.labels)
-        on_step(step + 1, total, loss_sum / seen, max(best, 0.0))
-        if (step + 1) % per_epoch == 0:
+        on_step(step + 1, total, sums.mean_loss, max(best, 0.0))
+        if ends:
             reached = pool_accuracy(model, val, device)
-            records.append(DenseEpoch(len(records) + 1, loss_sum / seen, right / seen, reached))
-            loss_sum, right, seen = 0.0, 0, 0
+            records.append(DenseEpoch(len(records) + 1, sums.mean_loss, sums.right / sums.seen, reached))
+            sums = _Sums(total)
             if reached >= best:
                 best, best_state = reached, copy.deepcopy(model.state_dict())
     model.load_state_dict(best_state)
     model.eval()
     return records
+
+
+class _Sums:
+    """Loss and right answers of an epoch, read at once on the CPU, some steps together from a device."""
+
+    def __init__(self, steps: int) -> None:
+        self.steps, self.loss, self.right, self.seen = steps, 0.0, 0, 0
+        self._noted: list[tuple[int, int, Tensor]] = []
+
+    def add(self, step: int, loss: Tensor, logits: Tensor, labels: Tensor, now: bool) -> None:
+        """Note a step, counted from 1, and read what is noted where it is time to.
+
+        Raises:
+            FairpruneError: the loss is no longer finite (exit code 3).
+        """
+        right = (logits.argmax(1) == labels).sum()
+        self._noted.append((step, len(labels), torch.stack([loss.double(), right.double()])))
+        if not (now or on_host(loss) or len(self._noted) >= READ_EVERY):
+            return
+        noted, self._noted = self._noted, []
+        figures = Arriving(torch.stack([row for _, _, row in noted])).numpy()
+        for (at, images, _), (value, hits) in zip(noted, figures.tolist(), strict=True):
+            if not math.isfinite(value):
+                raise FairpruneError(
+                    f"training diverged: the loss is {value} at step {at} of {self.steps}", hint="lower --lr",
+                    code=ExitCode.RUNTIME,
+                )  # fmt: skip
+            self.loss += value * images
+            self.right += int(hits)
+            self.seen += images
+
+    @property
+    def mean_loss(self) -> float:
+        """Of the images read so far."""
+        return self.loss / max(self.seen, 1)

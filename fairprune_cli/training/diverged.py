@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from fairprune_cli.core.errors import ExitCode, FairpruneError
+
+SCORES = "scores of the mask are not finite"
 
 
 class NotFinite(ArithmeticError):
@@ -14,6 +17,12 @@ class NotFinite(ArithmeticError):
 
 class Diverged(FairpruneError):
     """The loss is no longer finite; the best state before is in the trainer's `best`."""
+
+
+def refuse_not_finite(loss: float, objective: float, norm: float) -> None:
+    """Raise NotFinite unless all three figures of a weight step are finite; `norm` is its gradient's."""
+    if not all(map(math.isfinite, (loss, objective, norm))):
+        raise NotFinite(f"the loss is {loss:.4g} and its gradient's norm {norm:.4g}")
 
 
 @contextmanager

@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from fairprune_cli.core.transfer import on_host
+from fairprune_cli.data.batches.pool import Known
 from fairprune_cli.pruning.channels.removal import take
 from fairprune_cli.pruning.masks import Masks
-from fairprune_cli.training.diverged import NotFinite
-from fairprune_cli.training.objective import Objective
+from fairprune_cli.training.diverged import refuse_not_finite
+from fairprune_cli.training.objective import Answers, Objective, Terms, weights_of
 from fairprune_cli.training.optimizer import sgd
 from fairprune_cli.training.options import TrainOptions
 from fairprune_cli.training.passes import Passes
 
 
 class Taken(NamedTuple):
-    """What came up in a weight step: logits [B, K], the mean loss, the norm of the gradient before it is clipped."""
+    """What came up in a weight step, on its device."""
 
-    logits: Tensor
-    loss: float
-    norm: float
+    logits: Tensor  # [B, K]
+    figures: Tensor  # [3]: the mean loss, the objective, and the norm of the gradient before it is clipped
 
 
 class LowerStep:
@@ -33,47 +33,63 @@ class LowerStep:
         self, model: nn.Module, masks: Masks, objective: Objective, compute: Passes, options: TrainOptions
     ) -> None:
         self.model, self.masks, self.objective, self.compute, self.options = model, masks, objective, compute, options
+        self._passes = compute.captured(model, self._gradient)
         self.forget()
 
     def forget(self) -> None:
         """Let the optimiser begin anew, with the parameters that the model has now."""
         self.optimizer = sgd(self.model, self.options.lr, self.options.momentum, self.options.weight_decay)
 
-    def take(self, batch: Any, lr: float, fair: bool) -> Taken:
+    def take(self, batch: Any, known: Known, lr: float, fair: bool) -> Taken:
         """One step at the learning rate `lr`, with the fairness term where `fair`.
 
+        No weight moves where loss or gradient are not finite; on an accelerator nobody knows yet, and the figures tell.
+
         Raises:
-            NotFinite: loss or gradient are not; no weight has moved.
+            NotFinite: on the CPU, loss or gradient are not.
         """
-
-        def gradient() -> tuple[Tensor, Tensor, Tensor]:
-            done = self.compute.forward(self.model, batch.images, self.compute.ranks.counts(len(batch.labels)))
-            loss = self.objective.lower(done.logits, batch)
-            whole = self.objective.lagrangian(loss, done.logits, batch) if fair else loss
-            self.optimizer.zero_grad(set_to_none=True)
-            done.backward(whole)
-            return done.logits, loss, whole
-
+        terms = self.objective.terms(known, batch.labels.device) if fair else None
+        logits, losses = self.compute.fitting(
+            len(batch.images),
+            lambda: self._passes(batch.images, batch.labels, batch.rows, weights_of(batch), *(terms or (None, None))),
+        )
+        self.masks.mask_gradients()
+        parameters = [p for p in self.model.parameters() if p.grad is not None]
+        norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+        figures = torch.cat([losses, norm[None].to(losses.dtype)])
+        self._clip(parameters, figures, norm)
         for group in self.optimizer.param_groups:
             group["lr"] = lr
-        logits, loss, whole = self.compute.fitting(len(batch.images), gradient)
-        value = float(loss.detach())
-        self.masks.mask_gradients()
-        norm = self._clip()
-        if not all(map(math.isfinite, (value, float(whole.detach()), norm))):
-            raise NotFinite(f"the loss is {value:.4g} and its gradient's norm {norm:.4g}")
         self.optimizer.step()
         self.masks.hold(self.model)
-        return Taken(logits, value, norm)
+        return Taken(logits, figures)
 
-    def _clip(self) -> float:
-        """Norm of the gradient before it is clipped; without need it is not multiplied by one."""
-        parameters = [p for p in self.model.parameters() if p.grad is not None]
-        total = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
-        norm = float(total)
-        if not norm <= self.options.clip_norm:
-            torch.nn.utils.clip_grads_with_norm_(parameters, self.options.clip_norm, total)
-        return norm
+    def _gradient(
+        self, images: Tensor, labels: Tensor, rows: Tensor, weights: Tensor | None,
+        term: Tensor | None, scale: Tensor | None,
+    ) -> tuple[Tensor, Tensor]:  # fmt: skip
+        """Leave the objective's gradient in the parameters; logits [B, K], and loss and objective, [2]."""
+        done = self.compute.forward(self.model, images, self.compute.ranks.counts(len(labels)))
+        loss = self.objective.lower(done.logits, Answers(labels, rows, weights))
+        terms = None if term is None or scale is None else Terms(term, scale)
+        whole = self.objective.lagrangian(loss, done.logits, terms)
+        self.model.zero_grad(set_to_none=True)
+        done.backward(whole)
+        return done.logits.detach(), torch.stack([loss.detach(), whole.detach()])
+
+    def _clip(self, parameters: Sequence[nn.Parameter], figures: Tensor, norm: Tensor) -> None:
+        """Bound the gradient's norm, and let the optimiser leave the weights where a figure is not finite."""
+        most = self.options.clip_norm
+        if on_host(figures):
+            refuse_not_finite(*figures.numpy().tolist())
+            if not float(norm.numpy()) <= most:  # without need nothing is multiplied by one
+                torch.nn.utils.clip_grads_with_norm_(parameters, most, norm)
+            return
+        # The optimiser's kernels divide the gradient by the one, and do nothing where the other is 1.
+        self.optimizer.grad_scale = (norm / most).clamp_min(1.0)
+        self.optimizer.found_inf = ((figures * 0.0).sum() != 0.0).to(
+            torch.float32
+        )  # zero times what is not finite is NaN
 
     def harden(self) -> None:
         """Let what the final mask removes leave the model, and the optimiser keep what it remembers of the rest."""

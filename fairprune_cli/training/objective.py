@@ -3,14 +3,33 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from fairprune_cli.core.transfer import sent
+from fairprune_cli.data.batches.pool import Known
 from fairprune_cli.fairness.constraint import Constraint
 from fairprune_cli.pruning.methods import Method
 from fairprune_cli.training.options import TrainOptions
+
+
+class Answers(NamedTuple):
+    """What a loss asks of a batch, beside the logits."""
+
+    labels: Tensor  # int64 [B]
+    rows: Tensor  # int64 [B], position in the manifest
+    weights: Tensor | None  # float32 [B], what an image stands for; 1 each where None
+
+
+class Terms(NamedTuple):
+    """The multipliers' part in the Lagrangian of a batch."""
+
+    term: Tensor  # float32 [S, B, K], as from `Constraint.term`
+    scale: Tensor  # float32 [], 1 + the sum of the multipliers
 
 
 @dataclass(frozen=True)
@@ -43,10 +62,18 @@ class Objective:
         """Mean cross-entropy of (a part of) an upper batch, a scalar."""
         return mean(F.cross_entropy(logits, labels, reduction="none"), weights)
 
-    def lagrangian(self, loss: Tensor, logits: Tensor, batch: Any) -> Tensor:
+    def terms(self, known: Known, device: torch.device) -> Terms | None:
+        """What the multipliers say about a batch, on the device; None where none of them is above zero."""
+        if not self.constraint.active:
+            return None
+        term = self.constraint.term(known.labels, known.groups, known.weights)
+        return Terms(sent(term, device), sent(np.asarray(1.0 + self.constraint.weight, dtype=np.float32), device))
+
+    def lagrangian(self, loss: Tensor, logits: Tensor, terms: Terms | None) -> Tensor:
         """(loss + penalty) / (1 + sum of multipliers): growing multipliers turn the step, not lengthen it."""
-        penalty = self.constraint.penalty(logits, batch.labels, batch.groups, weights_of(batch))
-        return (loss + penalty) / (1.0 + self.constraint.weight)
+        if terms is None:
+            return loss
+        return (loss + soften(logits, terms.term, self.constraint.relaxation, self.constraint.bound)) / terms.scale
 
 
 def weights_of(batch: Any) -> Tensor | None:

@@ -17,6 +17,8 @@ from torch import Tensor, nn
 from fairprune_cli.core.distributed import Ranks
 from fairprune_cli.core.errors import ExitCode, FairpruneError, OwnFault
 from fairprune_cli.core.out_of_memory import is_out_of_memory
+from fairprune_cli.training.capture import Captured, Outputs, Recorder
+from fairprune_cli.training.norm_counts import NormCounts
 from fairprune_cli.training.precision import compiling, in_format
 
 _T = TypeVar("_T")
@@ -42,6 +44,7 @@ class Passes:
     Args:
         compiled: whether torch compiles the network; its first pass, and the first in another mode or size, takes long.
         say: told when memory ran out and what is done about it.
+        recorder: what makes graphs of passes; None where there can be none.
 
     Attributes:
         bf16: forward and backward in bfloat16 where torch deems it safe; logits are float32.
@@ -49,18 +52,39 @@ class Passes:
     """
 
     def __init__(
-        self, ranks: Ranks, bf16: bool = False, say: Callable[[str], None] = lambda _: None, compiled: bool = False
-    ) -> None:
+        self, ranks: Ranks, bf16: bool = False, say: Callable[[str], None] = lambda _: None, compiled: bool = False,
+        recorder: Recorder | None = None,
+    ) -> None:  # fmt: skip
         self.ranks, self.bf16, self.say, self.compiled = ranks, bf16, say, compiled
+        # Processes wait for each other in the middle of a pass, and a compiled network has graphs of its own.
+        self._recorder = None if ranks.several or compiled else recorder
+        self._captured: list[Captured] = []
+        self._norms: NormCounts | None = None
         self.pieces = 1
         self._tried = 0  # images of one process that all processes have had room for
         self._compiled: Callable[[Tensor], Tensor] | None = None
 
     def changed(self) -> None:
-        """Told when the network has other layers than before."""
+        """Told when the network has other layers or parameters than before."""
+        self._norms = None
+        for captured in self._captured:
+            captured.forget()
         if self.compiled:
             torch.compiler.reset()
             self._compiled = None
+
+    def captured(self, model: nn.Module, work: Callable[..., Outputs]) -> Captured:
+        """`work`, which makes passes of `model`, as a graph where there can be one and batches are in one piece."""
+
+        def recorder() -> Recorder | None:
+            return self._recorder if self.pieces == 1 else None
+
+        def say(text: str) -> None:
+            self._recorder = None
+            self.say(text)
+
+        self._captured.append(Captured(model, work, recorder, say))
+        return self._captured[-1]
 
     def infer(self, model: nn.Module, images: Tensor, counts: list[int]) -> Tensor:
         """Logits of all processes' images, [sum of counts, K], without a gradient.
@@ -174,6 +198,8 @@ class Passes:
     def _forward(self, model: nn.Module, images: Tensor) -> Tensor:
         if self.compiled and self._compiled is None:
             self._compiled = torch.compile(model)
-        with compiling(self.compiled), in_format(images.device, self.bf16):
+        if self._norms is None:
+            self._norms = NormCounts(model, not self.compiled and not self.ranks.several)
+        with self._norms.together(), compiling(self.compiled), in_format(images.device, self.bf16):
             logits: Tensor = (model if self._compiled is None else self._compiled)(images)
         return logits.to(torch.promote_types(logits.dtype, torch.float32))

@@ -5,12 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
-from torch import Tensor
+import numpy as np
 
+from fairprune_cli.data.batches.pool import Known
 from fairprune_cli.fairness.constraint import Constraint
-from fairprune_cli.training.objective import weights_of
 
 
 @dataclass(frozen=True)
@@ -81,23 +80,26 @@ class Means:
     moves: int = 0
     returns: float = 0.0
 
-    def add_lower(self, loss: float, norm: float, clipped: bool, logits: Tensor, batch: Any) -> None:
-        """Count a weight step: its mean loss, the norm of its gradient, and logits [B, K] of its batch."""
-        right, seen = answers(logits, batch)
+    def add_lower(self, loss: float, norm: float, clipped: bool, right: float, seen: float, images: int) -> None:
+        """Count a weight step: its mean loss, the norm of its gradient, and what `answers` gives of its batch."""
         self.loss += loss
         self.steps += 1
-        self.images += len(batch.labels)
+        self.images += images
         self.gradient_norm += norm
         self.clipped += clipped
         self.lower_right += right
         self.lower_seen += seen
 
-    def add_upper(self, logits: Tensor, batch: Any) -> None:
-        """Count an upper batch by its logits [B, K]."""
-        right, seen = answers(logits, batch)
+    def add_upper(self, right: float, seen: float, images: int) -> None:
+        """Count an upper batch by what `answers` gives of it."""
         self.upper_right += right
         self.upper_seen += seen
-        self.images += len(batch.labels)
+        self.images += images
+
+    def add_move(self, returned: float) -> None:
+        """Count a move of the mask, and the share of the kept units that were masked before it."""
+        self.moves += 1
+        self.returns += returned
 
     @property
     def mean_loss(self) -> float:
@@ -108,13 +110,12 @@ class Means:
         return self.images / max(self.seconds, 1e-9)
 
 
-def answers(logits: Tensor, batch: Any) -> tuple[float, float]:
+def answers(logits: np.ndarray, known: Known) -> tuple[float, float]:
     """Images classified right and images in all, each counting what it stands for; logits [B, K]."""
-    right = logits.detach().argmax(1) == batch.labels
-    weights = weights_of(batch)
-    if weights is None:
+    right = logits.argmax(1) == known.labels
+    if known.weights is None:
         return float(right.sum()), float(len(right))
-    return float((right * weights).sum()), float(weights.sum())
+    return float(right @ known.weights), float(known.weights.sum())
 
 
 def step_figures(step: int, total: int, means: Means, sparsity: float, constraint: Constraint) -> StepFigures:

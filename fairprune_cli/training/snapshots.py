@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from fairprune_cli.pruning.masks import Masks
 
 
 @dataclass
@@ -29,6 +32,15 @@ class Best:
     sparse: dict[str, Tensor]
     model: dict[str, Tensor]
 
+    @classmethod
+    def of(cls, epoch: int, accuracy: float, model: nn.Module, masks: Masks, fixed: bool) -> Best | None:
+        """A copy of how things are; None where a number of the model is not finite."""
+        state = copy_of(model.state_dict())
+        if not finite(state):
+            return None
+        keep = masks.keep.clone()
+        return cls(epoch, accuracy, masks.achieved, fixed, keep, masks.sparse_entries(keep), state)
+
 
 class WeightAverage:
     """Mean of a model's parameters over the steps at which `add` was called."""
@@ -38,11 +50,11 @@ class WeightAverage:
         self.count = 0
 
     def add(self, model: nn.Module) -> None:
-        for name, parameter in model.named_parameters():
-            if name in self._sum:
-                self._sum[name] += parameter.detach()
-            else:
-                self._sum[name] = parameter.detach().clone()
+        parameters = {name: parameter.detach() for name, parameter in model.named_parameters()}
+        if not self._sum:
+            self._sum = copy_of(parameters)
+        else:
+            torch._foreach_add_([self._sum[name] for name in parameters], list(parameters.values()))
         self.count += 1
 
     def load_into(self, model: nn.Module) -> None:
@@ -65,8 +77,11 @@ def copy_of(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def finite(state: Mapping[str, Tensor]) -> bool:
-    """Whether every number of the state is finite."""
-    return all(bool(torch.isfinite(value).all()) for value in state.values())
+    """Whether every number of the state is finite; waits once for its device."""
+    numbers = [value for value in state.values() if value.is_floating_point() and value.numel()]
+    if not numbers:
+        return True
+    return math.isfinite(float(torch.nn.utils.get_total_norm(numbers, math.inf)))
 
 
 def on_device(state: Any, device: torch.device) -> Any:

@@ -10,37 +10,33 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import nn
 
 from fairprune_cli.core.distributed import Ranks
+from fairprune_cli.data.batches.pool import known_of
 from fairprune_cli.fairness.constraint import Constraint
 from fairprune_cli.pruning.masks import Masks
 from fairprune_cli.pruning.methods import Method
 from fairprune_cli.pruning.schedule import Budget
 from fairprune_cli.training import records as history
 from fairprune_cli.training import snapshots
+from fairprune_cli.training.capture import CudaRecorder, OwnStream
 from fairprune_cli.training.diverged import Diverged, refusing_divergence
 from fairprune_cli.training.lower_step import LowerStep
 from fairprune_cli.training.mask_moves import MaskMoves
-from fairprune_cli.training.objective import Objective, weights_of
+from fairprune_cli.training.objective import Objective
 from fairprune_cli.training.options import TrainOptions
 from fairprune_cli.training.passes import Passes
 from fairprune_cli.training.phase import Phase
+from fairprune_cli.training.readings import Readings
 from fairprune_cli.training.records import EpochRecord, Groups, Means, StepFigures
-from fairprune_cli.training.snapshots import Best, WeightAverage, copy_of, finite
+from fairprune_cli.training.snapshots import Best, WeightAverage
+from fairprune_cli.training.sources import BatchSource
 from fairprune_cli.training.sync_batchnorm import shared_norms
 from fairprune_cli.training.upper_step import UpperStep
-
-
-class BatchSource(Protocol):
-    """Endless batches whose position can be saved."""
-
-    def next(self) -> Any: ...
-    def state_dict(self) -> dict[str, Any]: ...
-    def load_state_dict(self, state: Mapping[str, Any]) -> None: ...
 
 
 class Trainer:
@@ -67,19 +63,10 @@ class Trainer:
     """
 
     def __init__(
-        self,
-        model: nn.Module,
-        masks: Masks,
-        objective: Objective,
-        groups: Groups,
-        lower: BatchSource,
-        upper: BatchSource,
-        budget: Budget,
-        sparsity: float,
-        options: TrainOptions,
-        ranks: Ranks | None = None,
+        self, model: nn.Module, masks: Masks, objective: Objective, groups: Groups, lower: BatchSource,
+        upper: BatchSource, budget: Budget, sparsity: float, options: TrainOptions, ranks: Ranks | None = None,
         on_progress: Callable[[StepFigures], None] = lambda _: None,
-    ) -> None:
+    ) -> None:  # fmt: skip
         self.model, self.masks, self.objective = model, masks, objective
         self.method: Method = objective.method
         self.constraint: Constraint = objective.constraint
@@ -91,10 +78,14 @@ class Trainer:
         self.done = 0
         self.records: list[EpochRecord] = []
         self.ranks = ranks or Ranks()
-        self.compute = Passes(self.ranks, options.bf16, compiled=options.compile)
+        device = masks.keep.device
+        recorder = CudaRecorder() if device.type == "cuda" else None
+        self.compute = Passes(self.ranks, options.bf16, compiled=options.compile, recorder=recorder)
+        self._stream = OwnStream(device)
         self._round_steps = self.plan.round_steps(self.steps)
         self._fair_edges = self.plan.fair_edges(self.steps)
         self._means = Means()
+        self._readings = Readings(self.steps, options.clip_norm)
         self._average = WeightAverage()
         self._weights = LowerStep(model, masks, objective, self.compute, options)
         self._looks = UpperStep(model, masks, objective, self.compute)
@@ -117,6 +108,7 @@ class Trainer:
         self.model.train()
         while self.done < self.steps:
             if self.ranks.any(should_stop()):
+                self._readings.settle(self._means)
                 return False
             self.step()
         self._finish()
@@ -130,7 +122,7 @@ class Trainer:
         """
         if not self.model.training:
             self.model.train()
-        with shared_norms(self.model, self.ranks):
+        with shared_norms(self.model, self.ranks), self._stream():
             started = time.perf_counter()
             self._before()
             self._train()
@@ -176,14 +168,15 @@ class Trainer:
 
     def _lower_step(self, fair: str) -> None:
         batch = self.lower.next()
+        known, step = known_of(batch), self.done + 1
         lr = self.plan.lr(self.done, self.steps, self.options.lr)
-        with refusing_divergence(self.done + 1, self.steps):
-            taken = self._weights.take(batch, lr, fair in ("both", "weights"))
+        with refusing_divergence(step, self.steps):
+            taken = self._weights.take(batch, known, lr, fair in ("both", "weights"))
         if self.phase is Phase.FIXED and self.done >= self.steps * (1.0 - self.options.average):
             self._average.add(self.model)
         if self._counts_lower(fair):
-            self.constraint.observe(taken.logits, batch.labels, batch.groups, weights_of(batch))
-        self._means.add_lower(taken.loss, taken.norm, taken.norm > self.options.clip_norm, taken.logits, batch)
+            self.constraint.observe(taken.logits, known.labels, known.groups, known.weights)
+        self._readings.lower(step, taken.figures, taken.logits, known)
 
     def _counts_lower(self, fair: str) -> bool:
         """Group rates come from lower batches where asked, and where no upper batch is there to give them."""
@@ -196,27 +189,32 @@ class Trainer:
 
     def _upper_step(self, fair: str, wants_gradient: bool) -> None:
         batch = self.upper.next()
-        look = self._looks
-        logits = look.gradient(batch, fair in ("both", "mask")) if wants_gradient else look.forward(batch)
+        known, look = known_of(batch), self._looks
+        logits = look.gradient(batch, known, fair in ("both", "mask")) if wants_gradient else look.forward(batch)
         if self._counts_upper(fair):
-            self.constraint.observe(logits, batch.labels, batch.groups, weights_of(batch))
-        self._means.add_upper(logits, batch)
+            self.constraint.observe(logits, known.labels, known.groups, known.weights)
+        self._readings.upper(self.done, logits, known)
 
     def _prune(self, sparsity: float) -> None:
         """Move the mask; a method that prunes in rounds first looks at upper data where it wants to."""
         rounds = self.phase is Phase.ROUNDS
         if rounds and self.method.upper_gradient:
             for _ in range(self.options.saliency_batches):
-                self._looks.gradient(self.upper.next(), self._fair in ("both", "mask"))
-        with refusing_divergence(self.done + 1, self.steps):
-            self._means.returns += self._moves.move(sparsity)
-        self._means.moves += 1
+                batch = self.upper.next()
+                self._looks.gradient(batch, known_of(batch), self._fair in ("both", "mask"))
+        try:
+            with refusing_divergence(self.done + 1, self.steps):
+                self._readings.move(self.done + 1, *self._moves.move(sparsity))
+        except Diverged:
+            self._readings.settle(self._means)  # what made the scores so comes first
+            raise
         if rounds and self.plan.rewind:
             self._moves.rewind()
 
     def _fix(self) -> None:
         """Put the mask at the exact target, for good; channels leave the model."""
         self._prune(self.sparsity)
+        self._readings.settle(self._means)
         self._weights.harden()
         self.phase = Phase.FIXED
         # What came before has another size, and its accuracy says nothing about this one.
@@ -224,6 +222,7 @@ class Trainer:
 
     def _finish(self) -> None:
         """What is due when the budget is spent; nothing when it was done before."""
+        self._readings.settle(self._means)
         if self.phase.prunes:
             with shared_norms(self.model, self.ranks):
                 self._fix()
@@ -233,10 +232,16 @@ class Trainer:
 
     def _record(self) -> None:
         """Tell of the step, and of the epoch where one ends."""
-        sparsity = self.masks.achieved
         edge = math.ceil((len(self.records) + 1) * self.steps / max(self.options.epochs, 1))
+        ends = self.done >= min(edge, self.steps)
+        if ends:
+            self._readings.settle(self._means)
+            self.constraint.settle()
+        else:
+            self._readings.take(self._means, self.done)
+        sparsity = self.masks.achieved
         now = history.step_figures(self.done, self.steps, self._means, sparsity, self.constraint)
-        if self.done >= min(edge, self.steps):
+        if ends:
             epoch = len(self.records) + 1
             last = history.record(epoch, self.done, self._means, sparsity, self.constraint, self.groups)
             self.records.append(last)
@@ -251,14 +256,15 @@ class Trainer:
 
     def _keep(self, epoch: int, accuracy: float) -> None:
         """Remember this state as the best, unless something in it is not finite."""
-        state = copy_of(self.model.state_dict())
-        if finite(state):
-            masks, fixed = self.masks, not self.phase.prunes
-            keep = masks.keep.clone()
-            self.best = Best(epoch, accuracy, masks.achieved, fixed, keep, masks.sparse_entries(keep), state)
+        self.best = Best.of(epoch, accuracy, self.model, self.masks, not self.phase.prunes) or self.best
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that decides how the run goes on; plain types and tensors."""
+        """Everything that decides how the run goes on; plain types and tensors.
+
+        Raises:
+            Diverged: a step before was not finite, so there is nothing to go on from.
+        """
+        self._readings.settle(self._means)
         return {
             "done": self.done, "phase": self.phase.value,
             "model": self.model.state_dict(), "optimizer": self._weights.state_dict(),

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from typing import Any
 
-import torch
+import numpy as np
 from torch import Tensor, nn
 
 from fairprune_cli.core.distributed import Ranks
+from fairprune_cli.core.transfer import sent
+from fairprune_cli.data.batches.pool import Known
 from fairprune_cli.pruning.masks import Masks
-from fairprune_cli.training.objective import Objective, weights_of
+from fairprune_cli.training.objective import Objective, Terms, weights_of
 from fairprune_cli.training.passes import Passes
 
 
@@ -19,48 +22,76 @@ class UpperStep:
 
     def __init__(self, model: nn.Module, masks: Masks, objective: Objective, compute: Passes) -> None:
         self.model, self.masks, self.objective, self.compute = model, masks, objective, compute
+        self._inference = compute.captured(model, self._logits)
+        self._passes = compute.captured(model, self._gradient)
 
     def forward(self, batch: Any) -> Tensor:
         """Logits [B, K] of a batch."""
-        return self.compute.infer(self.model, batch.images, self.compute.ranks.counts(len(batch.labels)))
+        return self.compute.fitting(len(batch.images), lambda: self._inference(batch.images, batch.labels))[0]
 
-    def gradient(self, batch: Any, fair: bool) -> Tensor:
+    def gradient(self, batch: Any, known: Known, fair: bool) -> Tensor:
         """Give the method a batch's gradients, part by part, with the fairness term where `fair`; logits [B, K]."""
         method = self.objective.method
-        every = torch.zeros(len(batch.labels), 0)
-        weights = weights_of(batch)
+        terms = self.objective.terms(known, batch.labels.device) if fair else None
+        every: Tensor | None = None
         self.model.train(not method.eval_gradient)
         with self.masks.probing():
-            for part, index in enumerate(method.parts(batch.groups)):
-                labels = batch.labels[index]
-                images, counts = part_of(batch, index, self.compute.ranks)
-
-                def gradient(
-                    images: Tensor = images, counts: list[int] = counts, labels: Tensor = labels, index: Tensor = index
-                ) -> Tensor:
-                    done = self.compute.forward(self.model, images, counts)
-                    loss = self.objective.upper(done.logits, labels, None if weights is None else weights[index])
-                    if fair:
-                        loss = self.objective.lagrangian(loss, done.logits, batch)
-                    self.model.zero_grad(set_to_none=True)
-                    done.backward(loss)
-                    return done.logits
-
-                logits = self.compute.fitting(len(images), gradient)
-                method.upper_step(part, logits.detach(), labels)
-                if not every.shape[1]:
-                    every = logits.new_zeros(len(batch.labels), logits.shape[1])
-                every[index] = logits.detach()
+            for part, chosen in enumerate(method.parts(known.groups)):
+                if len(chosen) == len(known.labels):  # all of it, so there is nothing to pick
+                    every = self._whole(batch, terms)
+                    method.upper_step(part, every, batch.labels)
+                    continue
+                index, labels, logits = self._part(batch, np.asarray(chosen))
+                method.upper_step(part, logits, labels)
+                if every is None:
+                    every = logits.new_zeros(len(known.labels), logits.shape[1])
+                every[index] = logits
         self.model.zero_grad(set_to_none=True)
         self.model.train()
+        assert every is not None
         return every
 
+    def _whole(self, batch: Any, terms: Terms | None) -> Tensor:
+        return self.compute.fitting(
+            len(batch.images),
+            lambda: self._passes(batch.images, batch.labels, weights_of(batch), *(terms or (None, None))),
+        )[0]
 
-def part_of(batch: Any, index: Tensor, ranks: Ranks) -> tuple[Tensor, list[int]]:
-    """This process's images among those of `index`, positions in the whole batch, and how many each process has."""
-    if len(index) == len(batch.labels):
-        return batch.images, ranks.counts(len(batch.labels))
-    edges = ranks.bounds(len(batch.labels))
-    counts = [int(((index >= a) & (index < b)).sum()) for a, b in itertools.pairwise(edges)]
-    own = ranks.share(len(batch.labels))
-    return batch.images[index[(index >= own.start) & (index < own.stop)] - own.start], counts
+    def _part(self, batch: Any, chosen: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
+        """Positions on the device, labels, and logits of a part, whose gradient it leaves in the parameters."""
+        index = sent(chosen, batch.labels.device)
+        labels, weights = batch.labels[index], weights_of(batch)
+        own, counts = part_of(chosen, len(batch.labels), self.compute.ranks)
+        images = batch.images[sent(own, batch.images.device)]
+        weights = None if weights is None else weights[index]
+        (logits,) = self.compute.fitting(len(images), lambda: self._gradient(images, labels, weights, counts=counts))
+        return index, labels, logits
+
+    def _gradient(
+        self, images: Tensor, labels: Tensor, weights: Tensor | None, term: Tensor | None = None,
+        scale: Tensor | None = None, *, counts: Sequence[int] | None = None,
+    ) -> tuple[Tensor]:  # fmt: skip
+        """Leave the gradient in the parameters; logits [B, K]."""
+        every = self.compute.ranks.counts(len(labels)) if counts is None else list(counts)
+        done = self.compute.forward(self.model, images, every)
+        loss = self.objective.upper(done.logits, labels, weights)
+        if term is not None and scale is not None:
+            loss = self.objective.lagrangian(loss, done.logits, Terms(term, scale))
+        self.model.zero_grad(set_to_none=True)
+        done.backward(loss)
+        return (done.logits.detach(),)
+
+    def _logits(self, images: Tensor, labels: Tensor) -> tuple[Tensor]:
+        return (self.compute.infer(self.model, images, self.compute.ranks.counts(len(labels))),)
+
+
+def part_of(chosen: np.ndarray, images: int, ranks: Ranks) -> tuple[np.ndarray, list[int]]:
+    """Where this process's own images have those of `chosen`, and how many each process has.
+
+    Args:
+        chosen: positions in a batch of so many `images`, over all processes.
+    """
+    edges = ranks.bounds(images)
+    counts = [int(((chosen >= a) & (chosen < b)).sum()) for a, b in itertools.pairwise(edges)]
+    own = ranks.share(images)
+    return chosen[(chosen >= own.start) & (chosen < own.stop)] - own.start, counts

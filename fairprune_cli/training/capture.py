@@ -1,0 +1,140 @@
+"""Pieces of a step as CUDA graphs: recorded once, replayed without Python and without a launch for every operator.
+
+On small images a GPU waits for the host, which launches some four hundred kernels a step one by one. A graph is one
+launch. What is recorded reads and writes the same memory every time, so inputs are copied to where they were when it
+was recorded, and what comes out is copied away. Whatever differs between steps must be an input and not a number that
+the host computes, or it would stay what it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+Inputs = Sequence[Tensor | None]
+Outputs = tuple[Tensor, ...]
+Recorder = Callable[[Callable[[], Outputs]], tuple[Callable[[], None], Outputs]]
+
+WARM_UPS = 3  # times that a piece runs operator by operator first: libraries choose their algorithms, memory is found
+
+
+class CudaRecorder:
+    """Records what a function does on the current stream of a device; all recordings share their memory.
+
+    They may, as they are replayed one after the other, and whatever is needed of one after another's replay is held by
+    a tensor that outlives the recording.
+    """
+
+    def __init__(self) -> None:
+        self._pool: Any = None
+
+    def __call__(self, work: Callable[[], Outputs]) -> tuple[Callable[[], None], Outputs]:
+        if self._pool is None:
+            self._pool = torch.cuda.graph_pool_handle()
+        graph = torch.cuda.CUDAGraph()
+        # Another thread may be moving the next images into page-locked memory meanwhile.
+        with torch.cuda.graph(
+            graph, pool=self._pool, stream=torch.cuda.current_stream(), capture_error_mode="thread_local"
+        ):
+            outputs = work()
+        return graph.replay, outputs
+
+
+class OwnStream:
+    """A stream for the steps: nothing can be recorded on the one that everything else runs on."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
+
+    def __call__(self) -> AbstractContextManager[Any]:
+        return nullcontext() if self._stream is None else _Within(self._stream)
+
+
+class _Within:
+    """A block on a stream that begins after what was queued on the present one, and that this one waits for."""
+
+    def __init__(self, stream: torch.cuda.Stream) -> None:
+        self._stream, self._outer = stream, torch.cuda.current_stream(stream.device)
+        self._context = torch.cuda.stream(stream)
+
+    def __enter__(self) -> None:
+        self._stream.wait_stream(self._outer)
+        self._context.__enter__()
+
+    def __exit__(self, *error: Any) -> None:
+        self._context.__exit__(*error)
+        self._outer.wait_stream(self._stream)
+
+
+@dataclass
+class _Recording:
+    inputs: Inputs
+    outputs: Outputs
+    gradients: list[Tensor | None]
+    replay: Callable[[], None]
+
+
+class Captured:
+    """A function of tensors that leaves gradients in a model's parameters, recorded per form of its inputs.
+
+    Args:
+        work: gives tensors; does the same operators for inputs of the same form, and replaces the parameters' `grad`
+            (by None first) where it computes gradients at all.
+        recorder: asked before each call; None runs it operator by operator.
+        failed: told why when something cannot be recorded; `recorder` then gives None.
+    """
+
+    def __init__(
+        self, model: nn.Module, work: Callable[..., Outputs], recorder: Callable[[], Recorder | None],
+        failed: Callable[[str], None],
+    ) -> None:  # fmt: skip
+        self.model, self.work, self.recorder, self.failed = model, work, recorder, failed
+        self._seen: dict[Any, int] = {}
+        self._recordings: dict[Any, _Recording] = {}
+
+    def forget(self) -> None:
+        """Told when layers or parameters of the model are others than before."""
+        self._seen.clear()
+        self._recordings.clear()
+
+    def __call__(self, *inputs: Tensor | None) -> Outputs:
+        """What `work(*inputs)` gives, in memory of its own; the parameters' `grad` are valid until the next call."""
+        recorder = self.recorder()
+        if recorder is None:
+            self.forget()
+            return self.work(*inputs)
+        key = (self.model.training, *((None if x is None else (x.shape, x.dtype, x.stride())) for x in inputs))
+        found = self._recordings.get(key)
+        if found is None:
+            self._seen[key] = self._seen.get(key, 0) + 1
+            if self._seen[key] <= WARM_UPS:
+                return self.work(*inputs)
+            found = self._record(recorder, inputs)
+            if found is None:
+                return self.work(*inputs)
+            self._recordings[key] = found
+        else:
+            into = [to for to in found.inputs if to is not None]
+            torch._foreach_copy_(into, [x for x in inputs if x is not None], non_blocking=True)
+        found.replay()
+        for parameter, gradient in zip(self.model.parameters(), found.gradients, strict=True):
+            parameter.grad = gradient
+        return tuple(output.clone() for output in found.outputs)
+
+    def _record(self, recorder: Recorder, inputs: Inputs) -> _Recording | None:
+        """A recording, which has not computed anything yet; None where there cannot be one."""
+        # In the layout that they have, as it decides what is launched.
+        held = [None if x is None else torch.empty_like(x).copy_(x) for x in inputs]
+        try:
+            replay, outputs = recorder(lambda: self.work(*held))
+        except Exception as error:  # whatever a network does that a graph cannot hold
+            self.model.zero_grad(set_to_none=True)
+            first = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+            self.failed(f"steps run operator by operator: they cannot be recorded as a CUDA graph ({first})")
+            return None
+        return _Recording(held, outputs, [parameter.grad for parameter in self.model.parameters()], replay)
