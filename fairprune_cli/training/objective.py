@@ -73,7 +73,7 @@ class Objective:
         """(loss + penalty) / (1 + sum of multipliers): growing multipliers turn the step, not lengthen it."""
         if terms is None:
             return loss
-        return (loss + soften(logits, terms.term, self.constraint.relaxation, self.constraint.bound)) / terms.scale
+        return (loss + self.constraint.soften(logits, terms.term)) / terms.scale
 
 
 def weights_of(batch: Any) -> Tensor | None:
