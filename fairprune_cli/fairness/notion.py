@@ -12,6 +12,7 @@ two groups in any of its rates. fairness/surrogate.py relaxes the rates, audit/r
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -73,10 +74,47 @@ class Notion:
         Returns:
             (rate, n), both [M, G]; rate is NaN where n, the population, is zero.
         """
-        hits = np.einsum("myp,gyp->mg", self.event & self.population[:, :, None], counts)
-        size = np.einsum("my,gyp->mg", self.population, counts)
+        hits, size = self.hits(counts), self.sizes(counts.sum(axis=2))
         with np.errstate(invalid="ignore", divide="ignore"):
             return np.where(size > 0, hits / size, np.nan), size
+
+    def hits(self, table: np.ndarray) -> np.ndarray:
+        """What lies in the event of each rate, [M, G]; table: [G, K, K], group x label x prediction."""
+        order, first, present = self._cells_of_rates
+        result = np.zeros((len(self.event), len(table)))
+        result[present] = np.add.reduceat(table.reshape(len(table), -1)[:, order], first, axis=1).T
+        return result
+
+    def sizes(self, images: np.ndarray) -> np.ndarray:
+        """The population of each rate, [M, G]; images: [G, K], group x label."""
+        size: np.ndarray = self.members @ images.T
+        return size
+
+    def spread(self, values: np.ndarray) -> np.ndarray:
+        """The way back from `hits`: [S, G, K, K], each cell the sum of the values [S, M, G] of the rates it is in."""
+        order, first, present = self._rates_of_cells
+        classes = self.event.shape[1]
+        result = np.zeros((len(values), values.shape[2], classes * classes))
+        result[:, :, present] = np.add.reduceat(values[:, order], first, axis=1).transpose(0, 2, 1)
+        return result.reshape(*result.shape[:2], classes, classes)
+
+    @cached_property
+    def members(self) -> np.ndarray:
+        """The populations as numbers, float [M, K]."""
+        return self.population.astype(float)
+
+    @cached_property
+    def _cells_of_rates(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The cells, label x prediction, that rates watch in their populations, rate by rate; see `_runs`."""
+        rates, cells = np.nonzero((self.event & self.population[:, :, None]).reshape(len(self.event), -1))
+        return cells, *_runs(rates)
+
+    @cached_property
+    def _rates_of_cells(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The same cell by cell: the rates that watch each."""
+        rates, cells = np.nonzero((self.event & self.population[:, :, None]).reshape(len(self.event), -1))
+        order = np.argsort(cells, kind="stable")
+        return rates[order], *_runs(cells[order])
 
     def exact(self, counts: np.ndarray, dense: np.ndarray | None = None) -> float:
         """Exact gap in 0..1: the largest difference between two groups in any rate.
@@ -91,8 +129,7 @@ class Notion:
         rate, _ = self.rates(counts)
         if self.relative:
             rate = rate - self._needed(dense)
-        gaps = [float(np.ptp(row[~np.isnan(row)])) for row in rate if np.count_nonzero(~np.isnan(row)) >= 2]
-        return max(gaps) if gaps else float("nan")
+        return largest_gap(rate, ~np.isnan(rate))
 
     def usable_rates(self, counts: np.ndarray, dense: np.ndarray | None = None, least: float = 1.0) -> np.ndarray:
         """Exact rates (minus the dense model's, for relative notions), [M, G]; NaN below a population of `least`."""
@@ -125,22 +162,38 @@ class Notion:
             out.
         """
         rate = self.usable_rates(counts, dense, least)
+        whole = None
         if self.against == "whole":
             whole, _ = self.rates(counts.sum(axis=0, keepdims=True))
             if self.relative:
                 whole = whole - self._needed(dense_whole)[:, None]
-            high = low = np.broadcast_to(whole, rate.shape)
-        else:
-            high, low = best_of_others(rate), -best_of_others(-rate)
-        direction = self.direction[:, None]
-        too_low = np.where(direction >= 0, high - rate - tolerance, np.nan)
-        too_high = np.where(direction <= 0, rate - low - tolerance, np.nan)
-        return np.stack([too_low, too_high])
+        result = np.full((2, *rate.shape), np.nan)
+        for side, sign, asked in ((0, 1.0, self.direction >= 0), (1, -1.0, self.direction <= 0)):
+            if asked.any():
+                own = sign * rate[asked]
+                result[side, asked] = (best_of_others(own) if whole is None else sign * whole[asked]) - own - tolerance
+        return result
 
     def _needed(self, dense: np.ndarray | None) -> np.ndarray:
         if dense is None:
             raise ValueError(f"the notion {self.name!r} needs the dense model's rates")
         return dense
+
+
+def largest_gap(rate: np.ndarray, there: np.ndarray) -> float:
+    """Largest difference between two groups in any rate, both [M, G]; NaN where no rate has two groups `there`."""
+    enough = np.count_nonzero(there, axis=1) >= 2
+    if not enough.any():
+        return float("nan")
+    high = np.maximum.reduce(rate, axis=1, where=there, initial=-np.inf)
+    low = np.minimum.reduce(rate, axis=1, where=there, initial=np.inf)
+    return float((high - low)[enough].max())
+
+
+def _runs(ordered: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Where each value of an ordered array begins, and the values."""
+    values, first = np.unique(ordered, return_index=True)
+    return first, values
 
 
 def best_of_others(rate: np.ndarray) -> np.ndarray:

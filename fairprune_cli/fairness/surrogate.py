@@ -1,54 +1,82 @@
-"""Rates of groups relaxed from logits: delta(margin of p), which has a gradient, in place of "p is predicted"."""
+"""Soft events from logits: u(margin of p), which has a gradient, in place of "p is predicted".
+
+The Lagrangian's term is linear in them. What it multiplies them by is known on the host (fairness/term.py), so that
+the device is left with the margins, u and u', and one product.
+"""
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
-from fairprune_cli.fairness.notion import Notion
-from fairprune_cli.fairness.relaxations import class_margins
+from fairprune_cli.fairness.margins import rivals
+from fairprune_cli.fairness.relaxations import Mirrored, Relaxation, Surrogate
 
 
-def soft_events(notion: Notion, logits: Tensor, labels: Tensor, indicator: object) -> tuple[Tensor, Tensor]:
-    """Relaxed events and population membership of each image.
+def indicators(relaxation: Relaxation, bound: str) -> tuple[Surrogate, ...]:
+    """The surrogates in the sides of a term: one for both signs where `bound` is "matched", else (falling, rising).
+
+    "upper" takes kappa for rising and delta for falling terms, "lower" the reverse.
+    """
+    if bound == "matched":
+        return (relaxation.delta,)
+    both = (relaxation.delta, relaxation.kappa)
+    return both if bound == "upper" else both[::-1]
+
+
+def soften(logits: Tensor, term: Tensor, surrogates: tuple[Surrogate, ...]) -> Tensor:
+    """Sum over s, b, k of term[s, b, k] u_s(margin of class k in image b): a scalar, differentiable once in the logits.
 
     Args:
-        notion: what is counted, for K classes.
-        logits: [B, K].
-        labels: [B].
-        indicator: a surrogate of 1[a > 0], applied to the margin of each predicted class.
-
-    Returns:
-        (soft, member), both [B, M]: the relaxed indicator of event m (differentiable) and 1.0 where the image's
-        label belongs to population m.
+        logits: [B, K], K >= 2.
+        term: [S, B, K], without a gradient.
+        surrogates: S of them, elementwise.
     """
-    assert callable(indicator)
-    event = torch.as_tensor(notion.event, device=logits.device)  # [M, K, K]
-    member = torch.as_tensor(notion.population, device=logits.device)[:, labels].T.to(logits.dtype)  # [B, M]
-    soft = indicator(class_margins(logits))  # [B, K]
-    chosen = event[:, labels].permute(1, 0, 2).to(logits.dtype)  # [B, M, K]
-    return torch.einsum("bmk,bk->bm", chosen, soft), member
+    if logits.dtype != term.dtype:
+        dtype = torch.promote_types(logits.dtype, term.dtype)
+        logits, term = logits.to(dtype), term.to(dtype)
+    value: Tensor = _Softened.apply(logits, term, surrogates)
+    return value
 
 
-def group_rates(soft: Tensor, member: Tensor, groups: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Relaxed rates per group and over all grouped images.
+class _Softened(torch.autograd.Function):
+    """The gradient is taken on the way there: it only lacks the factor that comes back."""
 
-    Args:
-        soft, member: [B, M] from `soft_events`; member times the images' weights where these differ.
-        groups: [B] in 0..count-1, -1 for images in no group.
-        count: G.
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, term: Tensor, surrogates: tuple[Surrogate, ...]) -> Tensor:
+        rival, back = rivals(logits)
+        differentiable = ctx.needs_input_grad[0]
+        sides = [
+            _side(logits, rival, weights, surrogate, differentiable)
+            for weights, surrogate in zip(term.unbind(0), surrogates, strict=True)
+        ]
+        if differentiable:
+            ctx.save_for_backward(back(_sum([slope for _, slope in sides if slope is not None])))
+        return _sum([value for value, _ in sides])
 
-    Returns:
-        (rate [M, G], present bool [M, G], whole [M]); absent rates are 0 and carry no gradient.
-    """
-    grouped = groups >= 0
-    one_hot = torch.zeros(len(groups), count, dtype=soft.dtype, device=soft.device)
-    one_hot[grouped] = torch.nn.functional.one_hot(groups[grouped], count).to(soft.dtype)
-    weight = member.T @ one_hot  # [M, G]
-    total = (soft * member).T @ one_hot
-    present = weight > 0
-    least = torch.finfo(soft.dtype).tiny
-    rate = total / weight.clamp_min(least)
-    inside = member * grouped[:, None].to(member.dtype)
-    whole = (soft * inside).sum(0) / inside.sum(0).clamp_min(least)
-    return rate, present, whole
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, factor: Tensor) -> tuple[Tensor, None, None]:
+        (gradient,) = ctx.saved_tensors
+        return factor * gradient, None, None
+
+
+def _side(
+    logits: Tensor, rival: Tensor, weights: Tensor, surrogate: Surrogate, differentiable: bool
+) -> tuple[Tensor, Tensor | None]:
+    """(sum of weights u(margin), its gradient in the margins [B, K] where asked for)."""
+    mirrored = isinstance(surrogate, Mirrored)
+    # With 1 - kappa(-a) the two signs of the slope cancel, so it is kappa's own, at the margin turned round.
+    margins = (rival - logits if mirrored else logits - rival).requires_grad_(differentiable)
+    with torch.set_grad_enabled(differentiable):
+        soft = surrogate.kappa(margins) if isinstance(surrogate, Mirrored) else surrogate(margins)
+    slope = torch.autograd.grad(soft, margins, weights)[0] if differentiable else None
+    soft = soft.detach()
+    return torch.dot(weights.reshape(-1), (1.0 - soft if mirrored else soft).reshape(-1)), slope
+
+
+def _sum(parts: list[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else parts[0] + parts[1]

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 import scipy.optimize
 import torch
 import torch.nn.functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 
+from fairprune_cli.core.transfer import as_accelerator
 from fairprune_cli.fairness import notions as fairness
 from fairprune_cli.fairness import relaxations
-from fairprune_cli.fairness.constraint import BOUNDS, Constraint
+from fairprune_cli.fairness.constraint import Constraint
+from fairprune_cli.fairness.margins import class_margins
+from fairprune_cli.fairness.options import BOUNDS
 
 
 def make(notion: str = "accuracy", relaxation: str = "logistic", groups: int = 2, **changes: object) -> Constraint:
@@ -110,7 +115,7 @@ def test_printed_equation_8_would_move_both_groups_the_same_way() -> None:
     kappa = relaxations.get("logistic").kappa
     logits, labels, groups = batch((0.8, 0.6))
     logits = (0.3 * logits).requires_grad_()
-    margins = relaxations.label_margins(logits, labels)
+    margins = class_margins(logits)[torch.arange(len(labels)), labels]
     printed = sum(kappa(margins[groups[:, 0] == g]).mean() for g in (0, 1))
     assert isinstance(printed, torch.Tensor)
     printed.backward()
@@ -251,3 +256,128 @@ def test_a_buffer_per_group_forgets_by_the_group_s_own_images() -> None:
     assert shared.tallies[0].counts[1].sum() == pytest.approx(50 * np.exp(-2.0))
     assert own.tallies[0].counts[1].sum() == pytest.approx(50.0)
     assert own.tallies[0].counts[0].sum() == pytest.approx(50 * np.exp(-2.0) + 200)
+
+
+def drawn(seed: int, weighted: bool = False) -> tuple[torch.Tensor, np.ndarray, np.ndarray, np.ndarray | None]:
+    """Logits [50, 2] and what the host knows of their batch."""
+    rng = np.random.default_rng(seed)
+    weights = rng.uniform(0.5, 2.0, size=50).astype(np.float32) if weighted else None
+    logits = torch.tensor(rng.normal(size=(50, 2)), dtype=torch.float32)
+    return logits, rng.integers(2, size=50), rng.integers(-1, 2, size=(50, 1)), weights
+
+
+def same_state(one: Constraint, other: Constraint) -> bool:
+    first, second = one.state_dict(), other.state_dict()
+    return first.keys() == second.keys() and all(
+        len(first[name]) == len(second[name]) and all(map(torch.equal, first[name], second[name])) for name in first
+    )
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_an_accelerator_s_batch_is_counted_one_late(weighted: bool) -> None:
+    late, at_once = make(memory=100.0), make(memory=100.0)
+    with as_accelerator():
+        late.observe(*drawn(0, weighted))
+        assert np.isnan(late.violations()[0].exact)
+    for seed in (1, 2):
+        at_once.observe(*drawn(seed - 1, weighted))
+        with as_accelerator():
+            late.observe(*drawn(seed, weighted))
+        assert np.array_equal(late.tallies[0].counts, at_once.tallies[0].counts)
+        late.update()
+        at_once.update()
+        assert np.array_equal(late.multipliers[0], at_once.multipliers[0])
+    late.settle()
+    at_once.observe(*drawn(2, weighted))
+    assert same_state(late, at_once)
+    late.settle()
+    assert same_state(late, at_once)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_a_batch_that_waits_is_saved_and_not_counted_by_it(weighted: bool) -> None:
+    through, stopped, resumed = make(memory=100.0), make(memory=100.0), make(memory=100.0)
+    resumed.observe(*drawn(7))  # what was there before a state is loaded is gone
+    with as_accelerator():
+        for constraint in (through, stopped):
+            constraint.observe(*drawn(0, weighted))
+            constraint.observe(*drawn(1, weighted))
+        counted = stopped.tallies[0].counts.copy()
+        resumed.load_state_dict(stopped.state_dict())
+        assert np.array_equal(stopped.tallies[0].counts, counted)
+        assert np.array_equal(resumed.tallies[0].counts, counted)
+        for constraint in (through, stopped, resumed):
+            constraint.update()
+            constraint.observe(*drawn(2))
+            constraint.update()
+            constraint.settle()
+    assert through.tallies[0].counts.sum() > counted.sum()
+    assert same_state(through, stopped)
+    assert same_state(through, resumed)
+    resumed.load_state_dict(make().state_dict())
+    resumed.settle()
+    assert not resumed.tallies[0].counts.any()
+
+
+def test_what_is_forgotten_is_not_counted_later() -> None:
+    constraint = make()
+    with as_accelerator():
+        constraint.observe(*drawn(0))
+    constraint.forget()
+    constraint.settle()
+    assert not constraint.tallies[0].counts.any()
+
+
+def test_an_observation_computes_nothing_on_the_device() -> None:
+    class Seen(TorchDispatchMode):
+        names: ClassVar[list[str]] = []
+
+        def __torch_dispatch__(self, func: object, types: object, args: Any = (), kwargs: Any = None) -> object:
+            self.names.append(str(func))
+            return func(*args, **(kwargs or {}))  # type: ignore[operator]
+
+    constraint = make()
+    logits, *known = drawn(0)
+    with as_accelerator(), Seen():
+        constraint.observe(logits, *known)
+    assert [name for name in Seen.names if "detach" not in name] == []
+
+
+def test_several_attributes_are_constrained_as_each_by_itself() -> None:
+    rng = np.random.default_rng(3)
+    logits = torch.tensor(rng.normal(size=(200, 3)), dtype=torch.float32)
+    labels = rng.integers(3, size=200)
+    groups = np.stack([rng.integers(-1, count, size=200) for count in (2, 5, 3)], axis=1)
+    for name in ("odds", "parity", "worst-group"):
+
+        def held(counts: list[int], name: str = name) -> Constraint:
+            return Constraint(
+                fairness.get(name, 3), counts, relaxations.get("sigmoid"), tolerance=0.01, rate=0.3, cap=2.0,
+                memory=100.0, least=1.0, levelling=0.4,
+            )  # fmt: skip
+
+        together, each = held([2, 5, 3]), [held([2]), held([5]), held([3])]
+        for _ in range(3):
+            together.observe(logits, labels, groups)
+            together.update()
+            for a, one in enumerate(each):
+                one.observe(logits, labels, groups[:, [a]])
+                one.update()
+        assert together.active
+        for a, one in enumerate(each):
+            assert np.array_equal(together.tallies[a].counts, one.tallies[0].counts)
+            assert np.array_equal(together.multipliers[a], one.multipliers[0])
+            assert together.violations()[a] == one.violations()[0]
+        terms = [one.term(labels, groups[:, [a]]) for a, one in enumerate(each)]
+        assert together.term(labels, groups) == pytest.approx(np.sum(terms, axis=0), abs=1e-6)
+        assert together.weight == pytest.approx(sum(one.weight for one in each))
+        assert together.share == pytest.approx(1 / (1 + sum(mu.sum() for mu in together.multipliers)))
+
+
+def test_logits_that_are_not_float32_are_counted_alike() -> None:
+    logits, *known = drawn(0)
+    logits = logits.bfloat16()
+    one, other = make(), make()
+    one.observe(logits, *known)
+    other.observe(logits.float(), *known)
+    assert same_state(one, other)

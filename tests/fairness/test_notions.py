@@ -7,13 +7,13 @@ import sys
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fairprune_cli.fairness import notions as fairness
+from fairprune_cli.fairness.group_rows import GroupRows
 from fairprune_cli.fairness.notion import Notion, best_of_others
-from fairprune_cli.fairness.surrogate import group_rates, soft_events
+from fairprune_cli.fairness.tally import GroupTally, add_batch
 
 
 def counts_of(labels: np.ndarray, predicted: np.ndarray, groups: np.ndarray, g: int, k: int) -> np.ndarray:
@@ -92,14 +92,29 @@ def test_false_alarms_are_too_high_and_recall_too_low() -> None:
 def test_surrogate_with_the_true_indicator_is_the_exact_rate(name: str, k: int) -> None:
     """With u = 1[a > 0] the relaxed rates must be the exact ones: same events, same populations, same groups."""
     rng = np.random.default_rng(7)
-    logits = torch.tensor(rng.normal(size=(60, k)))
-    labels, groups = torch.tensor(rng.integers(k, size=60)), torch.tensor(rng.integers(3, size=60))
+    logits = rng.normal(size=(60, k)).astype(np.float32)
+    labels, groups = rng.integers(k, size=60), rng.integers(3, size=60)
     notion = fairness.get(name, k)
-    soft, member = soft_events(notion, logits, labels, lambda a: (a > 0).double())
-    rates, present, _ = group_rates(soft, member, groups, 3)
-    exact, size = notion.rates(counts_of(labels.numpy(), logits.argmax(1).numpy(), groups.numpy(), 3, k))
-    assert torch.equal(present, torch.tensor(size > 0))
-    assert np.allclose(rates.numpy()[size > 0], exact[size > 0])
+    tally = GroupTally(3, notion, 1e9)
+    add_batch([tally], GroupRows([3], k), notion, lambda a: (a > 0).float(), logits, labels, groups[:, None], None)
+    exact, size = notion.rates(counts_of(labels, logits.argmax(1), groups, 3, k))
+    assert np.array_equal(tally.soft[1], size)
+    assert np.allclose(tally.soft[0][size > 0] / size[size > 0], exact[size > 0])
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 4), st.integers(2, 4), st.integers(1, 3), st.integers(0, 10_000))
+def test_hits_and_their_way_back_by_sums_over_the_definition(m: int, k: int, g: int, seed: int) -> None:
+    """Also where rates share a cell, and where one watches none."""
+    rng = np.random.default_rng(seed)
+    event, population = rng.random((m, k, k)) < 0.4, rng.random((m, k)) < 0.6
+    population[~population.any(axis=1), 0] = True
+    notion = Notion("mine", event, population, np.ones(m, int))
+    table, values = rng.random((g, k, k)), rng.random((2, m, g))
+    watched = event & population[:, :, None]
+    assert np.allclose(notion.hits(table), np.einsum("myp,gyp->mg", watched, table))
+    assert np.allclose(notion.sizes(table[:, :, 0]), np.einsum("my,gy->mg", population, table[:, :, 0]))
+    assert np.allclose(notion.spread(values), np.einsum("myp,smg->sgyp", watched, values))
 
 
 @settings(max_examples=100, deadline=None)

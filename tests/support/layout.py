@@ -22,7 +22,10 @@ WITHIN = {
         "options", "inference", "architectures", "layers", "file", "checkpoint", "multiply_adds", "measure",
         "peak_memory",
     ),
-    "fairness": ("options", "relaxations", "notion", "notions", "surrogate", "constraint"),
+    "fairness": (
+        "options", "relaxations", "notion", "notions", "margins", "surrogate", "group_rows", "tally", "multipliers",
+        "term", "constraint",
+    ),
     "pruning": ("options", "channels", "masks", "schedule", "method", "group_method", "methods", "target"),
 }  # fmt: skip
 HEAVY = ("torch", "torchvision", "torchcodec", "timm", "safetensors.torch")

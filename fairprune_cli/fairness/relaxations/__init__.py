@@ -19,6 +19,16 @@ Surrogate = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
+class Mirrored:
+    """The surrogate from below that follows from `kappa`: 1 - kappa(-a), same shape."""
+
+    kappa: Surrogate
+
+    def __call__(self, a: Tensor) -> Tensor:
+        return 1.0 - self.kappa(-a)
+
+
+@dataclass(frozen=True)
 class Relaxation:
     """A pair of surrogates of 1[a > 0]; `kappa` from above, `delta` from below."""
 
@@ -39,33 +49,7 @@ def get(name: str) -> Relaxation:
     """
     module = plugins.RELAXATION.load(name)
     kappa: Surrogate = module.kappa
-
-    def mirrored(a: Tensor) -> Tensor:
-        return 1.0 - kappa(-a)
-
-    return Relaxation(name, kappa, getattr(module, "delta", mirrored))
+    return Relaxation(name, kappa, getattr(module, "delta", Mirrored(kappa)))
 
 
-def class_margins(logits: Tensor) -> Tensor:
-    """How far each class is ahead of its strongest rival.
-
-    Args:
-        logits: [B, K], K >= 2.
-
-    Returns:
-        [B, K]; entry (b, k) is z_k - max over j != k of z_j. It is positive exactly where k is predicted, and
-        the entry of the true class is the margin y f(x) of the binary case.
-    """
-    top = logits.topk(2, dim=1)
-    # The rival of the leading class is the runner-up; the rival of every other class is the leader.
-    rival = top.values[:, :1].expand_as(logits).clone()
-    rival.scatter_(1, top.indices[:, :1], top.values[:, 1:2])
-    return logits - rival
-
-
-def label_margins(logits: Tensor, labels: Tensor) -> Tensor:
-    """Margin of the true class, [B]; see `class_margins`."""
-    return class_margins(logits).gather(1, labels[:, None])[:, 0]
-
-
-__all__ = ["Relaxation", "class_margins", "get", "label_margins", "names"]
+__all__ = ["Mirrored", "Relaxation", "get", "names"]
