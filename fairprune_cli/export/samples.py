@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from fairprune_cli.core.errors import FairpruneError
-from fairprune_cli.data.batches.pixels import normaliser
+from fairprune_cli.data.batches.pixels import Normaliser
 from fairprune_cli.data.images.decode import decode_file
 from fairprune_cli.data.images.pillow import ImageFault
 from fairprune_cli.data.manifest.find import Manifest, Transform
@@ -38,4 +38,4 @@ def real_images(manifest: Manifest, transform: Transform, count: int = COUNT) ->
                 f"{manifest.files[row]} {fault.text}", where=f"{manifest.path}, {manifest.where(row)}",
                 hint="`fairprune data check` lists all such images",
             ) from fault  # fmt: skip
-    return normaliser(transform)(torch.from_numpy(np.stack(pixels)))
+    return Normaliser(transform)(torch.from_numpy(np.stack(pixels)))

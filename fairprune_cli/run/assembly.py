@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from fairprune_cli.audit.counts import audit_models
 from fairprune_cli.core.distributed import Ranks
-from fairprune_cli.data.batches.pool import Pool, Sampler
+from fairprune_cli.data.batches.pool import Pool
+from fairprune_cli.data.batches.sampler import EndlessBatches
 from fairprune_cli.data.batches.stratified import Strata, StratifiedSampler
 from fairprune_cli.fairness import notions as fairness
 from fairprune_cli.fairness import relaxations
@@ -69,7 +70,7 @@ class Assembly:
             Objective(method, constraint, teacher, settings.distill, settings.temperature),
             Groups({g.name: g.groups for g in self.data.groupings}),
             self._sampler(pools.lower, 1, lambda strata: constraint.pull(strata.labels, strata.groups, strata.sizes)),
-            self._sampler(pools.upper, 2, Strata.even),
+            self._sampler(pools.upper, 2, None),
             self._budget(plan, len(pools.lower), reference + outputs + saliency),
             settings.sparsity, dataclasses.replace(settings, multiplier_data=self._multiplier_data), self.ranks,
         )  # fmt: skip
@@ -113,17 +114,19 @@ class Assembly:
                 table[batch.rows] = self.dense(batch.images)
         return table, FORWARD_ONLY * len(lower) / self.settings.batch_size
 
-    def _sampler(
-        self, pool: Pool, offset: int, adaptive: Callable[[Strata], np.ndarray]
-    ) -> Sampler | StratifiedSampler:
+    def _sampler(self, pool: Pool, offset: int, adaptive: Callable[[Strata], np.ndarray] | None) -> EndlessBatches:
+        """Batches in the student's layout; even shares where none adapt, be it here or by the settings."""
         settings = self.settings
         size, seed = settings.batch_size, settings.seed + offset
-        sampler: Sampler | StratifiedSampler
+        sampler: EndlessBatches
         if settings.balance == "none":
-            sampler = pool.sampler(size, self.device, seed, settings.augment)
+            sampler = pool.sampler(size, self.device, seed, settings.augment, channels_last=True)
         else:
-            pull = Strata.even if settings.balance == "even" else adaptive
-            sampler = StratifiedSampler(pool, size, self.device, seed, settings.augment, pull)
+            pull = None if settings.balance == "even" else adaptive
+            sampler = StratifiedSampler(
+                pool, size, self.device, seed, settings.augment, pull or Strata.even,
+                adaptive=pull is not None, channels_last=True,
+            )  # fmt: skip
         if self.ranks.several:
             sampler.divide(self.ranks.share)
         return sampler

@@ -23,7 +23,7 @@ def reestimate(run: Prepared, lower: Pool) -> None:
         run.terminal.warn("sparsity is 0, so the model is left as it is", code="nothing-to-prune")
         run.student.eval()
         return
-    sampler = lower.sampler(run.settings.batch_size, run.device, run.settings.seed + 3, False)
+    sampler = lower.sampler(run.settings.batch_size, run.device, run.settings.seed + 3, False, channels_last=True)
     count = min(REESTIMATION_BATCHES, max(len(lower) // run.settings.batch_size, 1))
     with run.terminal.progress("batch norm", 1) as display:
         reestimate_batch_norm(run.student, (sampler.next().images for _ in range(count)))

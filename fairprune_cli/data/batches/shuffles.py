@@ -36,6 +36,12 @@ class Shuffles:
         self._origins: dict[int, torch.Tensor] = {}  # generator states, of those that are larger than such a state
         self._positions = np.zeros(len(self.sizes), dtype=np.int64)
 
+    def copy(self) -> Shuffles:
+        """One that stands where this one stands, and stays there."""
+        other = Shuffles(self.sizes)
+        other._orders, other._origins, other._positions = [*self._orders], {**self._origins}, self._positions.copy()
+        return other
+
     def begin(self, which: int, generator: torch.Generator) -> None:
         """Shuffle anew: the next number is the first of a pass."""
         if self._long(which):

@@ -9,17 +9,15 @@ is least.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 
-from fairprune_cli.core.errors import FairpruneError
-from fairprune_cli.data.batches.pixels import Augmentation
-from fairprune_cli.data.batches.pool import Batch, Device, Former, Pool
-from fairprune_cli.data.batches.shuffles import Shuffles, restoring
+from fairprune_cli.data.batches.form import Device
+from fairprune_cli.data.batches.pool import Pool
+from fairprune_cli.data.batches.sampler import EndlessBatches, refuse_empty
 from fairprune_cli.data.tables.partition import cells_of
 
 # A stratum is drawn at most so many times as often as it occurs, or a handful of images would be learnt by heart.
@@ -76,7 +74,7 @@ def shares(sizes: np.ndarray, pull: np.ndarray, most: float = MOST) -> np.ndarra
     return result
 
 
-class StratifiedSampler:
+class StratifiedSampler(EndlessBatches):
     """Endless stratified batches; within a stratum, shuffled passes in which each image comes once.
 
     Numbers per stratum are whole and equal the wanted shares in expectation (systematic rounding). Everything random
@@ -85,45 +83,39 @@ class StratifiedSampler:
     Args:
         size: images per batch, at most the pool's.
         pull: asked before each batch; [C], how much more often than it occurs a stratum is wanted, up to a factor.
+        adaptive: whether what `pull` gives may change while batches are drawn.
 
     Raises:
         FairpruneError: an empty pool.
     """
 
     def __init__(
-        self, pool: Pool, size: int, device: Device, seed: int, augment: bool, pull: Callable[[Strata], np.ndarray]
-    ) -> None:
-        if not len(pool):
-            raise FairpruneError("there are no images to draw from", hint="see `fairprune data stats`")
-        self.pool, self.size, self.augment, self.pull = pool, min(size, len(pool)), augment, pull
+        self, pool: Pool, size: int, device: Device, seed: int, augment: bool, pull: Callable[[Strata], np.ndarray], *,
+        adaptive: bool = True, channels_last: bool = False,
+    ) -> None:  # fmt: skip
+        refuse_empty(pool)
+        self.pull = pull
         self.strata = Strata.of(pool)
         sizes = self.strata.sizes
         self._members = np.split(np.argsort(self.strata.of_image, kind="stable"), np.cumsum(sizes)[:-1])
-        self._shuffles = Shuffles(sizes.tolist())
-        self._generator = torch.Generator().manual_seed(seed)
-        self._form = Former(pool, torch.device(device), False)
+        super().__init__(
+            pool, min(size, len(pool)), device, seed, augment,
+            sizes=sizes.tolist(), ahead=not adaptive, channels_last=channels_last,
+        )  # fmt: skip
 
-    def next(self) -> Batch:
+    def _draw(self) -> tuple[np.ndarray, np.ndarray]:
         wanted = shares(self.strata.sizes, self.pull(self.strata))
         counts = self._whole_numbers(wanted)
         positions = np.concatenate([self._take(int(c), int(counts[c])) for c in np.flatnonzero(counts)])
         natural = self.strata.sizes / self.strata.sizes.sum()
         weights = np.repeat(natural / np.maximum(wanted, 1e-12), counts)
-        change = None
-        if self.augment:
-            change = Augmentation.draw(len(positions), self.pool.images.transform.size, self._generator)
-        batch = self._form(positions, change)
-        return batch._replace(weights=torch.as_tensor(weights, dtype=torch.float32, device=batch.images.device))
-
-    def divide(self, share: Callable[[int], slice]) -> None:
-        """As `Sampler.divide`."""
-        self._form.share = share
+        return positions, weights.astype(np.float32)
 
     def _whole_numbers(self, wanted: np.ndarray) -> np.ndarray:
         """Whole numbers that add up to the batch and are size x share in expectation."""
         edges = np.concatenate([[0.0], np.cumsum(wanted)]) * self.size
         edges[-1] = self.size
-        offset = float(torch.rand(1, generator=self._generator))
+        offset = torch.rand(1, generator=self._generator).numpy().item()
         return np.diff(np.floor(edges + offset).astype(np.int64))
 
     def _take(self, stratum: int, count: int) -> np.ndarray:
@@ -134,20 +126,3 @@ class StratifiedSampler:
             parts.append(self._members[stratum][self._shuffles.take(stratum, count)])
             count -= len(parts[-1])
         return np.concatenate(parts)
-
-    def state_dict(self) -> dict[str, Any]:
-        """All that decides the coming batches, beside the wanted shares."""
-        return {
-            "generator": self._generator.get_state(), "shuffles": self._shuffles.state_dict(), "size": self.size,
-            "pool": self.pool.identity,
-        }  # fmt: skip
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue where the sampler that gave `state` stood.
-
-        Raises:
-            FairpruneError: the state belongs to other images or another batch size, or is damaged.
-        """
-        with restoring(state, self.size, self.pool.identity):
-            self._shuffles.load_state_dict(state["shuffles"])
-            self._generator.set_state(state["generator"])

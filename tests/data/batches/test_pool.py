@@ -1,4 +1,4 @@
-"""From a manifest to batches: the cache, drawing, augmentation, and division into parts."""
+"""From a manifest to batches: the cache, batches in order, and division into parts."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from fairprune_cli.core.errors import FairpruneError
-from fairprune_cli.data.batches.pixels import Augmentation
-from fairprune_cli.data.batches.pool import Batch, ImageSet, Pool, load_images
+from fairprune_cli.data.batches.pool import ImageSet, Pool, load_images
 from fairprune_cli.data.batches.split import split_rows
 from fairprune_cli.data.manifest.find import Grouping, Manifest, Transform, load_manifest
 from fairprune_cli.data.tables.partition import assign_parts, random_keys
+from tests.support.batches import same
 
 COUNT, SIZE = 24, 16
 
@@ -57,11 +57,6 @@ def pool(images: ImageSet) -> Pool:
 
 def raw(manifest: Manifest, row: int) -> np.ndarray:
     return np.asarray(Image.open(manifest.images / manifest.files[row])).transpose(2, 0, 1)
-
-
-def same(one: Batch, other: Batch) -> bool:
-    assert one.weights is other.weights is None
-    return all(torch.equal(a, b) for a, b in zip(one[:-1], other[:-1], strict=True))
 
 
 class TestLoading:
@@ -198,121 +193,6 @@ class TestPool:
     def test_rows_outside_the_set(self, images: ImageSet) -> None:
         with pytest.raises(IndexError):
             images.pool(np.array([COUNT]))
-
-
-class TestSampler:
-    def test_each_pass_draws_every_image_at_most_once(self, pool: Pool) -> None:
-        sampler = pool.sampler(5, "cpu", seed=0, augment=False)
-        assert sampler.batches_per_pass == 4
-        passes = [[sampler.next().rows for _ in range(4)] for _ in range(3)]
-        for rows in passes:
-            assert len(torch.cat(rows).unique()) == 20
-        assert not torch.equal(torch.cat(passes[0]), torch.cat(passes[1]))
-
-    def test_pool_smaller_than_a_batch(self, images: ImageSet) -> None:
-        sampler = images.pool(np.array([1, 2, 3])).sampler(8, "cpu", seed=0, augment=False)
-        assert sorted(sampler.next().rows.tolist()) == [1, 2, 3]
-        assert sorted(sampler.next().rows.tolist()) == [1, 2, 3]
-
-    def test_seed_decides(self, pool: Pool) -> None:
-        one, two, other = (pool.sampler(6, "cpu", seed=seed, augment=True) for seed in (1, 1, 2))
-        assert same(one.next(), two.next())
-        assert not same(one.next(), other.next())
-
-    @settings(max_examples=20, deadline=None)
-    @given(done=st.integers(0, 9), size=st.integers(1, 30), weighted=st.booleans(), seed=st.integers(0, 99))
-    def test_resumes_exactly(self, done: int, size: int, weighted: bool, seed: int) -> None:
-        pool = made_up()
-        weights = np.linspace(0, 1, len(pool)) if weighted else None
-        whole = pool.sampler(size, "cpu", seed, True, weights)
-        for _ in range(done):
-            whole.next()
-        state = whole.state_dict()
-        resumed = pool.sampler(size, "cpu", seed + 1, True, weights)
-        resumed.load_state_dict(state)
-        assert all(same(whole.next(), resumed.next()) for _ in range(5))
-
-    def test_state_survives_weights_only_loading(self, pool: Pool, tmp_path: Path) -> None:
-        sampler = pool.sampler(5, "cpu", 0, True)
-        sampler.next()
-        torch.save(sampler.state_dict(), tmp_path / "state.pt")
-        resumed = pool.sampler(5, "cpu", 9, True)
-        resumed.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
-        assert same(sampler.next(), resumed.next())
-
-    def test_state_of_something_else_is_refused(self, pool: Pool, images: ImageSet) -> None:
-        state = pool.sampler(5, "cpu", 0, True).state_dict()
-        with pytest.raises(FairpruneError, match="other images or another batch size"):
-            pool.sampler(6, "cpu", 0, True).load_state_dict(state)
-        with pytest.raises(FairpruneError, match="other images or another batch size"):
-            images.pool(np.arange(10)).sampler(5, "cpu", 0, True).load_state_dict(state)
-        with pytest.raises(FairpruneError, match="damaged"):
-            pool.sampler(5, "cpu", 0, True).load_state_dict({"generator": 1})
-
-    def test_weights_are_the_chances(self, pool: Pool) -> None:
-        weights = np.zeros(COUNT)
-        weights[[2, 7, 23]] = [1, 2, 5]
-        sampler = pool.sampler(2000, "cpu", 0, False, weights)
-        counts = np.bincount(sampler.next().rows.numpy(), minlength=COUNT)
-        assert counts.sum() == 2000
-        assert counts[weights == 0].sum() == 0
-        assert np.abs(counts[[2, 7, 23]] / 2000 - np.array([1, 2, 5]) / 8).max() < 0.04
-
-    @pytest.mark.parametrize("weights", [[1.0], [-1.0] * COUNT, [0.0] * COUNT, [np.nan] * COUNT])
-    def test_impossible_weights(self, pool: Pool, weights: list[float]) -> None:
-        with pytest.raises(ValueError, match="weights"):
-            pool.sampler(2, "cpu", 0, False, np.array(weights))
-
-    def test_nothing_to_draw(self, images: ImageSet) -> None:
-        with pytest.raises(FairpruneError, match="no images"):
-            images.pool(np.array([], dtype=np.int64)).sampler(2, "cpu", 0, False)
-
-
-def made_up(count: int = 20) -> Pool:
-    """A pool without files."""
-    pixels = np.random.default_rng(0).integers(0, 256, (count, 3, 8, 8), dtype=np.uint8)
-    labels = np.arange(count) % 2
-    transform = Transform(8, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
-    groups = np.zeros((count, 1), dtype=np.int64)
-    images = ImageSet(pixels, labels, groups, (), None, transform)  # type: ignore[arg-type]
-    return images.pool(np.arange(count))
-
-
-class TestAugmentation:
-    def test_against_a_loop_over_images(self) -> None:
-        rng = np.random.default_rng(0)
-        images = rng.integers(0, 256, (12, 3, 9, 9), dtype=np.uint8)
-        flip, down, right = rng.random(12) < 0.5, rng.integers(-3, 4, 12), rng.integers(-3, 4, 12)
-        change = Augmentation(torch.from_numpy(flip), torch.from_numpy(down), torch.from_numpy(right))
-        result = change.apply(torch.from_numpy(images)).numpy()
-        for i in range(12):
-            padded = np.pad(images[i], ((0, 0), (3, 3), (3, 3)), mode="reflect")
-            shifted = padded[:, 3 - down[i] : 12 - down[i], 3 - right[i] : 12 - right[i]]
-            assert np.array_equal(result[i], shifted[:, :, ::-1] if flip[i] else shifted)
-
-    def test_half_are_flipped_and_shifts_reach_their_bounds(self) -> None:
-        change = Augmentation.draw(4000, 40, torch.Generator().manual_seed(0))
-        assert abs(change.flip.float().mean() - 0.5) < 0.05
-        assert sorted(change.down.unique().tolist()) == [-3, -2, -1, 0, 1, 2, 3]
-        assert sorted(change.right.unique().tolist()) == [-3, -2, -1, 0, 1, 2, 3]
-
-    def test_labels_groups_and_values_are_kept(self, pool: Pool, images: ImageSet) -> None:
-        transform = images.transform
-        sampler = pool.sampler(COUNT, "cpu", 0, augment=True)
-        plain = next(pool.batches(COUNT, "cpu"))
-        changed = 0
-        for _ in range(4):
-            batch = sampler.next()
-            assert torch.equal(batch.labels, torch.from_numpy(images.labels)[batch.rows])
-            assert torch.equal(batch.groups, torch.from_numpy(images.groups)[batch.rows])
-            changed += int((batch.images != plain.images[batch.rows]).flatten(1).any(1).sum())
-            mean, std = (torch.tensor(v).view(3, 1, 1) for v in (transform.mean, transform.std))
-            values = (batch.images * std + mean) * 255
-            assert values.min() > -1e-3
-            assert values.max() < 255 + 1e-3
-            for image, row in zip(values.round().to(torch.uint8), batch.rows, strict=True):
-                assert set(image.flatten().tolist()) <= set(images.pixels[row].ravel().tolist())
-        assert changed > COUNT
 
 
 class TestSplitRows:
