@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from fairprune_cli.core.transfer import on_host
-from fairprune_cli.data.batches.pool import Known
+from fairprune_cli.data.batches.batch import Known
 from fairprune_cli.pruning.channels.removal import take
 from fairprune_cli.pruning.masks import Masks
 from fairprune_cli.training.diverged import refuse_not_finite
@@ -86,10 +86,8 @@ class LowerStep:
                 torch.nn.utils.clip_grads_with_norm_(parameters, most, norm)
             return
         # The optimiser's kernels divide the gradient by the one, and do nothing where the other is 1.
-        self.optimizer.grad_scale = (norm / most).clamp_min(1.0)
-        self.optimizer.found_inf = ((figures * 0.0).sum() != 0.0).to(
-            torch.float32
-        )  # zero times what is not finite is NaN
+        bad = (figures * 0.0).sum() != 0.0  # zero times what is not finite is not a number
+        vars(self.optimizer).update(grad_scale=(norm / most).clamp_min(1.0), found_inf=bad.to(torch.float32))
 
     def harden(self) -> None:
         """Let what the final mask removes leave the model, and the optimiser keep what it remembers of the rest."""

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fairprune_cli.core.transfer import sent
-from fairprune_cli.data.batches.pool import Known
+from fairprune_cli.data.batches.batch import Known
 from fairprune_cli.fairness.constraint import Constraint
 from fairprune_cli.pruning.methods import Method
 from fairprune_cli.training.options import TrainOptions

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from fairprune_cli.core.transfer import Arriving, on_host
-from fairprune_cli.data.batches.pool import Known
+from fairprune_cli.data.batches.batch import Known
 from fairprune_cli.training.diverged import SCORES, NotFinite, refuse_not_finite, refusing_divergence
 from fairprune_cli.training.records import Means, answers
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from fairprune_cli.data.batches.pool import Known
+from fairprune_cli.data.batches.batch import Known
 from fairprune_cli.fairness.constraint import Constraint
 
 

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from fairprune_cli.core.distributed import Ranks
-from fairprune_cli.data.batches.pool import known_of
+from fairprune_cli.data.batches.batch import known_of
 from fairprune_cli.fairness.constraint import Constraint
 from fairprune_cli.pruning.masks import Masks
 from fairprune_cli.pruning.methods import Method

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from fairprune_cli.core.distributed import Ranks
 from fairprune_cli.core.transfer import sent
-from fairprune_cli.data.batches.pool import Known
+from fairprune_cli.data.batches.batch import Known
 from fairprune_cli.pruning.masks import Masks
 from fairprune_cli.training.objective import Objective, Terms, weights_of
 from fairprune_cli.training.passes import Passes

@@ -64,8 +64,6 @@ def test_what_cannot_be_recorded_runs_operator_by_operator_and_is_said_once() ->
 @pytest.mark.parametrize("granularity", ["weight", "channel", "2:4"])
 @pytest.mark.parametrize("method", ["bifp", "fairgrape", "weighted-loss"])
 def test_a_run_with_recorded_passes_is_the_run_without(method: str, granularity: str) -> None:
-    if granularity == "2:4" and method == "fairgrape":
-        pytest.skip("fairgrape has no pattern 2:4")
     sparsity = 0.5 if granularity == "2:4" else 0.7
     options = TrainOptions(upper_every=2, epochs=2)
     with as_accelerator():
@@ -75,7 +73,7 @@ def test_a_run_with_recorded_passes_is_the_run_without(method: str, granularity:
         recorder = FakeRecorder(run.model)
         run.compute._recorder = recorder
         assert run.run()
-    assert recorder.recorded >= 2  # channels leave in between, or the passes over upper data are others
+    assert recorder.recorded >= 2 - (method == "fairgrape")  # its upper passes differ from batch to batch
     assert recorder.replayed > 5
     same(run, plain)
     assert [record.loss for record in run.records] == [record.loss for record in plain.records]

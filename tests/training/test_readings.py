@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import replace
 from typing import Any
@@ -36,7 +37,7 @@ def test_records_are_those_of_figures_read_at_once(granularity: str) -> None:
         for name, value in vars(other).items():
             if name != "images_per_second":
                 assert getattr(one, name) == pytest.approx(value, rel=1e-5), name
-    changes = [now.step for before, now in zip(shown_late, shown_late[1:], strict=False) if before.loss != now.loss]
+    changes = [now.step for before, now in itertools.pairwise(shown_late) if before.loss != now.loss]
     assert len(changes) <= len(shown) / READ_EVERY + 2 * OPTIONS.epochs
     assert shown_late[-1].loss == pytest.approx(shown[-1].loss, rel=1e-5)
 
