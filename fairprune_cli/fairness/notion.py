@@ -6,7 +6,7 @@ population m whose (label, prediction) pair belongs to event m:
     r[m, g] = sum over y, p of event[m, y, p] n[g, y, p] / sum over y, p of population[m, y] n[g, y, p]
 
 with n the counts per group x label x prediction. The exact gap of a notion is the largest difference between
-two groups in any of its rates. fairness/surrogate.py relaxes the rates, audit/rates.py puts them into words.
+two groups in any of its rates. fairness/term.py relaxes the rates, audit/rates.py puts them into words.
 """
 
 from __future__ import annotations
