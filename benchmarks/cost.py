@@ -23,7 +23,7 @@ from typing import Any
 import torch
 from _jobs import fine_tuning, in_turn, machine
 
-from fairprune_cli.data.batches.pool import Batch
+from fairprune_cli.data.batches.batch import Batch
 from fairprune_cli.fairness import notions as fairness
 from fairprune_cli.fairness import relaxations
 from fairprune_cli.fairness.constraint import Constraint

@@ -41,7 +41,8 @@ from _jobs import (
 from fairprune_cli.audit import simultaneous
 from fairprune_cli.audit.result import AuditResult
 from fairprune_cli.core.files import atomic_write_text
-from fairprune_cli.data.batches.pool import Pool, Sampler
+from fairprune_cli.data.batches.pool import Pool
+from fairprune_cli.data.batches.sampler import EndlessBatches
 from fairprune_cli.data.batches.stratified import Strata, StratifiedSampler
 
 CYCLE = 5  # lower steps after which an upper step and a move of the mask have come once
@@ -245,7 +246,7 @@ def sampler_of(answers: Any, folder: str, kind: str, rows: int, counts: tuple[in
     })  # fmt: skip
 
 
-def _sampler(kind: str, pool: Pool) -> Sampler | StratifiedSampler:
+def _sampler(kind: str, pool: Pool) -> EndlessBatches:
     if kind == "plain":
         return pool.sampler(128, "cpu", 0, False)
     return StratifiedSampler(pool, 128, "cpu", 0, False, Strata.even)
