@@ -21,7 +21,8 @@ from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.core.transfer import on_host
 from fairprune_cli.models.strides import like
 from fairprune_cli.pruning.masks import truth
-from fairprune_cli.pruning.masks.lines import array, channels_last, line, parts, shaped
+from fairprune_cli.pruning.masks.lines import array, channels_last, gradient_line, line, parts, shaped
+from fairprune_cli.pruning.masks.selection import stable_order
 
 
 class Masks(ABC):
@@ -145,7 +146,7 @@ class Masks(ABC):
             values = scores.detach().numpy()
             shares = np.empty_like(values)
             for part, share in zip(parts(values, self.sizes), parts(shares, self.sizes), strict=True):
-                share[np.argsort(part, kind="stable")] = np.arange(len(part), dtype=part.dtype)
+                share[stable_order(part)] = np.arange(len(part), dtype=part.dtype)
                 share += 0.5
                 share /= len(part)
             return torch.from_numpy(shares)
@@ -293,10 +294,3 @@ def mask_gradient(theta: _Numbers, mask: _Numbers, gradient: _Numbers, gamma: fl
         gamma: weight of the lower level's regulariser, > 0; infinity leaves the first term alone.
     """
     return (theta - mask * gradient / gamma) * gradient
-
-
-def gradient_line(name: str, parameter: nn.Parameter) -> Tensor:
-    """The gradient's entries in the order in which the parameter's lie in memory, [n]."""
-    if parameter.grad is None:
-        raise FairpruneError(f"no gradient reaches {name}", hint="use another --granularity")
-    return line(parameter.grad.detach(), parameter)

@@ -10,7 +10,9 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+from fairprune_cli.core.errors import FairpruneError
 
 
 def line(tensor: Tensor, parameter: Tensor) -> Tensor:
@@ -22,6 +24,13 @@ def line(tensor: Tensor, parameter: Tensor) -> Tensor:
     if tensor.stride() == parameter.stride():
         return tensor.as_strided((tensor.numel(),), (1,))
     return (tensor.permute(0, 2, 3, 1) if channels_last(parameter) else tensor).view(-1)
+
+
+def gradient_line(name: str, parameter: nn.Parameter) -> Tensor:
+    """The gradient's entries in the order in which the parameter's lie in memory, [n]."""
+    if parameter.grad is None:
+        raise FairpruneError(f"no gradient reaches {name}", hint="use another --granularity")
+    return line(parameter.grad.detach(), parameter)
 
 
 def array(tensor: Tensor, parameter: Tensor) -> np.ndarray:

@@ -52,6 +52,17 @@ def top_k_with_floors(scores: Tensor, sizes: Sequence[int], floors: Sequence[int
     return top_k_mask(scores if first is None else scores.masked_fill(first, torch.inf), keep)
 
 
+def stable_order(values: np.ndarray) -> np.ndarray:
+    """What `argsort(kind="stable")` of values [n] without NaN gives; twice as fast where they are float32."""
+    if values.dtype != np.float32:
+        return np.argsort(values, kind="stable")
+    bits = (values + np.float32(0.0)).view(np.int32)  # zeros without a sign
+    rising = np.where(bits < 0, bits ^ 0x7FFFFFFF, bits).astype(np.int64)  # integers in the order of the numbers
+    keys = (rising << 32) | np.arange(len(values))
+    keys.sort()
+    return keys & 0xFFFFFFFF
+
+
 def bracket(values: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray | None]:
     """What of values [n] is surely above the k-th largest, bool [n], and where it may be, ascending; k in 1..n.
 

@@ -13,8 +13,8 @@ from fairprune_cli.core.transfer import on_host
 from fairprune_cli.models.layers import prunable_weights
 from fairprune_cli.models.strides import like
 from fairprune_cli.pruning.masks import truth
-from fairprune_cli.pruning.masks.base import Masks, gradient_line, mask_gradient
-from fairprune_cli.pruning.masks.lines import array, line, parts, shaped
+from fairprune_cli.pruning.masks.base import Masks, mask_gradient
+from fairprune_cli.pruning.masks.lines import array, gradient_line, line, parts, shaped
 from fairprune_cli.pruning.masks.selection import top_k_with_floors
 from fairprune_cli.pruning.options import TargetOptions
 
