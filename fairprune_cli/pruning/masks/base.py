@@ -166,12 +166,13 @@ class Masks(ABC):
         mask = self._entry_mask(keep)
         with torch.no_grad():
             if on_host(self._stash):
-                self._exchange_on_host(mask.numpy())
+                self._exchange(mask.numpy())
             else:
-                self._exchange(mask)
+                # Without asking where the mask changes: that would wait.
+                self._divide(torch.cat(self._lines()).add_(self._stash), mask)
         self._use(keep, mask)
 
-    def _exchange_on_host(self, mask: np.ndarray) -> None:
+    def _exchange(self, mask: np.ndarray) -> None:
         """Swap weights and stash where the mask changes; few entries do."""
         flat = (parts(values, self._counts) for values in (self._stash.numpy(), self._mask.numpy(), mask))
         for parameter, waiting, before, after in zip(self.tensors.values(), *flat, strict=True):
@@ -179,14 +180,11 @@ class Masks(ABC):
             moved = np.flatnonzero(before ^ after)
             z[moved], waiting[moved] = waiting[moved], z[moved]
 
-    def _exchange(self, mask: Tensor) -> None:
-        """Divide theta anew between weights and stash, without asking where the mask changes: that would wait."""
-        lines = self._lines()
-        z = torch.cat(lines)
-        theta = z + self._stash
-        torch.where(mask, theta, self._zero, out=z)
+    def _divide(self, theta: Tensor, mask: Tensor) -> None:
+        """Give the weights what of theta is kept, and the stash the rest; both over all entries."""
+        kept = torch.where(mask, theta, self._zero)
         torch.where(mask, self._zero, theta, out=self._stash)
-        torch._foreach_copy_(lines, z.split(self._counts))
+        torch._foreach_copy_(self._lines(), kept.split(self._counts))
 
     def _use(self, keep: Tensor, mask: Tensor) -> None:
         """Have this mask from now on; the tensors' entries are in order already."""
@@ -213,11 +211,9 @@ class Masks(ABC):
 
     def reset(self, start: Mapping[str, Tensor]) -> None:
         """Take theta from `start`, a state of the whole model; the mask stays."""
+        latent = [(start[name].detach().to(parameter), parameter) for name, parameter in self.tensors.items()]
         with torch.no_grad():
-            for name, parameter in self.tensors.items():
-                keep, latent = self._entry_masks[name], start[name].detach().to(parameter)
-                parameter.copy_(torch.where(keep, latent, 0.0))
-                self.stash[name].copy_(torch.where(keep, 0.0, latent))
+            self._divide(torch.cat([line(like(value, p), p) for value, p in latent]), self._mask)
 
     @contextlib.contextmanager
     def probing(self) -> Iterator[None]:

@@ -224,6 +224,11 @@ def test_what_is_carried_over_lies_in_memory_as_its_parameter(kind: str) -> None
             assert run.model.state_dict()[name].stride() == parameter.stride()
             assert parameter.grad is not None
             assert parameter.grad.stride() == parameter.stride(), name
+            assert run.best.model[name].stride() == parameter.stride(), name
+        while not run._average.count:
+            run.step()
+        parameters = dict(run.model.named_parameters())
+        assert all(value.stride() == parameters[name].stride() for name, value in run._average._sum.items())
         again = trainer(method, kind, channels_last=True, options=TrainOptions(upper_every=2, epochs=1, average=0.2))
         again.load_state_dict(run.state_dict())
         refuse_other_strides(again.model, again._weights.optimizer.state)

@@ -17,7 +17,8 @@ from fairprune_cli.pruning.masks.selection import stable_order, top_k_mask, top_
 from tests.support.dispatch import Operations
 
 INFINITE = [float("-inf"), float("inf")]
-numbers = st.one_of(st.integers(-3, 3).map(float), st.floats(-1024.0, 1024.0, width=32, allow_subnormal=False), st.sampled_from([0.0, -0.0]))
+floats = st.floats(-1024.0, 1024.0, width=32, allow_subnormal=False)
+numbers = st.one_of(st.integers(-3, 3).map(float), floats, st.sampled_from([0.0, -0.0]))
 scores_of_any_kind = st.lists(numbers, min_size=1, max_size=60).map(lambda values: torch.tensor(values))
 
 
