@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from fairprune_cli.core.errors import FairpruneError
+from fairprune_cli.core.transfer import sent
 from fairprune_cli.pruning import method
 from fairprune_cli.pruning.masks import Masks
+from fairprune_cli.pruning.method import Positions
 from fairprune_cli.pruning.schedule import Plan
 
 
@@ -30,14 +33,14 @@ class GroupMethod(method.Method):
         self._present: list[int] = []
         self._sums: dict[int, Tensor] = {}
         self._batches: dict[int, float] = {}
-        self._right: dict[int, float] = {}
+        self._right: dict[int, Tensor] = {}
         self._seen: dict[int, float] = {}
 
     @classmethod
     def gradual(cls, options: method.MethodOptions) -> Plan:
         return Plan(ramp=(0.0, options.ramp_share), rounds=options.rounds)
 
-    def parts(self, groups: Tensor) -> Sequence[Tensor]:
+    def parts(self, groups: Positions) -> Sequence[Positions]:
         """One part per combination of groups in the batch."""
         rows = [tuple(row) for row in groups.tolist()]
         self._present, parts = [], []
@@ -45,8 +48,8 @@ class GroupMethod(method.Method):
             if list(combination) not in self._combinations:
                 self._combinations.append(list(combination))
             self._present.append(self._combinations.index(list(combination)))
-            inside = [i for i, row in enumerate(rows) if row == combination]
-            parts.append(torch.tensor(inside, device=groups.device))
+            inside = np.asarray([i for i, row in enumerate(rows) if row == combination], dtype=np.int64)
+            parts.append(inside if isinstance(groups, np.ndarray) else sent(inside, groups.device))
         return parts
 
     def upper_step(self, part: int, logits: Tensor, labels: Tensor) -> None:
@@ -54,17 +57,16 @@ class GroupMethod(method.Method):
         squared = self.masks.saliency().square()
         if self.per_image:
             squared = squared * len(labels)
+        right = (logits.argmax(1) == labels).sum()  # a number that is not read yet
         self._sums[group] = self._sums[group] + squared if group in self._sums else squared
-        for store, more in (
-            (self._batches, 1.0), (self._seen, float(len(labels))),
-            (self._right, float((logits.argmax(1) == labels).sum())),
-        ):  # fmt: skip
-            store[group] = store.get(group, 0.0) + more
+        self._right[group] = self._right[group] + right if group in self._right else right
+        self._batches[group] = self._batches.get(group, 0.0) + 1.0
+        self._seen[group] = self._seen.get(group, 0.0) + len(labels)
 
     def take(self) -> tuple[Tensor, Tensor, Tensor]:
         """(importance [G, U], right [G], seen [G]) since the last time, which it then forgets.
 
-        Groups keep their index; one without an image has importance 0.
+        Groups keep their index; one without an image has importance 0. The last two are on the host.
         """
         groups = range(len(self._combinations))
         if not self._sums:
@@ -72,9 +74,11 @@ class GroupMethod(method.Method):
                 "none of the images looked at is in a group of every attribute", where="--attr",
                 hint="name fewer attributes, or raise saliency_batches",
             )  # fmt: skip
-        zero = torch.zeros(len(self.masks.keep), device=self.masks.keep.device)
+        some = next(iter(self._sums.values()))
+        zero = torch.zeros_like(some)
+        none = torch.zeros((), dtype=torch.int64, device=some.device)
         importance = torch.stack([self._sums[g] / self._batches[g] if g in self._sums else zero for g in groups])
-        right = torch.tensor([self._right.get(g, 0.0) for g in groups])
+        right = torch.stack([self._right.get(g, none) for g in groups]).cpu().float()
         seen = torch.tensor([self._seen.get(g, 0.0) for g in groups])
         for store in (self._sums, self._batches, self._right, self._seen):
             store.clear()

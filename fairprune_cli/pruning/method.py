@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -13,6 +15,8 @@ from fairprune_cli.models.options import GRANULARITIES
 from fairprune_cli.pruning.masks import Masks
 from fairprune_cli.pruning.options import MethodOptions
 from fairprune_cli.pruning.schedule import Plan
+
+Positions = TypeVar("Positions", Tensor, np.ndarray)
 
 
 @dataclass(frozen=True)
@@ -78,12 +82,14 @@ class Method:
         """The method's own schedule."""
         return Plan(ramp=(0.0, options.ramp_share))
 
-    def parts(self, groups: Tensor) -> Sequence[Tensor]:
-        """Positions of an upper batch, [B_i] each, whose gradients are wanted one after the other.
+    def parts(self, groups: Positions) -> Sequence[Positions]:
+        """Positions of an upper batch, int64 [B_i] each, whose gradients are wanted one after the other.
 
         Args:
-            groups: [B, A], -1 for none.
+            groups: [B, A], -1 for none; the positions are an array where this is one.
         """
+        if isinstance(groups, np.ndarray):
+            return [np.arange(len(groups))]
         return [torch.arange(len(groups), device=groups.device)]
 
     def upper_step(self, part: int, logits: Tensor, labels: Tensor) -> None:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from fairprune_cli.core.transfer import on_host
 from fairprune_cli.data.batches.batch import Known
+from fairprune_cli.models.strides import like
 from fairprune_cli.pruning.channels.removal import take
 from fairprune_cli.pruning.masks import Masks
 from fairprune_cli.training.diverged import refuse_not_finite
@@ -101,7 +102,7 @@ class LowerStep:
         for name, parameter in self.model.named_parameters():
             for key, value in old[name].items():
                 if isinstance(value, Tensor):
-                    self.optimizer.state[parameter][key] = take(value, indices.get(name, {}))
+                    self.optimizer.state[parameter][key] = like(take(value, indices.get(name, {})), parameter)
 
     def state_dict(self) -> dict[str, Any]:
         """The optimiser's."""
@@ -109,3 +110,7 @@ class LowerStep:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.optimizer.load_state_dict(dict(state))
+        for parameter, known in self.optimizer.state.items():
+            for key, value in known.items():
+                if isinstance(value, Tensor) and value.shape == parameter.shape:
+                    known[key] = like(value, parameter)

@@ -19,7 +19,7 @@ WITHIN = {
         "options", "tables", "dataset_format", "formats", "manifest", "images", "batches", "checks", "drawn_faces",
     ),
     "models": (
-        "options", "inference", "architectures", "layers", "file", "checkpoint", "multiply_adds", "measure",
+        "options", "strides", "inference", "architectures", "layers", "file", "checkpoint", "multiply_adds", "measure",
         "peak_memory",
     ),
     "fairness": (

@@ -74,11 +74,13 @@ def thinned(model: nn.Module, density: float) -> dict[str, Tensor]:
 def trainer(
     method: str = "bifp", granularity: str = "weight", sparsity: float | None = None, passes: float = 30.0,
     options: TrainOptions | None = None, method_options: MethodOptions | None = None,
-    dtype: torch.dtype = torch.float32, ranks: Ranks | None = None, density: float = 1.0,
+    dtype: torch.dtype = torch.float32, ranks: Ranks | None = None, density: float = 1.0, channels_last: bool = False,
 ) -> Trainer:  # fmt: skip
     """A trainer at its first step; of its weights an earlier pruning left the share `density`."""
     torch.manual_seed(0)
     model = architectures.build("resnet10-w16", 2, seed=0).to(dtype)
+    if channels_last:
+        model = model.to(memory_format=torch.channels_last)
     masks = masks_over(model, granularity, thinned(model, density) if density < 1.0 else None)
     sparsity = sparsity or (0.5 if granularity == "2:4" else 0.8)
     options = options or TrainOptions(upper_every=2, epochs=3, saliency_batches=2)

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from fractions import Fraction
 from typing import Protocol
 
-import torch
-from torch import Tensor, nn
+import numpy as np
+from torch import nn
 
 from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.models.multiply_adds import multiply_adds
@@ -63,14 +63,28 @@ class ParameterCount:
                 shrinking = where.get((name, dim), [])
                 dims.append((size - sum(per * spaces[s].size for s, per in shrinking), shrinking))
             self._tensors.append((times, dims))
+        # A choice asks thousands of times, mostly about one space after the other: only what that changes is new.
+        self._of_space: list[list[int]] = [[] for _ in spaces]
+        for t, (_, dims) in enumerate(self._tensors):
+            for s in {s for _, shrinking in dims for s, _ in shrinking}:
+                self._of_space[s].append(t)
+        self._last = [space.size for space in spaces]
+        self._left = [self._in_tensor(t, self._last) for t in range(len(self._tensors))]
+        self._sum = sum(self._left)
 
     def __call__(self, kept: Sequence[int]) -> int:
         """Parameters left when space s keeps kept[s] channels."""
-        left = sum(
-            times * _product(stay + sum(kept[s] * per for s, per in shrinking) for stay, shrinking in dims)
-            for times, dims in self._tensors
-        )
-        return self._rest + int(left)
+        changed = [s for s, (now, before) in enumerate(zip(kept, self._last, strict=True)) if now != before]
+        for t in {t for s in changed for t in self._of_space[s]}:
+            left = self._in_tensor(t, kept)
+            self._sum += left - self._left[t]
+            self._left[t] = left
+        self._last = list(kept)
+        return self._rest + int(self._sum)
+
+    def _in_tensor(self, t: int, kept: Sequence[int]) -> int | Fraction:
+        times, dims = self._tensors[t]
+        return times * _product(stay + sum(kept[s] * per for s, per in shrinking) for stay, shrinking in dims)
 
 
 def channel_count(kept: Sequence[int]) -> int:
@@ -99,13 +113,13 @@ def _ratio(count: int, entries: int) -> int | Fraction:
 
 
 def choose_channels(
-    scores: Tensor,
+    scores: np.ndarray,
     spaces: Sequence[ChannelSpace],
     count: Count,
     sparsity: float,
     floor: Sequence[int],
     round_to: int = TargetOptions.round_to,
-) -> Tensor:
+) -> np.ndarray:
     """Remove channels in the order of their scores until the share that is gone is nearest to the target.
 
     With `round_to` N channels of a space go in groups that leave a multiple of N, in the order of the groups' mean
@@ -128,11 +142,11 @@ def choose_channels(
     """
     sizes = [space.size for space in spaces]
     total = count(sizes)
-    owner = torch.repeat_interleave(torch.arange(len(spaces)), torch.tensor(sizes))
-    order, ends = _order(scores.cpu(), owner, sizes, floor, round_to)
+    owner = np.repeat(np.arange(len(spaces)), sizes)
+    order, ends = _order(scores, owner, sizes, floor, round_to)
 
-    def gone(removed: Tensor) -> float:
-        lost = torch.bincount(owner[removed], minlength=len(spaces)).tolist()
+    def gone(removed: np.ndarray) -> float:
+        lost = np.bincount(owner[removed], minlength=len(spaces)).tolist()
         return 1.0 - count([size - less for size, less in zip(sizes, lost, strict=True)]) / total
 
     most = gone(order)
@@ -150,12 +164,12 @@ def choose_channels(
             less = _filled(order, ends[low - 1 :], owner, gone, sparsity)
         if abs(gone(less) - sparsity) < abs(gone(removed) - sparsity):
             removed = less
-    keep = torch.ones(len(scores), dtype=torch.bool)
+    keep = np.ones(len(scores), dtype=bool)
     keep[removed] = False
     return keep
 
 
-def _least_groups(order: Tensor, ends: Sequence[int], gone: Callable[[Tensor], float], sparsity: float) -> int:
+def _least_groups(order: np.ndarray, ends: Sequence[int], gone: Callable[[np.ndarray], float], sparsity: float) -> int:
     """Smallest number of removed groups that reaches the target; all of them do."""
     low, high = 0, len(ends) - 1
     while low < high:
@@ -168,36 +182,33 @@ def _least_groups(order: Tensor, ends: Sequence[int], gone: Callable[[Tensor], f
 
 
 def _order(
-    scores: Tensor, owner: Tensor, sizes: Sequence[int], floor: Sequence[int], round_to: int
-) -> tuple[Tensor, list[int]]:
+    scores: np.ndarray, owner: np.ndarray, sizes: Sequence[int], floor: Sequence[int], round_to: int
+) -> tuple[np.ndarray, list[int]]:
     """Positions that may be removed, worst first, and how many of them the first 0, 1, 2, ... groups have."""
+    order = np.argsort(scores, kind="stable")
     if round_to == 1:
-        parts = zip(scores.split(list(sizes)), floor, strict=True)
-        protected = torch.cat([_top(part, least) for part, least in parts])
-        order = torch.argsort(scores, stable=True)
-        order = order[~protected[order]]
+        order = order[~_best_of_each(scores, sizes, floor)[order]]
         return order, list(range(len(order) + 1))
     means: list[float] = []
-    groups: list[Tensor] = []
+    groups: list[np.ndarray] = []
     for s, least in enumerate(floor):
-        positions = torch.nonzero(owner == s)[:, 0]
-        ranked = positions[torch.argsort(scores[positions], stable=True)]
+        ranked = order[owner[order] == s]
         least = -(-max(least, 1) // round_to) * round_to
         for start in range(-(-sizes[s] // round_to) * round_to - round_to, least - 1, -round_to):
             # The first group takes what leaves a multiple, the later ones a whole one.
             group = ranked[max(sizes[s] - start - round_to, 0) : sizes[s] - start]
             groups.append(group)
-            means.append(float(scores[group].mean()))
-    ranks = torch.argsort(torch.tensor(means, dtype=torch.float64), stable=True).tolist()
+            means.append(scores[group].mean(dtype=np.float64))
+    ranks = np.argsort(np.asarray(means, dtype=scores.dtype), kind="stable").tolist()
     ends = [0]
     for rank in ranks:
         ends.append(ends[-1] + len(groups[rank]))
-    return torch.cat([groups[rank] for rank in ranks] or [torch.zeros(0, dtype=torch.int64)]), ends
+    return np.concatenate([groups[rank] for rank in ranks] or [np.zeros(0, dtype=np.int64)]), ends
 
 
 def _filled(
-    order: Tensor, ends: Sequence[int], owner: Tensor, gone: Callable[[Tensor], float], sparsity: float
-) -> Tensor:
+    order: np.ndarray, ends: Sequence[int], owner: np.ndarray, gone: Callable[[np.ndarray], float], sparsity: float
+) -> np.ndarray:
     """The first ends[0] positions, and every later group that still fits below the target.
 
     A space whose next group does not fit loses nothing more: its later groups are better ones.
@@ -208,7 +219,7 @@ def _filled(
         space = int(owner[order[start]])
         if space in full:
             continue
-        more = torch.cat([chosen, order[start:end]])
+        more = np.concatenate([chosen, order[start:end]])
         if gone(more) <= sparsity + CLOSE:
             chosen = more
         else:
@@ -216,10 +227,13 @@ def _filled(
     return chosen
 
 
-def _top(scores: Tensor, number: int) -> Tensor:
-    chosen = torch.zeros(len(scores), dtype=torch.bool)
-    chosen[torch.argsort(scores, descending=True, stable=True)[:number]] = True
-    return chosen
+def _best_of_each(scores: np.ndarray, sizes: Sequence[int], floor: Sequence[int]) -> np.ndarray:
+    """bool [sum of sizes]: as many of each space's best as its floor says; ties go by position."""
+    best = np.zeros(len(scores), dtype=bool)
+    edges = np.cumsum([0, *sizes])
+    for start, end, least in zip(edges[:-1], edges[1:], floor, strict=True):
+        best[start + np.argsort(-scores[start:end], kind="stable")[:least]] = True
+    return best
 
 
 def _product(numbers: Iterable[int]) -> int:

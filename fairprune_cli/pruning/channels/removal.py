@@ -9,11 +9,13 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.models.inference import blank_images
+from fairprune_cli.models.strides import is_channels_last
 from fairprune_cli.pruning.channels import ChannelSpace, Coupling, Slot, WalkFailed, coupling
 
 __all__ = [
@@ -101,9 +103,10 @@ def _try_removal(model: nn.Module, spaces: Sequence[ChannelSpace], size: int) ->
         )
 
 
-def kept_per_space(spaces: Sequence[ChannelSpace], keep: Tensor) -> list[int]:
+def kept_per_space(spaces: Sequence[ChannelSpace], keep: np.ndarray) -> list[int]:
     """Number of kept channels of each space; `keep` is bool [sum of sizes] in the order of the spaces."""
-    return [int(part.sum()) for part in keep.split([space.size for space in spaces])]
+    edges = np.cumsum([space.size for space in spaces])
+    return [int(np.count_nonzero(part)) for part in np.split(keep, edges[:-1])]
 
 
 def remove_channels(model: nn.Module, spaces: Sequence[ChannelSpace], keep: Tensor) -> dict[str, dict[int, Tensor]]:
@@ -139,10 +142,11 @@ def remove_channels(model: nn.Module, spaces: Sequence[ChannelSpace], keep: Tens
 
 
 def take(tensor: Tensor, dims: Mapping[int, Tensor]) -> Tensor:
-    """The kept indices of `tensor` along each dimension, as a tensor of its own."""
+    """The kept indices of `tensor` along each dimension, as a tensor of its own, channels-last where this one is."""
+    form = torch.channels_last if is_channels_last(tensor) else torch.contiguous_format
     for dim, index in dims.items():
         tensor = tensor.index_select(dim, index.to(tensor.device))
-    return tensor.clone(memory_format=torch.contiguous_format)
+    return tensor.clone(memory_format=form)
 
 
 def _set_width(module: nn.Module, weight: Tensor) -> None:

@@ -11,13 +11,18 @@ from __future__ import annotations
 import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from fairprune_cli.core.errors import FairpruneError
+from fairprune_cli.core.transfer import on_host
+from fairprune_cli.models.strides import like
 from fairprune_cli.pruning.masks import truth
+from fairprune_cli.pruning.masks.lines import array, channels_last, gradient_line, line, parts, shaped
+from fairprune_cli.pruning.masks.selection import stable_order
 
 
 class Masks(ABC):
@@ -29,8 +34,16 @@ class Masks(ABC):
         for parameter in self.tensors.values():
             if not channels_last(parameter):
                 parameter.data = parameter.data.contiguous()  # else there is no view in the order of the memory
-        self.stash = {name: torch.zeros_like(p) for name, p in self.tensors.items()}  # theta where masked, else 0
+        self._counts = [p.numel() for p in self.tensors.values()]
+        # One tensor over all entries, as they lie in memory: theta where masked, else 0.
+        self._stash = next(iter(self.tensors.values())).detach().new_zeros(sum(self._counts))
+        self.stash = dict(zip(self.tensors, shaped(self._stash, self.tensors.values()), strict=True))
         self.held: dict[str, Tensor] = {}  # True where kept, by tensor name: zeros that this mask does not count
+        self._zero = self._stash.new_zeros(())
+        self._factors = self._stash.new_empty(0)
+        self._factors_of: Tensor | None = None
+        self._held_factors: list[Tensor] = []
+        self._held_of: dict[str, Tensor] | None = None
 
     keep: Tensor  # bool [U]
     sizes: list[int]  # units of each layer, or set of coupled channels; adds up to U
@@ -103,6 +116,10 @@ class Masks(ABC):
     def entries(self, keep: Tensor) -> dict[str, Tensor]:
         """Per masked tensor, bool of its shape: True where kept."""
 
+    @abstractmethod
+    def _entry_mask(self, keep: Tensor) -> Tensor:
+        """bool [entries of all masked tensors, as they lie in memory]: True where kept."""
+
     def sparse_entries(self, keep: Tensor) -> dict[str, Tensor]:
         """By name, True where kept, for the tensors that are stored sparse; they share memory with `keep`, bool [U]."""
         return {**self.held, **self.entries(keep)}
@@ -125,6 +142,14 @@ class Masks(ABC):
 
     def rank_within(self, scores: Tensor) -> Tensor:
         """[U] share of the units of the same layer with a lower score, so that every layer loses the same share."""
+        if on_host(scores):
+            values = scores.detach().numpy()
+            shares = np.empty_like(values)
+            for part, share in zip(parts(values, self.sizes), parts(shares, self.sizes), strict=True):
+                share[stable_order(part)] = np.arange(len(part), dtype=part.dtype)
+                share += 0.5
+                share /= len(part)
+            return torch.from_numpy(shares)
         ranks = []
         for part in scores.split(self.sizes):
             rank = torch.empty_like(part)
@@ -138,22 +163,57 @@ class Masks(ABC):
 
     def apply(self, keep: Tensor) -> None:
         """Move the mask: what leaves is stashed and zeroed, what returns gets its old value back."""
-        new = self.entries(keep)
+        mask = self._entry_mask(keep)
         with torch.no_grad():
-            for name, parameter in self.tensors.items():
-                moved = truth.indices(in_memory(new[name] ^ self._entry_masks[name], parameter))
-                z, waiting = in_memory(parameter.detach(), parameter), in_memory(self.stash[name], parameter)
-                z[moved], waiting[moved] = waiting[moved], z[moved]
-        self.keep = keep
-        self._entry_masks = new
+            if on_host(self._stash):
+                self._exchange(mask.numpy())
+            else:
+                # Without asking where the mask changes: that would wait.
+                self._divide(torch.cat(self._lines()).add_(self._stash), mask)
+        self._use(keep, mask)
+
+    def _exchange(self, mask: np.ndarray) -> None:
+        """Swap weights and stash where the mask changes; few entries do."""
+        flat = (parts(values, self._counts) for values in (self._stash.numpy(), self._mask.numpy(), mask))
+        for parameter, waiting, before, after in zip(self.tensors.values(), *flat, strict=True):
+            z = array(parameter, parameter)
+            moved = np.flatnonzero(before ^ after)
+            z[moved], waiting[moved] = waiting[moved], z[moved]
+
+    def _divide(self, theta: Tensor, mask: Tensor) -> None:
+        """Give the weights what of theta is kept, and the stash the rest; both over all entries."""
+        kept = torch.where(mask, theta, self._zero)
+        torch.where(mask, self._zero, theta, out=self._stash)
+        torch._foreach_copy_(self._lines(), kept.split(self._counts))
+
+    def _use(self, keep: Tensor, mask: Tensor) -> None:
+        """Have this mask from now on; the tensors' entries are in order already."""
+        self.keep, self._mask = keep, mask
+        self._entry_masks = dict(zip(self.tensors, shaped(mask, self.tensors.values()), strict=True))
+        if not on_host(self._stash):
+            self._factor()
+
+    def _lines(self) -> list[Tensor]:
+        """The masked tensors' entries as they lie in memory, views [n]."""
+        return [line(parameter.detach(), parameter) for parameter in self.tensors.values()]
+
+    def _gradient_lines(self) -> list[Tensor]:
+        return [gradient_line(name, parameter) for name, parameter in self.tensors.items()]
+
+    def _factor(self) -> Tensor:
+        """The mask as numbers to multiply by, over all entries; always the same memory, so that it can be captured."""
+        if self._factors_of is not self._mask:
+            if len(self._factors) != len(self._mask):
+                self._factors = torch.empty_like(self._stash)
+            self._factors.copy_(self._mask)
+            self._factors_of = self._mask
+        return self._factors
 
     def reset(self, start: Mapping[str, Tensor]) -> None:
         """Take theta from `start`, a state of the whole model; the mask stays."""
+        latent = [(start[name].detach().to(parameter), parameter) for name, parameter in self.tensors.items()]
         with torch.no_grad():
-            for name, parameter in self.tensors.items():
-                keep, latent = self._entry_masks[name], start[name].detach().to(parameter)
-                parameter.copy_(torch.where(keep, latent, 0.0))
-                self.stash[name].copy_(torch.where(keep, 0.0, latent))
+            self._divide(torch.cat([line(like(value, p), p) for value, p in latent]), self._mask)
 
     @contextlib.contextmanager
     def probing(self) -> Iterator[None]:
@@ -161,43 +221,63 @@ class Masks(ABC):
         yield
 
     def mask_gradients(self) -> None:
-        """Zero the gradient of masked entries, so that the weight step does not move them."""
-        for name, parameter in self.tensors.items():
-            if parameter.grad is not None:
-                truth.clear(parameter.grad, self._entry_masks[name])
+        """Zero the gradient of masked entries, so that the weight step does not move them; not finite becomes NaN."""
+        self._clear([(name, p.grad) for name, p in self.tensors.items() if p.grad is not None])
 
     def mask_state(self, states: Mapping[Any, Mapping[str, object]]) -> None:
         """Zero what an optimiser remembers of masked entries (momentum would move them)."""
-        for name, parameter in self.tensors.items():
-            for value in states.get(parameter, {}).values():
-                if isinstance(value, Tensor) and value.shape == parameter.shape:
-                    truth.clear(value, self._entry_masks[name])
+        self._clear([
+            (name, value) for name, parameter in self.tensors.items() for value in states.get(parameter, {}).values()
+            if isinstance(value, Tensor) and value.shape == parameter.shape
+        ])  # fmt: skip
+
+    def _clear(self, values: Sequence[tuple[str, Tensor]]) -> None:
+        """Multiply by the mask, in place; values by the name of the tensor whose shape and strides they have."""
+        if not values:
+            return
+        if on_host(self._stash):
+            for name, value in values:
+                truth.clear(value, self._entry_masks[name])
+            return
+        factors = dict(zip(self.tensors, self._factor().split(self._counts), strict=True))
+        lines = [line(value.detach(), self.tensors[name]) for name, value in values]
+        torch._foreach_mul_(lines, [factors[name] for name, _ in values])
 
     def hold(self, model: nn.Module) -> None:
         """Called after each weight step: what an earlier pruning removed goes back to zero where no mask sees to it."""
-        if self.held:
-            with torch.no_grad():
-                for name, parameter in model.named_parameters():
-                    if name in self.held:
-                        parameter.mul_(self.held[name])
+        if not self.held:
+            return
+        held = [(parameter, self.held[name]) for name, parameter in model.named_parameters() if name in self.held]
+        if on_host(self._stash):
+            for parameter, mask in held:
+                truth.clear(parameter, mask)
+            return
+        if self._held_of is not self.held:
+            self._held_factors = [line(like(mask.to(p.dtype), p), p) for p, mask in held]
+            self._held_of = self.held
+        torch._foreach_mul_([line(p.detach(), p) for p, _ in held], self._held_factors)
 
     def state_dict(self) -> dict[str, object]:
-        return {"keep": self.keep, "stash": dict(self.stash)}
+        return {"keep": self.keep, "stash": self._stash}
 
     def load_state_dict(self, state: Mapping[str, object]) -> None:
         """Restore mask and stash; the parameters themselves come with the model's state."""
         keep, stash = state["keep"], state["stash"]
         assert isinstance(keep, Tensor)
-        assert isinstance(stash, dict)
-        self.keep = keep
-        for name, latent in stash.items():
-            self.stash[name].copy_(latent)
-        self._entry_masks = self.entries(keep)
+        if not isinstance(stash, Tensor):
+            raise TypeError("a stash of this form is not known")
+        if len(stash):  # what a hardened mask had in it is gone
+            self._stash.copy_(stash)
+        self._use(keep, self._entry_mask(keep))
 
-    _entry_masks: dict[str, Tensor]
+    _mask: Tensor  # bool, over all entries as they lie in memory
+    _entry_masks: dict[str, Tensor]  # views of it, by tensor
 
 
-def mask_gradient(theta: Tensor, mask: Tensor, gradient: Tensor, gamma: float) -> Tensor:
+_Numbers = TypeVar("_Numbers", Tensor, np.ndarray)
+
+
+def mask_gradient(theta: _Numbers, mask: _Numbers, gradient: _Numbers, gamma: float) -> _Numbers:
     """d/dm of F(m * theta*(m)) with theta* from the regularised lower level.
 
     With z = m * theta, g = dF/dz, and the lower level's optimality condition m g + gamma theta = 0
@@ -209,21 +289,4 @@ def mask_gradient(theta: Tensor, mask: Tensor, gradient: Tensor, gamma: float) -
         mask: 0/1 or bool, same shape.
         gamma: weight of the lower level's regulariser, > 0; infinity leaves the first term alone.
     """
-    return (theta - mask.to(theta.dtype) * gradient / gamma) * gradient
-
-
-def gradient_of(name: str, parameter: nn.Parameter) -> Tensor:
-    if parameter.grad is None:
-        raise FairpruneError(f"no gradient reaches {name}", hint="use another --granularity")
-    return parameter.grad.detach()
-
-
-def in_memory(tensor: Tensor, parameter: Tensor) -> Tensor:
-    """The tensor's entries in the order in which the parameter's lie in memory, a view where the tensor's do, too."""
-    return (tensor.permute(0, 2, 3, 1) if channels_last(parameter) else tensor).reshape(-1)
-
-
-def channels_last(parameter: Tensor) -> bool:
-    """Whether it is a convolution's weight that lies in memory in that order and in no other."""
-    last = parameter.dim() == 4 and parameter.is_contiguous(memory_format=torch.channels_last)
-    return last and not parameter.is_contiguous()
+    return (theta - mask * gradient / gamma) * gradient

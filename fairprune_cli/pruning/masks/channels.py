@@ -5,14 +5,18 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from fairprune_cli.core.errors import FairpruneError
+from fairprune_cli.core.transfer import Arriving, on_host, sent
 from fairprune_cli.pruning.channels import OUTPUTS
 from fairprune_cli.pruning.channels.choice import Count, ParameterCount, choose_channels
-from fairprune_cli.pruning.channels.removal import ChannelSpace, Slot, kept_per_space, remove_channels, take
-from fairprune_cli.pruning.masks.base import Masks, gradient_of, mask_gradient
+from fairprune_cli.pruning.channels.removal import ChannelSpace, kept_per_space, remove_channels, take
+from fairprune_cli.pruning.masks.base import Masks, mask_gradient
+from fairprune_cli.pruning.masks.lines import array, channels_last, shaped
+from fairprune_cli.pruning.masks.places import Places, rows_of
 from fairprune_cli.pruning.options import TargetOptions
 
 PROBE = 1e-3
@@ -46,17 +50,20 @@ class ChannelMasks(Masks):
         self.spaces = list(spaces)
         self.min_channels, self.round_to = min_channels, round_to
         self.count: Count = count or ParameterCount(model, spaces)
-        device = next(iter(self.tensors.values())).device
-        self._filters = [
-            [(slot.tensor, parameters[slot.tensor], _rows(slot).to(device)) for slot in space.filters]
-            for space in spaces
-        ]
-        self._gates = [[(slot.tensor, slot.channel.to(device)) for slot in space.gates] for space in spaces]
+        device = self._stash.device
         self.sizes = [space.size for space in spaces]
+        self._gates = Places([space.gates for space in spaces], self.tensors, self.sizes)
+        names = dict.fromkeys(slot.tensor for space in spaces for slot in space.filters)
+        self._producers = {name: parameters[name] for name in names}
+        self._filters = Places([space.filters for space in spaces], self._producers, self.sizes)
+        self._rows = [[(slot.tensor, rows_of(slot).to(device)) for slot in space.filters] for space in spaces]
         self._dense_total = self.count(self.sizes)
         self.held = {name: mask.to(device) for name, mask in (alive or {}).items()}
-        self.keep = torch.ones(sum(self.sizes), dtype=torch.bool, device=device)
-        self._entry_masks = self.entries(self.keep)
+        keep = torch.ones(sum(self.sizes), dtype=torch.bool, device=device)
+        self._open = keep[:1].clone()
+        self._known, self._widths = keep, list(self.sizes)
+        self._counted, self._kept = keep, self._dense_total
+        self._use(keep, self._entry_mask(keep))
 
     @property
     def total(self) -> int:
@@ -64,7 +71,14 @@ class ChannelMasks(Masks):
 
     @property
     def kept(self) -> int:
-        return self.count(kept_per_space(self.spaces, self.keep))
+        if self._counted is not self.keep:  # counted once per mask, as every step asks
+            self._counted, self._kept = self.keep, self.count(self._kept_per_space())
+        return self._kept
+
+    def _kept_per_space(self) -> list[int]:
+        if self._known is not self.keep:
+            self._known, self._widths = self.keep, kept_per_space(self.spaces, self.keep.cpu().numpy())
+        return self._widths
 
     @property
     def achieved(self) -> float:
@@ -72,7 +86,7 @@ class ChannelMasks(Masks):
 
     def largest_unit(self) -> float:
         """Largest share of the total that one more group of channels, kept or removed, changes at the present mask."""
-        kept = kept_per_space(self.spaces, self.keep)
+        kept = self._kept_per_space()
         now = self.count(kept)
         steps = [
             [min(max(k + step * (s == t), 0), size) for t, (k, size) in enumerate(zip(kept, self.sizes, strict=True))]
@@ -101,7 +115,9 @@ class ChannelMasks(Masks):
     def harden(self, model: nn.Module) -> dict[str, dict[int, Tensor]]:
         indices = self.remove(model, self.keep)
         self.held = {name: take(mask, indices.get(name, {})) for name, mask in self.held.items()}
-        self.tensors, self.stash, self._entry_masks = {}, {}, {}  # no gate is left that is closed
+        self.tensors, self.stash, self._counts = {}, {}, []  # no gate is left that is closed
+        self._stash = self._stash[:0].clone()
+        self._use(self.keep, self._mask[:0].clone())
         return indices
 
     @contextlib.contextmanager
@@ -111,35 +127,55 @@ class ChannelMasks(Masks):
         At exactly zero scale and shift a ReLU passes no gradient, and a closed channel could never return. ReLU is
         positively homogeneous, so the gradient at a thousandth is the one-sided derivative at zero.
         """
+        if on_host(self._stash):
+            lines = [(array(p, p), array(self.stash[n], p), array(self._entry_masks[n], p))
+                     for n, p in self.tensors.items()]  # fmt: skip
+            closed = [(z, stash, np.flatnonzero(~mask)) for z, stash, mask in lines]
+            for z, stash, at in closed:
+                z[at] = PROBE * stash[at]
+            try:
+                yield
+            finally:
+                for z, _, at in closed:
+                    z[at] = 0.0
+            return
+        views = self._lines()
         with torch.no_grad():
-            for name, parameter in self.tensors.items():
-                parameter.copy_(torch.where(self._entry_masks[name], parameter, PROBE * self.stash[name]))
+            before = torch.cat(views)
+            torch._foreach_add_(views, self._stash.split(self._counts), alpha=PROBE)
         try:
             yield
         finally:
             with torch.no_grad():
-                for name, parameter in self.tensors.items():
-                    parameter.copy_(torch.where(self._entry_masks[name], parameter, 0.0))
+                torch._foreach_copy_(views, before.split(self._counts))
 
     def magnitude(self, out: Tensor | None = None) -> Tensor:
         """Root mean square over the entries of all filters that produce the channel."""
-        return torch.cat([rows.square().mean(1).sqrt() for rows in self.filters()], out=out)
+        latent = [
+            self.theta(name) if name in self.tensors else weight.detach() for name, weight in self._producers.items()
+        ]
+        if on_host(self._stash):
+            matrices = [_matrix(weight).numpy() for weight in latent]
+            rows = np.concatenate([np.einsum("ij,ij->i", one, one) for one in matrices])
+            sums = self._filters.by_channel(torch.from_numpy(rows)).numpy()
+            scores = torch.from_numpy(np.sqrt(sums / self._filters.entries.numpy()))
+        else:
+            norms = [torch.linalg.vector_norm(_matrix(weight), dim=1) for weight in latent]
+            scores = self._filters.by_channel(torch.cat(norms).square_()).div_(self._filters.entries).sqrt_()
+        return scores if out is None else out.copy_(scores)
 
     def _sums(self, gamma: float | None) -> Tensor:
-        values = []
-        for space, gates in zip(self.spaces, self._gates, strict=True):
-            total = torch.zeros(space.size, device=self.keep.device, dtype=self.tensors[gates[0][0]].dtype)
-            for name, channel in gates:
-                gradient = gradient_of(name, self.tensors[name])
-                theta = self.theta(name)
-                if gamma is None:
-                    part = theta * gradient
-                else:
-                    part = mask_gradient(theta, self._entry_masks[name], gradient, gamma)
-                inside = channel >= 0
-                total.index_add_(0, channel[inside], part.reshape(len(channel), -1).sum(1)[inside])
-            values.append(total)
-        return torch.cat(values)
+        """[U] sum over the entries of each channel's gates of theta g, or of its mask gradient where gamma is given."""
+        lines, gradients = self._lines(), self._gradient_lines()
+        if on_host(self._stash):
+            mask, stash = self._mask.numpy(), self._stash.numpy()
+            theta = np.where(mask, np.concatenate([one.numpy() for one in lines]), stash)
+            gradient = np.concatenate([one.numpy() for one in gradients])
+            found = theta * gradient if gamma is None else mask_gradient(theta, mask, gradient, gamma)
+            return self._gates.by_channel(self._gates.by_row(torch.from_numpy(found)))
+        latent, slope = torch.where(self._mask, torch.cat(lines), self._stash), torch.cat(gradients)
+        product = latent.mul_(slope) if gamma is None else mask_gradient(latent, self._factor(), slope, gamma)
+        return self._gates.by_channel(self._gates.by_row(product))
 
     def squared_gradient(self) -> Tensor:
         """(sum over the gate's entries of theta g)^2: the squared derivative with respect to the gate.
@@ -158,10 +194,10 @@ class ChannelMasks(Masks):
 
     def filters(self) -> list[Tensor]:
         found = []
-        for space, filters in zip(self.spaces, self._filters, strict=True):
+        for space, filters in zip(self.spaces, self._rows, strict=True):
             parts = []
-            for name, weight, rows in filters:
-                theta = self.theta(name) if name in self.tensors else weight.detach()
+            for name, rows in filters:
+                theta = self.theta(name) if name in self.tensors else self._producers[name].detach()
                 parts.append(theta[rows].reshape(space.size, -1))
             found.append(torch.cat(parts, dim=1))
         return found
@@ -172,8 +208,9 @@ class ChannelMasks(Masks):
 
     def select(self, scores: Tensor, sparsity: float) -> Tensor:
         floor = [min(n, max(1, round(self.min_channels * n))) for n in self.sizes]
+        values = Arriving(scores).numpy()
         try:
-            return choose_channels(scores, self.spaces, self.count, sparsity, floor, self.round_to).to(self.keep.device)
+            kept = choose_channels(values, self.spaces, self.count, sparsity, floor, self.round_to)
         except FairpruneError as error:
             first: dict[str, str] = {}  # a layer for each reason
             for layer, why in self.fixed.items():
@@ -181,21 +218,25 @@ class ChannelMasks(Masks):
             first.pop(OUTPUTS, None)
             error.hint = "; ".join([error.hint, *list(first.values())[:3]])
             raise
+        keep = sent(kept, self._stash.device)
+        self._known, self._widths = keep, kept_per_space(self.spaces, kept)
+        return keep
 
     def entries(self, keep: Tensor) -> dict[str, Tensor]:
-        masks: dict[str, Tensor] = {}
-        for gates, part in zip(self._gates, keep.split(self.sizes), strict=True):
-            for name, channel in gates:
-                parameter = self.tensors[name]
-                # A dimension that several spaces share is open where each of them leaves it so.
-                open_rows = (channel < 0) | part[channel]
-                shape = (len(channel),) + (1,) * (parameter.dim() - 1)
-                rows = open_rows.view(shape).expand_as(parameter)
-                masks[name] = masks[name] & rows if name in masks else rows
-        return masks
+        return dict(zip(self.tensors, shaped(self._entry_mask(keep), self.tensors.values()), strict=True))
+
+    def _entry_mask(self, keep: Tensor) -> Tensor:
+        # A dimension that several spaces share is open where each of them leaves it so; what is in none is open.
+        if on_host(self._stash):
+            leaves = np.append(keep.numpy(), True)
+            return torch.from_numpy(np.logical_and.reduce([leaves[one.numpy()] for one in self._gates.owners]))
+        padded = torch.cat([keep, self._open])
+        mask, *more = (padded.index_select(0, one) for one in self._gates.owners)
+        for other in more:
+            mask.logical_and_(other)
+        return mask
 
 
-def _rows(slot: Slot) -> Tensor:
-    """Indices of a slot, channel by channel."""
-    inside = torch.nonzero(slot.channel >= 0)[:, 0]
-    return inside[torch.argsort(slot.channel[inside], stable=True)]
+def _matrix(weight: Tensor) -> Tensor:
+    """[rows, entries of each], in any order, a view where the weight is contiguous or channels-last."""
+    return (weight.permute(0, 2, 3, 1) if channels_last(weight) else weight).reshape(len(weight), -1)

@@ -8,11 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from fairprune_cli.core.errors import FairpruneError
-from fairprune_cli.pruning.masks.weights import WeightMasks, prunable_weights, top_k_mask
+from fairprune_cli.core.transfer import on_host
+from fairprune_cli.pruning.masks.lines import channels_last, shaped
+from fairprune_cli.pruning.masks.selection import top_k_mask
+from fairprune_cli.pruning.masks.weights import WeightMasks, prunable_weights
 
 BLOCK, KEPT = 4, 2
 SPARSITY = 1.0 - KEPT / BLOCK
@@ -50,17 +54,38 @@ class TwoOfFourMasks(WeightMasks):
         super().__init__(model, layer_floor=0.0, names=fitting, alive=alive)
         self.held = {name: mask.to(self.keep.device) for name, mask in (alive or {}).items()}
 
+        # The pattern may be there already, though some blocks may have lost more.
+        self._there = self._alive is not None and int(self._alive.view(-1, BLOCK).sum(1).max()) <= KEPT
+
     @property
     def start(self) -> float:
-        if self._alive is not None and int(self._alive.view(-1, BLOCK).sum(1).max()) <= KEPT:
-            return SPARSITY  # the pattern is there already, though some blocks may have lost more
-        return super().start
+        return SPARSITY if self._there else super().start
 
-    def _line(self, tensor: Tensor, parameter: Tensor) -> Tensor:
-        return tensor.reshape(-1)  # blocks lie along the rows of the 2-D view, wherever they lie in memory
+    # Blocks lie along the rows of the 2-D view, wherever they lie in memory.
 
-    def _shaped(self, line: Tensor, parameter: Tensor) -> Tensor:
-        return line.view_as(parameter)
+    def entries(self, keep: Tensor) -> dict[str, Tensor]:
+        return dict(zip(self.tensors, self._by_rows(keep), strict=True))
+
+    def _by_rows(self, units: Tensor) -> list[Tensor]:
+        """Views of units [U] in the shapes of the tensors."""
+        return [part.view_as(p) for part, p in zip(units.split(self.sizes), self.tensors.values(), strict=True)]
+
+    def _entry_mask(self, keep: Tensor) -> Tensor:
+        if all(map(self._in_order, self.tensors.values())):
+            return keep
+        flat = torch.empty_like(keep)
+        torch._foreach_copy_(shaped(flat, self.tensors.values()), self._by_rows(keep))
+        return flat
+
+    def _by_unit(self, flat: Tensor, out: Tensor | None = None) -> Tensor:
+        if all(map(self._in_order, self.tensors.values())):
+            return flat
+        units = torch.empty_like(flat) if out is None else out
+        torch._foreach_copy_(self._by_rows(units), shaped(flat, self.tensors.values()))
+        return units
+
+    def _in_order(self, parameter: Tensor) -> bool:
+        return not channels_last(parameter)
 
     def select(self, scores: Tensor, sparsity: float) -> Tensor:
         """bool [U]; ties go to the lower index.
@@ -75,12 +100,16 @@ class TwoOfFourMasks(WeightMasks):
                 where="--sparsity",
                 hint="leave it out",
             )
-        blocks = self._ranked(scores).view(-1, BLOCK)
-        order = torch.argsort(blocks, dim=1, descending=True, stable=True)
-        candidates = torch.zeros_like(blocks, dtype=torch.bool).scatter_(1, order[:, KEPT:], True).view(-1)
-        keep = round((1.0 - sparsity) * len(scores))
-        ranked = torch.where(candidates, self._ranked(scores), torch.inf)
-        return top_k_mask(ranked, max(keep, len(scores) * KEPT // BLOCK))
+        scores = self._ranked(scores)
+        keep = max(round((1.0 - sparsity) * len(scores)), len(scores) * KEPT // BLOCK)
+        if on_host(scores):
+            values = scores.detach().numpy()
+            ranked = torch.from_numpy(np.where(_second_half(values), values, values.dtype.type(np.inf)))
+        else:
+            ranked = scores.masked_fill(_best_two(scores), torch.inf)
+        mask = top_k_mask(ranked, keep)
+        self._counted, self._kept = mask, keep
+        return mask
 
     def meets(self, sparsity: float, given: nn.Module, stored: nn.Module) -> bool:
         """The right number of weights, and two in every block of four."""
@@ -89,3 +118,24 @@ class TwoOfFourMasks(WeightMasks):
     def broken_blocks(self) -> int:
         """Blocks of four that do not keep exactly two, at the present mask."""
         return int((self.keep.view(-1, BLOCK).sum(1) != KEPT).sum())
+
+
+def _second_half(scores: np.ndarray) -> np.ndarray:
+    """bool [n]: the two lowest of every block of four, of equal ones the later."""
+    blocks = scores.reshape(-1, BLOCK)
+    better = np.zeros(blocks.shape, dtype=np.int8)  # how many of its block come before it
+    for i in range(BLOCK):
+        for j in range(i + 1, BLOCK):
+            first = blocks[:, i] >= blocks[:, j]
+            better[:, j] += first
+            better[:, i] += ~first
+    return (better >= KEPT).reshape(-1)
+
+
+def _best_two(scores: Tensor) -> Tensor:
+    """bool [n]: the two highest of every block of four, of equal ones the earlier."""
+    blocks = scores.view(-1, BLOCK)
+    one, other = blocks[:, :, None], blocks[:, None, :]
+    earlier = torch.ones(BLOCK, BLOCK, dtype=torch.bool, device=scores.device).tril_(-1)  # [i, j]: j before i
+    before = (other > one).logical_or_((other == one).logical_and_(earlier))
+    return (before.sum(2) < KEPT).view(-1)

@@ -1,63 +1,27 @@
-"""Masks over single weights, and the selection of exactly so many of them."""
+"""Masks over single weights."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from fairprune_cli.core.errors import FairpruneError
+from fairprune_cli.core.transfer import on_host
 from fairprune_cli.models.layers import prunable_weights
+from fairprune_cli.models.strides import like
 from fairprune_cli.pruning.masks import truth
-from fairprune_cli.pruning.masks.base import Masks, channels_last, gradient_of, in_memory, mask_gradient
+from fairprune_cli.pruning.masks.base import Masks, mask_gradient
+from fairprune_cli.pruning.masks.lines import array, gradient_line, line, parts, shaped
+from fairprune_cli.pruning.masks.selection import top_k_with_floors
 from fairprune_cli.pruning.options import TargetOptions
 
-SAMPLE = 1 << 16  # numbers that `bracket` looks at first
+PIECE = 1 << 18  # numbers that a CPU computes with at a time, so that they stay in its cache
+TOGETHER = 1 << 20  # entries from which on tensors are averaged in one operation
 
-
-def top_k_mask(scores: Tensor, keep: int) -> Tensor:
-    """Exactly `keep` entries with the largest scores; ties go to the lower index.
-
-    Args:
-        scores: [n], without NaN.
-        keep: 0..n.
-
-    Returns:
-        bool [n].
-    """
-    count = scores.numel()
-    if not 0 <= keep <= count:
-        raise ValueError(f"cannot keep {keep} of {count}")
-    if keep == 0:
-        return torch.zeros_like(scores, dtype=torch.bool)
-    mask, inside = bracket(scores, keep)
-    candidates = scores[inside]
-    lacking = keep - truth.count(mask)
-    threshold = torch.kthvalue(candidates, len(candidates) - lacking + 1).values
-    mask[inside[candidates > threshold]] = True
-    ties = inside[candidates == threshold]
-    mask[ties[: keep - truth.count(mask)]] = True
-    return mask
-
-
-def bracket(values: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """What of values [n] is surely above the k-th largest, bool [n], and the positions of what may be it; k in 1..n.
-
-    Selection over many numbers is slow on a CPU, comparing them is not: a sample says between which two values the
-    answer lies almost surely, and only what lies there needs to be searched. Where the sample is wrong, everything
-    does.
-    """
-    count = len(values)
-    if count > 4 * SAMPLE:
-        sample = values[:: count // SAMPLE].sort(descending=True).values
-        share = k / count
-        at, margin = int(share * len(sample)), int(4.0 * (len(sample) * share * (1.0 - share)) ** 0.5) + 2
-        above = values > sample[at - margin] if at > margin else torch.zeros_like(values, dtype=torch.bool)
-        least = values >= sample[min(at + margin, len(sample) - 1)]
-        if truth.count(above) < k <= truth.count(least):
-            return above, truth.indices(least ^ above)
-    return torch.zeros_like(values, dtype=torch.bool), torch.arange(count, device=values.device)
+Line = Callable[[str], np.ndarray]  # numbers of a tensor, by its name, in the order of its memory
 
 
 class WeightMasks(Masks):
@@ -79,15 +43,21 @@ class WeightMasks(Masks):
         super().__init__(model, list(prunable_weights(model) if names is None else names))
         self.layer_floor = layer_floor
         self.sizes = [p.numel() for p in self.tensors.values()]
-        device = next(iter(self.tensors.values())).device
+        device = self._stash.device
         ones = torch.ones(sum(self.sizes), dtype=torch.bool, device=device)
         self._counted, self._kept = ones, len(ones)
         self._alive: Tensor | None = None
+        self._left = self.sizes  # that an earlier pruning left, of each tensor
         if alive and any(name in alive for name in self.tensors):
             whole = {n: torch.ones_like(p, dtype=torch.bool) for n, p in self.tensors.items()}
-            self._alive = self._flat([alive[n].to(device) if n in alive else w for n, w in whole.items()])
-        self._entry_masks = self.entries(ones)
-        self.apply(ones if self._alive is None else self._alive)
+            left = [alive[n].to(device) if n in alive else w for n, w in whole.items()]
+            lines = [line(like(mask, p), p) for mask, p in zip(left, self.tensors.values(), strict=True)]
+            self._alive = self._by_unit(torch.cat(lines))
+            self._removed = ~self._alive
+            self._left = [truth.count(part) for part in self._alive.split(self.sizes)]
+        self._use(ones, self._entry_mask(ones))
+        if self._alive is not None:
+            self.apply(self._alive)
 
     @property
     def total(self) -> int:
@@ -105,7 +75,7 @@ class WeightMasks(Masks):
 
     @property
     def start(self) -> float:
-        return 0.0 if self._alive is None else 1.0 - truth.count(self._alive) / self.total
+        return 0.0 if self._alive is None else 1.0 - sum(self._left) / self.total
 
     def meets(self, sparsity: float, given: nn.Module, stored: nn.Module) -> bool:
         """Single weights can be counted out exactly."""
@@ -114,61 +84,117 @@ class WeightMasks(Masks):
     def counted(self, model: nn.Module) -> dict[str, nn.Parameter]:
         return prunable_weights(model)
 
-    def _ranked(self, scores: Tensor) -> Tensor:
-        """Scores with what was removed earlier below everything else."""
-        return scores if self._alive is None else scores.masked_fill(~self._alive, -torch.inf)
+    # The units are the entries in the order of the memory, in which they need no copy. Masks in another order have
+    # these four of their own.
 
-    def _flat(self, tensors: Sequence[Tensor]) -> Tensor:
-        return torch.cat([self._line(t, p) for t, p in zip(tensors, self.tensors.values(), strict=True)])
+    def entries(self, keep: Tensor) -> dict[str, Tensor]:
+        return dict(zip(self.tensors, shaped(keep, self.tensors.values()), strict=True))
 
-    def _line(self, tensor: Tensor, parameter: Tensor) -> Tensor:
-        """The tensor's entries in the order of the masks; that of memory, in which they need no copy."""
-        return in_memory(tensor, parameter)
+    def _entry_mask(self, keep: Tensor) -> Tensor:
+        return keep
 
-    def _shaped(self, line: Tensor, parameter: Tensor) -> Tensor:
-        """The inverse of `_line`."""
-        return _unflattened(line, parameter)
+    def _by_unit(self, flat: Tensor, out: Tensor | None = None) -> Tensor:
+        """[U] of what is given for all entries as they lie in memory; in `out` where there is one and it must move."""
+        return flat
 
-    def _gradients(self) -> Tensor:
-        return self._flat([gradient_of(name, p) for name, p in self.tensors.items()])
+    def _in_order(self, parameter: Tensor) -> bool:
+        """Whether the units of a tensor are in the order of its memory."""
+        return True
 
     def theta(self, name: str) -> Tensor:
         return self.tensors[name].detach() + self.stash[name]
 
-    def _lines(self, flat: Tensor) -> Iterator[tuple[str, nn.Parameter, Tensor]]:
-        """Name, parameter and part of flat [U] for each tensor."""
-        for (name, parameter), line in zip(self.tensors.items(), flat.split(self.sizes), strict=True):
-            yield name, parameter, line
+    def _theta(self, out: Tensor | None = None) -> Tensor:
+        """The latent weights of all entries as they lie in memory."""
+        return torch.cat(self._lines(), out=out).add_(self._stash)
 
     def magnitude(self, out: Tensor | None = None) -> Tensor:
-        # Tensor by tensor into one that is there: memory that is new costs more than what is computed in it.
-        if out is None:
-            out = next(iter(self.tensors.values())).detach().new_empty(self.total)
-        for name, parameter, line in self._lines(out):
-            torch.abs(self._line(self.theta(name), parameter), out=line)
-        return out
+        # Into one that is there: memory that is new costs a CPU more than what is computed in it.
+        out = torch.empty_like(self._stash) if out is None else out
+        if on_host(self._stash):
+            self._each(out, lambda to, z, stash: np.abs(np.add(z, stash, out=to), out=to), self._z, self._waiting)
+            return out
+        ordered = all(map(self._in_order, self.tensors.values()))
+        return self._by_unit(self._theta(out if ordered else None).abs_(), out)
 
     def average_squared_gradient(self, average: Tensor, memory: float) -> None:
         """g_i^2 is the Fisher diagonal's sample at z, at every entry."""
-        for name, parameter, line in self._lines(average):
-            line.mul_(memory).add_(self._line(gradient_of(name, parameter), parameter).square(), alpha=1.0 - memory)
+        if not on_host(self._stash):
+            squares = self._by_unit(torch.cat(self._gradient_lines()).square_())
+            average.mul_(memory).add_(squares, alpha=1.0 - memory)
+            return
+        start, names = 0, []
+        for last, (name, size) in enumerate(zip(self.tensors, self.sizes, strict=True), 1):
+            names.append((name, size))
+            length = sum(n for _, n in names)
+            if length < TOGETHER and last < len(self.tensors):
+                continue
+            squares, part = average.new_empty(length), average[start : start + length]
+            self._each(squares, lambda to, g: np.multiply(g, g, out=to), self._gradient, names=names)
+            numbers = part.numpy()
+            numbers *= memory
+            part.add_(squares, alpha=1.0 - memory)  # not by numpy, whose rounding differs
+            start, names = start + length, []
 
     def saliency(self) -> Tensor:
-        return self._flat([self.theta(name) * gradient_of(name, p) for name, p in self.tensors.items()])
+        if not on_host(self._stash):
+            return self._by_unit(self._theta().mul_(torch.cat(self._gradient_lines())))
+
+        def work(to: np.ndarray, z: np.ndarray, stash: np.ndarray, gradient: np.ndarray) -> None:
+            np.multiply(np.add(z, stash, out=to), gradient, out=to)
+
+        return self._each(torch.empty_like(self._stash), work, self._z, self._waiting, self._gradient)
 
     def first_order_gradient(self, gamma: float) -> Tensor:
         """(theta - m g / gamma) g, both terms of the mask gradient (BiP, arXiv 2210.04092, eq. 7)."""
-        gradient = self._gradients()
-        theta = self._flat([self.theta(name) for name in self.tensors])
-        return mask_gradient(theta, self.keep, gradient, gamma)
+        if not on_host(self._stash):
+            gradient = torch.cat(self._gradient_lines())
+            return self._by_unit(mask_gradient(self._theta(), self._factor(), gradient, gamma))
+
+        def work(to: np.ndarray, z: np.ndarray, stash: np.ndarray, mask: np.ndarray, gradient: np.ndarray) -> None:
+            to[:] = mask_gradient(z + stash, mask, gradient, gamma)
+
+        sources = self._z, self._waiting, self._masked, self._gradient
+        return self._each(torch.empty_like(self._stash), work, *sources)
+
+    def _each(
+        self, out: Tensor, work: Callable[..., object], *sources: Line,
+        names: Sequence[tuple[str, int]] | None = None,
+    ) -> Tensor:  # fmt: skip
+        """On the host: have `work` fill out [U], or as much of it as the names and sizes of some tensors say.
+
+        Args:
+            work: is given a piece to write to, and the same piece of each source.
+        """
+        known = list(zip(self.tensors, self.sizes, strict=True)) if names is None else names
+        with np.errstate(all="ignore"):
+            for (name, size), units in zip(known, parts(out.numpy(), [n for _, n in known]), strict=True):
+                parameter, lines = self.tensors[name], [source(name) for source in sources]
+                ordered = self._in_order(parameter)
+                target = units if ordered else np.empty_like(units)
+                for start in range(0, size, PIECE):
+                    piece = slice(start, start + PIECE)
+                    work(target[piece], *(one[piece] for one in lines))
+                if not ordered:
+                    n, c, h, w = parameter.shape
+                    units.reshape(n, c, h, w)[:] = target.reshape(n, h, w, c).transpose(0, 3, 1, 2)
+        return out
+
+    def _z(self, name: str) -> np.ndarray:
+        return array(self.tensors[name], self.tensors[name])
+
+    def _waiting(self, name: str) -> np.ndarray:
+        return array(self.stash[name], self.tensors[name])
+
+    def _masked(self, name: str) -> np.ndarray:
+        return array(self._entry_masks[name], self.tensors[name])
+
+    def _gradient(self, name: str) -> np.ndarray:
+        return np.asarray(gradient_line(name, self.tensors[name]))
 
     def select(self, scores: Tensor, sparsity: float) -> Tensor:
-        count, scores = len(scores), self._ranked(scores)
-        keep = round((1.0 - sparsity) * count)
-        parts, left = scores.split(self.sizes), self.sizes
-        if self._alive is not None:
-            left = [truth.count(part) for part in self._alive.split(self.sizes)]
-            keep = min(keep, sum(left))
+        count, left = len(scores), self._left
+        keep = min(round((1.0 - sparsity) * count), sum(left))
         shares = [max(1, round(self.layer_floor * (1.0 - sparsity) * n)) for n in self.sizes]
         floors = [min(n, share) for n, share in zip(left, shares, strict=True)]
         if sum(floors) > keep:
@@ -176,26 +202,10 @@ class WeightMasks(Masks):
                 f"sparsity {sparsity} leaves {keep} weights for {len(floors)} layers", where="--sparsity",
                 hint=f"{1 - sum(floors) / count:.6f} is the most for this model",
             )  # fmt: skip
-        mask, ranked = top_k_mask(scores, keep), scores
-        # A layer that falls short of its floor gets its best entries first, and the others share what is left, until
-        # none falls short. Layers above their floor need nothing: what they would be given they have.
-        while True:
-            kept = [truth.count(part) for part in mask.split(self.sizes)]
-            short = [i for i, floor in enumerate(floors) if kept[i] < floor]
-            if not short:
-                return mask
-            ranked = ranked.clone() if ranked is scores else ranked
-            for i in short:
-                ranked.split(self.sizes)[i][top_k_mask(parts[i], floors[i])] = torch.inf
-            mask = top_k_mask(ranked, keep)
+        mask = top_k_with_floors(self._ranked(scores), self.sizes, floors, keep)
+        self._counted, self._kept = mask, keep
+        return mask
 
-    def entries(self, keep: Tensor) -> dict[str, Tensor]:
-        return {name: self._shaped(line, parameter) for name, parameter, line in self._lines(keep)}
-
-
-def _unflattened(flat: Tensor, parameter: Tensor) -> Tensor:
-    """The inverse of `in_memory`: a view of the parameter's shape and memory format."""
-    if not channels_last(parameter):
-        return flat.view_as(parameter)
-    n, c, h, w = parameter.shape
-    return flat.view(n, h, w, c).permute(0, 3, 1, 2)
+    def _ranked(self, scores: Tensor) -> Tensor:
+        """Scores with what was removed earlier below everything else."""
+        return scores if self._alive is None else scores.masked_fill(self._removed, -torch.inf)

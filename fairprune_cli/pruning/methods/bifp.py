@@ -21,13 +21,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from fairprune_cli.core.transfer import on_host
 from fairprune_cli.pruning import method
 from fairprune_cli.pruning.masks import Masks
 
-PIECE = 1 << 18  # scores that a CPU computes at a time, so that they stay in its cache
+PIECE = 1 << 20  # scores that a CPU computes at a time, so that they stay in its cache
+LEAST = 1e-12  # of the mean squared gradient
 
 
 class Method(method.Method):
@@ -84,9 +87,18 @@ def damp(magnitude: Tensor, squared_gradient: Tensor, rho: float) -> Tensor:
     brain damage, rho = 0 is magnitude.
     """
     mean = squared_gradient.mean().clamp_min(torch.finfo(squared_gradient.dtype).tiny)
-    piece = PIECE if magnitude.device.type == "cpu" else max(len(magnitude), 1)
-    for score, square in zip(magnitude.split(piece), squared_gradient.split(piece), strict=True):
-        score.mul_((square / mean).clamp_min_(1e-12).pow_(rho))
+    if not on_host(magnitude):
+        return magnitude.mul_((squared_gradient / mean).clamp_min_(LEAST).pow_(rho))
+    scores, squares = magnitude.numpy(), squared_gradient.numpy()
+    factors = torch.empty(min(PIECE, len(scores)), dtype=magnitude.dtype)
+    least = np.full_like(factors.numpy(), LEAST)  # an array, as numpy is slow with a number here
+    for start in range(0, len(scores), PIECE):
+        score, square = scores[start : start + PIECE], squares[start : start + PIECE]
+        factor = factors[: len(score)]
+        relative = factor.numpy()
+        np.maximum(np.divide(square, mean.numpy(), out=relative), least[: len(score)], out=relative)
+        factor.pow_(rho)
+        np.multiply(score, relative, out=score)
     return magnitude
 
 

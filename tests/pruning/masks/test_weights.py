@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from fairprune_cli.core.errors import FairpruneError
-from fairprune_cli.pruning.masks import WeightMasks, mask_gradient, prunable_weights, top_k_mask, weights
+from fairprune_cli.pruning.masks import WeightMasks, mask_gradient, prunable_weights, selection, top_k_mask
 
 
 def small_net(seed: int = 0) -> nn.Module:
@@ -207,7 +207,7 @@ def test_network_mask_gradient_equals_finite_differences() -> None:
 
 @pytest.mark.parametrize("kind", ["normal", "few values", "all the same", "sorted", "one infinite"])
 def test_selection_over_many_scores_is_exact(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(weights, "SAMPLE", 256)
+    monkeypatch.setattr(selection, "SAMPLE", 256)
     generator = torch.Generator().manual_seed(0)
     scores = torch.randn(5000, generator=generator)
     if kind == "few values":
@@ -219,7 +219,7 @@ def test_selection_over_many_scores_is_exact(kind: str, monkeypatch: pytest.Monk
     elif kind == "one infinite":
         scores[7] = torch.inf
     for keep in (1, 2, 50, 2500, 4990, 5000):
-        mask = weights.top_k_mask(scores, keep)
+        mask = selection.top_k_mask(scores, keep)
         best = sorted(range(5000), key=lambda i: (-float(scores[i]), i))[:keep]
         assert mask.nonzero()[:, 0].tolist() == sorted(best)
 
@@ -235,6 +235,6 @@ def test_floors_give_what_flooring_every_layer_gives(seed: int) -> None:
         ranked = scores.clone()
         for part, view in zip(scores.split(masks.sizes), ranked.split(masks.sizes), strict=True):
             floor = max(1, round(0.9 * (1 - sparsity) * len(part)))
-            view[weights.top_k_mask(part, floor)] = torch.inf
-        expected = weights.top_k_mask(ranked, round((1 - sparsity) * masks.total))
+            view[selection.top_k_mask(part, floor)] = torch.inf
+        expected = selection.top_k_mask(ranked, round((1 - sparsity) * masks.total))
         assert torch.equal(masks.select(scores, sparsity), expected)

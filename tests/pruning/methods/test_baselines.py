@@ -130,6 +130,7 @@ def test_fairgrape_by_hand() -> None:
     a, b = [3.0, 2.0, 1.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0, 1.5, 1.0]
     groups = torch.tensor([[1], [0], [1], [0]])
     assert [part.tolist() for part in method.parts(groups)] == [[1, 3], [0, 2]]
+    assert [part.tolist() for part in method.parts(groups.numpy())] == [[1, 3], [0, 2]]
     logits, labels = torch.zeros(2, 2), torch.zeros(2, dtype=torch.int64)
     for part, saliency in enumerate((a, b)):
         give(layer, saliency)
