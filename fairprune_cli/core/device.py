@@ -5,8 +5,12 @@ from __future__ import annotations
 import os
 import platform
 import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
+import torch.utils.deterministic
 
 from fairprune_cli.core.errors import FairpruneError
 
@@ -47,6 +51,44 @@ def repeatable(device: torch.device) -> None:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA starts
         torch.backends.cudnn.benchmark = False
         torch.use_deterministic_algorithms(True, warn_only=True)
+        # Else each new tensor is filled with NaN first, for programs that read what nobody wrote.
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+
+
+@contextmanager
+def tf32(device: torch.device, allowed: bool) -> Iterator[None]:
+    """A block whose float32 convolutions and matrix products on CUDA may, or may not, round their factors to TF32.
+
+    TF32 keeps 10 of the 23 bits of a factor and adds up in float32, several times as fast on cards that have it.
+    torch allows it for convolutions by default and for matrix products not. Other devices have no TF32.
+    """
+    if device.type != "cuda":
+        yield
+        return
+    before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    _set_tf32("high" if allowed else "highest", allowed)
+    try:
+        yield
+    finally:
+        _set_tf32(*before)
+
+
+def _set_tf32(products: str, convolutions: bool) -> None:
+    # These two setters keep what torch's newer `fp32_precision` flags say in step. The other way round it does not
+    # work: once a newer flag is set, torch's own compiler fails where it reads one of these.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # some versions say that they are older
+        torch.set_float32_matmul_precision(products)
+        torch.backends.cudnn.allow_tf32 = convolutions
+
+
+def arithmetic(device: torch.device, bf16: bool) -> str:
+    """In words, how convolutions and matrix products are computed where `tf32` is allowed, or in bf16 autocast."""
+    if bf16:
+        return "bf16 autocast"
+    if device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0):
+        return "float32, convolutions and matrix products in TF32"
+    return "float32"
 
 
 def machine(device: torch.device, threads: int) -> str:
