@@ -18,16 +18,23 @@ from fairprune_cli.core.errors import FairpruneError
 def choose_device(name: str) -> torch.device:
     """The device called `name`: auto, cpu, cuda, cuda:N or mps.
 
-    auto takes CUDA where there is one, else the CPU (MPS only when it is asked for by name).
+    auto takes CUDA where there is one, else the CPU (MPS only when it is asked for by name). A CUDA device that has a
+    number becomes torch's current one, as its streams, generators and memory are those that torch speaks of without a
+    number. Of several processes on a machine each takes its own.
 
     Raises:
-        FairpruneError: no such device on this machine.
+        FairpruneError: no such device on this machine, or one for several processes.
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name == "cuda" and "LOCAL_RANK" in os.environ:  # one of several processes on this machine
-        name = f"cuda:{os.environ['LOCAL_RANK']}"
     kind, _, index = name.partition(":")
+    if kind == "cuda" and "LOCAL_RANK" in os.environ:
+        if index and int(os.environ.get("LOCAL_WORLD_SIZE", "1")) > 1:
+            raise FairpruneError(
+                f"{name} cannot serve several processes", where="--device", hint="use cuda, and each takes its own"
+            )
+        index = index or os.environ["LOCAL_RANK"]
+        name = f"cuda:{index}"
     if kind not in {"cpu", "cuda", "mps"} or (index and (kind != "cuda" or not index.isdigit())):
         raise FairpruneError(f"unknown device {name!r}", where="--device", hint="auto, cpu, cuda, cuda:N or mps")
     if kind == "cuda" and (not torch.cuda.is_available() or int(index or 0) >= torch.cuda.device_count()):
@@ -35,6 +42,8 @@ def choose_device(name: str) -> torch.device:
         raise FairpruneError(f"{name} is not there: {count} CUDA devices found", where="--device", hint="use cpu")
     if kind == "mps" and not torch.backends.mps.is_available():
         raise FairpruneError("mps is not available on this machine", where="--device", hint="use cpu")
+    if kind == "cuda" and index:
+        torch.cuda.set_device(int(index))
     return torch.device(name)
 
 
