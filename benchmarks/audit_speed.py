@@ -58,7 +58,7 @@ def pool_of(pixels: np.ndarray, attributes: int) -> tuple[Pool, list[Any]]:
     transform = SimpleNamespace(size=pixels.shape[2], mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
     images: Any = SimpleNamespace(
         pixels=pixels, labels=rng.integers(0, 2, n), groups=groups, groupings=tuple(named), manifest=None,
-        transform=transform,
+        transform=transform, resident=lambda _: None,
     )  # fmt: skip
     return Pool(images, np.arange(n)), named
 

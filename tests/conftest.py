@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,15 +12,29 @@ from hypothesis import HealthCheck, settings
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
+# Tests compute on the CPU, also where there is a GPU: so say the commands that they start, by the environment, and in
+# this process torch sees no GPU (below). Those marked `cuda` name their device.
+os.environ["FAIRPRUNE_DEVICE"] = "cpu"
+_KEPT = {"FAIRPRUNE_DATA_ROOT", "FAIRPRUNE_DEVICE"}
+
 # How long an example takes says nothing about the code on a machine that others use too.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _no_gpu_is_seen() -> Iterator[None]:
+    """Whoever asks torch whether there is a GPU hears no; `tests/cuda` asks before."""
+    with pytest.MonkeyPatch.context() as patch:
+        if "torch" in sys.modules:
+            patch.setattr(sys.modules["torch"].cuda, "is_available", lambda: False)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _own_cache_and_environment(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tests neither read nor fill the user's cache, and no setting leaks in from the environment."""
-    for name in [n for n in os.environ if n.startswith("FAIRPRUNE_") and n != "FAIRPRUNE_DATA_ROOT"]:
+    """Tests neither read nor fill the user's cache, and no setting but the device leaks in from the environment."""
+    for name in [n for n in os.environ if n.startswith("FAIRPRUNE_") and n not in _KEPT]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("FAIRPRUNE_CACHE", str(_cache(tmp_path_factory)))
 

@@ -70,7 +70,7 @@ def test_no_test_module_imports_another() -> None:
 
 def test_tests_mirror_the_package() -> None:
     folders = {path.relative_to(ROOT).as_posix() for path in ROOT.rglob("*") if path.is_dir()}
-    own = {"support", "contract", "docs", "e2e", "benchmarks"}
+    own = {"support", "contract", "cuda", "docs", "e2e", "benchmarks"}
     found = {path.parent.relative_to(TESTS).as_posix() for path in TESTS.rglob("test_*.py")}
     assert {f for f in found if f.partition("/")[0] not in own and f != "."} <= folders
 

@@ -9,7 +9,6 @@ Smith 2007), and below `min_group` images it is undefined.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import TYPE_CHECKING
@@ -21,7 +20,6 @@ from fairprune_cli.audit.figures import BinFigures, CalibrationFigures, Estimate
 from fairprune_cli.audit.options import CONFIDENCE, MIN_GROUP, SEED
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor
 
 BINS = 15
@@ -48,33 +46,36 @@ class Calibration:
 
 
 class Sums:
-    """Running sums for one model over tables of groups; nothing is brought back from the device before the end."""
+    """Running sums for one model, by row, a group of images each.
 
-    def __init__(self, sizes: Sequence[int], device: torch.device | str) -> None:
-        import torch
+    Attributes:
+        table: int64 [R, BINS, 4]: images, right ones, and confidence and its squared error in units of `UNIT`.
+    """
 
-        self.tables = [torch.zeros(size * BINS, 4, dtype=torch.int64, device=device) for size in sizes]
+    def __init__(self, rows: int) -> None:
+        self.table = np.zeros((rows, BINS, 4), np.int64)
 
-    def add(self, logits: Tensor, right: Tensor, groups: Sequence[Tensor]) -> None:
-        """logits [B, K]; right [B], 0 or 1; groups: [B] per table, 0..size-1."""
-        import torch
+    def add(self, logits: Tensor, right: NDArray[np.bool_], rows: NDArray[np.int64]) -> None:
+        """Take in images on the host.
 
+        Args:
+            logits: [B, K]; right: [B].
+            rows: [T, B], T rows that each image belongs to.
+        """
         # The largest softmax probability, without the others.
-        confidence = 1 / (logits - logits.amax(1, keepdim=True)).exp().sum(1)
-        confidence = confidence.nan_to_num(0.0).float()  # logits that are not finite end the audit anyway
-        bins = (confidence * BINS).ceil().long().clamp_(1, BINS) - 1
-        columns = (torch.ones_like(confidence), right.float(), confidence / UNIT, (confidence - right) ** 2 / UNIT)
-        values = torch.stack(columns, 1).round_().long()
-        for table, group in zip(self.tables, groups, strict=True):
-            table.index_add_(0, group * BINS + bins, values)
+        sure = 1 / (logits - logits.amax(1, keepdim=True)).exp().sum(1)
+        confidence = sure.nan_to_num(0.0).float().numpy()  # logits that are not finite end the audit anyway
+        bins = np.clip(np.ceil(confidence * np.float32(BINS)).astype(np.int64), 1, BINS) - 1
+        unit = np.float32(UNIT)
+        columns = np.ones_like(confidence), right, confidence / unit, (confidence - right) ** 2 / unit
+        values = np.rint(np.stack(columns, 1)).astype(np.int64)
+        cells = ((rows * BINS + bins) * 4)[..., None] + np.arange(4)
+        np.add.at(self.table.reshape(-1), cells.reshape(-1), np.broadcast_to(values, cells.shape).reshape(-1))
 
-    def result(self) -> list[Calibration]:
-        """One `Calibration` per table."""
-        found = []
-        for table in self.tables:
-            n, right, confidence, squares = np.moveaxis(table.cpu().numpy().reshape(-1, BINS, 4), 2, 0)
-            found.append(Calibration(n, right, confidence * UNIT, squares * UNIT))
-        return found
+    def result(self, rows: slice = slice(None)) -> Calibration:
+        """What the rows hold."""
+        n, right, confidence, squares = np.moveaxis(self.table[rows], 2, 0)
+        return Calibration(n, right, confidence * UNIT, squares * UNIT)
 
 
 def calibration_figures(

@@ -1,48 +1,31 @@
 """One pass over the images for all models, into counts per group x label x prediction.
 
-Memory does not grow with the number of images: a batch is counted and forgotten. An `AuditResult` (result.py)
-holds counts only, and every figure of the report derives from them.
+Memory does not grow with the number of images: a batch, or from an accelerator a piece of many, is counted on the host
+and forgotten. An `AuditResult` (result.py) holds counts only, and every figure of the report derives from them.
 """
 
 from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
 
 from fairprune_cli.audit import calibration
 from fairprune_cli.audit.calibration import Calibration
+from fairprune_cli.audit.logits import ImagePool, InPieces, Seen, ToHost
 from fairprune_cli.audit.rates import Counts
 from fairprune_cli.audit.result import AuditResult
+from fairprune_cli.core.device import tf32
+from fairprune_cli.core.distributed import Ranks
 from fairprune_cli.core.errors import ExitCode, FairpruneError
 from fairprune_cli.models.inference import evaluating
 
-if TYPE_CHECKING:
-    import torch
-    from torch import Tensor, nn
-
-    from fairprune_cli.core.distributed import Ranks
-
 DENSE = "dense"
-
-
-class LabelledBatch(Protocol):
-    """images [B, 3, S, S] float32; labels [B] int64; groups [B, A] int64, -1 where in no group."""
-
-    @property
-    def images(self) -> Tensor: ...
-    @property
-    def labels(self) -> Tensor: ...
-    @property
-    def groups(self) -> Tensor: ...
-
-
-class ImagePool(Protocol):
-    """Anything that yields all of its images once, in batches on the device."""
-
-    def __len__(self) -> int: ...
-    def batches(self, size: int, device: Any) -> Iterable[LabelledBatch]: ...
 
 
 class NamedGroups(Protocol):
@@ -62,10 +45,11 @@ def audit_models(
     device: torch.device | str = "cpu",
     batch_size: int = 256,
     progress: Callable[[int, int], None] | None = None,
-    watch: Callable[[LabelledBatch, Mapping[str, Tensor]], None] | None = None,
+    watch: Callable[[Seen, Mapping[str, Tensor]], None] | None = None,
     ranks: Ranks | None = None,
+    say: Callable[[str], None] = lambda _: None,
 ) -> AuditResult:
-    """Count what every model predicts, all of them on the same batches.
+    """Count what every model predicts, all of them on the same batches, in float32 throughout.
 
     Args:
         models: by name; one called "dense" is what the others are paired with. They are moved to `device`,
@@ -73,19 +57,19 @@ def audit_models(
         pool: the images; column j of a batch's groups belongs to `groupings[j]`.
         classes: names of the models' outputs.
         progress: called with (images done, images in all) after each batch.
-        watch: called with every batch and the models' logits on it.
+        watch: called with all images, some at a time, and the models' logits on them, on the host.
         ranks: several processes with the same models and images, all of which call this: they take turns at the
             batches, which are the same as in one process, and all have the whole result. `pool` is then a `Pool`.
+        say: told when memory ran out and what is done about it.
 
     Raises:
         FairpruneError: no images, or outputs that do not fit the classes (exit code 2); logits that are not
-            finite (exit code 3, all models at fault in one message).
+            finite (exit code 3, all models at fault in one message), or too little memory for one image (3).
     """
-    import torch
-
     if len(pool) == 0:
         raise FairpruneError("there is no image to audit", hint="choose a split that has images, or another manifest")
-    tally = _Tally(list(models), [len(grouping.groups) for grouping in groupings], len(classes), device)
+    device = torch.device(device)
+    tally = _Tally(list(models), [len(grouping.groups) for grouping in groupings], len(classes))
     batches: Any = pool.batches
     at_once = 1
     if ranks is not None and ranks.several:
@@ -94,99 +78,69 @@ def audit_models(
     done = 0
     for model in models.values():
         model.to(device)  # outside inference mode, or the weights could not be trained any more
+
+    def look(images: Seen, logits: Mapping[str, Tensor]) -> None:
+        tally.add(images, logits)
+        if watch is not None:
+            watch(images, logits)
+
+    logits_of, arrivals = InPieces(len(classes), say), ToHost(look)
     together = contextlib.nullcontext() if ranks is None else ranks.together()
-    with together, evaluating(*models.values()), torch.inference_mode():
+    with together, tf32(device, False), evaluating(*models.values()), torch.inference_mode():
         for batch in batches(batch_size, device):
-            tally.start(batch)
-            logits = {name: _checked(name, model(batch.images), len(classes)) for name, model in models.items()}
-            for name, table in logits.items():
-                tally.add(name, table)
-            if watch is not None:
-                watch(batch, logits)
+            arrivals.add(batch, {name: logits_of(name, model, batch.images) for name, model in models.items()})
             done = min(done + at_once * len(batch.labels), len(pool))
             if progress is not None:
                 progress(done, len(pool))
+        arrivals.finish()
     if ranks is not None:
-        ranks.add_counts(tally.tables())
+        ranks.add_counts([torch.from_numpy(table) for table in tally.tables()])
     return tally.result(tuple(classes), {grouping.name: tuple(grouping.groups) for grouping in groupings})
 
 
-def _checked(name: str, logits: object, classes: int) -> Tensor:
-    import torch
-
-    if not isinstance(logits, torch.Tensor) or logits.ndim != 2:
-        raise FairpruneError("the model does not return a table of logits, images x classes", where=name)
-    if logits.shape[1] != classes:
-        raise FairpruneError(
-            f"the model tells {logits.shape[1]} classes apart, the data has {classes}",
-            where=name,
-            hint="use the manifest the model was trained with, or list its classes under `classes`",
-        )
-    return logits
-
-
 class _Tally:
-    """Running counts on the device; nothing is brought back before the end, so the device never waits.
+    """Running counts for all attributes at once, whole numbers.
 
-    Each table has one more group than there are, which takes the images that are in none.
+    The rows of a table are groups: first one that holds all images, then those of each attribute and one more, which
+    takes the images that are in none.
     """
 
-    def __init__(self, models: list[str], sizes: list[int], classes: int, device: torch.device | str) -> None:
-        import torch
-
-        def zeros(length: int) -> Tensor:
-            return torch.zeros(length, dtype=torch.int64, device=device)
-
-        self.classes, self.sizes, self.models = classes, sizes, models
+    def __init__(self, models: list[str], sizes: list[int], classes: int) -> None:
+        self.classes, self.models = classes, models
         self.paired = [name for name in models if name != DENSE] if DENSE in models else []
-        # The first table of each list holds all images in one group, the others one attribute each.
-        widths = [1, *sizes]
-        self.counts = {m: [zeros((width + 1) * classes**2) for width in widths] for m in models}
-        self.pairs = {m: [zeros((width + 1) * 4) for width in widths] for m in self.paired}
-        self.sureness = {m: calibration.Sums([width + 1 for width in widths], device) for m in models}
-        self.broken = {m: zeros(1) for m in models}
+        self.sizes = np.array(sizes, dtype=np.int64)
+        # Where the rows of all images begin, of each attribute, and where the last ones end.
+        self.starts = np.cumsum([0, 1, *(size + 1 for size in sizes)])
+        height = int(self.starts[-1])
+        self.counts = {m: np.zeros((height, classes, classes), np.int64) for m in models}
+        self.pairs = {m: np.zeros((height, 2, 2), np.int64) for m in self.paired}
+        self.sureness = {m: calibration.Sums(height) for m in models}
+        self.broken = {m: np.zeros(1, np.int64) for m in models}
 
-    def tables(self) -> list[Tensor]:
+    def tables(self) -> list[np.ndarray]:
         """All that is counted, int64."""
-        counted = [*self.counts.values(), *self.pairs.values(), *(sums.tables for sums in self.sureness.values())]
-        return [*(table for tables in counted for table in tables), *self.broken.values()]
+        sums = [sums.table for sums in self.sureness.values()]
+        return [*self.counts.values(), *self.pairs.values(), *sums, *self.broken.values()]
 
-    def start(self, batch: LabelledBatch) -> None:
-        import torch
-
-        if batch.groups.shape[1] != len(self.sizes):
-            raise ValueError(f"{batch.groups.shape[1]} columns of groups for {len(self.sizes)} attributes")
-        self.labels = batch.labels
-        self.ones = torch.ones_like(batch.labels)
-        self.groups = [torch.zeros_like(batch.labels)]
-        for column, size in zip(batch.groups.unbind(1), self.sizes, strict=True):
-            self.groups.append(torch.where(column < 0, size, column))
-        self.dense_right: Tensor | None = None
-        self.waiting: list[tuple[str, Tensor]] = []
-
-    def add(self, name: str, logits: Tensor) -> None:
-        self.broken[name] += (~logits.isfinite()).any(1).sum()
-        predictions = logits.argmax(1)
-        cell = self.labels * self.classes + predictions
-        for table, group in zip(self.counts[name], self.groups, strict=True):
-            table.scatter_add_(0, group * self.classes**2 + cell, self.ones)
-        right = (predictions == self.labels).long()
-        self.sureness[name].add(logits, right, self.groups)
-        if not self.paired:
-            return
-        # The dense model need not come first.
-        if name == DENSE:
-            self.dense_right = right
-        else:
-            self.waiting.append((name, right))
-        if self.dense_right is not None:
-            for other, its_right in self.waiting:
-                for table, group in zip(self.pairs[other], self.groups, strict=True):
-                    table.scatter_add_(0, group * 4 + self.dense_right * 2 + its_right, self.ones)
-            self.waiting.clear()
+    def add(self, images: Seen, logits: Mapping[str, Tensor]) -> None:
+        """Count images on the host; `logits` [B, K] of every model."""
+        if images.groups.shape[1] != len(self.sizes):
+            raise ValueError(f"{images.groups.shape[1]} columns of groups for {len(self.sizes)} attributes")
+        labels, groups = images.labels.numpy(), images.groups.numpy()
+        rows = np.zeros((1 + len(self.sizes), len(labels)), np.int64)
+        rows[1:] = (np.where(groups < 0, self.sizes, groups) + self.starts[1:-1]).T
+        right = {}
+        for name, table in logits.items():
+            self.broken[name] += int((~table.isfinite()).any(1).sum())
+            predictions = table.argmax(1).numpy()
+            _count(self.counts[name], rows, labels * self.classes + predictions)
+            right[name] = predictions == labels
+            self.sureness[name].add(table, right[name], rows)
+        for name in self.paired:
+            _count(self.pairs[name], rows, right[DENSE] * 2 + right[name])
 
     def result(self, classes: tuple[str, ...], groups: dict[str, tuple[str, ...]]) -> AuditResult:
-        broken = {name: int(count) for name, count in self.broken.items() if int(count)}
+        broken = {name: int(count[0]) for name, count in self.broken.items() if count[0]}
         if broken:
             images = ", ".join(f"{name} for {count} images" for name, count in broken.items())
             raise FairpruneError(
@@ -194,28 +148,31 @@ class _Tally:
                 hint="the weights hold NaN or infinity, or the model diverged; figures would mean nothing",
                 code=ExitCode.RUNTIME,
             )
+        spans = {name: slice(*self.starts[a + 1 : a + 3]) for a, name in enumerate(groups)}
 
-        def arrays(tables: list[Tensor], *cell: int) -> list[Counts]:
-            return [table.cpu().numpy().reshape(-1, *cell) for table in tables]
+        def by_group(table: Counts) -> dict[str, Counts]:
+            return {name: table[span][:-1] for name, span in spans.items()}
 
-        k = len(classes)
-        counts = {m: arrays(tables, k, k) for m, tables in self.counts.items()}
-        pairs = {m: arrays(tables, 2, 2) for m, tables in self.pairs.items()}
-        first = counts[self.models[0]]
+        first = self.counts[self.models[0]]
         return AuditResult(
             classes,
             groups,
-            overall={m: tables[0][0] for m, tables in counts.items()},
-            by_group={m: {name: t[:-1] for name, t in zip(groups, ts[1:], strict=True)} for m, ts in counts.items()},
-            overall_pairs={m: tables[0][0] for m, tables in pairs.items()},
-            pairs={m: {name: t[:-1] for name, t in zip(groups, ts[1:], strict=True)} for m, ts in pairs.items()},
-            ungrouped={name: int(t[-1].sum()) for name, t in zip(groups, first[1:], strict=True)},
-            sureness={m: self._sureness(m, list(groups)) for m in self.models},
+            overall={m: table[0] for m, table in self.counts.items()},
+            by_group={m: by_group(table) for m, table in self.counts.items()},
+            overall_pairs={m: table[0] for m, table in self.pairs.items()},
+            pairs={m: by_group(table) for m, table in self.pairs.items()},
+            ungrouped={name: int(first[span][-1].sum()) for name, span in spans.items()},
+            sureness={m: self._sureness(m, spans) for m in self.models},
         )
 
-    def _sureness(self, model: str, attributes: list[str]) -> dict[str, Calibration]:
+    def _sureness(self, model: str, spans: Mapping[str, slice]) -> dict[str, Calibration]:
         """Sums by attribute without the images that are in no group; under "" those of all images."""
-        found = {}
-        for name, sums in zip(["", *attributes], self.sureness[model].result(), strict=True):
-            found[name] = Calibration(sums.n[:-1], sums.right[:-1], sums.confidence[:-1], sums.squares[:-1])
-        return found
+        sums = self.sureness[model]
+        of_groups = {name: slice(span.start, span.stop - 1) for name, span in spans.items()}
+        return {name: sums.result(span) for name, span in {"": slice(1), **of_groups}.items()}
+
+
+def _count(table: Counts, rows: np.ndarray, cells: np.ndarray) -> None:
+    """Add one to a cell [B] of a row for each image, in every line of `rows` [T, B]; `table` [R, ...]."""
+    width = table[0].size
+    np.add.at(table.reshape(-1), (rows * width + cells).reshape(-1), 1)

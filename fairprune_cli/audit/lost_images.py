@@ -17,7 +17,8 @@ from fairprune_cli.audit.figures import Example, Examples
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from fairprune_cli.audit.counts import LabelledBatch, NamedGroups
+    from fairprune_cli.audit.counts import NamedGroups
+    from fairprune_cli.audit.logits import Seen
 
 SIDE = 96  # largest side of an embedded picture, in pixels
 
@@ -50,8 +51,8 @@ class LostImages:
         self.groupings, self.most = groupings, most
         self.found: dict[tuple[str, str, str], list[_Lost]] = {}
 
-    def __call__(self, batch: LabelledBatch, logits: Mapping[str, Tensor]) -> None:
-        """`batch` has `rows` beside images, labels and groups; `logits` [B, K] by model, "dense" among them."""
+    def __call__(self, batch: Seen, logits: Mapping[str, Tensor]) -> None:
+        """`batch` has `rows`; `logits` [B, K] by model, "dense" among them."""
         dense = logits["dense"]
         right = dense.argmax(1) == batch.labels
         for name, other in logits.items():
@@ -62,12 +63,11 @@ class LostImages:
             if len(lost):
                 self._keep(name, batch, lost, dense[lost], other[lost], predicted[lost])
 
-    def _keep(
-        self, model: str, batch: LabelledBatch, lost: Tensor, dense: Tensor, other: Tensor, predicted: Tensor
-    ) -> None:
+    def _keep(self, model: str, batch: Seen, lost: Tensor, dense: Tensor, other: Tensor, predicted: Tensor) -> None:
         labels = batch.labels[lost]
         before, after = (x.softmax(1).gather(1, labels[:, None]).squeeze(1).tolist() for x in (dense, other))
-        rows: list[int] = batch.rows[lost].tolist()  # type: ignore[attr-defined]
+        assert batch.rows is not None
+        rows: list[int] = batch.rows[lost].tolist()
         images = [
             _Lost(b - a, -row, b, a, label, p)
             for b, a, row, label, p in zip(before, after, rows, labels.tolist(), predicted.tolist(), strict=True)

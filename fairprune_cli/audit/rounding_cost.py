@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from fairprune_cli.audit.counts import ImagePool, LabelledBatch, NamedGroups, audit_models
+from fairprune_cli.audit.counts import NamedGroups, audit_models
 from fairprune_cli.audit.figures import Judgement, StorageCost
+from fairprune_cli.audit.logits import ImagePool, Seen
 
 
 def storage_cost(
@@ -22,7 +23,7 @@ def storage_cost(
     """
     changed = 0
 
-    def compare(batch: LabelledBatch, logits: Mapping[str, Tensor]) -> None:
+    def compare(_: Seen, logits: Mapping[str, Tensor]) -> None:
         nonlocal changed
         changed += int((logits["dense"].argmax(1) != logits["pruned"].argmax(1)).sum())
 

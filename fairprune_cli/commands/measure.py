@@ -59,6 +59,7 @@ def measure_models(
     from fairprune_cli.core.device import choose_device, machine, set_threads
     from fairprune_cli.models import measure
     from fairprune_cli.models.checkpoint.load import load_model
+    from fairprune_cli.models.peak_memory import peak_memory_is
 
     used = set_threads(threads)
     place = choose_device(device)
@@ -73,6 +74,7 @@ def measure_models(
     speed = measure.latency({name: s.model for name, s in sources.items()}, side, BATCHES, seconds=seconds)
     return {
         "input_size": side, "threads": used, "device": str(place), "machine": machine(place, used),
+        "peak_memory": peak_memory_is(place),
         "models": {name: _figures(loaded, side, speed[name]["batch"]) for name, loaded in sources.items()},
     }  # fmt: skip
 
@@ -127,4 +129,5 @@ def show(document: Mapping[str, Any], terminal: Terminal) -> None:
         rows.append(row(f"peak memory, batch of {batch} (MB)", values, [f"{value / 1e6:.2f}" for value in values]))
     side = document["input_size"]
     title = f"{side}x{side} pixels, {document['threads']} threads, {document['device']}; times: median [10 %, 90 %]"
+    title += f"; peak memory: {document['peak_memory']}"
     terminal.table(title, ["", *names, *(["ratio"] if len(names) == 2 else [])], rows)

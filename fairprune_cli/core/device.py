@@ -5,8 +5,12 @@ from __future__ import annotations
 import os
 import platform
 import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
+import torch.utils.deterministic
 
 from fairprune_cli.core.errors import FairpruneError
 
@@ -14,16 +18,23 @@ from fairprune_cli.core.errors import FairpruneError
 def choose_device(name: str) -> torch.device:
     """The device called `name`: auto, cpu, cuda, cuda:N or mps.
 
-    auto takes CUDA where there is one, else the CPU (MPS only when it is asked for by name).
+    auto takes CUDA where there is one, else the CPU (MPS only when it is asked for by name). A CUDA device that has a
+    number becomes torch's current one, as its streams, generators and memory are those that torch speaks of without a
+    number. Of several processes on a machine each takes its own.
 
     Raises:
-        FairpruneError: no such device on this machine.
+        FairpruneError: no such device on this machine, or one for several processes.
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name == "cuda" and "LOCAL_RANK" in os.environ:  # one of several processes on this machine
-        name = f"cuda:{os.environ['LOCAL_RANK']}"
     kind, _, index = name.partition(":")
+    if kind == "cuda" and "LOCAL_RANK" in os.environ:
+        if index and int(os.environ.get("LOCAL_WORLD_SIZE", "1")) > 1:
+            raise FairpruneError(
+                f"{name} cannot serve several processes", where="--device", hint="use cuda, and each takes its own"
+            )
+        index = index or os.environ["LOCAL_RANK"]
+        name = f"cuda:{index}"
     if kind not in {"cpu", "cuda", "mps"} or (index and (kind != "cuda" or not index.isdigit())):
         raise FairpruneError(f"unknown device {name!r}", where="--device", hint="auto, cpu, cuda, cuda:N or mps")
     if kind == "cuda" and (not torch.cuda.is_available() or int(index or 0) >= torch.cuda.device_count()):
@@ -31,6 +42,8 @@ def choose_device(name: str) -> torch.device:
         raise FairpruneError(f"{name} is not there: {count} CUDA devices found", where="--device", hint="use cpu")
     if kind == "mps" and not torch.backends.mps.is_available():
         raise FairpruneError("mps is not available on this machine", where="--device", hint="use cpu")
+    if kind == "cuda" and index:
+        torch.cuda.set_device(int(index))
     return torch.device(name)
 
 
@@ -47,6 +60,44 @@ def repeatable(device: torch.device) -> None:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA starts
         torch.backends.cudnn.benchmark = False
         torch.use_deterministic_algorithms(True, warn_only=True)
+        # Else each new tensor is filled with NaN first, for programs that read what nobody wrote.
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+
+
+@contextmanager
+def tf32(device: torch.device, allowed: bool) -> Iterator[None]:
+    """A block whose float32 convolutions and matrix products on CUDA may, or may not, round their factors to TF32.
+
+    TF32 keeps 10 of the 23 bits of a factor and adds up in float32, several times as fast on cards that have it.
+    torch allows it for convolutions by default and for matrix products not. Other devices have no TF32.
+    """
+    if device.type != "cuda":
+        yield
+        return
+    before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    _set_tf32("high" if allowed else "highest", allowed)
+    try:
+        yield
+    finally:
+        _set_tf32(*before)
+
+
+def _set_tf32(products: str, convolutions: bool) -> None:
+    # These two setters keep what torch's newer `fp32_precision` flags say in step. The other way round it does not
+    # work: once a newer flag is set, torch's own compiler fails where it reads one of these.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # some versions say that they are older
+        torch.set_float32_matmul_precision(products)
+        torch.backends.cudnn.allow_tf32 = convolutions
+
+
+def arithmetic(device: torch.device, bf16: bool) -> str:
+    """In words, how convolutions and matrix products are computed where `tf32` is allowed, or in bf16 autocast."""
+    if bf16:
+        return "bf16 autocast"
+    if device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0):
+        return "float32, convolutions and matrix products in TF32"
+    return "float32"
 
 
 def machine(device: torch.device, threads: int) -> str:

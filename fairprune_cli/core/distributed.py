@@ -25,6 +25,9 @@ from fairprune_cli.core.launch import several_processes
 
 # Longer than the first process may take to audit and write while the others wait for it.
 PATIENCE = datetime.timedelta(hours=12)
+# On CUDA tensors of the device go by nccl, and what the host says by gloo, so that no process waits for its device to
+# say that it goes on.
+_ON_CUDA = "cpu:gloo,cuda:nccl"
 
 
 class Ranks:
@@ -135,7 +138,7 @@ class Ranks:
         """Whether it is so on any process: all of them stop at the same step."""
         if not self.several:
             return mine
-        flag = torch.tensor([float(mine)], device=_device())
+        flag = torch.tensor([float(mine)])
         dist.all_reduce(flag, op=dist.ReduceOp.MAX)
         return bool(flag.item())
 
@@ -155,7 +158,7 @@ class Ranks:
         if not self.several:
             return value
         box = [value]
-        dist.broadcast_object_list(box, src=0, device=_device())
+        dist.broadcast_object_list(box, src=0, device=torch.device("cpu"))
         return box[0]
 
     @contextmanager
@@ -183,13 +186,13 @@ class Ranks:
 
 @contextmanager
 def joined(device: torch.device) -> Iterator[Ranks]:
-    """Join the other processes for the length of the block, where torchrun started several; gloo, or nccl on CUDA."""
+    """Join the other processes for the length of the block, where torchrun started several."""
     if not several_processes():
         yield Ranks()
         return
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
+    dist.init_process_group(_ON_CUDA if device.type == "cuda" else "gloo", timeout=PATIENCE)
     try:
         yield Ranks(dist.get_rank(), dist.get_world_size())
     except RuntimeError as error:
@@ -212,7 +215,3 @@ def _is_lost_connection(error: RuntimeError) -> bool:
         return True
     text = str(error).lower()
     return "gloo" in text or "connection closed by peer" in text or "connection reset by peer" in text
-
-
-def _device() -> torch.device:
-    return torch.device("cuda" if dist.get_backend() == "nccl" else "cpu")

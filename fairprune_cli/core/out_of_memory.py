@@ -7,6 +7,8 @@ import errno
 _TEXTS = (
     "out of memory", "can't allocate memory", "cannot allocate memory", "std::bad_alloc",
     "could not create a primitive", "could not create a memory",  # oneDNN
+    "cublas_status_alloc_failed", "cudnn_status_alloc_failed", "cusolver_status_alloc_failed",
+    "unable to find an engine to execute this computation",  # cuDNN: no algorithm's workspace fits into what is left
     "can't start new thread", "failed to map segment",  # Python: no room for a stack, for a library
 )  # fmt: skip
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from fairprune_cli.core.errors import ExitCode, FairpruneError
+from fairprune_cli.core.out_of_memory import is_out_of_memory
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -33,13 +34,11 @@ def blank_images(model: nn.Module, count: int, size: int) -> Tensor:
 @contextlib.contextmanager
 def taking_images(count: int, size: int) -> Iterator[None]:
     """What a model raises on `count` images of edge `size` becomes an error that says so."""
-    import torch
-
     try:
         yield
-    except torch.OutOfMemoryError as error:
-        raise FairpruneError(f"out of memory on a batch of {count} images", code=ExitCode.RUNTIME) from error
     except (RuntimeError, ValueError, AssertionError) as error:
+        if is_out_of_memory(error):
+            raise FairpruneError(f"out of memory on a batch of {count} images", code=ExitCode.RUNTIME) from error
         raise FairpruneError(
             f"the model does not take images of {size}x{size} pixels: {error}",
             hint="give the size of the images it was trained on",

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from fairprune_cli.models.inference import evaluating, taking_images
 from fairprune_cli.models.layers import prunable_weights
 from fairprune_cli.models.multiply_adds import multiply_adds
+from fairprune_cli.models.stopwatch import stopwatch
 
 DEFAULT_SIZE = 224  # edge of images where none is known: what torchvision's classifiers are trained for
 WARM_UPS = 3
@@ -103,7 +104,7 @@ def latency(
     """Time of a forward pass of all models in one run, on the device each of them is on.
 
     After a warm-up the models take turns, in an order that rotates, so that a drift of the clock or
-    another process on the machine meets all of them alike.
+    another process on the machine meets all of them alike. On CUDA the device's own clock is read.
 
     Args:
         models: by the name they get in the result, such as dense and pruned.
@@ -176,19 +177,16 @@ def _interleaved(
             _forward(model, images[name])
             if time.perf_counter() > deadline:
                 break
-    times: dict[str, list[float]] = {name: [] for name in models}
+    clocks = {name: stopwatch(images[name].device) for name in models}
     order = list(models)
     for done in range(max(repeats, LEAST_ROUNDS)):
         if done >= LEAST_ROUNDS and time.perf_counter() > deadline:
             break
         for name in order:
-            _wait(images[name].device)
-            start = time.perf_counter()
-            _forward(models[name], images[name])
-            _wait(images[name].device)
-            times[name].append(time.perf_counter() - start)
+            with clocks[name].lap():
+                _forward(models[name], images[name])
         order.append(order.pop(0))
-    return times
+    return {name: clock.seconds() for name, clock in clocks.items()}
 
 
 def _images(model: nn.Module, batch: int, size: int) -> Tensor:
@@ -200,9 +198,3 @@ def _images(model: nn.Module, batch: int, size: int) -> Tensor:
 def _forward(model: nn.Module, images: Tensor) -> None:
     with taking_images(len(images), images.shape[-1]), torch.inference_mode():
         model(images)
-
-
-def _wait(device: torch.device) -> None:
-    """A GPU returns before it has finished."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)

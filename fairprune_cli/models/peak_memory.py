@@ -1,4 +1,4 @@
-"""Memory that a forward pass needs, counted tensor by tensor; the same on every machine."""
+"""Memory that a forward pass needs: counted tensor by tensor, or on CUDA what torch's allocator gave out."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from fairprune_cli.core.errors import FairpruneError
+from fairprune_cli.core.out_of_memory import is_out_of_memory
 from fairprune_cli.models.inference import blank_images, evaluating
 
 
@@ -48,30 +49,61 @@ class _Living(TorchDispatchMode):
 def forward_peak_bytes(model: nn.Module, batch: int, size: int) -> int:
     """Bytes that a forward pass holds at its peak: the model's tensors, the images and the activations alive at once.
 
-    What a kernel takes for itself while it runs is not seen. The same on every machine.
+    On the CPU what a kernel takes for itself while it runs is not seen, and the number is the same on every machine.
+    On CUDA it is seen; torch's record of the largest memory in use begins anew.
 
     Args:
         batch: images; size: their edge in pixels.
+
+    Raises:
+        FairpruneError: the model does not take such images.
     """
     images = blank_images(model, batch, size)
     there = [images, *model.parameters(), *model.buffers()]
+    counted = _allocated if images.device.type == "cuda" else _living
     try:
-        with evaluating(model), torch.no_grad(), _Living(there) as living:
-            model(images)
+        with evaluating(model), torch.no_grad():
+            held = counted(model, images, there)
     except RuntimeError as error:
+        if is_out_of_memory(error):
+            raise
         raise FairpruneError(
             f"the model does not take images of {size}x{size} pixels: {error}", where="--size",
             hint="give the size of the images it was trained on",
         ) from error  # fmt: skip
-    return living.peak + sum(tensor.nbytes for tensor in there)
+    return held + sum(tensor.nbytes for tensor in there)
+
+
+def peak_memory_is(device: torch.device) -> str:
+    """What `forward_peak_bytes` counts on the device, in words."""
+    return "allocated on the device" if device.type == "cuda" else "counted tensor by tensor"
+
+
+def _living(model: nn.Module, images: Tensor, there: Sequence[Tensor]) -> int:
+    """Bytes that a pass holds beside what is `there`."""
+    with _Living(there) as living:
+        model(images)
+    return living.peak
+
+
+def _allocated(model: nn.Module, images: Tensor, there: Sequence[Tensor]) -> int:
+    """The same on CUDA."""
+    model(images)  # libraries take workspace at first use and keep it
+    torch.cuda.reset_peak_memory_stats(images.device)
+    before = torch.cuda.memory_allocated(images.device)
+    model(images)
+    return torch.cuda.max_memory_allocated(images.device) - before
 
 
 def add_peaks(speed: dict[str, Any], models: Mapping[str, nn.Module], size: int) -> dict[str, Any]:
     """`speed` as `measure.latency` returns it, with `peak_bytes` beside the times of each batch size; changed in place.
 
+    `peak_memory` says what they are.
+
     Args:
         models: the ones that were timed, by their names there; size: edge of the images in pixels.
     """
+    speed["peak_memory"] = peak_memory_is(torch.device(speed["device"]))
     for name, model in models.items():
         for batch, times in speed[name]["batch"].items():
             times["peak_bytes"] = forward_peak_bytes(model, int(batch), size)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from fairprune_cli.audit.policy import Policy, policy_of
 from fairprune_cli.core import distributed as ranks
 from fairprune_cli.core import provenance
-from fairprune_cli.core.device import choose_device, machine, process_peak_bytes, set_threads
+from fairprune_cli.core.device import choose_device, machine, process_peak_bytes, repeatable, set_threads
 from fairprune_cli.core.errors import ExitCode, FairpruneError
 from fairprune_cli.core.terminal import Terminal
 from fairprune_cli.data.manifest.find import Transform
@@ -59,6 +59,7 @@ def _audit(request: AuditRequest, terminal: Terminal, device: torch.device, grou
         policy = policy_of(settings)
         _check(request)
         threads = set_threads(settings.threads)
+        repeatable(device)
         data = open_data(settings, request.models[0], terminal, every=True).with_attributes(policy.attributes)
         refuse_broken_plug_ins(len(data.manifest.classes))
         _check_dense(request, policy, len(data.manifest.classes))

@@ -94,6 +94,7 @@ class AuditStep:
                 {name: model.to(self.device) for name, model in self.models.items()}, self.pool, groupings,
                 self.data.manifest.classes, self.device, batch_size=self.batch_size,
                 progress=lambda done, total: display.update(done), watch=lost, ranks=self.group,
+                say=lambda text: self.terminal.warn(text, code="memory"),
             )  # fmt: skip
         if lost is not None:
             lost.merge(self.group.from_others(lost.found))

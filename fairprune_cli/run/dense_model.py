@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from fairprune_cli.core import provenance
-from fairprune_cli.core.device import choose_device, machine, set_threads
+from fairprune_cli.core.device import choose_device, machine, repeatable, set_threads
 from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.core.signals import stop_on_signals
 from fairprune_cli.core.terminal import Terminal
@@ -48,6 +48,7 @@ def train_checkpoint(request: TrainRequest, terminal: Terminal) -> dict[str, Any
     started = time.time()
     threads = set_threads(settings.threads)
     device = choose_device(settings.device)
+    repeatable(device)
     data = open_data(settings, request.out, terminal, every=True)
     manifest = data.manifest
     for split in ("train", "val"):

@@ -12,7 +12,7 @@ from torch import nn
 
 from fairprune_cli.audit import rounding_cost, to_json
 from fairprune_cli.core import provenance
-from fairprune_cli.core.device import machine, process_peak_bytes
+from fairprune_cli.core.device import arithmetic, machine, process_peak_bytes
 from fairprune_cli.core.distributed import Ranks
 from fairprune_cli.core.files import cache_dir, sha256_file
 from fairprune_cli.data.batches.pool import Pool
@@ -64,6 +64,7 @@ def report_parts(made: Pruned) -> dict[str, Any]:
             "passes": trainer.passes if settings.sparsity else 0.0, "steps": trainer.done,
             "seconds": finished - run.started, "peak_bytes": process_peak_bytes(run.device),
             "precision": "bf16" if trainer.compute.bf16 else "fp32",
+            "arithmetic": arithmetic(run.device, trainer.compute.bf16),
         },
         "size": {
             "dense_bytes": measure.dense_bytes(run.dense), "file_bytes": made.file.stat().st_size,

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
+from fairprune_cli.core.device import tf32
 from fairprune_cli.data.batches.pool import Pool
 from fairprune_cli.models.file import codec
 from fairprune_cli.models.file.rounding import rounded
@@ -25,7 +26,7 @@ def reestimate(run: Prepared, lower: Pool) -> None:
         return
     sampler = lower.sampler(run.settings.batch_size, run.device, run.settings.seed + 3, False, channels_last=True)
     count = min(REESTIMATION_BATCHES, max(len(lower) // run.settings.batch_size, 1))
-    with run.terminal.progress("batch norm", 1) as display:
+    with run.terminal.progress("batch norm", 1) as display, tf32(run.device, False):  # as the audit sees it
         reestimate_batch_norm(run.student, (sampler.next().images for _ in range(count)))
         display.update(1)
 

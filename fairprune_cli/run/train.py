@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from fairprune_cli.core.device import tf32
 from fairprune_cli.core.errors import ExitCode, FairpruneError
 from fairprune_cli.core.launch import started_as
 from fairprune_cli.core.signals import StopRequest
@@ -63,7 +64,8 @@ def train(
             trainer, folder, terminal, display, limits, save, 60.0 * settings.save_minutes
         )
         try:
-            done = trainer.run(stop) if settings.sparsity > 0 else True
+            with tf32(run.device, True):
+                done = trainer.run(stop) if settings.sparsity > 0 else True
         except Diverged as error:
             watch.conclude()
             raise _keep_best(run, trainer, folder, error) from error
@@ -82,7 +84,8 @@ def _choose_format(run: Prepared, trainer: Trainer) -> None:
     group, chosen = run.group, ""
     with group.together():
         if group.number == 0:
-            chosen = faster_format(run.student, -(-run.settings.batch_size // group.count), run.transform.size)
+            with tf32(run.device, True):
+                chosen = faster_format(run.student, -(-run.settings.batch_size // group.count), run.transform.size)
     chosen = group.from_first(chosen)
     trainer.compute.bf16 = chosen == "bf16"
     run.terminal.note(f"training passes are made in {chosen}, the faster here")

@@ -84,6 +84,7 @@ def parsed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[pipeline.Pru
         raise FairpruneError("caught")
 
     monkeypatch.setattr(pipeline, "prune", prune)
+    monkeypatch.delenv("FAIRPRUNE_DEVICE")  # the shell that runs the command has none of the variables of this one
     monkeypatch.chdir(tmp_path)
     return requests
 

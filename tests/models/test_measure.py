@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from fairprune_cli.core.errors import FairpruneError
+from fairprune_cli.core.errors import ExitCode, FairpruneError
 from fairprune_cli.models import measure
 from fairprune_cli.pruning.masks import prunable_weights
 from tests.support.networks import NETWORKS, network
@@ -215,3 +215,16 @@ def test_images_that_do_not_fit_are_an_error() -> None:
         measure.macs(Small(), 2)
     with pytest.raises(FairpruneError, match="2x2"):
         measure.latency({"small": Small()}, 2)
+
+
+@pytest.mark.parametrize("text", ["CUDA out of memory", "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling x"])
+def test_too_little_memory_is_no_fault_of_the_images(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    model = Small()
+
+    def starved(_: Tensor) -> Tensor:
+        raise RuntimeError(text)
+
+    monkeypatch.setattr(model, "forward", starved)
+    with pytest.raises(FairpruneError, match="out of memory on a batch of 1 images") as caught:
+        measure.latency({"small": model}, 32)
+    assert caught.value.code == ExitCode.RUNTIME

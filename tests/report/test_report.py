@@ -253,6 +253,27 @@ def test_settings_show_where_each_value_came_from() -> None:
     assert rows["point_estimate"] == ["no", "default"]
 
 
+def test_the_report_says_how_passes_were_computed_and_memory_was_counted() -> None:
+    document = fixture.full()
+    assert "Arithmetic" not in facts_of(document)
+    assert "Memory is" not in note_under_sizes(document)
+    document["cost"]["arithmetic"] = "float32, convolutions and matrix products in TF32"
+    document["speed"] |= {"device": "cuda", "peak_memory": "allocated on the device"}
+    said = "training passes in float32, convolutions and matrix products in TF32; the audit in float32"
+    assert facts_of(document)["Arithmetic"] == said
+    assert note_under_sizes(document).endswith("; cuda, 2 threads. Memory is allocated on the device.")
+
+
+def facts_of(document: dict[str, Any]) -> dict[str, str]:
+    table = section(build_document(document), "settings").blocks[0]
+    return {row[0]: row[1] for row in table.rows}
+
+
+def note_under_sizes(document: dict[str, Any]) -> str:
+    tables = [block for block in section(build_document(document), "size").blocks if isinstance(block, Table)]
+    return tables[0].note
+
+
 # --- markdown ---------------------------------------------------------------------------------------------
 
 

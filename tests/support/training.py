@@ -33,9 +33,9 @@ class Images(NamedTuple):
 class Source:
     """Random images whose class is a brightness; group 1 is dimmer, so harder."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, device: torch.device | str = "cpu") -> None:
         self.generator = torch.Generator().manual_seed(seed)
-        self.drawn = 0
+        self.device, self.drawn = device, 0
 
     def next(self) -> Images:
         self.drawn += 1
@@ -44,7 +44,8 @@ class Source:
         images = torch.randn(16, 3, 16, 16, generator=self.generator)
         strength = torch.where(groups[:, 0] == 0, 1.0, 0.3)
         shifted = images + ((labels * 2 - 1) * strength)[:, None, None, None]
-        return Images(shifted, labels, groups, torch.arange(16))
+        batch = Images(shifted, labels, groups, torch.arange(16))
+        return batch if self.device == "cpu" else Images(*(part.to(self.device) for part in batch))
 
     def state_dict(self) -> dict[str, Any]:
         return {"random": self.generator.get_state(), "drawn": self.drawn}
@@ -75,10 +76,11 @@ def trainer(
     method: str = "bifp", granularity: str = "weight", sparsity: float | None = None, passes: float = 30.0,
     options: TrainOptions | None = None, method_options: MethodOptions | None = None,
     dtype: torch.dtype = torch.float32, ranks: Ranks | None = None, density: float = 1.0, channels_last: bool = False,
+    device: torch.device | str = "cpu",
 ) -> Trainer:  # fmt: skip
     """A trainer at its first step; of its weights an earlier pruning left the share `density`."""
     torch.manual_seed(0)
-    model = architectures.build("resnet10-w16", 2, seed=0).to(dtype)
+    model = architectures.build("resnet10-w16", 2, seed=0).to(device, dtype)
     if channels_last:
         model = model.to(memory_format=torch.channels_last)
     masks = masks_over(model, granularity, thinned(model, density) if density < 1.0 else None)
@@ -93,8 +95,9 @@ def trainer(
     feeds = kind.constrained and kind.dual.data != "lower" and options.fairness_on != "none"
     extra = plan.rounds * options.saliency_batches if kind.upper_gradient else 0
     budget = Budget(passes, plan, 2, kind.upper_gradient, feeds, extra)
-    teacher = torch.randn(16, 2) if kind.teacher else None
+    teacher = torch.randn(16, 2).to(device) if kind.teacher else None
     return Trainer(
-        model, masks, Objective(made, constraint, teacher), Groups({"gender": ("a", "b")}), Source(1), Source(2),
-        budget, sparsity, replace(options, multiplier_data=kind.dual.data or options.multiplier_data), ranks,
+        model, masks, Objective(made, constraint, teacher), Groups({"gender": ("a", "b")}), Source(1, device),
+        Source(2, device), budget, sparsity,
+        replace(options, multiplier_data=kind.dual.data or options.multiplier_data), ranks,
     )  # fmt: skip

@@ -30,6 +30,7 @@ def _facts(view: View) -> list[list[str]]:
         *((f"Version of {k}", words.shown(v)) for k, v in sorted(view.mapping("provenance", "versions").items())),
         ("Seed", view.text("provenance", "seed")),
         ("Device", view.text("provenance", "device")),
+        ("Arithmetic", _arithmetic(view)),
         ("Machine", words.shown(view.at("provenance", "machine"))),
         ("Started", view.text("provenance", "started")),
         ("Finished", view.text("provenance", "finished")),
@@ -44,6 +45,11 @@ def _facts(view: View) -> list[list[str]]:
         ("SHA-256 of the model written", view.text("model", "output_sha256")),
     ]
     return [[name, value] for name, value in named if value and value != words.NOTHING]
+
+
+def _arithmetic(view: View) -> str:
+    used = view.text("cost", "arithmetic")
+    return f"training passes in {used}; the audit in float32" if used else ""
 
 
 def _command(view: View) -> str:

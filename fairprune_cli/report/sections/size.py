@@ -128,7 +128,9 @@ def _note(view: View) -> str:
     threads = view.number("speed", "threads")
     on = f", {words.plural(int(threads), 'thread')}" if threads is not None else ""
     device = view.text("speed", "device") or view.text("provenance", "device")
-    return f"Times are medians, in brackets their spread{f'; {device}' if device else ''}{on}."
+    memory = view.text("speed", "peak_memory")
+    text = f"Times are medians, in brackets their spread{f'; {device}' if device else ''}{on}."
+    return f"{text} Memory is {memory}." if memory else text
 
 
 def _cost(view: View) -> str:
