@@ -1,4 +1,4 @@
-"""Networks with the layers of torchvision's and an eighth of their widths: the same operators in less time."""
+"""Networks with the layers of torchvision's and a quarter of their widths: the same operators in less time."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import nn
 from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 from torchvision.models.vision_transformer import VisionTransformer
 
-DIVISOR = 8
+DIVISOR = 4
 
 
 class NarrowResNet(ResNet):

@@ -6,9 +6,10 @@ Each dispatched operator is a kernel that the host has to launch, and each numbe
 on a GPU these two decide about the time of a step long before arithmetic does. Both can be counted anywhere. Plain
 fine-tuning as a user writes it, magnitude and bifp (an upper step every 5 lower ones, a multiplier above zero) by
 weight, channel and 2:4, while the mask moves and once it is fixed, put together as `fairprune prune` puts them
-together, with sampler and augmentation; means over 20 steps. The networks have an eighth of their widths, which counts
-do not depend on (--full keeps them). "cpu" is the path that the CPU takes, on which numpy does
-some of the work, uncounted; "accelerator" is the path of a GPU, on tensors of the CPU.
+together, with sampler and augmentation; means over 20 steps. The networks have a quarter of their widths (--full keeps
+them), on which counts hardly depend: the CPU's path goes through some large tensors in pieces. "cpu" is the path that
+the CPU takes, on which numpy does some of the work, uncounted; "accelerator" is the path of a GPU, on tensors of the
+CPU.
 
 Not counted as operators: views (operators whose schema says that the result shares its argument's memory, `detach` and
 `lift_fresh` among them, and `_unsafe_view`), changes of shape in place (`detach_`, `squeeze_`, `unsqueeze_`, `t_`,
@@ -205,7 +206,7 @@ def main() -> None:
             results += rows_of(arch, Path(folder), args.methods, args.full, args.breakdown)
     earlier = json.loads(args.out.read_text(encoding="utf-8"))["rows"] if args.out.exists() else []
     rows = [row for row in earlier if row["architecture"] not in args.arch] + results
-    document = {"torch": torch.__version__, "steps": STEPS, "upper_every": K, "rows": rows}
+    document = {"torch": torch.__version__, "steps": STEPS, "upper_every": K, "full_width": args.full, "rows": rows}
     args.out.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
 
