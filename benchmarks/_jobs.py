@@ -156,7 +156,8 @@ class Plain:
         device = torch.device(job.device)
         self.model, self.batch, self.bf16 = _trainable(job), job.batch, job.precision == "bf16"
         self.optimizer = sgd(self.model, 0.01, 0.9, 5e-4)
-        self.pixels = torch.from_numpy(np.array(pool.images.pixels)).to(device)
+        resident = pool.images.resident(device)
+        self.pixels = torch.from_numpy(np.array(pool.images.pixels)).to(device) if resident is None else resident
         self.labels = torch.from_numpy(pool.labels).to(device)
         self.normalise = normaliser(pool.images.transform, device)
         self.index = torch.zeros(job.batch, dtype=torch.int64, device=device)
