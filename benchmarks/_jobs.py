@@ -18,19 +18,21 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from fairprune_cli.data.batches.pixels import normaliser
 from fairprune_cli.data.batches.pool import ImageSet, Pool
 from fairprune_cli.data.batches.stratified import StratifiedSampler
 from fairprune_cli.data.manifest.find import Transform
 from fairprune_cli.fairness import notions as fairness
 from fairprune_cli.models import architectures
 from fairprune_cli.pruning import methods
-from fairprune_cli.pruning.channels.removal import channel_spaces
-from fairprune_cli.pruning.masks import ChannelMasks, Masks, WeightMasks
+from fairprune_cli.pruning.options import PATTERN
+from fairprune_cli.pruning.target import Earlier, build_masks
 from fairprune_cli.run.assembly import Assembly
 from fairprune_cli.run.inputs import PruningPools
 from fairprune_cli.run.options import Settings
 from fairprune_cli.training import records as history
 from fairprune_cli.training.optimizer import sgd
+from fairprune_cli.training.precision import in_format
 from fairprune_cli.training.records import Means
 from fairprune_cli.training.sources import BatchSource
 from fairprune_cli.training.trainer import Trainer
@@ -46,8 +48,12 @@ class Job:
     """One pruning run, or the plain fine-tuning beside it.
 
     Attributes:
+        granularity: channel, weight or 2:4; "" is fine-tuning.
         attributes: number of groups of each attribute.
-        granularity: "" is fine-tuning.
+        method: of pruning.
+        ramp: about so many lower steps long the mask moves; 0 fixes it before the first, None lets it move in all that
+            is measured, so slowly that hardly anything is masked.
+        device: cpu or cuda; precision: fp32 or bf16.
     """
 
     arch: str = "resnet10"
@@ -56,6 +62,15 @@ class Job:
     size: int = 64
     rows: int = 20_000
     attributes: tuple[int, ...] = (2,)
+    method: str = "bifp"
+    ramp: int | None = None
+    device: str = "cpu"
+    precision: str = "fp32"
+
+    @property
+    def passes(self) -> int:
+        """Of the whole run; more than anybody measures."""
+        return FOREVER * max(self.rows // self.batch, 1)
 
 
 def pixels_file(folder: Path, rows: int, size: int) -> np.ndarray:
@@ -86,20 +101,22 @@ def _dense(arch: str) -> nn.Module:
 
 def trainer_of(job: Job, pool: Pool) -> Trainer:
     """A trainer with the settings of `fairprune prune`; only what decides how long the mask moves differs."""
+    device = torch.device(job.device)
     settings = Settings(
-        granularity=job.granularity, batch_size=job.batch, epochs=FOREVER, ramp_share=1.0, lr=0.01, tolerance=0.0
-    )
-    dense = _dense(job.arch)
+        method=job.method, granularity=job.granularity, sparsity=0.5 if job.granularity == PATTERN else 0.8,
+        batch_size=job.batch, epochs=FOREVER, ramp_share=1.0 if job.ramp is None else job.ramp / job.passes, lr=0.01,
+        tolerance=0.0, device=job.device, precision=job.precision,
+    )  # fmt: skip
+    dense = copy.deepcopy(_dense(job.arch)).to(device)
     student = copy.deepcopy(dense).to(memory_format=torch.channels_last)
-    weight = job.granularity == "weight"
-    masks: Masks = WeightMasks(student) if weight else ChannelMasks(student, channel_spaces(student, job.size))
+    masks = build_masks(settings, student, job.size, Earlier())
     named = [
         SimpleNamespace(name=f"a{a}", groups=tuple(map(str, range(count)))) for a, count in enumerate(job.attributes)
     ]
     manifest = SimpleNamespace(classes=("0", "1"))
     data: Any = SimpleNamespace(groupings=named, manifest=manifest)
     notion = fairness.get(settings.notion, CLASSES)
-    assembly = Assembly(settings, methods.get("bifp"), notion, dense, student, masks, data, torch.device("cpu"))
+    assembly = Assembly(settings, methods.get(job.method), notion, dense, student, masks, data, device)
     return assembly.trainer(PruningPools(pool, pool, pool))
 
 
@@ -107,8 +124,11 @@ def step_of(job: Job, pool: Pool) -> Callable[[], None]:
     """One lower step, with all that goes with it; an upper step where it is its turn."""
     if job.granularity:
         return trainer_of(job, pool).step
-    model = copy.deepcopy(_dense(job.arch)).to(memory_format=torch.channels_last).train()
-    return fine_tuning(model, pool.sampler(job.batch, "cpu", 0, True))
+    return fine_tuning(_trainable(job), pool.sampler(job.batch, "cpu", 0, True))
+
+
+def _trainable(job: Job) -> nn.Module:
+    return copy.deepcopy(_dense(job.arch)).to(job.device, memory_format=torch.channels_last).train()
 
 
 def fine_tuning(model: nn.Module, source: BatchSource) -> Callable[[], None]:
@@ -123,6 +143,48 @@ def fine_tuning(model: nn.Module, source: BatchSource) -> Callable[[], None]:
         optimizer.step()
 
     return step
+
+
+class Plain:
+    """Fine-tuning as a user writes it: resident images gathered, normalised, forward, loss, backward, fused SGD.
+
+    Args:
+        job: of it arch, batch, device and precision count.
+        pool: the images; all of them move to the device.
+    """
+
+    def __init__(self, job: Job, pool: Pool) -> None:
+        device = torch.device(job.device)
+        self.model, self.batch, self.bf16 = _trainable(job), job.batch, job.precision == "bf16"
+        self.optimizer = sgd(self.model, 0.01, 0.9, 5e-4)
+        resident = pool.images.resident(device)
+        self.pixels = torch.from_numpy(np.array(pool.images.pixels)).to(device) if resident is None else resident
+        self.labels = torch.from_numpy(pool.labels).to(device)
+        self.normalise = normaliser(pool.images.transform, device)
+        self.index = torch.zeros(job.batch, dtype=torch.int64, device=device)
+        self._generator = torch.Generator().manual_seed(0)
+        self._order = torch.empty(0, dtype=torch.int64)
+        self._device = device
+
+    def draw(self) -> None:
+        """Choose the next images, of a shuffled pass."""
+        if len(self._order) < self.batch:
+            self._order = torch.randperm(len(self.labels), generator=self._generator).to(self._device)
+        self.index, self._order = self._order[: self.batch], self._order[self.batch :]
+
+    def learn(self) -> None:
+        """A step on the images that were chosen."""
+        images = self.normalise(self.pixels[self.index]).contiguous(memory_format=torch.channels_last)
+        self.optimizer.zero_grad(set_to_none=True)
+        with in_format(self._device, self.bf16):
+            loss = F.cross_entropy(self.model(images), self.labels[self.index])
+        loss.backward()
+        self.optimizer.step()
+
+    def step(self) -> None:
+        """One step."""
+        self.draw()
+        self.learn()
 
 
 def in_turn(steps: Mapping[Key, Callable[[], None]], cycles: int, length: int) -> dict[Key, list[float]]:

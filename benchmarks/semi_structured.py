@@ -14,6 +14,7 @@ import json
 import statistics
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -65,13 +66,17 @@ def interleaved(calls: dict[str, Callable[[], Tensor]]) -> dict[str, tuple[float
     return found
 
 
-def main() -> None:
+def missing() -> str:
+    """Why it cannot be measured here; "" where it can."""
     if not torch.cuda.is_available():
-        print("not measured: no CUDA device")
-        return
+        return "no CUDA device"
     if torch.cuda.get_device_capability() < (8, 0):
-        print("not measured: the CUDA device has no sparse tensor cores (compute capability below 8.0)")
-        return
+        return "the CUDA device has no sparse tensor cores (compute capability below 8.0)"
+    return ""
+
+
+def measured() -> list[dict[str, Any]]:
+    """A row per shape; prints them."""
     from torch.sparse import to_sparse_semi_structured
 
     rows = []
@@ -92,6 +97,14 @@ def main() -> None:
         (d, dl, dh), (s, sl, sh) = times["dense"], times["sparse"]
         print(f"{width:5} x {hidden:6}   {d:.3f} [{dl:.3f}, {dh:.3f}]   {s:.3f} [{sl:.3f}, {sh:.3f}]   {ratio:.2f}   "
               f"{difference:.1e}")  # fmt: skip
+    return rows
+
+
+def main() -> None:
+    if reason := missing():
+        print(f"not measured: {reason}")
+        return
+    rows = measured()
     machine = f"{torch.cuda.get_device_name()}, torch {torch.__version__}"
     out = Path(__file__).parent / "results" / "semi_structured.json"
     document = {"machine": machine, "tokens": TOKENS, "dtype": "float16", "repeats": REPEATS, "rows": rows}
