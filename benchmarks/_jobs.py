@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from fairprune_cli.data.batches.pixels import normaliser
+from fairprune_cli.data.batches.pixels import Normaliser
 from fairprune_cli.data.batches.pool import ImageSet, Pool
 from fairprune_cli.data.batches.stratified import StratifiedSampler
 from fairprune_cli.data.manifest.find import Transform
@@ -160,7 +160,7 @@ class Plain:
         resident = pool.images.resident(device)
         self.pixels = torch.from_numpy(np.array(pool.images.pixels)).to(device) if resident is None else resident
         self.labels = torch.from_numpy(pool.labels).to(device)
-        self.normalise = normaliser(pool.images.transform, device)
+        self.normalise = Normaliser(pool.images.transform, device)
         self.index = torch.zeros(job.batch, dtype=torch.int64, device=device)
         self._generator = torch.Generator().manual_seed(0)
         self._order = torch.empty(0, dtype=torch.int64)

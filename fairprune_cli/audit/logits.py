@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from fairprune_cli.core.errors import ExitCode, FairpruneError
 from fairprune_cli.core.out_of_memory import is_out_of_memory
 from fairprune_cli.core.transfer import Arriving, on_host
-from fairprune_cli.data.batches.pool import Known, known_of
+from fairprune_cli.data.batches.batch import Known, known_of
 
 AT_ONCE = 64 * 2**20  # bytes of logits that are brought from an accelerator in one piece
 
