@@ -140,6 +140,10 @@ def count(job: Job, pool: Pool, path: str, lines: bool = False) -> Dispatched:
         for _ in range(WARM):
             step()
         constrained = trainer is not None and trainer.method.constrained
+        if trainer is not None and constrained:
+            # So high that random images, on which groups hardly differ, do not bring it to zero meanwhile.
+            for mu in trainer.constraint.multipliers:
+                mu[0, :, 0] = 0.5
         assert not constrained or largest_multiplier(trainer) > 0, "no multiplier is above zero"
         counted, done = Dispatched(lines), 0
         with looked_at_once(counted, lambda: done) if accelerator else nullcontext(), counted:
