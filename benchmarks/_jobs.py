@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from fairprune_cli.data.batches.batch import known_of
 from fairprune_cli.data.batches.pixels import Normaliser
 from fairprune_cli.data.batches.pool import ImageSet, Pool
 from fairprune_cli.data.batches.stratified import StratifiedSampler
@@ -215,9 +216,11 @@ def group_work_of(job: Job, pool: Pool) -> Callable[[], None]:
 
     def work() -> None:
         batch = trainer.lower.next()
-        loss = trainer.objective.lagrangian(trainer.objective.lower(logits, batch), logits, batch)
+        known = known_of(batch)
+        terms = trainer.objective.terms(known, logits.device)
+        loss = trainer.objective.lagrangian(trainer.objective.lower(logits, batch), logits, terms)
         torch.autograd.grad(loss, logits)
-        constraint.observe(logits, batch.labels, batch.groups, batch.weights)
+        constraint.observe(logits, known.labels, known.groups, known.weights)
         constraint.update()
         history.step_figures(1, 2, means, 0.5, constraint)
 

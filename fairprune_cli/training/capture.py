@@ -45,6 +45,11 @@ class CudaRecorder:
         return graph.replay, outputs
 
 
+def recorder_for(device: torch.device) -> Recorder | None:
+    """What records on a device; None where nothing does."""
+    return CudaRecorder() if device.type == "cuda" else None
+
+
 class OwnStream:
     """A stream for the steps: nothing can be recorded on the one that everything else runs on."""
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from fairprune_cli.core.transfer import on_host
 from fairprune_cli.data.batches.batch import Known
-from fairprune_cli.models.strides import like
+from fairprune_cli.models.strides import like, refuse_other_strides
 from fairprune_cli.pruning.channels.removal import take
 from fairprune_cli.pruning.masks import Masks
 from fairprune_cli.training.diverged import refuse_not_finite
@@ -103,6 +103,7 @@ class LowerStep:
             for key, value in old[name].items():
                 if isinstance(value, Tensor):
                     self.optimizer.state[parameter][key] = like(take(value, indices.get(name, {})), parameter)
+        refuse_other_strides(self.model, self.optimizer.state)
 
     def state_dict(self) -> dict[str, Any]:
         """The optimiser's."""
@@ -114,3 +115,4 @@ class LowerStep:
             for key, value in known.items():
                 if isinstance(value, Tensor) and value.shape == parameter.shape:
                     known[key] = like(value, parameter)
+        refuse_other_strides(self.model, self.optimizer.state)

@@ -7,6 +7,8 @@ the next ones set out. On the CPU they are there at once.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -15,7 +17,7 @@ from torch import Tensor
 
 from fairprune_cli.core.transfer import Arriving, on_host
 from fairprune_cli.data.batches.batch import Known
-from fairprune_cli.training.diverged import SCORES, NotFinite, refuse_not_finite, refusing_divergence
+from fairprune_cli.training.diverged import SCORES, Diverged, NotFinite, refuse_not_finite, refusing_divergence
 from fairprune_cli.training.records import Means, answers
 
 READ_EVERY = 10  # steps between two reads from an accelerator
@@ -81,6 +83,16 @@ class Readings:
         """
         self._send()
         self._add(means)
+
+    @contextmanager
+    def before(self, means: Means, step: int) -> Iterator[None]:
+        """A block in a step, counted from 1, that may fail for what was not finite; where it was so first is told."""
+        try:
+            with refusing_divergence(step, self.steps):
+                yield
+        except Diverged:
+            self.settle(means)
+            raise
 
     def _send(self) -> None:
         notes, self._noted = self._noted, []

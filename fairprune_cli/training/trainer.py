@@ -23,10 +23,10 @@ from fairprune_cli.pruning.methods import Method
 from fairprune_cli.pruning.schedule import Budget
 from fairprune_cli.training import records as history
 from fairprune_cli.training import snapshots
-from fairprune_cli.training.capture import CudaRecorder, OwnStream
+from fairprune_cli.training.capture import OwnStream, recorder_for
 from fairprune_cli.training.diverged import Diverged, refusing_divergence
 from fairprune_cli.training.lower_step import LowerStep
-from fairprune_cli.training.mask_moves import MaskMoves
+from fairprune_cli.training.mask_moves import MaskMoves, Moved
 from fairprune_cli.training.objective import Objective
 from fairprune_cli.training.options import TrainOptions
 from fairprune_cli.training.passes import Passes
@@ -74,16 +74,13 @@ class Trainer:
         self.budget, self.sparsity, self.options, self.on_progress = budget, sparsity, options, on_progress
         self.steps, self.plan = budget.lower_steps, budget.plan
         self.ramp = self.plan.ramp_edges(self.steps)[1]
-        self.phase = Phase.first(self.plan)
-        self.done = 0
+        self.phase, self.done = Phase.first(self.plan), 0
         self.records: list[EpochRecord] = []
         self.ranks = ranks or Ranks()
-        device = masks.keep.device
-        recorder = CudaRecorder() if device.type == "cuda" else None
+        recorder = recorder_for(masks.keep.device)
         self.compute = Passes(self.ranks, options.bf16, compiled=options.compile, recorder=recorder)
-        self._stream = OwnStream(device)
-        self._round_steps = self.plan.round_steps(self.steps)
-        self._fair_edges = self.plan.fair_edges(self.steps)
+        self._stream = OwnStream(masks.keep.device)
+        self._round_steps, self._fair_edges = self.plan.round_steps(self.steps), self.plan.fair_edges(self.steps)
         self._means = Means()
         self._readings = Readings(self.steps, options.clip_norm)
         self._average = WeightAverage()
@@ -158,6 +155,7 @@ class Trainer:
         fair = self._fair
         self._lower_step(fair)
         self.done += 1
+        self._move(self._moves.follow)
         kind = self.budget.upper_kind(self.done, self.steps)
         if kind is not None:
             self._upper_step(fair, kind == "gradient")
@@ -202,14 +200,15 @@ class Trainer:
             for _ in range(self.options.saliency_batches):
                 batch = self.upper.next()
                 self._looks.gradient(batch, known_of(batch), self._fair in ("both", "mask"))
-        try:
-            with refusing_divergence(self.done + 1, self.steps):
-                self._readings.move(self.done + 1, *self._moves.move(sparsity))
-        except Diverged:
-            self._readings.settle(self._means)  # what made the scores so comes first
-            raise
+        self._move(lambda: self._moves.move(sparsity, late=self.phase is Phase.GRADUAL and self.done < self.ramp))
         if rounds and self.plan.rewind:
             self._moves.rewind()
+
+    def _move(self, move: Callable[[], Moved | None]) -> None:
+        with self._readings.before(self._means, self.done + 1):
+            moved = move()
+        if moved is not None:
+            self._readings.move(self.done + 1, *moved)
 
     def _fix(self) -> None:
         """Put the mask at the exact target, for good; channels leave the model."""
@@ -268,7 +267,7 @@ class Trainer:
         return {
             "done": self.done, "phase": self.phase.value,
             "model": self.model.state_dict(), "optimizer": self._weights.state_dict(),
-            "masks": self.masks.state_dict(), "method": self.method.state_dict(),
+            "masks": self.masks.state_dict(), "moves": self._moves.state_dict(), "method": self.method.state_dict(),
             "constraint": self.constraint.state_dict(), "lower": self.lower.state_dict(),
             "upper": self.upper.state_dict(), "records": [asdict(r) for r in self.records],
             "means": asdict(self._means), "random": snapshots.random_state(),
@@ -285,6 +284,7 @@ class Trainer:
             self._weights.harden()
         self.model.load_state_dict(state["model"])
         self._weights.load_state_dict(state["optimizer"])
+        self._moves.load_state_dict(state["moves"])
         self.method.load_state_dict(snapshots.on_device(state["method"], device))
         self.constraint.load_state_dict(state["constraint"])
         self.lower.load_state_dict(state["lower"])

@@ -23,7 +23,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -31,6 +30,7 @@ import scipy.optimize
 import torch
 import torch.nn.functional as F
 
+from fairprune_cli.data.batches.batch import Known
 from fairprune_cli.fairness import notions as fairness
 from fairprune_cli.fairness import relaxations
 from fairprune_cli.fairness.constraint import Constraint
@@ -41,11 +41,6 @@ RIDGE = 0.1
 FREE = math.inf  # levelling without a limit: s = 1
 SOFT: dict[str, Callable[[np.ndarray], np.ndarray]] = {"linear": lambda a: a, "sigmoid": lambda a: 1 / (1 + np.exp(-a))}
 Rate = Callable[[np.ndarray], float]
-
-
-class Batch(NamedTuple):
-    labels: torch.Tensor
-    groups: torch.Tensor
 
 
 @dataclass(frozen=True)
@@ -118,13 +113,14 @@ def scheme(
         mu[0, made.direction >= 0], mu[1, made.direction <= 0] = start, start
     objective = Objective(method.Method, constraint)  # type: ignore[arg-type]  # only its Lagrangian is asked for
     x, labels = torch.tensor(problem.x), torch.tensor(problem.labels)
-    batch = Batch(labels, torch.tensor(problem.groups))
+    known = Known(np.asarray(problem.labels), np.asarray(problem.groups))
     w = torch.zeros(x.shape[1], dtype=torch.float64, requires_grad=True)
     for _ in range(steps):
         score = x @ w
         logits = torch.stack([torch.zeros_like(score), score], dim=1)
         loss = F.cross_entropy(logits, labels) + RIDGE / 2 * w.square().sum()
-        (gradient,) = torch.autograd.grad(objective.lagrangian(loss, logits, batch), w)
+        terms = objective.terms(known, logits.device)
+        (gradient,) = torch.autograd.grad(objective.lagrangian(loss, logits, terms), w)
         with torch.no_grad():
             w -= 0.5 * gradient
         for a, tally in enumerate(constraint.tallies):

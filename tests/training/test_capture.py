@@ -73,7 +73,7 @@ def test_a_run_with_recorded_passes_is_the_run_without(method: str, granularity:
         recorder = FakeRecorder(run.model)
         run.compute._recorder = recorder
         assert run.run()
-    assert recorder.recorded >= 2 - (method == "fairgrape")  # its upper passes differ from batch to batch
+    assert recorder.recorded >= (2 if method == "bifp" else 1)  # of the others the lower passes alone repeat
     assert recorder.replayed > 5
     same(run, plain)
     assert [record.loss for record in run.records] == [record.loss for record in plain.records]

@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from fairprune_cli.data.batches.batch import Known
 from fairprune_cli.fairness import notions as fairness
 from fairprune_cli.fairness import relaxations
 from fairprune_cli.fairness.constraint import Constraint
@@ -62,11 +64,21 @@ def test_lagrangian_is_divided_where_it_is_to_be(normalise: bool) -> None:
     held = constraint(normalise)
     held.multipliers[0][0] = 2.0
     objective = Objective(methods.get("magnitude")(WeightMasks(nn.Linear(2, 3)), MethodOptions()), held)
-    batch = SimpleNamespace(labels=torch.tensor([0, 1]), groups=torch.tensor([[0], [1]]), weights=None)
+    known = Known(np.array([0, 1]), np.array([[0], [1]]))
     logits = torch.randn(2, 3)
-    penalty = float(held.penalty(logits, batch.labels, batch.groups))
-    value = float(objective.lagrangian(torch.tensor(1.5), logits, batch))
+    penalty = float(held.penalty(logits, known.labels, known.groups))
+    assert penalty != 0
+    terms = objective.terms(known, torch.device("cpu"))
+    value = float(objective.lagrangian(torch.tensor(1.5), logits, terms))
     assert value == pytest.approx((1.5 + penalty) / (5.0 if normalise else 1.0), rel=1e-5)
+
+
+def test_without_a_multiplier_the_lagrangian_is_the_loss() -> None:
+    objective = Objective(methods.get("magnitude")(WeightMasks(nn.Linear(2, 3)), MethodOptions()), constraint())
+    terms = objective.terms(Known(np.array([0, 1]), np.array([[0], [1]])), torch.device("cpu"))
+    assert terms is None
+    loss = torch.tensor(1.5)
+    assert objective.lagrangian(loss, torch.randn(2, 3), terms) is loss
 
 
 def test_weighted_mean() -> None:

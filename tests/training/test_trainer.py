@@ -12,8 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from fairprune_cli.core.errors import ExitCode
+from fairprune_cli.data.batches.batch import Known
 from fairprune_cli.pruning import methods
 from fairprune_cli.pruning.methods import MethodOptions
+from fairprune_cli.training.objective import Objective, Terms
 from fairprune_cli.training.phase import Phase
 from fairprune_cli.training.reestimate import reestimate_batch_norm
 from fairprune_cli.training.trainer import Diverged, StepFigures, Trainer, TrainOptions
@@ -132,17 +134,17 @@ def test_upper_data_moves_the_mask_only() -> None:
 
 
 @pytest.mark.parametrize("where", ["both", "weights", "mask", "none"])
-def test_fairness_on_decides_which_level_sees_the_term(where: str) -> None:
-    """The penalty is asked for in lower steps for both and weights, in upper steps for both and mask."""
+def test_fairness_on_decides_which_level_sees_the_term(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The multipliers' terms are asked for in lower steps for both and weights, in upper steps for both and mask."""
     run = trainer(options=TrainOptions(upper_every=2, epochs=1, fairness_on=where))
     asked: list[str] = []
-    original = run.constraint.penalty
+    original = Objective.terms
 
-    def spy(logits: Tensor, labels: Tensor, groups: Tensor, weights: Tensor | None = None) -> Tensor:
+    def spy(self: Objective, known: Known, device: torch.device) -> Terms | None:
         asked.append("asked")
-        return original(logits, labels, groups, weights)
+        return original(self, known, device)
 
-    run.constraint.penalty = spy  # type: ignore[method-assign]
+    monkeypatch.setattr(Objective, "terms", spy)
     run.run()
     upper = run.ramp // run.budget.upper_every
     expected = {"both": run.steps + upper, "weights": run.steps, "mask": upper, "none": 0}

@@ -26,7 +26,13 @@ from fairprune_cli.pruning.masks.selection import stable_order
 
 
 class Masks(ABC):
-    """A mask over U units of a model (single weights, or whole channels)."""
+    """A mask over U units of a model (single weights, or whole channels).
+
+    Class attributes:
+        chooses_on_host: `select` is the host's work, so that scores must come there from their device.
+    """
+
+    chooses_on_host = False
 
     def __init__(self, model: nn.Module, tensors: Sequence[str]) -> None:
         parameters = dict(model.named_parameters())

@@ -38,6 +38,8 @@ class ChannelMasks(Masks):
         recount: what a model has of the unit of `count`; None where only the mask can tell.
     """
 
+    chooses_on_host = True
+
     def __init__(
         self, model: nn.Module, spaces: Sequence[ChannelSpace], min_channels: float = TargetOptions.min_channels,
         round_to: int = TargetOptions.round_to,
