@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import math
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -32,12 +34,12 @@ def numbers(record: dict[str, Any]) -> dict[str, float]:
     for name, value in record.items():
         if isinstance(value, dict):
             found |= {f"{name}.{inner}": number for inner, number in numbers(value).items()}
-        elif name != "images_per_second":
+        elif name != "images_per_second" and value is not None:
             found[name] = value
     return found
 
 
-@pytest.mark.parametrize("granularity", ["weight", "channel"])
+@pytest.mark.parametrize("granularity", ["weight", "2:4"])
 def test_records_are_those_of_figures_read_at_once(granularity: str) -> None:
     at_once = trainer("magnitude", granularity, passes=60.0, options=OPTIONS)
     shown = figures(at_once)
@@ -106,3 +108,59 @@ def test_a_stop_tells_of_a_step_that_was_not_finite() -> None:
         run.lower = Spoilt(run.lower, 2)
         with pytest.raises(Diverged, match="at step 2 of"):
             run.run(lambda: run.done == 3)
+
+
+def test_channels_follow_their_scores_one_step_later_and_end_where_they_should() -> None:
+    moved: dict[bool, set[int]] = {}
+    for accelerated in (False, True):
+        with as_accelerator() if accelerated else nullcontext():
+            run = trainer("bifp", "channel", passes=40.0, options=replace(OPTIONS, upper_every=4))
+            seen, before = set[int](), run.masks.keep
+            while run.done < run.ramp:
+                run.step()
+                if run.masks.keep is not before:
+                    seen.add(run.done)
+                    before = run.masks.keep
+            moved[accelerated] = seen
+            assert run.run()
+            assert run.masks.meets(0.8, run.model, run.model)
+    late = {step + 1 for step in moved[False] if step < run.ramp}
+    assert moved[True] - {run.ramp} == late - {run.ramp}
+    assert len(late) >= 3
+
+
+@pytest.mark.parametrize("stop", [4, 5, 6])
+def test_a_run_resumed_while_figures_counts_and_a_move_are_on_their_way_is_the_run_without(stop: int) -> None:
+    options = replace(OPTIONS, upper_every=4)
+    with as_accelerator():
+        whole, first = (trainer("bifp", "channel", passes=40.0, options=options) for _ in range(2))
+        assert whole.run()
+        assert not first.run(lambda: first.done == stop)
+        stream = io.BytesIO()
+        torch.save(first.state_dict(), stream)
+        stream.seek(0)
+        second = trainer("bifp", "channel", passes=40.0, options=options)
+        second.load_state_dict(torch.load(stream, weights_only=True))
+        assert second.run()
+        first.run()
+    for run in (first, second):
+        assert [record.loss for record in run.records] == [record.loss for record in whole.records]
+        assert torch.equal(run.masks.keep, whole.masks.keep)
+        for name, value in run.model.state_dict().items():
+            assert torch.equal(value, whole.model.state_dict()[name]), name
+
+
+@pytest.mark.parametrize("granularity", ["weight", "channel"])
+def test_the_optimiser_clips_as_torch_does(granularity: str) -> None:
+    options = replace(OPTIONS, clip_norm=0.05)
+    at_once = trainer("magnitude", granularity, options=options)
+    at_once.step()
+    with as_accelerator():
+        late = trainer("magnitude", granularity, options=options)
+        late.step()
+    for one, other in zip(late.model.parameters(), at_once.model.parameters(), strict=True):
+        assert torch.allclose(one, other, rtol=1e-4, atol=1e-7)
+    unclipped = trainer("magnitude", granularity, options=replace(OPTIONS, clip_norm=1e6))
+    unclipped.step()
+    pairs = zip(late.model.parameters(), unclipped.model.parameters(), strict=True)
+    assert not all(torch.allclose(one, other, rtol=1e-4, atol=1e-7) for one, other in pairs)
