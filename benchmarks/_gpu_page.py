@@ -7,15 +7,16 @@ from typing import Any
 
 INTRODUCTION = """# On a GPU
 
-Written by `python benchmarks/gpu.py`; all figures are in [benchmarks/results/gpu.json](../benchmarks/results/gpu.json).
+Written by `python benchmarks/gpu.py`; all figures are in
+[benchmarks/results/gpu.json](../benchmarks/results/gpu.json).
 """
 STEPS = """
 Milliseconds per step, median over five times ten steps with the least and the largest in brackets; peak memory that
-torch allocated, without the images. *plain* is fine-tuning as a user writes it: resident images, channels last, `cudnn.benchmark`, fused
-SGD; *captured* is the same step as one CUDA graph. bifp takes an upper step every 5 lower ones, with a multiplier above
-zero. *over passes*: its time over the plain eager one, divided by the passes it makes (1.2 while the mask moves, 1.07
-once it is fixed). *launches* and *waits*: kernels or graphs that the host starts in a step, and how often it waits for
-the device; *at work*: milliseconds of a step in which the device computes.
+torch allocated, without the images. *plain* is fine-tuning as a user writes it: resident images, channels last,
+`cudnn.benchmark`, fused SGD; *captured* is the same step as one CUDA graph. bifp takes an upper step every 5 lower
+ones, with a multiplier above zero. *over passes*: its time over the plain eager one, divided by the passes it makes
+(1.2 while the mask moves, 1.07 once it is fixed). *launches* and *waits*: kernels or graphs that the host starts in a
+step, and how often it waits for the device; *at work*: milliseconds of a step in which the device computes.
 """
 
 
