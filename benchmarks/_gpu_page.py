@@ -7,7 +7,8 @@ from typing import Any
 
 INTRODUCTION = """# On a GPU
 
-Written by `python benchmarks/gpu.py`; all figures are in [benchmarks/results/gpu.json](../benchmarks/results/gpu.json).
+Written by `python benchmarks/gpu.py`; all figures are in
+[benchmarks/results/gpu.json](../benchmarks/results/gpu.json).
 """
 STEPS = """
 Milliseconds per step, median over five times ten steps with the least and the largest in brackets; peak memory that

@@ -37,7 +37,19 @@ def run(work: Path, environment: dict[str, str], count: int, threads: int, out: 
     start = ["-m", "fairprune_cli"]
     if count > 1:
         start = ["-m", "torch.distributed.run", "--nproc-per-node", str(count), *start]
-    arguments = ["prune", "model.pt", "--attr", "gender", "--granularity", "weight", "--sparsity", "0.9", *flags]
+    arguments = [
+        "prune",
+        "model.pt",
+        "--attr",
+        "gender",
+        "--granularity",
+        "weight",
+        "--sparsity",
+        "0.9",
+        "--precision",
+        "fp32",
+        *flags,
+    ]
     done = subprocess.run(
         [sys.executable, *start, *arguments, "--set", f"threads={threads}", "--out", str(out)], cwd=work,
         env=environment | {"OMP_NUM_THREADS": str(threads)}, capture_output=True, text=True, check=False,

@@ -19,7 +19,7 @@ from fairprune_cli.run.origin import of_this_form
 from fairprune_cli.run.prepare import Prepared
 from fairprune_cli.run.save import write_model
 from fairprune_cli.run.watch import Watch, limits_of
-from fairprune_cli.training.precision import faster_format
+from fairprune_cli.training.precision import chosen_precision
 from fairprune_cli.training.trainer import Diverged, Trainer
 
 
@@ -37,8 +37,8 @@ def trainer_of(run: Prepared, pools: PruningPools, folder: RunFolder, state: Map
         with of_this_form(str(folder.state)):
             trainer.load_state_dict(state)
         run.terminal.note(f"continuing at step {trainer.done} of {trainer.steps}")
-    elif run.settings.precision == "auto":
-        _choose_format(run, trainer)
+    else:
+        trainer.compute.bf16 = _precision(run) == "bf16"
     return trainer
 
 
@@ -60,6 +60,7 @@ def train(
     limits = limits_of(settings, run.method, trainer.plan, run.dense, pools.upper, run.device)
     with terminal.progress(what, trainer.steps) as display:
         trainer.compute.say = lambda text: terminal.warn(text, code="memory")
+        trainer.compute.unrecorded = lambda text: terminal.warn(text, code="capture")
         trainer.on_progress = watch = Watch(
             trainer, folder, terminal, display, limits, save, 60.0 * settings.save_minutes
         )
@@ -80,15 +81,13 @@ def train(
     watch.conclude()
 
 
-def _choose_format(run: Prepared, trainer: Trainer) -> None:
+def _precision(run: Prepared) -> str:
+    """That of the first process's machine, on all of them."""
     group, chosen = run.group, ""
     with group.together():
         if group.number == 0:
-            with tf32(run.device, True):
-                chosen = faster_format(run.student, -(-run.settings.batch_size // group.count), run.transform.size)
-    chosen = group.from_first(chosen)
-    trainer.compute.bf16 = chosen == "bf16"
-    run.terminal.note(f"training passes are made in {chosen}, the faster here")
+            chosen = chosen_precision(run.settings.precision, run.dense, run.transform.size, run.device)
+    return group.from_first(chosen)
 
 
 def _keep_best(run: Prepared, trainer: Trainer, folder: RunFolder, error: Diverged) -> FairpruneError:

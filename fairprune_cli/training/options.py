@@ -32,8 +32,8 @@ class TrainOptions(DenseOptions, MaskOptions):
         "upper", "batches whose exact rates move the multipliers", choices=("upper", "lower", "both")
     )
     precision: str = setting(
-        "fp32", "arithmetic of the training passes, auto the faster one; weights, audit and file stay fp32",
-        choices=("fp32", "bf16", "auto"),
+        "auto", "arithmetic of the training passes, auto the faster for this processor and kind of network; weights, "
+        "audit and file stay fp32", choices=("auto", "fp32", "bf16"),
     )  # fmt: skip
     compile: bool = setting(False, "compile the network before training; pays on GPUs and for long runs")
     clip_norm: float = setting(5.0, "largest gradient norm", above=0.0)
@@ -47,5 +47,5 @@ class TrainOptions(DenseOptions, MaskOptions):
 
     @property
     def bf16(self) -> bool:
-        """Whether passes are in bfloat16; what "auto" becomes is known only once passes were timed."""
+        """Whether passes are in bfloat16 for certain; what "auto" becomes is known with processor and network."""
         return self.precision == "bf16"

@@ -49,6 +49,7 @@ class Passes:
     Attributes:
         bf16: forward and backward in bfloat16 where torch deems it safe; logits are float32.
         pieces: in which a batch is computed; doubled when memory runs out.
+        unrecorded: told why where passes cannot be recorded.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class Passes:
         # Processes wait for each other in the middle of a pass, and a compiled network has graphs of its own.
         self._recorder = None if ranks.several or compiled else recorder
         self._captured: list[Captured] = []
+        self.unrecorded: Callable[[str], None] = lambda _: None
         self._norms: NormCounts | None = None
         self.pieces = 1
         self._tried = 0  # images of one process that all processes have had room for
@@ -81,7 +83,7 @@ class Passes:
 
         def say(text: str) -> None:
             self._recorder = None
-            self.say(text)
+            self.unrecorded(text)
 
         self._captured.append(Captured(model, work, recorder, say))
         return self._captured[-1]

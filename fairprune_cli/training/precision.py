@@ -1,9 +1,7 @@
-"""In which arithmetic the training passes are made: the number format by trial, and compiled code."""
+"""In which arithmetic the training passes are made: the number format by kind of network, and compiled code."""
 
 from __future__ import annotations
 
-import copy
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -11,10 +9,11 @@ import torch
 from torch import nn
 
 from fairprune_cli.core.errors import ExitCode, FairpruneError
-from fairprune_cli.core.out_of_memory import is_out_of_memory
+from fairprune_cli.models.architectures.attention import SelfAttention
+from fairprune_cli.models.multiply_adds import multiply_adds
 
-STEPS = 2  # timed in each format, after one that is not
-GAIN = 0.95  # bf16 must take less than this share of the time of fp32
+MOST_DEPTHWISE = 0.2  # share of depthwise convolutions up to which bfloat16 pays: .16 gains, .24 loses
+LEAST_HEAD = 32  # width of an attention's heads from which it pays: 32 and 64 gain, 16 loses
 
 
 def in_format(device: torch.device, bf16: bool) -> torch.autocast:
@@ -22,35 +21,65 @@ def in_format(device: torch.device, bf16: bool) -> torch.autocast:
     return torch.autocast(device.type, torch.bfloat16, enabled=bf16)
 
 
-def faster_format(model: nn.Module, batch: int, size: int) -> str:
-    """The number format in which forward and backward passes of `model` take less time here, "fp32" or "bf16".
+def native_bf16(device: torch.device) -> bool:
+    """Whether the processor multiplies in bfloat16 itself, instead of taking several instructions for it.
 
-    bf16 helps residual networks and transformers on processors that have it, and hurts depthwise convolutions.
+    CPUs with AVX-512 BF16 or AMX do, and CUDA devices of compute capability 8.0 or newer.
+    """
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    if device.type != "cpu":
+        return False
+    # torch's public question, oneDNN's, is answered with yes where it emulates.
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()  # noqa: SLF001
+
+
+def depthwise_share(model: nn.Module, size: int) -> float:
+    """Share of the numbers that a pass's convolutions and products with weights give that are depthwise ones; 0..1.
 
     Args:
-        model: is copied; stays as it is.
-        batch: images; size: their edge in pixels.
+        size: edge of the square image in pixels.
     """
-    device = next(model.parameters()).device
-    trial = copy.deepcopy(model).train()
-    images = torch.rand((batch, 3, size, size), generator=torch.Generator().manual_seed(0)).to(device)
-    seconds = {"fp32": float("inf"), "bf16": float("inf")}
-    for step in range(1 + STEPS):
-        for name in seconds:
-            began = time.perf_counter()
-            try:
-                with in_format(device, name == "bf16"):
-                    logits = trial(images)
-                logits.float().sum().backward()
-                if device.type == "cuda":
-                    torch.cuda.synchronize(device)
-            except RuntimeError as error:
-                if not is_out_of_memory(error):
-                    raise
-                return "bf16"  # which needs less memory
-            if step:
-                seconds[name] = min(seconds[name], time.perf_counter() - began)
-    return "bf16" if seconds["bf16"] < GAIN * seconds["fp32"] else "fp32"
+    weights, depthwise, total = multiply_adds(model, size).weights, 0.0, 0.0
+    for name, parameter in model.named_parameters():
+        if weights[name]:
+            given = weights[name] / parameter[0].numel()
+            total += given
+            depthwise += given * (parameter.ndim > 2 and parameter.shape[1] == 1)
+    return depthwise / max(total, 1.0)
+
+
+def narrowest_head(model: nn.Module) -> int | None:
+    """Width of the narrowest head of all self-attentions; None where there is none."""
+    widths = [module.head_width for module in model.modules() if isinstance(module, SelfAttention)]
+    widths += [module.head_dim for module in model.modules() if isinstance(module, nn.MultiheadAttention)]
+    return min(widths, default=None)
+
+
+def gains_from_bf16(model: nn.Module, size: int) -> bool:
+    """Whether passes of a network of this kind take less time in bfloat16 on a processor that has it.
+
+    The table that benchmarks/precision.py measured: dense and grouped convolutions, matrix products and attention gain;
+    depthwise convolutions lose several times as much, and so does attention of narrow heads.
+
+    Args:
+        size: edge of the square image in pixels.
+    """
+    head = narrowest_head(model)
+    return depthwise_share(model, size) <= MOST_DEPTHWISE and (head is None or head >= LEAST_HEAD)
+
+
+def chosen_precision(asked: str, model: nn.Module, size: int, device: torch.device) -> str:
+    """What the setting `precision` becomes, "fp32" or "bf16": a function of the kinds of processor and network alone.
+
+    Nothing is timed, so that a run has the same bytes whenever it is made on a machine.
+
+    Args:
+        asked: auto, fp32 or bf16; size: edge of the square image in pixels.
+    """
+    if asked != "auto":
+        return asked
+    return "bf16" if native_bf16(device) and gains_from_bf16(model, size) else "fp32"
 
 
 @contextmanager

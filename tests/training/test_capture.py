@@ -47,7 +47,7 @@ def test_a_recording_takes_the_inputs_of_each_call_and_gives_memory_of_its_own()
 def test_what_cannot_be_recorded_runs_operator_by_operator_and_is_said_once() -> None:
     run, plain = trainer(options=TrainOptions(upper_every=2)), trainer(options=TrainOptions(upper_every=2))
     said: list[str] = []
-    run.compute.say = said.append
+    run.compute.unrecorded = said.append
 
     def refuses(work: object) -> None:
         raise RuntimeError("operation not permitted when stream is capturing\nand more")
