@@ -8,19 +8,31 @@ the host computes, or it would stay what it was.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
 Inputs = Sequence[Tensor | None]
 Outputs = tuple[Tensor, ...]
-Recorder = Callable[[Callable[[], Outputs]], tuple[Callable[[], None], Outputs]]
 
 WARM_UPS = 3  # times that a piece runs operator by operator first: libraries choose their algorithms, memory is found
+
+
+class Recorder(Protocol):
+    """What makes graphs on a device."""
+
+    def rehearse(self, work: Callable[[], Outputs]) -> tuple[Outputs, str]:
+        """Run `work` operator by operator; also why it cannot be recorded, "" where nothing speaks against it."""
+        ...
+
+    def record(self, work: Callable[[], Outputs]) -> tuple[Callable[[], None], Outputs]:
+        """What replays `work`, and where its outputs then are; nothing is computed yet."""
+        ...
 
 
 class CudaRecorder:
@@ -33,7 +45,21 @@ class CudaRecorder:
     def __init__(self) -> None:
         self._pool: Any = None
 
-    def __call__(self, work: Callable[[], Outputs]) -> tuple[Callable[[], None], Outputs]:
+    def rehearse(self, work: Callable[[], Outputs]) -> tuple[Outputs, str]:
+        """As in `Recorder`. A pass that waits for the device would break a recording, and leave it in disorder."""
+        before = torch.cuda.get_sync_debug_mode()
+        torch.cuda.set_sync_debug_mode("warn")
+        try:
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                outputs = work()
+        finally:
+            torch.cuda.set_sync_debug_mode(before)
+        waits = [str(warning.message) for warning in caught if "synchronizing" in str(warning.message)]
+        return outputs, "it waits for the device" if waits else ""
+
+    def record(self, work: Callable[[], Outputs]) -> tuple[Callable[[], None], Outputs]:
+        """As in `Recorder`, on a stream that is not the default one."""
         if self._pool is None:
             self._pool = torch.cuda.graph_pool_handle()
         graph = torch.cuda.CUDAGraph()
@@ -80,7 +106,7 @@ class _Within:
 class _Recording:
     inputs: Inputs
     outputs: Outputs
-    gradients: list[Tensor | None]
+    gradients: list[tuple[nn.Parameter, Tensor | None]]
     replay: Callable[[], None]
 
 
@@ -115,19 +141,27 @@ class Captured:
             return self.work(*inputs)
         key = (self.model.training, *((None if x is None else (x.shape, x.dtype, x.stride())) for x in inputs))
         found = self._recordings.get(key)
-        if found is None:
-            self._seen[key] = self._seen.get(key, 0) + 1
-            if self._seen[key] <= WARM_UPS:
-                return self.work(*inputs)
-            found = self._record(recorder, inputs)
-            if found is None:
-                return self.work(*inputs)
-            self._recordings[key] = found
-        else:
+        if found is not None:
             into = [to for to in found.inputs if to is not None]
             torch._foreach_copy_(into, [x for x in inputs if x is not None], non_blocking=True)
+            return self._replay(found)
+        self._seen[key] = self._seen.get(key, 0) + 1
+        if self._seen[key] < WARM_UPS:
+            return self.work(*inputs)
+        if self._seen[key] == WARM_UPS:
+            outputs, reason = recorder.rehearse(lambda: self.work(*inputs))
+            if reason:
+                self._fail(reason)
+            return outputs
+        found = self._record(recorder, inputs)
+        if found is None:
+            return self.work(*inputs)
+        self._recordings[key] = found
+        return self._replay(found)
+
+    def _replay(self, found: _Recording) -> Outputs:
         found.replay()
-        for parameter, gradient in zip(self.model.parameters(), found.gradients, strict=True):
+        for parameter, gradient in found.gradients:
             parameter.grad = gradient
         return tuple(output.clone() for output in found.outputs)
 
@@ -136,10 +170,12 @@ class Captured:
         # In the layout that they have, as it decides what is launched.
         held = [None if x is None else torch.empty_like(x).copy_(x) for x in inputs]
         try:
-            replay, outputs = recorder(lambda: self.work(*held))
+            replay, outputs = recorder.record(lambda: self.work(*held))
         except Exception as error:  # whatever a network does that a graph cannot hold
             self.model.zero_grad(set_to_none=True)
-            first = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
-            self.failed(f"steps run operator by operator: they cannot be recorded as a CUDA graph ({first})")
+            self._fail(next((line for line in str(error).splitlines() if line.strip()), type(error).__name__))
             return None
-        return _Recording(held, outputs, [parameter.grad for parameter in self.model.parameters()], replay)
+        return _Recording(held, outputs, [(p, p.grad) for p in self.model.parameters()], replay)
+
+    def _fail(self, reason: str) -> None:
+        self.failed(f"steps run operator by operator, as the network cannot be recorded as a CUDA graph: {reason}")

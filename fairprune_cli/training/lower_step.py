@@ -39,6 +39,7 @@ class LowerStep:
 
     def forget(self) -> None:
         """Let the optimiser begin anew, with the parameters that the model has now."""
+        self._parameters = list(self.model.parameters())
         self.optimizer = sgd(self.model, self.options.lr, self.options.momentum, self.options.weight_decay)
 
     def take(self, batch: Any, known: Known, lr: float, fair: bool) -> Taken:
@@ -55,7 +56,7 @@ class LowerStep:
             lambda: self._passes(batch.images, batch.labels, batch.rows, weights_of(batch), *(terms or (None, None))),
         )
         self.masks.mask_gradients()
-        parameters = [p for p in self.model.parameters() if p.grad is not None]
+        parameters = [p for p in self._parameters if p.grad is not None]
         norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
         figures = torch.cat([losses, norm[None].to(losses.dtype)])
         self._clip(parameters, figures, norm)

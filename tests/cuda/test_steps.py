@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from fairprune_cli.audit.logits import InPieces
+from fairprune_cli.training.trainer import Diverged
+from tests.support.recorder import FakeRecorder
 from tests.support.training import Images, trainer
-
-
-def to(device: str, *tensors: Tensor) -> list[Tensor]:
-    return [tensor.to(device) for tensor in tensors]
 
 
 @pytest.mark.parametrize("granularity", ["channel", "weight", "2:4"])
@@ -20,7 +20,7 @@ def test_a_run_reaches_its_end_and_a_second_one_has_the_same_bits(device: str, g
     """By channel the optimiser's memory has to follow what was removed."""
     ends = []
     for _ in range(2):
-        run = trainer("bifp", granularity, passes=10.0, device=device)
+        run = trainer("bifp", granularity, passes=10.0, device=device, channels_last=True)
         assert run.run()
         assert all(parameter.device.type == device for parameter in run.model.parameters())
         ends.append({name: value.cpu() for name, value in run.model.state_dict().items()})
@@ -43,6 +43,54 @@ def test_a_run_that_is_stopped_goes_on_to_the_same_bits(device: str, granularity
             assert torch.equal(value, second.model.state_dict()[name]), name
 
 
+@pytest.mark.parametrize("granularity", ["channel", "weight", "2:4"])
+def test_recorded_passes_compute_what_passes_operator_by_operator_compute(device: str, granularity: str) -> None:
+    recorded, plain = (trainer("bifp", granularity, passes=60.0, device=device) for _ in range(2))
+    said: list[str] = []
+    recorded.compute.unrecorded = said.append
+    plain.compute._recorder = None
+    if device == "cuda":
+        assert recorded.compute._recorder is not None
+    else:
+        recorded.compute._recorder = FakeRecorder(recorded.model)
+    assert recorded.run()
+    assert plain.run()
+    assert not said
+    for name, value in plain.model.state_dict().items():
+        assert torch.equal(value, recorded.model.state_dict()[name]), name
+
+
+class Waits(nn.Module):
+    """A layer whose pass reads a number from the device."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * (1.0 if float(x.detach().mean()) < 1e9 else 0.0)
+
+
+def test_a_network_that_waits_for_its_device_is_pruned_and_it_is_said(device: str) -> None:
+    run = trainer("bifp", "weight", passes=30.0, device=device)
+    run.model.avgpool = nn.Sequential(run.model.avgpool, Waits())
+    said: list[str] = []
+    run.compute.unrecorded = said.append
+    assert run.run()
+    assert len(said) == (device == "cuda")
+
+
+def test_a_step_that_is_not_finite_moves_no_weight_and_is_told_of(device: str) -> None:
+    run = trainer("bifp", "channel", passes=60.0, device=device)
+    draw, at = run.lower.next, 6
+
+    def spoilt() -> Images:
+        batch: Images = draw()
+        return batch if run.done + 1 != at else batch._replace(images=batch.images * math.nan)
+
+    run.lower.next = spoilt  # type: ignore[method-assign]
+    with pytest.raises(Diverged, match=f"at step {at} of"):
+        run.run()
+    assert run.done <= at + 20
+    assert all(bool(torch.isfinite(parameter).all()) for parameter in run.model.parameters())
+
+
 def on_host(state: object) -> object:
     """A state as it is read from a file."""
     if isinstance(state, Tensor):
@@ -58,7 +106,8 @@ def test_group_counts_are_exact_and_the_same_everywhere(device: str) -> None:
     labels, group = (torch.randint(2, (200,), generator=generator) for _ in range(2))
     group[::7] = -1
     constraint = trainer(device=device).constraint
-    constraint.observe(*to(device, logits, labels, group[:, None]))
+    constraint.observe(logits.to(device), labels.numpy(), group[:, None].numpy())
+    constraint.settle()
     expected = np.zeros((2, 2, 2))
     for of, label, prediction in zip(group.tolist(), labels.tolist(), logits.argmax(1).tolist(), strict=True):
         if of >= 0:

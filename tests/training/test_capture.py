@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor, nn
 
 from fairprune_cli.core.transfer import as_accelerator
 from fairprune_cli.pruning.masks import Masks
-from fairprune_cli.training.capture import WARM_UPS, Captured
+from fairprune_cli.training.capture import WARM_UPS, Captured, Outputs
 from fairprune_cli.training.trainer import Trainer, TrainOptions
 from tests.support.recorder import FakeRecorder
 from tests.support.training import trainer
@@ -44,19 +46,31 @@ def test_a_recording_takes_the_inputs_of_each_call_and_gives_memory_of_its_own()
     assert not said
 
 
-def test_what_cannot_be_recorded_runs_operator_by_operator_and_is_said_once() -> None:
+class Refusing(FakeRecorder):
+    """Fails while it records, or says at the rehearsal already that it would."""
+
+    def __init__(self, model: nn.Module, reason: str) -> None:
+        super().__init__(model)
+        self.reason = reason
+
+    def rehearse(self, work: Callable[[], Outputs]) -> tuple[Outputs, str]:
+        return work(), self.reason
+
+    def record(self, work: Callable[[], Outputs]) -> tuple[Callable[[], None], Outputs]:
+        assert not self.reason
+        raise RuntimeError("operation not permitted when stream is capturing\nand more")
+
+
+@pytest.mark.parametrize("reason", ["", "it waits for the device"])
+def test_what_cannot_be_recorded_runs_operator_by_operator_and_is_said_once(reason: str) -> None:
     run, plain = trainer(options=TrainOptions(upper_every=2)), trainer(options=TrainOptions(upper_every=2))
     said: list[str] = []
     run.compute.unrecorded = said.append
-
-    def refuses(work: object) -> None:
-        raise RuntimeError("operation not permitted when stream is capturing\nand more")
-
-    run.compute._recorder = refuses  # type: ignore[assignment]
+    run.compute._recorder = Refusing(run.model, reason)
     assert run.run()
     assert plain.run()
     assert len(said) == 1
-    assert "operation not permitted when stream is capturing" in said[0]
+    assert (reason or "operation not permitted when stream is capturing") in said[0]
     assert "\n" not in said[0]
     same(run, plain)
 
