@@ -9,10 +9,8 @@ import torch
 from torch import Tensor
 
 from fairprune_cli.core.errors import FairpruneError
-from fairprune_cli.core.transfer import sent
 from fairprune_cli.pruning import method
 from fairprune_cli.pruning.masks import Masks
-from fairprune_cli.pruning.method import Positions
 from fairprune_cli.pruning.schedule import Plan
 
 
@@ -40,7 +38,7 @@ class GroupMethod(method.Method):
     def gradual(cls, options: method.MethodOptions) -> Plan:
         return Plan(ramp=(0.0, options.ramp_share), rounds=options.rounds)
 
-    def parts(self, groups: Positions) -> Sequence[Positions]:
+    def parts(self, groups: np.ndarray) -> Sequence[np.ndarray]:
         """One part per combination of groups in the batch."""
         rows = [tuple(row) for row in groups.tolist()]
         self._present, parts = [], []
@@ -48,8 +46,7 @@ class GroupMethod(method.Method):
             if list(combination) not in self._combinations:
                 self._combinations.append(list(combination))
             self._present.append(self._combinations.index(list(combination)))
-            inside = np.asarray([i for i, row in enumerate(rows) if row == combination], dtype=np.int64)
-            parts.append(inside if isinstance(groups, np.ndarray) else sent(inside, groups.device))
+            parts.append(np.asarray([i for i, row in enumerate(rows) if row == combination], dtype=np.int64))
         return parts
 
     def upper_step(self, part: int, logits: Tensor, labels: Tensor) -> None:

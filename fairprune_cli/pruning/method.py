@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
 
 import numpy as np
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -15,8 +13,6 @@ from fairprune_cli.models.options import GRANULARITIES
 from fairprune_cli.pruning.masks import Masks
 from fairprune_cli.pruning.options import MethodOptions
 from fairprune_cli.pruning.schedule import Plan
-
-Positions = TypeVar("Positions", Tensor, np.ndarray)
 
 
 @dataclass(frozen=True)
@@ -82,15 +78,13 @@ class Method:
         """The method's own schedule."""
         return Plan(ramp=(0.0, options.ramp_share))
 
-    def parts(self, groups: Positions) -> Sequence[Positions]:
+    def parts(self, groups: np.ndarray) -> Sequence[np.ndarray]:
         """Positions of an upper batch, int64 [B_i] each, whose gradients are wanted one after the other.
 
         Args:
-            groups: [B, A], -1 for none; the positions are an array where this is one.
+            groups: int64 [B, A], -1 for none.
         """
-        if isinstance(groups, np.ndarray):
-            return [np.arange(len(groups))]
-        return [torch.arange(len(groups), device=groups.device)]
+        return [np.arange(len(groups))]
 
     def upper_step(self, part: int, logits: Tensor, labels: Tensor) -> None:
         """Called after the backward pass of a part; the parameters' `grad` is with respect to z.
@@ -111,6 +105,9 @@ class Method:
 
     def image_loss(self, logits: Tensor, labels: Tensor, teacher: Tensor | None) -> Tensor:
         """Loss of each image, [B].
+
+        On a GPU the pass is recorded once and replayed, so it may depend on its arguments, on settings, and on tensors
+        that stay where they are, but on nothing that the host computes anew, and it may read no number.
 
         Args:
             logits: [B, K]; labels: [B]; teacher: [B, K] logits of the dense model, for methods that ask for them.

@@ -65,7 +65,7 @@ class MaskMoves:
         if late and self.masks.chooses_on_host and not on_host(scores):
             self._due = _Due(Arriving(scores), extremes, sparsity)
             return None
-        return self._move(scores, extremes, sparsity)
+        return self._move(self.masks.select(scores, sparsity), extremes)
 
     def follow(self) -> Moved | None:
         """The move that waited for its scores, if one did; they have arrived while a step was computed.
@@ -79,7 +79,7 @@ class MaskMoves:
         scores = due.scores.numpy()
         if not np.isfinite(scores).all():
             raise NotFinite(SCORES)
-        return self._move(torch.from_numpy(scores), due.extremes, due.sparsity)
+        return self._move(self.masks.choose(scores, due.sparsity), due.extremes)
 
     def _scores(self, sparsity: float) -> Tensor:
         scores = self.method.scores(sparsity)
@@ -91,9 +91,9 @@ class MaskMoves:
             )
         return scores
 
-    def _move(self, scores: Tensor, extremes: Tensor, sparsity: float) -> Moved:
+    def _move(self, keep: Tensor, extremes: Tensor) -> Moved:
         before = self.masks.keep
-        self.masks.apply(self.masks.select(scores, sparsity))
+        self.masks.apply(keep)
         self.ranks.refuse_differences("the mask", self.masks.keep)
         self.masks.mask_state(self.lower.optimizer.state)
         return Moved(extremes, _share(self.masks.keep > before, self.masks.keep))

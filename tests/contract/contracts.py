@@ -72,7 +72,7 @@ def method_by_hand(name: str) -> None:
 
 
 def _let_look(method: methods.Method, net: nn.Module, look: Look) -> None:
-    groups = torch.arange(len(look.products)).repeat_interleave(4)[:, None]
+    groups = np.arange(len(look.products)).repeat(4)[:, None]
     parts = method.parts(groups)
     assert len(parts) in (1, len(look.products))
     for part, products in enumerate(look.products):

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from fairprune_cli.core.errors import FairpruneError
-from fairprune_cli.core.transfer import on_host
+from fairprune_cli.core.transfer import on_host, sent
 from fairprune_cli.models.strides import like
 from fairprune_cli.pruning.masks import truth
 from fairprune_cli.pruning.masks.lines import array, channels_last, gradient_line, line, parts, shaped
@@ -117,6 +117,10 @@ class Masks(ABC):
     @abstractmethod
     def select(self, scores: Tensor, sparsity: float) -> Tensor:
         """bool [U]: the projection of the scores onto the masks of the wanted sparsity."""
+
+    def choose(self, scores: np.ndarray, sparsity: float) -> Tensor:
+        """`select` for scores that are on the host."""
+        return self.select(sent(scores, self._stash.device), sparsity)
 
     @abstractmethod
     def entries(self, keep: Tensor) -> dict[str, Tensor]:

@@ -209,10 +209,12 @@ class ChannelMasks(Masks):
         return self._sums(gamma)
 
     def select(self, scores: Tensor, sparsity: float) -> Tensor:
+        return self.choose(Arriving(scores).numpy(), sparsity)
+
+    def choose(self, scores: np.ndarray, sparsity: float) -> Tensor:
         floor = [min(n, max(1, round(self.min_channels * n))) for n in self.sizes]
-        values = Arriving(scores).numpy()
         try:
-            kept = choose_channels(values, self.spaces, self.count, sparsity, floor, self.round_to)
+            kept = choose_channels(scores, self.spaces, self.count, sparsity, floor, self.round_to)
         except FairpruneError as error:
             first: dict[str, str] = {}  # a layer for each reason
             for layer, why in self.fixed.items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -84,7 +85,7 @@ def test_every_method_for_weights_works_and_by_its_own_scores(method: str) -> No
     scorer = kind(masks, methods.MethodOptions())
     images, labels = torch.randn(12, 3, 6, 6), torch.arange(12) % 3
     if kind.upper_gradient:
-        for part, index in enumerate(scorer.parts(torch.arange(12)[:, None] % 2)):
+        for part, index in enumerate(scorer.parts(np.arange(12)[:, None] % 2)):
             logits = model(images[index])
             model.zero_grad()
             nn.functional.cross_entropy(logits, labels[index]).backward()
