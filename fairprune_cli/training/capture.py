@@ -79,12 +79,25 @@ class CudaRecorder:
             ):
                 outputs = work()
         except Exception:
-            # Versions of torch take what fails for a recording that goes on, and then free no memory any more.
-            with contextlib.suppress(RuntimeError, AttributeError):
-                torch._C._cuda_endAllocateToPool(torch.cuda.current_device(), self._pool)  # noqa: SLF001
+            self._tidy_up()
             raise
         self._graphs.add(graph)
         return graph.replay, outputs
+
+    def _tidy_up(self) -> None:
+        """After a recording that failed: versions of torch take it for one that goes on.
+
+        They would free no memory any more, and random numbers of the device would raise.
+        """
+        device = torch.cuda.current_device()
+        with contextlib.suppress(RuntimeError, AttributeError):  # where there is nothing to end
+            torch._C._cuda_endAllocateToPool(device, self._pool)  # noqa: SLF001
+            torch._C._cuda_releasePool(device, self._pool)  # noqa: SLF001
+        # The end of one that succeeds puts the generator right.
+        with contextlib.suppress(RuntimeError):
+            number = torch.empty(1, device="cuda")
+            with torch.cuda.graph(torch.cuda.CUDAGraph(), stream=torch.cuda.current_stream()):
+                number.zero_()
 
 
 def _tell_of_waits(mode: int | str) -> None:

@@ -22,7 +22,7 @@ class Graph:
 
 
 class Cuda:
-    """Attributes: pools: those that recordings were made in; ended: those that were left by hand."""
+    """Attributes: pools: those that recordings were made in, None for one of its own; ended: those left by hand."""
 
     def __init__(self) -> None:
         self.pools: list[object] = []
@@ -30,7 +30,7 @@ class Cuda:
         self.told = False
 
     @contextmanager
-    def graph(self, graph: Graph, *, pool: object, **_: object) -> Iterator[None]:
+    def graph(self, graph: Graph, *, pool: object = None, **_: object) -> Iterator[None]:
         self.pools.append(pool)
         yield
 
@@ -49,6 +49,7 @@ def cuda(monkeypatch: pytest.MonkeyPatch) -> Cuda:
     }.items():  # fmt: skip
         monkeypatch.setattr(torch.cuda, name, value)
     monkeypatch.setattr(torch._C, "_cuda_endAllocateToPool", lambda _, pool: made.ended.append(pool), raising=False)
+    monkeypatch.setattr(torch._C, "_cuda_releasePool", lambda *_: None, raising=False)
     return made
 
 
@@ -70,13 +71,18 @@ def test_recordings_share_a_pool_and_one_whose_graphs_are_gone_is_not_taken_up_a
     assert not cuda.ended
 
 
-def test_a_recording_that_fails_leaves_its_pool(cuda: Cuda) -> None:
+def test_what_a_recording_that_fails_leaves_behind_is_put_right(cuda: Cuda, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its pool is left, and another recording succeeds, whose end puts the generator of random numbers right."""
+    empty = torch.empty
+    monkeypatch.setattr(torch, "empty", lambda *size, device=None: empty(*size))
+
     def fails() -> tuple[Tensor, ...]:
         raise RuntimeError("operation not permitted when stream is capturing")
 
     with pytest.raises(RuntimeError, match="not permitted"):
         CudaRecorder().record(fails)
-    assert cuda.ended == cuda.pools
+    assert cuda.ended == cuda.pools[:1]
+    assert cuda.pools[1:] == [None]
 
 
 def test_a_rehearsal_says_nothing_of_the_mode_in_which_torch_tells_of_waits(cuda: Cuda) -> None:
