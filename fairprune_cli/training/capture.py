@@ -8,12 +8,16 @@ the host computes, or it would stay what it was.
 
 from __future__ import annotations
 
+import contextlib
+import random
 import warnings
+import weakref
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -44,31 +48,69 @@ class CudaRecorder:
 
     def __init__(self) -> None:
         self._pool: Any = None
+        self._graphs: weakref.WeakSet[Any] = weakref.WeakSet()  # that live in the pool
 
     def rehearse(self, work: Callable[[], Outputs]) -> tuple[Outputs, str]:
-        """As in `Recorder`. A pass that waits for the device would break a recording, and leave it in disorder."""
-        before = torch.cuda.get_sync_debug_mode()
-        torch.cuda.set_sync_debug_mode("warn")
+        """As in `Recorder`. A pass that waits for the device would break a recording, and leave it in disorder.
+
+        What a pass draws on the host would stay as it was when it was recorded, and so would what follows from it.
+        """
+        chance, before = _chance_on_host(), torch.cuda.get_sync_debug_mode()
+        _tell_of_waits("warn")
         try:
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always")
                 outputs = work()
         finally:
-            torch.cuda.set_sync_debug_mode(before)
-        waits = [str(warning.message) for warning in caught if "synchronizing" in str(warning.message)]
-        return outputs, "it waits for the device" if waits else ""
+            _tell_of_waits(before)
+        if any("called a synchronizing" in str(warning.message) for warning in caught):
+            return outputs, "it waits for the device"
+        return outputs, "" if _chance_on_host() == chance else "it draws random numbers on the host"
 
     def record(self, work: Callable[[], Outputs]) -> tuple[Callable[[], None], Outputs]:
         """As in `Recorder`, on a stream that is not the default one."""
-        if self._pool is None:
+        if not self._graphs:  # a pool dies with its last graph, and cannot be taken up again
             self._pool = torch.cuda.graph_pool_handle()
         graph = torch.cuda.CUDAGraph()
-        # Another thread may be moving the next images into page-locked memory meanwhile.
-        with torch.cuda.graph(
-            graph, pool=self._pool, stream=torch.cuda.current_stream(), capture_error_mode="thread_local"
-        ):
-            outputs = work()
+        try:
+            # Another thread may be moving the next images into page-locked memory meanwhile.
+            with torch.cuda.graph(
+                graph, pool=self._pool, stream=torch.cuda.current_stream(), capture_error_mode="thread_local"
+            ):
+                outputs = work()
+        except Exception:
+            self._tidy_up()
+            raise
+        self._graphs.add(graph)
         return graph.replay, outputs
+
+    def _tidy_up(self) -> None:
+        """After a recording that failed: versions of torch take it for one that goes on.
+
+        They would free no memory any more, and random numbers of the device would raise.
+        """
+        device = torch.cuda.current_device()
+        with contextlib.suppress(RuntimeError, AttributeError):  # where there is nothing to end
+            torch._C._cuda_endAllocateToPool(device, self._pool)  # noqa: SLF001
+            torch._C._cuda_releasePool(device, self._pool)  # noqa: SLF001
+        # The end of one that succeeds puts the generator right.
+        with contextlib.suppress(RuntimeError):
+            number = torch.empty(1, device="cuda")
+            with torch.cuda.graph(torch.cuda.CUDAGraph(), stream=torch.cuda.current_stream()):
+                number.zero_()
+
+
+def _tell_of_waits(mode: int | str) -> None:
+    """Have torch warn of operations that wait for the device; without its warning that it does not see them all."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.cuda.set_sync_debug_mode(mode)
+
+
+def _chance_on_host() -> tuple[Any, ...]:
+    """Where the host's generators of random numbers stand."""
+    legacy: Any = np.random.get_state()
+    return torch.get_rng_state().numpy().tobytes(), random.getstate(), legacy[1].tobytes(), legacy[2]
 
 
 def recorder_for(device: torch.device) -> Recorder | None:

@@ -112,8 +112,9 @@ class MaskMoves:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what `state_dict` gave."""
         self._due = None
-        if state:
-            self._due = _Due(Arriving(state["scores"]), state["extremes"], state["sparsity"])
+        if state:  # what the host looks at may stay there, what goes on with the figures of steps may not
+            extremes = state["extremes"].to(self.masks.keep.device)
+            self._due = _Due(Arriving(state["scores"]), extremes, state["sparsity"])
 
     def rewind(self) -> None:
         """Put what is left back to its values at the start; momentum begins anew."""

@@ -166,6 +166,8 @@ class Passes:
             f"out of memory: batches of {images} are now computed in {self.pieces} pieces, whose gradients are "
             "added up; batch norms see the pieces"
         )
+        for captured in self._captured:
+            captured.forget()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 

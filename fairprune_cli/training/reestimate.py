@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 
 import torch
@@ -21,15 +22,22 @@ def reestimate_batch_norm(model: nn.Module, batches: Iterable[Tensor]) -> None:
     if not norms:
         model.eval()
         return
-    momentum = [norm.momentum for norm in norms]
+    momentum, calls = [norm.momentum for norm in norms], Counter[nn.Module]()
+
+    def average(norm: nn.Module, _: object) -> None:
+        # What a norm without momentum does, but that one reads its count from the device and waits for it.
+        calls[norm] += 1
+        norm.momentum = 1.0 / calls[norm]  # type: ignore[assignment]
+
     model.eval()
     for norm in norms:
         norm.train()
         norm.reset_running_stats()
-        norm.momentum = None  # cumulative average
+    hooks = [norm.register_forward_pre_hook(average) for norm in norms]
     with torch.inference_mode():
         for images in batches:
             model(images)
-    for norm, value in zip(norms, momentum, strict=True):
+    for norm, hook, value in zip(norms, hooks, momentum, strict=True):
+        hook.remove()
         norm.momentum = value
     model.eval()

@@ -31,7 +31,7 @@ def test_a_run_reaches_its_end_and_a_second_one_has_the_same_bits(device: str, g
 def test_a_run_that_is_stopped_goes_on_to_the_same_bits(device: str, granularity: str) -> None:
     whole = trainer("bifp", granularity, passes=10.0, device=device)
     whole.run()
-    for stop in (1, whole.steps - 1):  # before and after channels have left
+    for stop in (1, 2, whole.steps - 1):  # also while a move waits for its scores, and after channels have left
         first = trainer("bifp", granularity, passes=10.0, device=device)
         first.run(lambda first=first, stop=stop: first.done >= stop)  # type: ignore[misc]
         second = trainer("bifp", granularity, passes=10.0, device=device)

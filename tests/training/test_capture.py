@@ -107,3 +107,15 @@ def test_several_pieces_are_not_recorded() -> None:
     run.compute.pieces = 2
     assert run.run()
     assert not recorder.recorded
+
+
+def test_memory_that_runs_out_takes_all_recordings_with_it() -> None:
+    """Those of other passes, too, before what is free is given back."""
+    run = trainer(options=TrainOptions(upper_every=2))
+    recorder = FakeRecorder(run.model)
+    run.compute._recorder = recorder
+    while recorder.recorded < 2:
+        run.step()
+    assert any(captured._recordings for captured in run.compute._captured)
+    run.compute._halve(16)
+    assert not any(captured._recordings for captured in run.compute._captured)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import math
+import weakref
 from dataclasses import replace
 from functools import cache
 from typing import NamedTuple
@@ -237,3 +239,12 @@ def test_reestimated_statistics_are_the_averages_of_the_batches() -> None:
     assert torch.allclose(norm.running_var, variances, atol=1e-4)
     assert norm.momentum == 0.1
     assert not norm.training
+
+
+def test_what_channels_were_removed_from_is_let_go() -> None:
+    """On a GPU their memory is, and that of the graphs that computed their gradients."""
+    run = trainer("bifp", "channel", passes=10.0)
+    old = weakref.ref(dict(run.model.named_parameters())["layer1.0.conv1.weight"])
+    assert run.run()
+    gc.collect()
+    assert old() is None

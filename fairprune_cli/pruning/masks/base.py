@@ -160,12 +160,9 @@ class Masks(ABC):
                 share += 0.5
                 share /= len(part)
             return torch.from_numpy(shares)
-        ranks = []
-        for part in scores.split(self.sizes):
-            rank = torch.empty_like(part)
-            rank[part.argsort(stable=True)] = torch.arange(len(part), dtype=part.dtype, device=part.device)
-            ranks.append((rank + 0.5) / len(part))
-        return torch.cat(ranks)
+        # Sorted twice: to put numbers in places, a GPU whose results must repeat sorts as well, and more.
+        ranks = [part.argsort(stable=True).argsort().to(part.dtype) for part in scores.split(self.sizes)]
+        return torch.cat([(rank + 0.5) / len(rank) for rank in ranks])
 
     def theta(self, name: str) -> Tensor:
         """The latent weights: the parameter where kept, the stash where masked."""

@@ -118,6 +118,7 @@ class ChannelMasks(Masks):
         indices = self.remove(model, self.keep)
         self.held = {name: take(mask, indices.get(name, {})) for name, mask in self.held.items()}
         self.tensors, self.stash, self._counts = {}, {}, []  # no gate is left that is closed
+        self._producers = {}  # of which the model has smaller ones now
         self._stash = self._stash[:0].clone()
         self._use(self.keep, self._mask[:0].clone())
         return indices

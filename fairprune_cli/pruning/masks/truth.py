@@ -9,10 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fairprune_cli.core.transfer import on_host
+
 
 def count(mask: Tensor) -> int:
     """True entries of a bool tensor of any shape."""
-    if mask.device.type == "cpu":
+    if on_host(mask):
         return int(np.count_nonzero(mask.numpy()))
     return int(torch.count_nonzero(mask))
 

@@ -28,26 +28,26 @@ class Method(group_method.GroupMethod):
 
     def __init__(self, masks: Masks, options: method.MethodOptions) -> None:
         super().__init__(masks, options)
-        self._shares = torch.empty(0, 0, dtype=torch.float64)  # [layers, G]
+        self._shares = np.empty((0, 0))  # [layers, G]
 
     def scores(self, sparsity: float = 0.0) -> Tensor:
         importance, _, _ = self.take()
         layers = np.split(importance.double().cpu().numpy(), np.cumsum(self.masks.sizes)[:-1], axis=1)
         if not len(self._shares):
-            self._shares = torch.from_numpy(np.stack([_shares(layer) for layer in layers]))
+            self._shares = np.stack([_shares(layer) for layer in layers])
         kept = np.split(self.masks.keep.cpu().numpy(), np.cumsum(self.masks.sizes)[:-1])
         scores = [
             _ranked(layer * mask, wanted, sparsity)
-            for layer, mask, wanted in zip(layers, kept, self._shares.numpy(), strict=True)
+            for layer, mask, wanted in zip(layers, kept, self._shares, strict=True)
         ]
         return self.only_kept(torch.from_numpy(np.concatenate(scores)).float().to(self.masks.keep.device))
 
     def state_dict(self) -> dict[str, Tensor]:
-        return {**super().state_dict(), "shares": self._shares}
+        return {**super().state_dict(), "shares": torch.from_numpy(self._shares)}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         super().load_state_dict(state)
-        self._shares = state["shares"]
+        self._shares = state["shares"].cpu().numpy()
 
 
 def _shares(importance: np.ndarray) -> np.ndarray:

@@ -24,7 +24,8 @@ class Method(magnitude.Method):
     def image_loss(self, logits: Tensor, labels: Tensor, teacher: Tensor | None) -> Tensor:
         assert teacher is not None
         probabilities = teacher.softmax(1)
-        truth = F.one_hot(labels, logits.shape[1]).to(logits.dtype)
+        # Compared, as `one_hot` scatters: where results must repeat, CUDA carries that out by many kernels.
+        truth = (labels[:, None] == torch.arange(logits.shape[1], device=labels.device)).to(logits.dtype)
         right = (teacher.argmax(1) == labels)[:, None]
         target = torch.where(right, probabilities, truth)
         hardness = 1.0 - probabilities.gather(1, labels[:, None])[:, 0]

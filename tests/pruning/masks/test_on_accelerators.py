@@ -270,3 +270,14 @@ def test_a_mask_that_is_read_back_is_the_same_mask() -> None:
             read.apply(everything)
             assert isinstance(read, WeightMasks)
             assert all(torch.equal(p, read.tensors[n]) for n, p in masks.tensors.items())
+
+
+def test_ranks_within_layers_are_put_nowhere() -> None:
+    """Where results must repeat, a GPU sorts to put numbers in places."""
+    masks = made("weight")[1]
+    scores = torch.rand(len(masks.keep), generator=torch.Generator().manual_seed(2)).mul_(50.0).round_()
+    expected = masks.rank_within(scores)
+    with as_accelerator(), Operations() as operations:
+        found = masks.rank_within(scores)
+    assert torch.equal(found, expected)
+    assert not operations.counts["index_put_"]

@@ -33,6 +33,7 @@ from fairprune_cli.run import assembly
 from fairprune_cli.run.options import Settings
 from fairprune_cli.training.objective import Objective
 from fairprune_cli.training.trainer import Groups, Trainer, TrainOptions
+from tests.support.dispatch import Operations
 
 NONE = torch.empty(0)  # for methods that read neither logits nor labels
 THETA = [[1.0, -2.0], [0.5, 1.0], [4.0, 2.0]]  # weights of the hand-worked layer; unit i counts along the rows
@@ -286,6 +287,14 @@ def test_weighted_loss_by_hand() -> None:
     _, _, steep = linear("weighted-loss", weight_floor=0.3, weight_power=2.0)
     losses = steep.image_loss(student, torch.tensor([0, 1]), teacher)
     assert losses.tolist() == pytest.approx([easy * (0.3 + 0.7 * 0.04) / 0.44, hard * (0.3 + 0.7 * 0.64) / 0.86])
+
+
+def test_weighted_loss_scatters_nothing() -> None:
+    """Where results must repeat, a GPU sorts instead."""
+    _, _, method = linear("weighted-loss")
+    with Operations() as operations:
+        method.image_loss(torch.randn(6, 3), torch.tensor([0, 1, 2, 2, 1, 0]), torch.randn(6, 3))
+    assert not any("scatter" in name or "index_put" in name for name in operations.counts)
 
 
 def test_weighted_loss_equals_a_loop_and_reads_the_teacher_s_own_row() -> None:
