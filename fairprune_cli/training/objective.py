@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fairprune_cli.core.transfer import sent
+from fairprune_cli.core.transfer import on_host, sent
 from fairprune_cli.data.batches.batch import Known
 from fairprune_cli.fairness.constraint import Constraint
 from fairprune_cli.pruning.methods import Method
@@ -63,8 +63,12 @@ class Objective:
         return mean(F.cross_entropy(logits, labels, reduction="none"), weights)
 
     def terms(self, known: Known, device: torch.device) -> Terms | None:
-        """What the multipliers say about a batch, on the device; None where none of them is above zero."""
-        if not self.constraint.active:
+        """What the multipliers say about a batch, on the device.
+
+        None where none of them is above zero; zeros on an accelerator, where passes with the term and without it would
+        be recorded apart, each with gradients of its own.
+        """
+        if not self.constraint.active and on_host(torch.empty(0, device=device)):
             return None
         term = self.constraint.term(known.labels, known.groups, known.weights)
         return Terms(sent(term, device), sent(np.asarray(1.0 + self.constraint.weight, dtype=np.float32), device))

@@ -17,6 +17,8 @@ from fairprune_cli.pruning.masks import Masks
 class Best:
     """The model at the epoch with the best accuracy on images of the run (upper ones where there are any).
 
+    In the host's memory, where it takes none of what a GPU has.
+
     Attributes:
         accuracy: 0..1, -1 before the first epoch of the structure.
         fixed: whether its mask was final, and what it removes from a model was gone.
@@ -34,12 +36,14 @@ class Best:
 
     @classmethod
     def of(cls, epoch: int, accuracy: float, model: nn.Module, masks: Masks, fixed: bool) -> Best | None:
-        """A copy of how things are; None where a number of the model is not finite."""
-        state = copy_of(model.state_dict())
-        if not finite(state):
+        """A copy of how things are, in the host's memory; None where a number of the model is not finite."""
+        now = model.state_dict()
+        if not finite(now):
             return None
-        keep = masks.keep.clone()
-        return cls(epoch, accuracy, masks.achieved, fixed, keep, masks.sparse_entries(keep), state)
+        state = {name: value.detach().to("cpu", copy=True) for name, value in now.items()}
+        keep = masks.keep.to("cpu", copy=True)
+        sparse = {name: mask.cpu() for name, mask in masks.sparse_entries(keep).items()}
+        return cls(epoch, accuracy, masks.achieved, fixed, keep, sparse, state)
 
 
 class WeightAverage:

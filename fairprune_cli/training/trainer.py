@@ -215,9 +215,9 @@ class Trainer:
         self._prune(self.sparsity)
         self._readings.settle(self._means)
         self._weights.harden()
+        self._looks.forget()
         self.phase = Phase.FIXED
-        # What came before has another size, and its accuracy says nothing about this one.
-        self._keep(len(self.records), -1.0)
+        self._keep(len(self.records), -1.0)  # what came before has another size, so its accuracy says nothing here
 
     def _finish(self) -> None:
         """What is due when the budget is spent; nothing when it was done before."""
@@ -294,7 +294,7 @@ class Trainer:
         self._average.load_state_dict(snapshots.on_device(state["average"], device))
         self.compute.pieces, self.compute.bf16 = state["pieces"], state["bf16"]
         snapshots.set_random_state(state["random"])
-        self.best = Best(**snapshots.on_device(state["best"], device))
+        self.best = Best(**state["best"])
 
 
 __all__ = ["Best", "Diverged", "EpochRecord", "Groups", "StepFigures", "TrainOptions", "Trainer"]

@@ -25,6 +25,10 @@ class UpperStep:
         self._inference = compute.captured(model, self._logits)
         self._passes = compute.captured(model, self._gradient)
 
+    def forget(self) -> None:
+        """Let go of what gradients were recorded with: none is looked at any more."""
+        self._passes.forget()
+
     def forward(self, batch: Any) -> Tensor:
         """Logits [B, K] of a batch."""
         return self.compute.fitting(len(batch.images), lambda: self._inference(batch.images, batch.labels))[0]

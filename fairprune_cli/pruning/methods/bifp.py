@@ -62,11 +62,14 @@ class Method(method.Method):
             self._scores -= self.options.mask_lr * scale * gradient
         else:
             self.masks.average_squared_gradient(self._average, self.options.ema)
+            if not on_host(self._average):
+                self._scores = self._scores[:0].clone()  # made anew at each move, when a GPU has room for them
 
     def scores(self, sparsity: float = 0.0) -> Tensor:
         if self.options.mask_step == "first-order" or not self._seen:
             return self._scores
-        return damp(self.masks.magnitude(out=self._scores), self._average, self.options.rho)
+        out = self._scores if len(self._scores) else None
+        return damp(self.masks.magnitude(out=out), self._average, self.options.rho)
 
     def state_dict(self) -> dict[str, Tensor]:
         return {
