@@ -109,7 +109,7 @@ class _Sums:
             FairpruneError: the loss is no longer finite (exit code 3).
         """
         right = (logits.argmax(1) == labels).sum()
-        self._noted.append((step, len(labels), torch.stack([loss.double(), right.double()])))
+        self._noted.append((step, len(labels), torch.stack([loss, right.to(loss.dtype)])))
         if not (now or on_host(loss) or len(self._noted) >= READ_EVERY):
             return
         noted, self._noted = self._noted, []

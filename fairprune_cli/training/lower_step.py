@@ -82,9 +82,11 @@ class LowerStep:
     def _clip(self, parameters: Sequence[nn.Parameter], figures: Tensor, norm: Tensor) -> None:
         """Bound the gradient's norm, and let the optimiser leave the weights where a figure is not finite."""
         most = self.options.clip_norm
-        if on_host(figures):
-            refuse_not_finite(*figures.numpy().tolist())
-            if not float(norm.numpy()) <= most:  # without need nothing is multiplied by one
+        if on_host(figures) or figures.device.type == "mps":  # whose fused SGD takes neither of what is handed on below
+            known = figures if figures.device.type == "cpu" else figures.cpu()
+            loss, objective, length = known.numpy().tolist()
+            refuse_not_finite(loss, objective, length)
+            if not length <= most:  # without need nothing is multiplied by one
                 torch.nn.utils.clip_grads_with_norm_(parameters, most, norm)
             return
         # The optimiser's kernels divide the gradient by the one, and do nothing where the other is 1.
