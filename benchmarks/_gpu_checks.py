@@ -86,18 +86,26 @@ class Shop:
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL,
         )  # fmt: skip
 
+    def written(self, running: subprocess.Popen[str]) -> tuple[str, str]:
+        """What a process wrote to stdout and stderr by its end.
+
+        Raises:
+            Skipped: no time is left.
+        """
+        try:
+            return running.communicate(timeout=max(self.left, 1.0))
+        except subprocess.TimeoutExpired:
+            running.kill()
+            running.communicate()
+            raise Skipped("no time was left") from None
+
     def finish(self, running: subprocess.Popen[str], codes: Sequence[int] = (0,)) -> str:
         """What it wrote to stdout.
 
         Raises:
             Failed: another exit code than these; Skipped: no time is left.
         """
-        try:
-            out, err = running.communicate(timeout=max(self.left, 1.0))
-        except subprocess.TimeoutExpired:
-            running.kill()
-            running.communicate()
-            raise Skipped("no time was left") from None
+        out, err = self.written(running)
         if running.returncode not in codes:
             command = " ".join(map(str, running.args[3:])) if isinstance(running.args, list) else ""
             raise Failed(f"fairprune {command}: exit code {running.returncode}: {err.strip()[-600:]}")
@@ -299,12 +307,7 @@ def marked_tests(shop: Shop) -> str:
         raise Skipped("no test is marked")
     command = [sys.executable, "-m", "pytest", "-q", "-m", "cuda", "-p", "no:cacheprovider", "-rf", *files]
     running = subprocess.Popen(command, cwd=ROOT, env=shop.environment, text=True, stdout=subprocess.PIPE)
-    try:
-        out, _ = running.communicate(timeout=max(shop.left, 1.0))
-    except subprocess.TimeoutExpired:
-        running.kill()
-        running.communicate()
-        raise Skipped("no time was left") from None
+    out, _ = shop.written(running)
     last = (out.strip().splitlines() or [""])[-1]
     if running.returncode not in (0, 5):
         raise Failed(f"{last}: {'; '.join(re.findall(r'^(?:FAILED|ERROR) .*$', out, flags=re.M))}")

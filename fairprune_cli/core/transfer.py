@@ -19,9 +19,10 @@ from torch import Tensor
 _as_accelerator = False
 
 
-def on_host(tensor: Tensor) -> bool:
-    """Whether numpy may work on the tensor's memory, so that code for the CPU's caches can take it."""
-    return tensor.device.type == "cpu" and not _as_accelerator
+def on_host(where: Tensor | torch.device) -> bool:
+    """Whether numpy may work on a tensor's memory, or a device's, so that code for the CPU's caches can take it."""
+    device = where if isinstance(where, torch.device) else where.device
+    return device.type == "cpu" and not _as_accelerator
 
 
 @contextmanager
@@ -53,11 +54,6 @@ class Arriving:
             self._event.record(torch.cuda.current_stream(tensor.device))
         else:
             self._host = tensor.cpu()
-
-    @property
-    def here(self) -> bool:
-        """Whether `numpy` would not wait."""
-        return self._event is None or self._event.query()
 
     def numpy(self) -> np.ndarray:
         """The array; waits where it has not arrived."""

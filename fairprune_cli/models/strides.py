@@ -1,7 +1,8 @@
 """What is remembered of a parameter lies in memory as the parameter does.
 
-CUDA's fused and foreach kernels compare the strides of a parameter, its gradient and its momentum number by number,
-those of dimensions of one entry included, and refuse or crawl where they differ. A CPU computes with any.
+CUDA's fused and foreach kernels compare the strides of a parameter, its gradient and its momentum, and refuse or crawl
+where they differ. Versions of torch pass over dimensions of one entry there; here these are compared as well. A CPU
+computes with any.
 """
 
 from __future__ import annotations

@@ -68,7 +68,7 @@ class Objective:
         None where none of them is above zero; zeros on an accelerator, where passes with the term and without it would
         be recorded apart, each with gradients of its own.
         """
-        if not self.constraint.active and on_host(torch.empty(0, device=device)):
+        if not self.constraint.active and on_host(device):
             return None
         term = self.constraint.term(known.labels, known.groups, known.weights)
         return Terms(sent(term, device), sent(np.asarray(1.0 + self.constraint.weight, dtype=np.float32), device))

@@ -74,8 +74,8 @@ class Former:
         self._pixels = np.asarray(pool.images.pixels)  # a plain view: a memory map is slower to index
         self._resident = pool.images.resident(device)
         self._normalise = Normaliser(pool.images.transform, device, channels_last=channels_last)
-        on_cpu = on_host(torch.empty(0, device=device))
-        self._uploads = None if on_cpu or self._resident is not None else Uploads(self._pixels, device)
+        there = on_host(device) or self._resident is not None
+        self._uploads = None if there else Uploads(self._pixels, device)
 
     @property
     def uploads(self) -> bool:
