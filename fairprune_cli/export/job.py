@@ -25,6 +25,7 @@ class Exportable(Protocol):
 
     model: nn.Module
     architecture: str
+    structure: str | nn.Module
     classes: int
     source: Path
     class_names: tuple[str, ...] | None
@@ -38,6 +39,7 @@ class ExportJob:
     Attributes:
         model: on the CPU, in eval mode, in the dtype it was stored in: what model files hold.
         reference: the same in float32: what graphs are traced from and every file is compared with.
+        structure: what builds its network again, as in `LoadedModel`.
         header: what the file should say about it.
         masks: True where an entry is kept, by tensor name.
         input_size: edge of the square input images in pixels.
@@ -46,6 +48,7 @@ class ExportJob:
 
     model: nn.Module
     reference: nn.Module
+    structure: str | nn.Module
     header: ModelHeader
     masks: Mapping[str, Tensor]
     input_size: int
@@ -71,14 +74,14 @@ def job_of(loaded: Exportable, input_size: int | None = None) -> ExportJob:
     if codec.is_model_file(source):
         header = dataclasses.replace(codec.read_header(source), architecture=loaded.architecture)
         masks = codec.read_masks(source)
-        model = codec.load_network(source, arch=loaded.architecture)  # in the dtypes of the file
+        model = codec.load_network(source, loaded.structure)  # in the dtypes of the file
     else:
         masks = _zeros(model)
         header = _inferred(loaded, masks)
     size = input_size or header.transform.get("size") or DEFAULT_SIZE
     if any(tensor.dtype != torch.float32 for tensor in reference.parameters()):
         reference = copy.deepcopy(reference).float()
-    job = ExportJob(model, reference, header, masks, size)
+    job = ExportJob(model, reference, loaded.structure, header, masks, size)
     try:
         with torch.inference_mode():
             reference(job.images(1))
@@ -132,7 +135,8 @@ def _inferred(loaded: Exportable, masks: Mapping[str, Tensor]) -> ModelHeader:
     """A header for a model of unknown history: smaller than its architecture, with zeros, or dense."""
     from fairprune_cli.models import architectures
 
-    full = architectures.build(loaded.architecture, loaded.classes).state_dict()
+    given = loaded.structure
+    full = (given if isinstance(given, nn.Module) else architectures.build(given, loaded.classes)).state_dict()
     removed: dict[str, Any] = {
         name: {"shape": list(full[name].shape), "kept": tensor.numel()}
         for name, tensor in loaded.model.state_dict().items()

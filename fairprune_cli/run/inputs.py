@@ -125,15 +125,28 @@ def absent_combinations(data: Data, split: str) -> list[str]:
 
 
 @dataclass(frozen=True)
+class PruningRows:
+    """Rows of the manifest, int64, ascending: disjoint ones for the two levels, and the split that is audited."""
+
+    lower: np.ndarray
+    upper: np.ndarray
+    audit: np.ndarray
+
+    def pools(self, images: ImageSet) -> PruningPools:
+        """The decoded images of these rows."""
+        return PruningPools(images.pool(self.lower), images.pool(self.upper), images.pool(self.audit))
+
+
+@dataclass(frozen=True)
 class PruningPools:
-    """Disjoint data of the two levels, and the split that is audited."""
+    """The images of `PruningRows`."""
 
     lower: Pool
     upper: Pool
     audit: Pool
 
 
-def pruning_pools(data: Data, images: ImageSet, settings: Settings) -> PruningPools:
+def pruning_rows(data: Data, settings: Settings) -> PruningRows:
     """Divide the data: weight steps read train and a part of val, mask steps the rest of val, the audit its split.
 
     The upper part is data on which neither the dense model nor the weight steps were trained: only there is a group's
@@ -149,11 +162,13 @@ def pruning_pools(data: Data, images: ImageSet, settings: Settings) -> PruningPo
             where=str(data.manifest.path), hint="give a val split",
         )  # fmt: skip
     upper, rest = split_rows(data.manifest, val, settings.upper_share, settings.seed, data.groupings)
-    lower = np.sort(np.concatenate([data.rows("train"), rest]))
-    audit = data.rows(settings.split)
-    for name, rows in (("lower", lower), ("upper", upper), (settings.split, audit)):
-        if not len(rows):
+    rows = PruningRows(np.sort(np.concatenate([data.rows("train"), rest])), upper, data.rows(settings.split))
+    for name, found in (("lower", rows.lower), ("upper", rows.upper)):
+        if not len(found):
             raise FairpruneError(
                 f"no images are left for the {name} part", where=str(data.manifest.path), hint="give larger splits"
             )
-    return PruningPools(images.pool(lower), images.pool(upper), images.pool(audit))
+    if not len(rows.audit):
+        raise FairpruneError(f"the {settings.split} split has no images", where=str(data.manifest.path),
+                             hint="give it images, or audit another one with --split")  # fmt: skip
+    return rows

@@ -75,7 +75,7 @@ def train(
             save()
         raise FairpruneError(
             f"stopped at step {trainer.done} of {trainer.steps}; the state is saved",
-            hint=f"continue with: {started_as()} {' '.join(resume_arguments(folder.path, settings))}",
+            hint=f"continue with: {started_as()} {' '.join(resume_arguments(folder.path, settings, run.loaded.trusted))}",
             code=stop.code or ExitCode.TERMINATED,  # another process may be the one that was told to
         )
     watch.conclude()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -32,6 +33,7 @@ class LoadedModel:
     Attributes:
         model: in eval mode, float32, on the CPU.
         architecture: name for `architectures.build`; of a trusted module that fits none, its class.
+        structure: what builds the same network again: its architecture's name, or the trusted module itself.
         classes: number of outputs.
         source: the file that was read.
         sha256: of that file.
@@ -48,6 +50,7 @@ class LoadedModel:
     classes: int
     source: Path
     sha256: str
+    structure: str | nn.Module = ""
     metadata: dict[str, Any] = field(default_factory=dict)
     class_names: tuple[str, ...] | None = None
     transform: dict[str, Any] | None = None
@@ -164,6 +167,7 @@ def _use_module(loaded: LoadedModel, contents: Contents) -> None:
     """A trusted module keeps its own forward; its architecture is only a name for the report."""
     assert contents.module is not None
     loaded.model = contents.module
+    loaded.structure = copy.deepcopy(contents.module)
     kind = type(contents.module)
     try:
         loaded.architecture, loaded.classes = architectures.identify(contents.state)
@@ -187,7 +191,7 @@ def _use_state(loaded: LoadedModel, contents: Contents, arch: str | None) -> Non
     make = architectures.build if architectures.is_import_path(arch) else architectures.skeleton
     model = make(arch, classes)
     loaded.model = architectures.load_strictly(model, state, str(loaded.source))
-    loaded.architecture = arch
+    loaded.architecture = loaded.structure = arch
     loaded.classes = classes if signature.heads else _outputs(model)
     names, transform, extra = said.get("classes"), said.get("transform"), said.get("extra")
     if isinstance(names, list | tuple) and len(names) == loaded.classes and all(isinstance(n, str) for n in names):
@@ -237,6 +241,7 @@ def _load_own(file: Path, digest: str, arch: str | None) -> LoadedModel:
         classes,
         file,
         digest,
+        arch or header.architecture,
         metadata=asdict(header),
         class_names=None if numbered else tuple(header.classes),
         transform=dict(header.transform) or None,
