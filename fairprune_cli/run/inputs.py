@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from torch import nn
 
 from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.core.terminal import Terminal
@@ -76,12 +77,18 @@ def manifest_if_any(given: str | None, model: Path) -> Manifest | None:
     return found if len(found) and (found.images / found.files[0]).is_file() else None
 
 
-def open_model(path: Path, settings: Settings, manifest: Manifest, terminal: Terminal, trust: bool) -> LoadedModel:
+def open_model(
+    path: Path, settings: Settings, manifest: Manifest, terminal: Terminal, trust: bool,
+    structure: nn.Module | None = None,
+) -> LoadedModel:  # fmt: skip
     """Load a model and hold it against the manifest's classes and transform.
 
     The model keeps its own input transform where its file names one.
+
+    Args:
+        structure: a network to build the model's file on, where the settings name no architecture.
     """
-    loaded = load_model(path, settings.arch, trust)
+    loaded = load_model(path, settings.arch or structure, trust)
     for warning in loaded.warnings:
         terminal.warn(warning["text"], code=warning["code"])
     check_classes(loaded, manifest.classes)

@@ -59,12 +59,13 @@ class LoadedModel:
     warnings: list[dict[str, str]] = field(default_factory=list)
 
 
-def load_model(path: Path, arch: str | None = None, trust: bool = False) -> LoadedModel:
+def load_model(path: Path, arch: str | nn.Module | None = None, trust: bool = False) -> LoadedModel:
     """Load a network from a .pt, .pth, .pt2 or .safetensors file or a run folder.
 
     Args:
         path: the file, or a folder that holds a `model.safetensors`.
-        arch: architecture, instead of recognising it; `package.module:factory` is imported.
+        arch: architecture, instead of recognising it; `package.module:factory` is imported. A network serves to build
+            a model file of ours on a copy of it.
         trust: unpickle for real, which RUNS the code that the file names; where that gives a module and
             `arch` is None, the module's own forward is used.
 
@@ -77,6 +78,10 @@ def load_model(path: Path, arch: str | None = None, trust: bool = False) -> Load
         digest = sha256_file(file)
     if (metadata := safetensors_metadata(file)) is not None and metadata.get("format") == "fairprune":
         return _load_own(file, digest, arch)
+    if isinstance(arch, nn.Module):
+        raise FairpruneError(
+            "a network is given to build a model file of fairprune on, and this is none", where=str(file)
+        )
     contents = read_contents(file, trust)
     loaded = LoadedModel(nn.Identity(), "", 0, file, digest, trusted=contents.trusted)
     loaded.warnings = [{"code": "checkpoint-converted", "text": text} for text in contents.notes]
@@ -229,7 +234,7 @@ def _outputs(model: nn.Module) -> int:
     return sizes[-1]
 
 
-def _load_own(file: Path, digest: str, arch: str | None) -> LoadedModel:
+def _load_own(file: Path, digest: str, arch: str | nn.Module | None) -> LoadedModel:
     from fairprune_cli.models.file.codec import load_with_header
 
     model, header = load_with_header(file, arch)
@@ -237,7 +242,7 @@ def _load_own(file: Path, digest: str, arch: str | None) -> LoadedModel:
     numbered = header.classes == tuple(str(index) for index in range(classes))
     return LoadedModel(
         model.float(),
-        arch or header.architecture,
+        arch if isinstance(arch, str) else header.architecture,
         classes,
         file,
         digest,
