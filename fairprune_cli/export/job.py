@@ -28,6 +28,7 @@ class Exportable(Protocol):
 
     model: nn.Module
     architecture: str
+    structure: str | nn.Module
     classes: int
     source: Path
     class_names: tuple[str, ...] | None
@@ -44,6 +45,7 @@ class ExportJob:
     Attributes:
         model: on the CPU, in eval mode, in the dtype it was stored in: what model files hold.
         reference: the same in float32: what graphs are traced from and every file is compared with.
+        structure: what builds its network again, as in `LoadedModel`.
         header: what the file should say about it.
         masks: True where an entry is kept, by tensor name.
         shape: of the input images.
@@ -52,6 +54,7 @@ class ExportJob:
 
     model: nn.Module
     reference: nn.Module
+    structure: str | nn.Module
     header: ModelHeader
     masks: Mapping[str, Tensor]
     shape: ImageShape
@@ -81,7 +84,7 @@ def job_of(loaded: Exportable, otherwise: Transform | Size | None = None) -> Exp
     if codec.is_model_file(source):
         header = dataclasses.replace(codec.read_header(source), architecture=loaded.architecture)
         masks = codec.read_masks(source)
-        model = codec.load_network(source, arch=loaded.architecture)  # in the dtypes of the file
+        model = codec.load_network(source, loaded.structure)  # in the dtypes of the file
     else:
         masks = _zeros(model)
         header = _inferred(loaded, masks)
@@ -89,7 +92,7 @@ def job_of(loaded: Exportable, otherwise: Transform | Size | None = None) -> Exp
     if any(tensor.dtype != torch.float32 for tensor in reference.parameters()):
         reference = copy.deepcopy(reference).float()
     shape = images_of(reference, header.transform or loaded.transform, otherwise)
-    job = ExportJob(model, reference, header, masks, shape)
+    job = ExportJob(model, reference, loaded.structure, header, masks, shape)
     with taking_images(reference, 1, shape), torch.inference_mode():
         reference(job.images(1))
     return job
@@ -146,7 +149,8 @@ def _inferred(loaded: Exportable, masks: Mapping[str, Tensor]) -> ModelHeader:
     """A header for a model of unknown history: smaller than its architecture, with zeros, or dense."""
     from fairprune_cli.models import architectures
 
-    full = architectures.build(loaded.architecture, loaded.classes).state_dict()
+    given = loaded.structure
+    full = (given if isinstance(given, nn.Module) else architectures.build(given, loaded.classes)).state_dict()
     removed: dict[str, Any] = {
         name: {"shape": list(full[name].shape), "kept": tensor.numel()}
         for name, tensor in loaded.model.state_dict().items()

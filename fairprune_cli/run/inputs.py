@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from torch import nn
 
 from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.core.terminal import Terminal
@@ -81,12 +82,18 @@ def images_are_here(manifest: Manifest) -> bool:
     return len(manifest) > 0 and (manifest.images / manifest.files[0]).is_file()
 
 
-def open_model(path: Path, settings: Settings, manifest: Manifest, terminal: Terminal, trust: bool) -> LoadedModel:
+def open_model(
+    path: Path, settings: Settings, manifest: Manifest, terminal: Terminal, trust: bool,
+    structure: nn.Module | None = None,
+) -> LoadedModel:  # fmt: skip
     """Load a model and hold it against the manifest's classes and transform.
 
     The model keeps its own input transform where its file names one.
+
+    Args:
+        structure: a network to build the model's file on, where the settings name no architecture.
     """
-    loaded = load_model(path, settings.arch, trust)
+    loaded = load_model(path, settings.arch or structure, trust)
     for warning in loaded.warnings:
         terminal.warn(warning["text"], code=warning["code"])
     check_classes(loaded, manifest.classes)
@@ -132,15 +139,28 @@ def absent_combinations(data: Data, split: str) -> list[str]:
 
 
 @dataclass(frozen=True)
+class PruningRows:
+    """Rows of the manifest, int64, ascending: disjoint ones for the two levels, and the split that is audited."""
+
+    lower: np.ndarray
+    upper: np.ndarray
+    audit: np.ndarray
+
+    def pools(self, images: ImageSet) -> PruningPools:
+        """The decoded images of these rows."""
+        return PruningPools(images.pool(self.lower), images.pool(self.upper), images.pool(self.audit))
+
+
+@dataclass(frozen=True)
 class PruningPools:
-    """Disjoint data of the two levels, and the split that is audited."""
+    """The images of `PruningRows`."""
 
     lower: Pool
     upper: Pool
     audit: Pool
 
 
-def pruning_pools(data: Data, images: ImageSet, settings: Settings) -> PruningPools:
+def pruning_rows(data: Data, settings: Settings) -> PruningRows:
     """Divide the data: weight steps read train and a part of val, mask steps the rest of val, the audit its split.
 
     The upper part is data on which neither the dense model nor the weight steps were trained: only there is a group's
@@ -156,11 +176,13 @@ def pruning_pools(data: Data, images: ImageSet, settings: Settings) -> PruningPo
             where=str(data.manifest.path), hint="give a val split",
         )  # fmt: skip
     upper, rest = split_rows(data.manifest, val, settings.upper_share, settings.seed, data.groupings)
-    lower = np.sort(np.concatenate([data.rows("train"), rest]))
-    audit = data.rows(settings.split)
-    for name, rows in (("lower", lower), ("upper", upper), (settings.split, audit)):
-        if not len(rows):
+    rows = PruningRows(np.sort(np.concatenate([data.rows("train"), rest])), upper, data.rows(settings.split))
+    for name, found in (("lower", rows.lower), ("upper", rows.upper)):
+        if not len(found):
             raise FairpruneError(
                 f"no images are left for the {name} part", where=str(data.manifest.path), hint="give larger splits"
             )
-    return PruningPools(images.pool(lower), images.pool(upper), images.pool(audit))
+    if not len(rows.audit):
+        raise FairpruneError(f"the {settings.split} split has no images", where=str(data.manifest.path),
+                             hint="give it images, or audit another one with --split")  # fmt: skip
+    return rows

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from fairprune_cli.audit import rounding_cost, to_json
 from fairprune_cli.core import provenance
 from fairprune_cli.core.device import arithmetic, machine, process_peak_bytes
 from fairprune_cli.core.distributed import Ranks
-from fairprune_cli.core.files import cache_dir, sha256_file
+from fairprune_cli.core.files import sha256_file, temporary_folder
 from fairprune_cli.data.batches.pool import Pool
 from fairprune_cli.models import measure
 from fairprune_cli.models import peak_memory as footprint
@@ -92,14 +91,18 @@ def report_parts(made: Pruned) -> dict[str, Any]:
     return document
 
 
-def as_written(file: Path, group: Ranks) -> nn.Module:
-    """The model as its file has it, on all processes; those on other machines do not see the run folder."""
+def as_written(file: Path, structure: str | nn.Module, group: Ranks) -> nn.Module:
+    """The model as its file has it, on all processes; those on other machines do not see the run folder.
+
+    Args:
+        structure: as in `LoadedModel`.
+    """
     if not group.several:
-        return codec.load_network(file).float()
+        return codec.load_network(file, structure).float()
     content = group.from_first(file.read_bytes() if group.number == 0 else None)
     if group.number == 0:
-        return codec.load_network(file).float()
-    with tempfile.TemporaryDirectory(dir=cache_dir()) as temporary:
-        path = Path(temporary) / file.name
+        return codec.load_network(file, structure).float()
+    with temporary_folder() as folder:
+        path = folder / file.name
         path.write_bytes(content)
-        return codec.load_network(path).float()
+        return codec.load_network(path, structure).float()

@@ -73,9 +73,10 @@ def train(
     if not done:
         with run.group.together():  # a process that ends sooner would have torchrun end the one that saves
             save()
+        again = resume_arguments(folder.path, settings, run.loaded.trusted)
         raise FairpruneError(
             f"stopped at step {trainer.done} of {trainer.steps}; the state is saved",
-            hint=f"continue with: {started_as()} {' '.join(resume_arguments(folder.path, settings))}",
+            hint=f"continue with: {started_as()} {' '.join(again)}",
             code=stop.code or ExitCode.TERMINATED,  # another process may be the one that was told to
         )
     watch.conclude()

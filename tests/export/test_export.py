@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -40,6 +40,10 @@ class Loaded:
     class_names: tuple[str, ...] | None = None
     transform: dict[str, Any] | None = None
     dtypes: dict[str, torch.dtype] = field(default_factory=dict)
+
+    @property
+    def structure(self) -> str:
+        return self.architecture
 
 
 def network(density: float = 0.3) -> tuple[nn.Module, dict[str, Tensor]]:
@@ -229,7 +233,7 @@ def test_a_file_that_gives_other_results_is_not_kept(
 
     def write(job: Any, path: Path) -> None:
         other = architectures.build("resnet10-w16", 2, seed=3).eval()
-        original(type(job)(other, other, job.header, {}, job.shape), path)
+        original(replace(job, model=other, reference=other, masks={}), path)
 
     monkeypatch.setattr(module, "write", write)
     word = "give back" if wrong == "tensor" else "other results"

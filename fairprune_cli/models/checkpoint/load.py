@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -32,6 +33,7 @@ class LoadedModel:
     Attributes:
         model: in eval mode, float32, on the CPU.
         architecture: name for `architectures.build`; of a trusted module that fits none, its class.
+        structure: what builds the same network again: its architecture's name, or the trusted module itself.
         classes: number of outputs.
         source: the file that was read.
         sha256: of that file.
@@ -49,6 +51,7 @@ class LoadedModel:
     classes: int
     source: Path
     sha256: str
+    structure: str | nn.Module = ""
     metadata: dict[str, Any] = field(default_factory=dict)
     class_names: tuple[str, ...] | None = None
     transform: dict[str, Any] | None = None
@@ -58,12 +61,13 @@ class LoadedModel:
     warnings: list[dict[str, str]] = field(default_factory=list)
 
 
-def load_model(path: Path, arch: str | None = None, trust: bool = False) -> LoadedModel:
+def load_model(path: Path, arch: str | nn.Module | None = None, trust: bool = False) -> LoadedModel:
     """Load a network from a .pt, .pth, .pt2 or .safetensors file or a run folder.
 
     Args:
         path: the file, or a folder that holds a `model.safetensors`.
-        arch: architecture, instead of recognising it; `package.module:factory` is imported.
+        arch: architecture, instead of recognising it; `package.module:factory` is imported. A network serves to build
+            a model file of ours on a copy of it.
         trust: unpickle for real, which RUNS the code that the file names; where that gives a module and
             `arch` is None, the module's own forward is used.
 
@@ -76,6 +80,10 @@ def load_model(path: Path, arch: str | None = None, trust: bool = False) -> Load
         digest = sha256_file(file)
     if (metadata := safetensors_metadata(file)) is not None and metadata.get("format") == "fairprune":
         return _load_own(file, digest, arch)
+    if isinstance(arch, nn.Module):
+        raise FairpruneError(
+            "a network is given to build a model file of fairprune on, and this is none", where=str(file)
+        )
     contents = read_contents(file, trust)
     loaded = LoadedModel(nn.Identity(), "", 0, file, digest, trusted=contents.trusted)
     loaded.warnings = [{"code": "checkpoint-converted", "text": text} for text in contents.notes]
@@ -169,6 +177,7 @@ def _use_module(loaded: LoadedModel, contents: Contents) -> None:
     """A trusted module keeps its own forward; its architecture is only a name for the report."""
     assert contents.module is not None
     loaded.model = contents.module
+    loaded.structure = copy.deepcopy(contents.module)
     kind = type(contents.module)
     try:
         loaded.architecture, loaded.classes = architectures.identify(contents.state)
@@ -192,7 +201,7 @@ def _use_state(loaded: LoadedModel, contents: Contents, arch: str | None) -> Non
     make = architectures.build if architectures.is_import_path(arch) else architectures.skeleton
     model = make(arch, classes)
     loaded.model = architectures.load_strictly(model, state, str(loaded.source))
-    loaded.architecture = arch
+    loaded.architecture = loaded.structure = arch
     loaded.classes = classes if signature.heads else _outputs(model)
     names, transform, extra = said.get("classes"), said.get("transform"), said.get("extra")
     if isinstance(names, list | tuple) and len(names) == loaded.classes and all(isinstance(n, str) for n in names):
@@ -230,7 +239,7 @@ def _outputs(model: nn.Module) -> int:
     return sizes[-1]
 
 
-def _load_own(file: Path, digest: str, arch: str | None) -> LoadedModel:
+def _load_own(file: Path, digest: str, arch: str | nn.Module | None) -> LoadedModel:
     from fairprune_cli.models.file.codec import load_with_header
 
     model, header = load_with_header(file, arch)
@@ -239,10 +248,11 @@ def _load_own(file: Path, digest: str, arch: str | None) -> LoadedModel:
     numbered = header.classes == tuple(str(index) for index in range(classes))
     return LoadedModel(
         model.float(),
-        arch or header.architecture,
+        arch if isinstance(arch, str) else header.architecture,
         classes,
         file,
         digest,
+        arch or header.architecture,
         metadata=asdict(header),
         class_names=None if numbered else tuple(header.classes),
         transform=dict(header.transform) or None,

@@ -6,6 +6,7 @@ happens to be zero stays kept, and every value comes back bit for bit (pruned en
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -152,12 +153,12 @@ def is_model_file(path: Path) -> bool:
         return False
 
 
-def load_network(path: Path, arch: str | None = None) -> nn.Module:
+def load_network(path: Path, arch: str | nn.Module | None = None) -> nn.Module:
     """The network of `load_with_header`, alone."""
     return load_with_header(path, arch)[0]
 
 
-def load_with_header(path: Path, arch: str | None = None) -> tuple[nn.Module, ModelHeader]:
+def load_with_header(path: Path, arch: str | nn.Module | None = None) -> tuple[nn.Module, ModelHeader]:
     """Build the architecture, set its widths from the file and load strictly; in eval mode on the CPU.
 
     Whatever reads a network from a file of this format does it here.
@@ -181,6 +182,8 @@ def load_with_header(path: Path, arch: str | None = None) -> tuple[nn.Module, Mo
     try:
         if not any(tensor.ndim and tensor.shape[0] == count for tensor in state.values()):
             raise FairpruneError(f"the header names {count} classes, but no tensor has that many outputs")
+        if isinstance(arch, nn.Module):
+            return architectures.fit_to_state(copy.deepcopy(arch), state).eval(), header
         name = arch or header.architecture
         # `skeleton` refuses names that mean "import this"; only what the caller typed may be imported.
         typed = arch is not None and architectures.is_import_path(arch)
