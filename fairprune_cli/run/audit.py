@@ -198,7 +198,7 @@ def _described(loaded: LoadedModel) -> dict[str, Any]:
 def _own_size(loaded: LoadedModel, transform: Transform) -> dict[str, Any]:
     return {
         "file_bytes": model_file(loaded.source).stat().st_size, "parameters": _parameters(loaded),
-        "macs": measure.macs(loaded.model, transform.size),
+        "macs": measure.macs(loaded.model, transform.shape),
     }  # fmt: skip
 
 
@@ -206,11 +206,12 @@ def _sizes(sources: dict[str, LoadedModel], judged: str, transform: Transform) -
     """The contract's size block; without a dense model only the model's own figures are known."""
     size = _own_size(sources[judged], transform)
     for key, value in (
-        ("dense_bytes", measure.dense_bytes), ("dense_parameters", measure.count_parameters),
-        ("dense_macs", lambda model: measure.macs(model, transform.size)),
+        ("dense_bytes", lambda dense: measure.dense_bytes(dense.model, dense.dtypes)),
+        ("dense_parameters", lambda dense: measure.count_parameters(dense.model)),
+        ("dense_macs", lambda dense: measure.macs(dense.model, transform.shape)),
     ):  # fmt: skip
         if judged != "dense" and "dense" in sources:
-            size[key] = value(sources["dense"].model)
+            size[key] = value(sources["dense"])
         else:
             size[key], size[f"{key}_undefined"] = None, "no dense model was given with --against"
     return size

@@ -17,6 +17,7 @@ from fairprune_cli.data.batches.pool import ImageSet, Pool, load_images
 from fairprune_cli.data.batches.split import split_rows
 from fairprune_cli.data.manifest.find import SPLITS, Grouping, Manifest, Transform, find_manifest, load_manifest
 from fairprune_cli.models.checkpoint.load import LoadedModel, check_classes, load_model
+from fairprune_cli.models.inference import refuse_other_channels
 from fairprune_cli.run.options import Settings
 
 
@@ -67,14 +68,18 @@ def open_data(settings: Settings, model: Path | None, terminal: Terminal, every:
 
 
 def manifest_if_any(given: str | None, model: Path) -> Manifest | None:
-    """The manifest that was given, or one found where manifests are looked for whose images are here; None without."""
+    """The manifest that was given, or one found where manifests are looked for; None without a sound one."""
     if given is not None or os.environ.get("FAIRPRUNE_DATA"):
         return load_manifest(find_manifest(None if given is None else Path(given), model, None))
     try:
-        found = load_manifest(find_manifest(None, model, None))
+        return load_manifest(find_manifest(None, model, None))
     except FairpruneError:
         return None
-    return found if len(found) and (found.images / found.files[0]).is_file() else None
+
+
+def images_are_here(manifest: Manifest) -> bool:
+    """Whether a manifest that was found stands where its images are: the first one is."""
+    return len(manifest) > 0 and (manifest.images / manifest.files[0]).is_file()
 
 
 def open_model(
@@ -98,12 +103,14 @@ def open_model(
 def transform_of(loaded: LoadedModel, manifest: Manifest, terminal: Terminal) -> Transform:
     """The model file's own input transform where it has one, else the manifest's."""
     if not loaded.transform:
+        refuse_other_channels(loaded.model, manifest.transform.shape, str(manifest.path))
         return manifest.transform
     own = Transform.from_dict(loaded.transform, str(loaded.source))
     if own != manifest.transform:
         terminal.warn(
             f"the transform of {loaded.source} differs from the manifest's; the model's own is used", code="transform"
         )
+    refuse_other_channels(loaded.model, own.shape, str(loaded.source))
     return own
 
 

@@ -97,12 +97,12 @@ def prepare(model: Path, settings: Settings, terminal: Terminal, trust: bool, gr
     loaded = open_model(model, settings, data.manifest, terminal, trust)
     transform = transform_of(loaded, data.manifest, terminal)
     dense = loaded.model.eval().to(device)
-    measure.macs(dense, transform.size)  # fails here where it does not take such images
+    measure.macs(dense, transform.shape)  # fails here where it does not take such images
     student = copy.deepcopy(dense)
     student.to(memory_format=torch.channels_last)
     before = target.earlier(loaded)
     # Fails here, before any training, when the target is out of reach.
-    masks = target.build_masks(settings, student, transform.size, before)
+    masks = target.build_masks(settings, student, transform.shape, before)
     if masks.start > NOTED_START:
         terminal.note(f"{masks.start:.1%} of the prunable weights are removed already; they stay removed")
     return Prepared(

@@ -18,6 +18,7 @@ from fairprune_cli.data.batches.pool import Pool
 from fairprune_cli.models import measure
 from fairprune_cli.models import peak_memory as footprint
 from fairprune_cli.models.file import codec
+from fairprune_cli.models.file.rounding import shorter_formats
 from fairprune_cli.pruning import target
 from fairprune_cli.run.audit_step import judgement_of
 from fairprune_cli.run.options import Resolved
@@ -49,7 +50,7 @@ def report_parts(made: Pruned) -> dict[str, Any]:
         FairpruneError: the target was missed.
     """
     run, trainer, pruned = made.run, made.trainer, made.stored
-    settings, size = run.settings, run.transform.size
+    settings, shape = run.settings, run.transform.shape
     finished = time.time()
     models = {"dense": run.dense, "pruned": pruned}
     kept = run.masks.sparse_entries(run.masks.keep)
@@ -66,24 +67,24 @@ def report_parts(made: Pruned) -> dict[str, Any]:
             "arithmetic": arithmetic(run.device, trainer.compute.bf16),
         },
         "size": {
-            "dense_bytes": measure.dense_bytes(run.dense), "file_bytes": made.file.stat().st_size,
+            "dense_bytes": measure.dense_bytes(run.dense, run.loaded.dtypes), "file_bytes": made.file.stat().st_size,
             "dense_parameters": measure.count_parameters(run.dense),
             "parameters": measure.kept_parameters(pruned, kept),
-            "dense_macs": measure.macs(run.dense, size), "macs": measure.macs(pruned, size),
+            "dense_macs": measure.macs(run.dense, shape), "macs": measure.macs(pruned, shape),
         },
         "training": [asdict(record) for record in trainer.records],
         "layers": measure.layer_sparsity(pruned, run.dense, kept),
-        "speed": footprint.add_peaks(measure.latency(models, size), models, size),
+        "speed": footprint.add_peaks(measure.latency(models, shape), models, shape),
         "config": made.resolved.document(),
         "provenance": provenance.collect(
             settings.seed, str(run.device), machine(run.device, run.threads), run.started, finished
         ),
     }  # fmt: skip
     target.check_target(run.masks, settings, run.dense, pruned)
-    if settings.store != "fp32":
+    if stored_as := shorter_formats(settings.store, run.loaded.dtypes):
         document["storage"] = to_json.storage_record(
             rounding_cost.storage_cost(
-                run.student, pruned, settings.store, made.audited, run.data.groupings, run.data.manifest.classes,
+                run.student, pruned, stored_as, made.audited, run.data.groupings, run.data.manifest.classes,
                 run.device, judgement_of(settings),
             )
         )  # fmt: skip

@@ -87,7 +87,7 @@ def _precision(run: Prepared) -> str:
     group, chosen = run.group, ""
     with group.together():
         if group.number == 0:
-            chosen = chosen_precision(run.settings.precision, run.dense, run.transform.size, run.device)
+            chosen = chosen_precision(run.settings.precision, run.dense, run.transform.shape, run.device)
     return group.from_first(chosen)
 
 

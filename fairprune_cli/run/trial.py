@@ -7,6 +7,7 @@ each time, or a forward with a width in it show here, in seconds.
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -61,7 +62,7 @@ def _pruned(run: Prepared) -> tuple[nn.Module, dict[str, Tensor]]:
     tensors = dict(pruned.named_parameters())
     for name, mask in sparse.items():
         tensors[name].mul_(mask)
-    for name, tensor in rounded(pruned.state_dict(), run.settings.store).items():
+    for name, tensor in rounded(pruned.state_dict(), run.settings.store, run.loaded.dtypes).items():
         pruned.state_dict()[name].copy_(tensor)
     return pruned, sparse
 
@@ -75,8 +76,9 @@ def _chosen(run: Prepared) -> Tensor:
 def _images(run: Prepared) -> list[Tensor]:
     """Two batches of random images: of the run's size, and of a larger one where the dense network takes such."""
     generator = torch.Generator().manual_seed(0)
-    size = run.transform.size
-    found = [torch.randn((2, 3, edge, edge), generator=generator).to(run.device) for edge in (size, size + OTHER_SIZE)]
+    shape = run.transform.shape
+    larger = replace(shape, height=shape.height + OTHER_SIZE, width=shape.width + OTHER_SIZE)
+    found = [torch.randn((2, *s.dimensions), generator=generator).to(run.device) for s in (shape, larger)]
     try:
         with torch.no_grad():
             run.dense(found[1])

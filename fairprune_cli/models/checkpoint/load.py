@@ -42,6 +42,7 @@ class LoadedModel:
         transform: size, mean and std of the input, where the file says them.
         extra: what `save_checkpoint` was given as such.
         trusted: whether the file was unpickled for real, running whatever code it names.
+        dtypes: the number format that each tensor of the model has in the file, by its name in the model.
         warnings: {code, text} of all that the user should know about how it was read.
     """
 
@@ -56,6 +57,7 @@ class LoadedModel:
     transform: dict[str, Any] | None = None
     extra: dict[str, Any] = field(default_factory=dict)
     trusted: bool = False
+    dtypes: dict[str, torch.dtype] = field(default_factory=dict)
     warnings: list[dict[str, str]] = field(default_factory=list)
 
 
@@ -93,6 +95,9 @@ def load_model(path: Path, arch: str | nn.Module | None = None, trust: bool = Fa
             _use_module(loaded, contents)
         else:
             _use_state(loaded, contents, arch)
+    # The names of the file's tensors are without prefixes, which those of the network may have.
+    names = clean_names(loaded.model.state_dict())
+    loaded.dtypes = {own: contents.dtypes[name] for name, own in names.items() if name in contents.dtypes}
     loaded.model.eval()
     return loaded
 
@@ -239,6 +244,7 @@ def _load_own(file: Path, digest: str, arch: str | nn.Module | None) -> LoadedMo
 
     model, header = load_with_header(file, arch)
     classes = len(header.classes)
+    dtypes = {name: tensor.dtype for name, tensor in model.state_dict().items()}
     numbered = header.classes == tuple(str(index) for index in range(classes))
     return LoadedModel(
         model.float(),
@@ -250,6 +256,7 @@ def _load_own(file: Path, digest: str, arch: str | nn.Module | None) -> LoadedMo
         metadata=asdict(header),
         class_names=None if numbered else tuple(header.classes),
         transform=dict(header.transform) or None,
+        dtypes=dtypes,
     )
 
 

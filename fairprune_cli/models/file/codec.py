@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from fairprune_cli.core.errors import FairpruneError, Problems, nearest
+from fairprune_cli.data.manifest.transform import Transform
 from fairprune_cli.models.file import encodings
 from fairprune_cli.models.file.container import (
     DTYPE_NAMES,
@@ -190,12 +191,13 @@ def load_with_header(path: Path, arch: str | nn.Module | None = None) -> tuple[n
         outputs = architectures.signature(name).classes_of(state)
         if outputs is not None and outputs != count:
             raise FairpruneError(f"the header names {count} classes, the network has {outputs} outputs")
+        shape = Transform.from_dict(header.transform).shape if header.transform else None
         kinds = {tensor.dtype for tensor in state.values() if tensor.is_floating_point()}
-        if len(kinds) > 1:  # fitting runs the model once, which takes one dtype
+        if kinds != {torch.float32}:  # fitting runs the model once, in one dtype that every layer computes in
             floats = {key: t.float() if t.is_floating_point() else t for key, t in state.items()}
-            model = architectures.load_strictly(architectures.fit_to_state(model, floats), state, str(path))
+            model = architectures.load_strictly(architectures.fit_to_state(model, floats, shape), state, str(path))
         else:
-            model = architectures.fit_to_state(model, state)
+            model = architectures.fit_to_state(model, state, shape)
         return model.eval(), header
     except FairpruneError as error:
         raise FairpruneError(error.what, where=error.where or str(path), hint=error.hint) from error
