@@ -19,7 +19,7 @@ WITHIN = {
         "options", "tables", "dataset_format", "formats", "manifest", "images", "batches", "checks", "drawn_faces",
     ),
     "models": (
-        "options", "strides", "inference", "architectures", "layers", "file", "checkpoint", "multiply_adds",
+        "options", "strides", "inference", "widths", "architectures", "layers", "file", "checkpoint", "multiply_adds",
         "stopwatch", "measure", "peak_memory",
     ),
     "fairness": (

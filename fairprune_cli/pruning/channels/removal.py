@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.models.inference import blank_images
 from fairprune_cli.models.strides import is_channels_last
+from fairprune_cli.models.widths import set_widths
 from fairprune_cli.pruning.channels import ChannelSpace, Coupling, Slot, WalkFailed, coupling
 
 __all__ = [
@@ -136,8 +137,8 @@ def remove_channels(model: nn.Module, spaces: Sequence[ChannelSpace], keep: Tens
             module._parameters[leaf] = nn.Parameter(tensor)
         else:
             module._buffers[leaf] = tensor
-        if leaf == "weight":
-            _set_width(module, tensor)
+    for owner in {name.rpartition(".")[0] for name in indices}:
+        set_widths(model.get_submodule(owner))
     return indices
 
 
@@ -147,17 +148,3 @@ def take(tensor: Tensor, dims: Mapping[int, Tensor]) -> Tensor:
     for dim, index in dims.items():
         tensor = tensor.index_select(dim, index.to(tensor.device))
     return tensor.clone(memory_format=form)
-
-
-def _set_width(module: nn.Module, weight: Tensor) -> None:
-    """Make the module's declared widths agree with its weight."""
-    if isinstance(module, nn.Conv2d):
-        # Groups go as a whole, so the outputs of one stay as many as they were.
-        module.groups = module.groups * weight.shape[0] // module.out_channels if module.groups > 1 else 1
-        module.out_channels, module.in_channels = weight.shape[0], weight.shape[1] * module.groups
-    elif isinstance(module, nn.Linear):
-        module.out_features, module.in_features = weight.shape
-    elif isinstance(module, nn.modules.batchnorm._BatchNorm):
-        module.num_features = weight.shape[0]
-    elif isinstance(module, nn.LayerNorm):
-        module.normalized_shape = (weight.shape[0],)
