@@ -46,8 +46,9 @@ def prunable_parameters(model: nn.Module) -> int:
 
 
 def dense_bytes(model: nn.Module) -> int:
-    """Bytes of the state dict's tensors, each stored in full, without a file's header."""
-    return sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values())
+    """Bytes of the state dict's tensors, each stored in full and once, without a file's header."""
+    tensors = {id(tensor): tensor for tensor in model.state_dict(keep_vars=True).values()}
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
 
 
 def layer_sparsity(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -129,17 +130,30 @@ def remove_channels(model: nn.Module, spaces: Sequence[ChannelSpace], keep: Tens
     for (name, dim), stays in left.items():
         if not bool(stays.all()):
             indices.setdefault(name, {})[dim] = torch.nonzero(stays)[:, 0]
-    for name, dims in indices.items():
-        owner, _, leaf = name.rpartition(".")
-        module = model.get_submodule(owner)
-        tensor = take(getattr(module, leaf).detach(), dims)
-        if leaf in module._parameters:
-            module._parameters[leaf] = nn.Parameter(tensor)
-        else:
-            module._buffers[leaf] = tensor
-    for owner in {name.rpartition(".")[0] for name in indices}:
-        set_widths(model.get_submodule(owner))
+    _replace(model, indices)
     return indices
+
+
+def _replace(model: nn.Module, indices: Mapping[str, Mapping[int, Tensor]]) -> None:
+    """Put the kept indices of each tensor in its place, or places: a weight that is tied stays one."""
+    tensors = {**dict(model.named_buffers()), **dict(model.named_parameters())}
+    places: dict[int, list[tuple[nn.Module, dict[str, Any], str]]] = {}
+    for module in model.modules():
+        tables: tuple[dict[str, Any], ...] = module._parameters, module._buffers
+        for table in tables:
+            for leaf, tensor in table.items():
+                places.setdefault(id(tensor), []).append((module, table, leaf))
+    changed: dict[nn.Module, None] = {}
+    for name, dims in indices.items():
+        old = tensors[name]
+        new = take(old.detach(), dims)
+        if isinstance(old, nn.Parameter):
+            new = nn.Parameter(new, old.requires_grad)
+        for module, table, leaf in places[id(old)]:
+            table[leaf] = new
+            changed[module] = None
+    for module in changed:
+        set_widths(module)
 
 
 def take(tensor: Tensor, dims: Mapping[int, Tensor]) -> Tensor:
