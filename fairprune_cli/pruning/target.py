@@ -80,7 +80,7 @@ def build_masks(options: TargetOptions, model: nn.Module, shape: Shape, before: 
             f"sparsity {options.sparsity:g} is less than what the model has already, {made.start:.6f}",
             where="--sparsity", hint=f"{more}, or give the dense model",
         )  # fmt: skip
-    used = measure.weights_used(model, size)
+    used = measure.weights_used(model, shape)
     made.unused = [weight for name, weight in made.tensors.items() if weight.dim() > 1 and name not in used]
     made.select(made.magnitude(), options.sparsity)  # raises where the target is out of reach
     return made
