@@ -118,12 +118,12 @@ def macs(model: nn.Module, shape: Shape) -> int:
     return multiply_adds(model, shape).total
 
 
-def weights_used(model: nn.Module, input_size: int) -> frozenset[str]:
+def weights_used(model: nn.Module, shape: Shape) -> frozenset[str]:
     """Names of the parameters of two or more dimensions that an image is multiplied by.
 
     Args, Raises: as `macs`.
     """
-    return frozenset(name for name, count in multiply_adds(model, input_size).weights.items() if count)
+    return frozenset(name for name, count in multiply_adds(model, shape).weights.items() if count)
 
 
 def latency(
