@@ -7,6 +7,7 @@ to the supported ones: those that are recognised by themselves and that the test
 from __future__ import annotations
 
 from fairprune_cli.core.plugins import is_import_path
+from fairprune_cli.models.architectures.computed_weights import make_plain, refuse_lazy
 from fairprune_cli.models.architectures.fitting import (
     Account,
     account_of,
@@ -15,7 +16,6 @@ from fairprune_cli.models.architectures.fitting import (
     load_strictly,
     shapes_of,
 )
-from fairprune_cli.models.architectures.plain import plain, refuse_lazy
 from fairprune_cli.models.architectures.registry import build, default_lr, is_supported, names, other_names, skeleton
 from fairprune_cli.models.architectures.signatures import Signature, identify, signature
 
@@ -31,9 +31,9 @@ __all__ = [
     "is_supported",
     "load_plain",
     "load_strictly",
+    "make_plain",
     "names",
     "other_names",
-    "plain",
     "refuse_lazy",
     "shapes_of",
     "signature",

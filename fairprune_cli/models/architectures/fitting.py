@@ -17,7 +17,7 @@ from torch.nn.modules.batchnorm import _NormBase
 
 from fairprune_cli.core.errors import FairpruneError, Problems
 from fairprune_cli.models.architectures.attention import SelfAttention
-from fairprune_cli.models.architectures.plain import materialise, plain
+from fairprune_cli.models.architectures.computed_weights import make_plain, materialise
 from fairprune_cli.models.architectures.signatures import COUNTER
 from fairprune_cli.models.architectures.ties import memory_of, owner_of, tie, tied, with_all_names
 from fairprune_cli.models.inference import evaluating
@@ -101,7 +101,7 @@ def load_plain(model: nn.Module, state: Mapping[str, Tensor], where: str = "") -
     A state without the numbers that some weights are computed from is loaded after that.
 
     Returns:
-        What `plain` says.
+        What `make_plain` says.
 
     Raises:
         FairpruneError: as `load_strictly`.
@@ -109,9 +109,9 @@ def load_plain(model: nn.Module, state: Mapping[str, Tensor], where: str = "") -
     materialise(model, {name: tensor.shape for name, tensor in state.items()})
     names = with_all_names(state, tied(model))
     computed = any(name not in names and not name.endswith(COUNTER) for name in model.state_dict())
-    notes = plain(model) if computed else []
+    notes = make_plain(model) if computed else []
     load_strictly(model, state, where)
-    return notes + plain(model)
+    return notes + make_plain(model)
 
 
 def _part(state: dict[str, Tensor], groups: list[list[str]]) -> None:

@@ -33,7 +33,7 @@ class AnyRankBatchNorm(nn.modules.batchnorm._BatchNorm):
             raise ValueError(f"expected [B, C, ...], got {input.dim()} dimension")
 
 
-def plain(model: nn.Module) -> list[str]:
+def make_plain(model: nn.Module) -> list[str]:
     """Let every weight be a parameter of its own, in place.
 
     Returns:
@@ -54,7 +54,7 @@ def plain(model: nn.Module) -> list[str]:
 
 
 def is_plain(model: nn.Module) -> bool:
-    """Whether `plain` would find no weight that is computed."""
+    """Whether `make_plain` would find no weight that is computed."""
     return not any(parametrize.is_parametrized(module) or any(map(_kind, _hooks(module))) for module in model.modules())
 
 
