@@ -609,7 +609,7 @@ KEPT: dict[str, tuple[Callable[[], nn.Module], str]] = {
     "width checked": (lambda: does(lambda _, x: x if x.shape[1] == 12 else x[:, :1]), "computes with the number"),
     "width counted": (lambda: does(lambda _, x: x / x.size(1)), "number of channels"),
     "width looped over": (
-        lambda: does(lambda _, x: torch.stack([x[:, i] for i in range(x.size(1))], 1)), "number of channels"
+        lambda: does(lambda _, x: torch.stack([x[:, i] for i in range(x.size(1))], 1)), "part of the channels"
     ),
     "layer norm without scales": (lambda: between(nn.Flatten(1), nn.LayerNorm(12 * 64, elementwise_affine=False),
                                                   nn.Unflatten(1, (12, 8, 8))), "number of channels"),

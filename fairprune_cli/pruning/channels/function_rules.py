@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fairprune_cli.pruning.channels import layer_rules, part_rules, shape_rules
+from fairprune_cli.pruning.channels import layer_rules, norm_rules, part_rules, product_rules, shape_rules
 from fairprune_cli.pruning.channels.calls import (
     Call,
     Operand,
@@ -21,9 +21,9 @@ from fairprune_cli.pruning.channels.calls import (
 from fairprune_cli.pruning.channels.marks import Ints, Marks, collapse
 
 KEEP_ZERO = (
-    "relu", "relu6", "leaky_relu", "rrelu", "hardswish", "silu", "gelu", "elu", "celu", "selu", "mish", "tanh", "tanhshrink",
-    "softsign", "hardshrink", "softshrink", "sign", "sgn", "sin", "asin", "atan", "sinh", "tan", "erf", "expm1",
-    "log1p", "sqrt", "square", "abs", "absolute", "neg", "negative", "positive", "floor", "ceil", "round", "trunc", "relu6",
+    "relu", "relu6", "leaky_relu", "rrelu", "hardswish", "silu", "gelu", "elu", "celu", "selu", "mish", "tanh",
+    "tanhshrink", "softsign", "hardshrink", "softshrink", "sign", "sgn", "sin", "asin", "atan", "sinh", "tan", "erf",
+    "expm1", "log1p", "sqrt", "square", "abs", "absolute", "neg", "negative", "positive", "floor", "ceil", "round", "trunc",
     "dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_dropout", "feature_alpha_dropout",
     "contiguous", "clone", "detach", "data", "to", "float", "half", "double", "bfloat16", "type", "type_as", "cpu",
     "cuda", "requires_grad", "nan_to_num", "zeros_like", "real", "alias", "lift_fresh", "identity",
@@ -258,7 +258,8 @@ def _rules() -> Mapping[str, Callable[[Call], Result]]:
         **dict.fromkeys(("zeros", "ones", "full", "empty", "rand", "randn", "arange", "linspace", "eye", "new_zeros",
                          "new_ones", "new_full", "new_empty", "tensor", "as_tensor", "new_tensor", "scalar_tensor"),
                         _numbered),
-        "normalize": _normalized, **shape_rules.RULES, **part_rules.RULES, **layer_rules.RULES,
+        "normalize": _normalized, **shape_rules.RULES, **part_rules.RULES, **layer_rules.RULES, **norm_rules.RULES,
+        **product_rules.RULES,
     }  # fmt: skip
 
 

@@ -73,7 +73,7 @@ def _part(call: Call, marks: Marks, axis: int, part: Any) -> Marks | None:
     return spread(ids[values[0] : values[1]], marks.sources.ravel()[values[0] : values[1]], axis, marks.ids.ndim)
 
 
-def parts(call: Call) -> Result:
+def take_apart(call: Call) -> Result:
     """chunk, split and unbind, of channels and of other axes."""
     first, name = call.first, call.name
     marks, count = first.marks, len(call.shapes)
@@ -214,7 +214,7 @@ def select(call: Call) -> Result:
 
 
 RULES: Mapping[str, Callable[[Call], Result]] = {
-    "getitem": item, **dict.fromkeys(("chunk", "split", "unbind", "unsafe_chunk", "unsafe_split"), parts),
+    "getitem": item, **dict.fromkeys(("chunk", "split", "unbind", "unsafe_chunk", "unsafe_split"), take_apart),
     **dict.fromkeys(("cat", "concat", "concatenate", "stack"), concatenate), "pad": pad,
     **dict.fromkeys(("channel_shuffle", "native_channel_shuffle", "pixel_shuffle", "pixel_unshuffle"), shuffled),
     "glu": gated, **dict.fromkeys(("select", "narrow", "roll", "flip"), select),

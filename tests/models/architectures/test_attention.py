@@ -124,13 +124,6 @@ def test_a_skeleton_without_numbers_is_exchanged_as_the_network_is() -> None:
         return nn.ModuleList([attention(bias=False), attention(add_zero_attn=True), nn.TransformerEncoderLayer(24, 4)])
 
     with torch.device("meta"):
-        skeleton = with_free_heads(
-            nn.ModuleList(
-                [
-                    nn.MultiheadAttention(24, 4, bias=False),
-                    nn.MultiheadAttention(24, 4, add_zero_attn=True),
-                    nn.TransformerEncoderLayer(24, 4),
-                ]
-            )  # fmt: skip
-        )
+        parts = [nn.MultiheadAttention(24, 4, bias=False), nn.MultiheadAttention(24, 4, add_zero_attn=True)]
+        skeleton = with_free_heads(nn.ModuleList([*parts, nn.TransformerEncoderLayer(24, 4)]))
     assert [type(m) for m in skeleton.modules()] == [type(m) for m in with_free_heads(make()).modules()]

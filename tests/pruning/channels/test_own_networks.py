@@ -264,6 +264,26 @@ def test_a_layer_with_hooks_of_its_own_and_a_changed_forward_are_followed_by_wha
     assert "cumsum mixes channels" in coupling(network, 8).fixed["0.0.0"]
 
 
+def test_what_a_network_keeps_from_one_call_to_the_next_is_no_channel_of_another_walk() -> None:
+    def forward(m: Any, x: Tensor) -> Tensor:
+        x = m.a(x)
+        if m.kept is None:
+            m.kept = x.mean((0, 2, 3), keepdim=True)
+        return m.b(x * m.kept).mean((2, 3))
+
+    network = Written(forward, a=block(3, 6), b=nn.Conv2d(6, 2, 1), kept=None).eval()
+    coupling(network, 8)
+    assert not coupling(network, 8).spaces
+
+
+@pytest.mark.parametrize("cast", [lambda x: x.type(torch.float64).type(torch.float32), lambda x: x.to(x.dtype).data])
+def test_a_change_of_type_is_followed(cast: Callable[[Tensor], Tensor]) -> None:
+    network = does(lambda _, x: cast(x)).eval()
+    found = coupling(network, 8)
+    assert found.fixed == {"3": OUTPUTS}
+    check_removals(network, found, exact=True)
+
+
 def test_every_tensor_that_comes_out_stays_however_it_is_packed() -> None:
     class Packed:
         def __init__(self, logits: Tensor) -> None:
@@ -274,9 +294,7 @@ def test_every_tensor_that_comes_out_stays_however_it_is_packed() -> None:
             lambda m, x: pack(m.head(m.f(x).mean((2, 3))), m.f(x)), f=block(3, 6), head=nn.Linear(6, 2)
         ).eval()
 
-    for pack in (
-        lambda y, h: (y, h), lambda y, h: {"y": y, "h": [h]}, lambda y, h: [y, Packed(h)], lambda y, h: (y, {"a": (h,)}),
-    ):  # fmt: skip
+    for pack in (lambda y, h: (y, h), lambda y, h: {"y": y, "h": [h]}, lambda y, h: [y, Packed(h)]):
         assert coupling(network(pack), 8).fixed == {"f.0": OUTPUTS, "head": OUTPUTS}
 
 
