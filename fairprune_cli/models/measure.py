@@ -46,8 +46,9 @@ def prunable_parameters(model: nn.Module) -> int:
 
 
 def dense_bytes(model: nn.Module) -> int:
-    """Bytes of the state dict's tensors, each stored in full, without a file's header."""
-    return sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values())
+    """Bytes of the state dict's tensors, each stored in full and once, without a file's header."""
+    tensors = {id(tensor): tensor for tensor in model.state_dict(keep_vars=True).values()}
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
 
 
 def layer_sparsity(
@@ -92,6 +93,14 @@ def macs(model: nn.Module, input_size: int) -> int:
         FairpruneError: the model does not take such an image.
     """
     return multiply_adds(model, input_size).total
+
+
+def weights_used(model: nn.Module, input_size: int) -> frozenset[str]:
+    """Names of the parameters of two or more dimensions that an image is multiplied by.
+
+    Args, Raises: as `macs`.
+    """
+    return frozenset(name for name, count in multiply_adds(model, input_size).weights.items() if count)
 
 
 def latency(

@@ -19,6 +19,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from fairprune_cli.models.architectures.attention import SelfAttention
+from fairprune_cli.models.frozen import asking_for_gradients
 from fairprune_cli.models.inference import blank_images, evaluating, taking_images
 
 
@@ -58,6 +59,8 @@ def multiply_adds(model: nn.Module, input_size: int) -> MultiplyAdds:
         stack.enter_context(evaluating(model))
         stack.enter_context(taking_images(1, input_size))
         stack.enter_context(torch.no_grad())  # in inference mode operators come whole, before they are taken apart
+        # The counter follows what a module is given to its gradient; a parameter that is given has none here.
+        stack.enter_context(asking_for_gradients(model.parameters(), wanted=False))
         stack.enter_context(_taken_apart())
         counter = stack.enter_context(FlopCounterMode(display=False))
         stack.enter_context(_Assignment(model, counter, found, inside))

@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from fairprune_cli.core.errors import ExitCode, FairpruneError
-from fairprune_cli.models import measure
+from fairprune_cli.models import architectures, measure
 from fairprune_cli.models.checkpoint.load import LoadedModel
 from fairprune_cli.pruning import masks
 from fairprune_cli.pruning.channels import choice as channel_choice
@@ -63,11 +63,11 @@ def build_masks(options: TargetOptions, model: nn.Module, size: int, before: Ear
                 )
     made: masks.Masks
     if granularity == "weight":
-        made = masks.WeightMasks(model, options.layer_floor, alive=before.alive)
+        made = masks.WeightMasks(model, options.layer_floor, _weights(model, options), before.alive)
     elif granularity == PATTERN:
-        made = masks.TwoOfFourMasks(model, before.alive)
+        made = masks.TwoOfFourMasks(model, before.alive, _weights(model, options))
     else:
-        found = channels.channel_coupling(model, size)
+        found = channels.channel_coupling(model, size, options.prune_frozen)
         count = _count(options.sparsity_of, model, found.spaces, size)
         made = masks.ChannelMasks(
             model, found.spaces, options.min_channels, options.round_to, count, before.alive, found.fixed,
@@ -79,8 +79,31 @@ def build_masks(options: TargetOptions, model: nn.Module, size: int, before: Ear
             f"sparsity {options.sparsity:g} is less than what the model has already, {made.start:.6f}",
             where="--sparsity", hint=f"{more}, or give the dense model",
         )  # fmt: skip
+    used = measure.weights_used(model, size)
+    made.unused = [weight for name, weight in made.tensors.items() if weight.dim() > 1 and name not in used]
     made.select(made.magnitude(), options.sparsity)  # raises where the target is out of reach
     return made
+
+
+def _weights(model: nn.Module, options: TargetOptions) -> list[str]:
+    """Names of the weights that are pruned one by one."""
+    weights = masks.prunable_weights(model)
+    names = [name for name, weight in weights.items() if options.prune_frozen or weight.requires_grad]
+    if weights and not names:
+        raise FairpruneError(
+            "the weights of all convolutions and linear layers are frozen, so none can be removed",
+            where="--granularity", hint="let some of them train, or use --prune-frozen",
+        )  # fmt: skip
+    return names
+
+
+def refuse_frozen(model: nn.Module) -> None:
+    """Raise a FairpruneError where no parameter trains, so that nothing can make up for what is removed."""
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise FairpruneError(
+            "all parameters of the network are frozen, so there is nothing to train",
+            hint="build it with requires_grad=True on what is to be trained",
+        )
 
 
 def _count(of: str, model: nn.Module, spaces: Sequence[channels.ChannelSpace], size: int) -> channel_choice.Count:
@@ -99,19 +122,16 @@ def _recount(of: str, size: int) -> Callable[[nn.Module], int] | None:
 def removed(
     model: nn.Module, given: nn.Module, kept: Mapping[str, Tensor], before: Earlier
 ) -> dict[str, dict[str, Any]]:
-    """The header's `removed`: {tensor: {"shape": before any pruning, "kept": entries}} of all that lost something.
+    """The header's `removed`: what is told of all tensors that lost something.
 
     Args:
         model: as it is stored; given: as the run found it, after `before`.
         kept: True where kept, for the tensors that are stored sparse.
     """
-    found = {}
-    shapes = {name: tuple(parameter.shape) for name, parameter in given.named_parameters()} | dict(before.shapes)
-    for name, parameter in model.named_parameters():
-        if name in kept or tuple(parameter.shape) != shapes[name]:
-            count = int(kept[name].sum()) if name in kept else parameter.numel()
-            found[name] = {"shape": list(shapes[name]), "kept": count}
-    return found
+    shapes = architectures.shapes_of(given) | dict(before.shapes)
+    shrunk = architectures.account_of(model, shapes)
+    sparse = {name: {"shape": list(shapes[name]), "kept": int(mask.sum())} for name, mask in kept.items()}
+    return shrunk | {name: {**shrunk.get(name, {}), **entry} for name, entry in sparse.items()}
 
 
 def check_target(mask: masks.Masks, options: TargetOptions, given: nn.Module, pruned: nn.Module) -> None:
@@ -140,7 +160,9 @@ def sparsity_block(
         "granularity": options.granularity, "of": options.sparsity_of,
     }  # fmt: skip
     if options.granularity == PATTERN:
-        block["dense_tensors"] = masks.unfit_weights(model)
+        counted = mask.counted(model)
+        frozen = [name for name in masks.prunable_weights(model) if name not in counted]
+        block["dense_tensors"] = [*masks.unfit_weights(model), *frozen]
     if before.zeros or before.shapes:
         block["start"] = mask.start
         block["of_original"] = _of_original(mask, model, pruned, before)

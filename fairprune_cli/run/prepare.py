@@ -95,6 +95,7 @@ def prepare(model: Path, settings: Settings, terminal: Terminal, trust: bool, gr
     loaded = open_model(model, settings, data.manifest, terminal, trust)
     transform = transform_of(loaded, data.manifest, terminal)
     dense = loaded.model.eval().to(device)
+    target.refuse_frozen(dense)
     measure.macs(dense, transform.size)  # fails here where it does not take such images
     student = copy.deepcopy(dense)
     student.to(memory_format=torch.channels_last)

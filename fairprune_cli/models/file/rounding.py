@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from fairprune_cli.core.errors import FairpruneError
+from fairprune_cli.models.architectures.ties import memory_of
 
 FORMATS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
@@ -26,11 +27,15 @@ def rounded(state: Mapping[str, Tensor], store: str) -> dict[str, Tensor]:
     """
     if store == "fp32":
         return dict(state)
-    found = {}
+    found: dict[str, Tensor] = {}
+    made: dict[object, Tensor] = {}
     for name, tensor in state.items():
         found[name] = tensor
         if tensor.is_floating_point() and tensor.ndim >= 2:
-            found[name] = tensor.detach().to(FORMATS[store])
+            if tensor.numel() and memory_of(tensor) in made:  # weights that are tied stay so
+                found[name] = made[memory_of(tensor)]
+                continue
+            found[name] = made[memory_of(tensor)] = tensor.detach().to(FORMATS[store])
             if bool(tensor.isfinite().all()) and not bool(found[name].isfinite().all()):
                 largest = float(tensor.abs().max())
                 raise FairpruneError(

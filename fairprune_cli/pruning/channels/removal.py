@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,6 +25,7 @@ __all__ = [
     "take",
 ]  # fmt: skip
 _HINT = "use --granularity weight"
+FROZEN = "a frozen parameter"
 
 
 def channel_spaces(model: nn.Module, size: int) -> list[ChannelSpace]:
@@ -31,11 +33,12 @@ def channel_spaces(model: nn.Module, size: int) -> list[ChannelSpace]:
     return channel_coupling(model, size).spaces
 
 
-def channel_coupling(model: nn.Module, size: int) -> Coupling:
+def channel_coupling(model: nn.Module, size: int, prune_frozen: bool = False) -> Coupling:
     """What can be removed from a model, in the order of its modules, and what cannot; left as it was.
 
     Args:
         size: side of the square input in pixels.
+        prune_frozen: whether parameters that do not train may lose channels.
 
     Raises:
         FairpruneError: the network cannot be walked through, nothing in it can be removed, or what is left of it
@@ -48,12 +51,23 @@ def channel_coupling(model: nn.Module, size: int) -> Coupling:
         raise FairpruneError(
             f"channels of this architecture cannot be traced ({error})", where=error.at, hint=_HINT
         ) from error
+    if not prune_frozen:
+        found = _without_frozen(model, found)
     if not found.spaces:
         layer, why = next(iter(found.fixed.items()), ("", ""))
         reason = f"; {layer}: {why}" if layer else ""
-        raise FairpruneError(f"the model has no channels that can be removed{reason}", hint=_HINT)
+        hint = f"{_HINT}, or --prune-frozen" if FROZEN in found.fixed.values() else _HINT
+        raise FairpruneError(f"the model has no channels that can be removed{reason}", hint=hint)
     _try_removal(model, found.spaces, size)
     return found
+
+
+def _without_frozen(model: nn.Module, found: Coupling) -> Coupling:
+    """Without the channels that have a place in a frozen parameter."""
+    frozen = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
+    stay = [space for space in found.spaces if any(slot.tensor in frozen for slot in space.slots)]
+    fixed = {slot.tensor.rpartition(".")[0]: FROZEN for space in stay for slot in space.filters}
+    return Coupling([space for space in found.spaces if space not in stay], {**fixed, **found.fixed})
 
 
 @torch.no_grad()
@@ -129,17 +143,30 @@ def remove_channels(model: nn.Module, spaces: Sequence[ChannelSpace], keep: Tens
     for (name, dim), stays in left.items():
         if not bool(stays.all()):
             indices.setdefault(name, {})[dim] = torch.nonzero(stays)[:, 0]
-    for name, dims in indices.items():
-        owner, _, leaf = name.rpartition(".")
-        module = model.get_submodule(owner)
-        tensor = take(getattr(module, leaf).detach(), dims)
-        if leaf in module._parameters:
-            module._parameters[leaf] = nn.Parameter(tensor)
-        else:
-            module._buffers[leaf] = tensor
-    for owner in {name.rpartition(".")[0] for name in indices}:
-        set_widths(model.get_submodule(owner))
+    _replace(model, indices)
     return indices
+
+
+def _replace(model: nn.Module, indices: Mapping[str, Mapping[int, Tensor]]) -> None:
+    """Put the kept indices of each tensor in its place, or places: a weight that is tied stays one."""
+    tensors = {**dict(model.named_buffers()), **dict(model.named_parameters())}
+    places: dict[int, list[tuple[nn.Module, dict[str, Any], str]]] = {}
+    for module in model.modules():
+        tables: tuple[dict[str, Any], ...] = module._parameters, module._buffers
+        for table in tables:
+            for leaf, tensor in table.items():
+                places.setdefault(id(tensor), []).append((module, table, leaf))
+    changed: dict[nn.Module, None] = {}
+    for name, dims in indices.items():
+        old = tensors[name]
+        new = take(old.detach(), dims)
+        if isinstance(old, nn.Parameter):
+            new = nn.Parameter(new, old.requires_grad)
+        for module, table, leaf in places[id(old)]:
+            table[leaf] = new
+            changed[module] = None
+    for module in changed:
+        set_widths(module)
 
 
 def take(tensor: Tensor, dims: Mapping[int, Tensor]) -> Tensor:
