@@ -23,8 +23,9 @@ from fairprune_cli.pruning.channels.marks import Ints, Marks, collapse
 KEEP_ZERO = (
     "relu", "relu6", "leaky_relu", "rrelu", "hardswish", "silu", "gelu", "elu", "celu", "selu", "mish", "tanh",
     "tanhshrink", "softsign", "hardshrink", "softshrink", "sign", "sgn", "sin", "asin", "atan", "sinh", "tan", "erf",
-    "expm1", "log1p", "sqrt", "square", "abs", "absolute", "neg", "negative", "positive", "floor", "ceil", "round", "trunc",
-    "dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_dropout", "feature_alpha_dropout",
+    "expm1", "log1p", "sqrt", "square", "abs", "absolute", "neg", "negative", "positive", "floor", "ceil", "round",
+    "trunc", "dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_dropout",
+    "feature_alpha_dropout",
     "contiguous", "clone", "detach", "data", "to", "float", "half", "double", "bfloat16", "type", "type_as", "cpu",
     "cuda", "requires_grad", "nan_to_num", "zeros_like", "real", "alias", "lift_fresh", "identity",
 )  # fmt: skip
