@@ -19,7 +19,7 @@ from fairprune_cli.data.manifest.image_shape import ImageShape, Shape
 from fairprune_cli.models.inference import blank_images
 from fairprune_cli.models.strides import is_channels_last
 from fairprune_cli.models.widths import set_widths
-from fairprune_cli.pruning.channels import ChannelSpace, Coupling, Slot, WalkFailed, coupling
+from fairprune_cli.pruning.channels import FROZEN, ChannelSpace, Coupling, Slot, WalkFailed, coupling
 
 __all__ = [
     "ChannelSpace", "Coupling", "Slot", "channel_coupling", "channel_spaces", "kept_per_space", "remove_channels",
@@ -54,9 +54,7 @@ def channel_coupling(model: nn.Module, shape: Shape, prune_frozen: bool = False)
     if not found.spaces:
         layer, why = next(iter(found.fixed.items()), ("", ""))
         reason = f"; {layer}: {why}" if layer else ""
-        hint = (
-            f"{_HINT}, or --prune-frozen" if any(why.endswith(" is frozen") for why in found.fixed.values()) else _HINT
-        )
+        hint = f"{_HINT}, or --prune-frozen" if any(why.endswith(FROZEN) for why in found.fixed.values()) else _HINT
         raise FairpruneError(f"the model has no channels that can be removed{reason}", hint=hint)
     _try_removal(model, found.spaces, shape)
     return found

@@ -14,7 +14,7 @@ from fairprune_cli.pruning.channels import layer_rules
 from fairprune_cli.pruning.channels.marks import Ledger
 from fairprune_cli.pruning.channels.observer import Decides, Observer, own_tensors
 from fairprune_cli.pruning.channels.resolve import resolved_coupling
-from fairprune_cli.pruning.channels.spaces import Coupling
+from fairprune_cli.pruning.channels.spaces import FROZEN, Coupling
 
 
 class WalkFailed(Exception):
@@ -78,4 +78,4 @@ def _freeze(model: nn.Module, ledger: Ledger) -> None:
     frozen = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
     for (tensor, _), ids in ledger.slots.items():
         if tensor in frozen:
-            ledger.fix(ids, f"{layer_rules.layer_of(tensor)} is frozen")
+            ledger.fix(ids, f"{layer_rules.layer_of(tensor)} {FROZEN}")
