@@ -20,7 +20,7 @@ from fairprune_cli.training.reestimate import reestimate_batch_norm
 from fairprune_cli.training.snapshots import WeightAverage
 from fairprune_cli.training.trainer import TrainOptions
 from tests.support.networks import unlike_fresh
-from tests.support.own_networks import PartlyFrozen, Plain, Spare, Trunk
+from tests.support.stored_networks import PartlyFrozen, Plain, Spare, Trunk
 from tests.support.training import Source, trainer_over
 
 SIZE = 16
@@ -89,7 +89,7 @@ def test_only_the_head_is_left_where_the_rest_is_frozen() -> None:
     assert list(masks_of(model, "weight").tensors) == ["fc.weight"]
     assert masks_of(model, "weight").total == 24
     assert list(masks_of(model, "2:4").counted(model)) == ["fc.weight"]
-    with pytest.raises(FairpruneError, match=r"no channels that can be removed; f\.0\.0: a frozen parameter") as caught:
+    with pytest.raises(FairpruneError, match=r"no channels that can be removed; f\.0\.0: f\.0\.0 is frozen") as caught:
         masks_of(model, "channel")
     assert "--prune-frozen" in caught.value.hint
     assert masks_of(model, "channel", prune_frozen=True).sizes == [8, 12]
@@ -113,7 +113,7 @@ def test_a_space_with_one_frozen_place_stays() -> None:
     model.f[1][1].bias.requires_grad_(False)
     masks = masks_of(model, "channel")
     assert [space.name for space in masks.spaces] == ["f.0.0"]
-    assert masks.fixed["f.1.0"] == "a frozen parameter"
+    assert masks.fixed["f.1.0"] == "f.1.1.bias is frozen"
 
 
 def test_training_mode_leaves_frozen_norms_alone() -> None:

@@ -110,7 +110,7 @@ def _settle(module: Any) -> None:
 
 def _hooks(module: nn.Module) -> list[object]:
     """What is called in front of a layer's forward."""
-    return list(module._forward_pre_hooks.values())  # noqa: SLF001
+    return list(module._forward_pre_hooks.values())
 
 
 def _kind(hook: object) -> str:

@@ -25,7 +25,6 @@ __all__ = [
     "take",
 ]  # fmt: skip
 _HINT = "use --granularity weight"
-FROZEN = "a frozen parameter"
 
 
 def channel_spaces(model: nn.Module, size: int) -> list[ChannelSpace]:
@@ -45,29 +44,20 @@ def channel_coupling(model: nn.Module, size: int, prune_frozen: bool = False) ->
             after a removal does not run.
     """
     try:
-        found = coupling(model, size)
+        found = coupling(model, size, prune_frozen)
     except WalkFailed as error:
         _check_images(model, size)
         raise FairpruneError(
             f"channels of this architecture cannot be traced ({error})", where=error.at, hint=_HINT
         ) from error
-    if not prune_frozen:
-        found = _without_frozen(model, found)
     if not found.spaces:
         layer, why = next(iter(found.fixed.items()), ("", ""))
         reason = f"; {layer}: {why}" if layer else ""
-        hint = f"{_HINT}, or --prune-frozen" if FROZEN in found.fixed.values() else _HINT
+        frozen = not prune_frozen and any(not parameter.requires_grad for parameter in model.parameters())
+        hint = f"{_HINT}, or --prune-frozen" if frozen else _HINT
         raise FairpruneError(f"the model has no channels that can be removed{reason}", hint=hint)
     _try_removal(model, found.spaces, size)
     return found
-
-
-def _without_frozen(model: nn.Module, found: Coupling) -> Coupling:
-    """Without the channels that have a place in a frozen parameter."""
-    frozen = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
-    stay = [space for space in found.spaces if any(slot.tensor in frozen for slot in space.slots)]
-    fixed = {slot.tensor.rpartition(".")[0]: FROZEN for space in stay for slot in space.filters}
-    return Coupling([space for space in found.spaces if space not in stay], {**fixed, **found.fixed})
 
 
 @torch.no_grad()
