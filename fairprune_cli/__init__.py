@@ -1,6 +1,7 @@
 """Prune image classifiers without making them unfairer.
 
-Importing this package is cheap: torch is imported on first use of `load` or `audit_report`.
+Importing this package is cheap: torch is imported on first use of `load`, `audit_report` or `architectures`, whose
+`architectures.build(name, num_classes)` gives the network that a checkpoint of that name belongs to.
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ if TYPE_CHECKING:
     from torch import nn
 
     from fairprune_cli.audit.policy import Policy
+    from fairprune_cli.models import architectures
 
 __version__ = "0.2.0"
-__all__ = ["Policy", "__version__", "audit_report", "load"]
+__all__ = ["Policy", "__version__", "architectures", "audit_report", "load"]
 
 
 def load(path: str | PathLike[str], arch: str | nn.Module | None = None) -> nn.Module:
@@ -77,6 +79,10 @@ def audit_report(
 
 
 def __getattr__(name: str) -> Any:
+    if name == "architectures":
+        import importlib
+
+        return importlib.import_module("fairprune_cli.models.architectures")
     if name == "Policy":
         from fairprune_cli.audit.policy import Policy
 

@@ -14,11 +14,11 @@ from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.models import architectures
 from fairprune_cli.models.architectures.computed_weights import is_plain
 from fairprune_cli.models.checkpoint.load import load_model
-from tests.support import stored_networks
-from tests.support.stored_networks import Doubled, Plain, Synchronised, computed
+from tests.support import own_networks
+from tests.support.own_networks import Doubled, Plain, Synchronised, computed
 
 IMAGES = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(3))
-OWN = stored_networks.__name__
+OWN = own_networks.__name__
 WAYS = {
     "weight_norm": weight_norm,
     "the other weight_norm": parametrizations.weight_norm,
@@ -126,7 +126,7 @@ def test_a_network_with_norms_over_processes_is_loaded(tmp_path: Path) -> None:
 @pytest.mark.parametrize("classes", [2, 5])
 def test_a_lazy_layer_has_the_width_of_the_checkpoint(classes: int, tmp_path: Path) -> None:
     torch.manual_seed(0)
-    model = stored_networks.Lazy(classes)
+    model = own_networks.Lazy(classes)
     before = logits(model)
     torch.save(model.state_dict(), tmp_path / "model.pt")
     loaded = load_model(tmp_path / "model.pt", arch=f"{OWN}:Lazy")
@@ -154,13 +154,13 @@ def test_every_lazy_layer_of_torch_is_given_its_widths() -> None:
 
 
 def test_a_lazy_layer_without_numbers_is_refused(tmp_path: Path) -> None:
-    torch.save(stored_networks.Lazy(2), tmp_path / "model.pt")
+    torch.save(own_networks.Lazy(2), tmp_path / "model.pt")
     with pytest.raises(FairpruneError, match=r"fc\.weight has no numbers yet.*first images") as caught:
         load_model(tmp_path / "model.pt", trust=True)
     assert "run the network once" in caught.value.hint
-    state = {name: t for name, t in stored_networks.Plain(2).state_dict().items() if name != "fc.weight"}
+    state = {name: t for name, t in own_networks.Plain(2).state_dict().items() if name != "fc.weight"}
     with pytest.raises(FairpruneError, match=r"fc takes its width from its first images, and fc\.weight is missing"):
-        architectures.load_strictly(stored_networks.Lazy(2), state)
+        architectures.load_strictly(own_networks.Lazy(2), state)
 
 
 # --- tied weights -------------------------------------------------------------------------------------------------
@@ -168,7 +168,7 @@ def test_a_lazy_layer_without_numbers_is_refused(tmp_path: Path) -> None:
 
 def test_a_tied_weight_stays_one_through_loading(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    model = stored_networks.Tied(2)
+    model = own_networks.Tied(2)
     torch.save(model.state_dict(), tmp_path / "model.pt")
     loaded = load_model(tmp_path / "model.pt", arch=f"{OWN}:Tied").model
     assert loaded.c1.weight is loaded.c2.weight
@@ -179,7 +179,7 @@ def test_a_tied_weight_stays_one_through_loading(tmp_path: Path) -> None:
 def test_safetensors_without_the_second_name_is_read(tmp_path: Path) -> None:
     from safetensors.torch import save_model
 
-    model = stored_networks.Tied(2)
+    model = own_networks.Tied(2)
     save_model(model, str(tmp_path / "model.safetensors"))
     loaded = load_model(tmp_path / "model.safetensors", arch=f"{OWN}:Tied").model
     assert loaded.c1.weight is loaded.c2.weight
@@ -187,7 +187,7 @@ def test_safetensors_without_the_second_name_is_read(tmp_path: Path) -> None:
 
 
 def test_different_numbers_under_names_of_one_weight_are_refused(tmp_path: Path) -> None:
-    state = dict(stored_networks.Tied(2).state_dict())
+    state = dict(own_networks.Tied(2).state_dict())
     state["c2.weight"] = state["c2.weight"] + 1
     torch.save(state, tmp_path / "model.pt")
     with pytest.raises(FairpruneError, match=r"c1\.weight and c2\.weight are one weight") as caught:

@@ -20,7 +20,7 @@ from fairprune_cli.training.reestimate import reestimate_batch_norm
 from fairprune_cli.training.snapshots import WeightAverage
 from fairprune_cli.training.trainer import TrainOptions
 from tests.support.networks import unlike_fresh
-from tests.support.stored_networks import PartlyFrozen, Plain, Spare, Trunk
+from tests.support.own_networks import PartlyFrozen, Plain, Spare, Trunk
 from tests.support.training import Source, trainer_over
 
 SIZE = 16

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from fairprune_cli.core.errors import FairpruneError, Problems
+from fairprune_cli.data.manifest.image_shape import ImageShape
 from fairprune_cli.models.architectures.attention import SelfAttention
 from fairprune_cli.models.architectures.computed_weights import make_plain, materialise
 from fairprune_cli.models.architectures.signatures import COUNTER
@@ -132,7 +133,7 @@ def _part(state: dict[str, Tensor], groups: list[list[str]]) -> None:
 
 
 def fit_to_state(
-    model: nn.Module, state: Mapping[str, Tensor], account: Account | None = None, size: int | None = None
+    model: nn.Module, state: Mapping[str, Tensor], account: Account | None = None, shape: ImageShape | None = None
 ) -> nn.Module:
     """Give the layers of `model` the widths that the tensors in `state` have, then load them strictly.
 
@@ -143,7 +144,7 @@ def fit_to_state(
         model: the dense network; changed in place and returned. Its own numbers are dropped.
         state: tensors by name, with the smaller ones of the buffers that state dicts leave out.
         account: what a removal did, where a file tells; each dimension may be shorter otherwise.
-        size: edge of the square images that the network takes, in pixels, where it is known.
+        shape: of the images that the network is for, where it is known.
 
     Raises:
         FairpruneError: a tensor's shape is impossible for its layer or not what the account says, or the widths of
@@ -164,7 +165,7 @@ def fit_to_state(
     if changed:  # a pass takes one dtype, and there are machines without arithmetic in 16 bits
         _put(model, _float(loose))
         load_strictly(model, _float(full))
-        _try_forward(model, size)
+        _try_forward(model, shape)
     _put(model, loose)
     return load_strictly(model, full)
 
@@ -280,15 +281,16 @@ def _refuse_meta(model: nn.Module, where: str) -> None:
 
 
 @torch.no_grad()
-def _try_forward(model: nn.Module, size: int | None) -> None:
+def _try_forward(model: nn.Module, shape: ImageShape | None) -> None:
     """Widths of neighbouring layers are not in the tensors' names: only a forward pass shows they agree."""
     inputs = [layer.in_channels for layer in model.modules() if isinstance(layer, nn.Conv2d)]
-    depth = next((channels for channels in (3, 1) if channels in inputs), inputs[0] if inputs else 3)
+    channels = next((count for count in (3, 1) if count in inputs), inputs[0] if inputs else 3)
+    squares = dict.fromkeys((getattr(model, "image_size", 64), *_SIZES))
     failure = ""
-    for edge in dict.fromkeys((size or 64, getattr(model, "image_size", 64), *_SIZES)):
+    for images in ([] if shape is None else [shape]) + [ImageShape.sized(channels, side) for side in squares]:
         try:
             with evaluating(model):
-                model(torch.zeros(1, depth, edge, edge))
+                model(torch.zeros(1, *images.dimensions))
             return
         except Exception as error:  # whatever the network's own code raises
             failure = failure or (str(error).splitlines() or [type(error).__name__])[0]

@@ -16,6 +16,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from fairprune_cli.core.errors import FairpruneError, Problems, nearest
+from fairprune_cli.data.manifest.transform import Transform
 from fairprune_cli.models.architectures.ties import memory_of
 from fairprune_cli.models.file import encodings
 from fairprune_cli.models.file.container import (
@@ -193,7 +194,8 @@ def load_with_header(path: Path, arch: str | nn.Module | None = None) -> tuple[n
         architectures.materialise(model, architectures.shapes_before(state, header.removed))
         architectures.make_plain(model)  # before a file is written, weights that are computed become what they are
         shapes = architectures.shapes_of(model)
-        model = architectures.fit_to_state(model, state, header.removed, header.transform.get("size"))
+        shape = Transform.from_dict(header.transform).shape if header.transform else None
+        model = architectures.fit_to_state(model, state, header.removed, shape)
     except FairpruneError as error:
         raise FairpruneError(error.what, where=error.where or str(path), hint=error.hint) from error
     shrunk = architectures.account_of(model, shapes)

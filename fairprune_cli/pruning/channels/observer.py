@@ -16,7 +16,7 @@ from fairprune_cli.models.architectures.attention import SelfAttention
 from fairprune_cli.pruning.channels import function_rules, norm_rules, product_rules, shape_rules
 from fairprune_cli.pruning.channels.calls import ONE, Call, Held, Operand, Result, Weight, operands_in
 from fairprune_cli.pruning.channels.marks import Ledger
-from fairprune_cli.pruning.channels.sizes import Number, Shape, numbers_in, size_along, without_numbers
+from fairprune_cli.pruning.channels.sizes import Number, Sizes, numbers_in, size_along, without_numbers
 from fairprune_cli.pruning.channels.spaces import OUTPUTS
 
 SILENT = frozenset({
@@ -152,7 +152,7 @@ class Observer(TorchFunctionMode):
     def _size(self, name: str, args: Any, kwargs: Any) -> Any:
         value, dim = args[0], kwargs.get("dim", args[1] if len(args) > 1 else None)
         operand = self._operand(value)
-        shape = Shape(
+        shape = Sizes(
             size_along(self.ledger, operand.marks, axis, size) if isinstance(operand, Operand) else
             Number(self.ledger, size, ((operand.slot(self.ledger, axis), ONE),)) if size > 1 else size
             for axis, size in enumerate(operand.shape)

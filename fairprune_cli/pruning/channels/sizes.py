@@ -139,7 +139,7 @@ class Number:
         return str(self.value)
 
 
-class Shape(tuple[Any, ...]):
+class Sizes(tuple[Any, ...]):
     """As torch.Size, with a `Number` where channels lie."""
 
     __slots__ = ()
@@ -153,7 +153,7 @@ class Shape(tuple[Any, ...]):
 
     def __getitem__(self, index: Any) -> Any:
         found = super().__getitem__(index)
-        return Shape(found) if isinstance(index, slice) else found
+        return Sizes(found) if isinstance(index, slice) else found
 
 
 def size_along(ledger: Ledger, marks: Marks | None, axis: int, size: int) -> int | Number:

@@ -8,12 +8,13 @@ import copy
 import torch
 from torch import Tensor, nn
 
+from fairprune_cli.data.manifest.image_shape import Shape
 from fairprune_cli.models.inference import blank_images, evaluating
 from fairprune_cli.pruning.channels import layer_rules
 from fairprune_cli.pruning.channels.marks import Ledger
 from fairprune_cli.pruning.channels.observer import Decides, Observer, own_tensors
 from fairprune_cli.pruning.channels.resolve import resolved_coupling
-from fairprune_cli.pruning.channels.spaces import Coupling
+from fairprune_cli.pruning.channels.spaces import FROZEN, Coupling
 
 
 class WalkFailed(Exception):
@@ -25,18 +26,18 @@ class WalkFailed(Exception):
         self.at = at
 
 
-def coupling(model: nn.Module, size: int, prune_frozen: bool = False) -> Coupling:
+def coupling(model: nn.Module, shape: Shape, prune_frozen: bool = False) -> Coupling:
     """All channels that can be removed.
 
     Args:
         model: left as it was.
-        size: side of the square input in pixels; 3 channels.
+        shape: of the images.
         prune_frozen: also those of parameters that do not require a gradient; else these stay whole.
 
     Raises:
         WalkFailed: its forward goes by the values of the image, or does not take such an image.
     """
-    images, opaque = blank_images(model, 2, size), frozenset[str]()
+    images, opaque = blank_images(model, 2, shape), frozenset[str]()
     while True:
         ledger = Ledger()
         walk = Observer(model, ledger, opaque)
@@ -77,4 +78,4 @@ def _freeze(model: nn.Module, ledger: Ledger) -> None:
     frozen = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
     for (tensor, _), ids in ledger.slots.items():
         if tensor in frozen:
-            ledger.fix(ids, f"{layer_rules.layer_of(tensor)} is frozen")
+            ledger.fix(ids, f"{layer_rules.layer_of(tensor)} {FROZEN}")

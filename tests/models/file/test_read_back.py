@@ -18,9 +18,9 @@ from fairprune_cli.models.sameness import same_network
 from fairprune_cli.pruning import target
 from fairprune_cli.pruning.channels import removal
 from fairprune_cli.pruning.masks import ChannelMasks, WeightMasks
-from tests.support import stored_networks
+from tests.support import own_networks
 from tests.support.networks import unlike_fresh
-from tests.support.stored_networks import Mixture, Plain, Scaled, Tied, TwiceNamed, spaces_of_mixture
+from tests.support.own_networks import Mixture, Plain, Scaled, Tied, TwiceNamed, spaces_of_mixture
 
 SIZE = 16
 IMAGES = torch.randn(3, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(4))
@@ -41,7 +41,7 @@ SHRINK = {
 
 def made(name: str) -> nn.Module:
     torch.manual_seed(0)
-    net = getattr(stored_networks, name)(2)
+    net = getattr(own_networks, name)(2)
     with torch.no_grad():
         net(IMAGES)  # a lazy layer takes its width from them
     return unlike_fresh(net)
@@ -52,7 +52,7 @@ def as_loaded(name: str, tmp_path: Path) -> nn.Module:
     from fairprune_cli.models.checkpoint.load import load_model
 
     torch.save(made(name).state_dict(), tmp_path / "checkpoint.pt")
-    return load_model(tmp_path / "checkpoint.pt", arch=f"{stored_networks.__name__}:{name}").model
+    return load_model(tmp_path / "checkpoint.pt", arch=f"{own_networks.__name__}:{name}").model
 
 
 def pruned(model: nn.Module) -> nn.Module:
@@ -70,7 +70,7 @@ def header(architecture: str, granularity: str, removed: dict) -> codec.ModelHea
 
 def written(model: nn.Module, dense: nn.Module, path: Path, name: str = "Plain") -> Path:
     removed = target.removed(model, dense, {}, target.Earlier())
-    codec.save_model(path, model, header=header(f"{stored_networks.__name__}:{name}", "channel", removed))
+    codec.save_model(path, model, header=header(f"{own_networks.__name__}:{name}", "channel", removed))
     return path
 
 
@@ -83,7 +83,7 @@ def test_channels_of_every_kind_of_layer_come_back(name: str, tmp_path: Path) ->
     after |= dict(model.named_buffers(remove_duplicate=False))
     assert [tensor for tensor in SHRINK[name] if after[tensor].numel() >= before[tensor].numel()] == []
     path = written(model, dense, tmp_path / "model.safetensors", name)
-    for arch in (f"{stored_networks.__name__}:{name}", dense):
+    for arch in (f"{own_networks.__name__}:{name}", dense):
         found = codec.load_network(path, arch)
         assert same_network(model, found, IMAGES) == ""
         assert found is not dense
@@ -99,7 +99,7 @@ def test_single_weights_of_every_kind_of_layer_come_back(name: str, tmp_path: Pa
     masks.apply(masks.select(masks.magnitude(), 0.6))
     sparse = masks.sparse_entries(masks.keep)
     removed = target.removed(model, dense, sparse, target.Earlier())
-    path, arch = tmp_path / "model.safetensors", f"{stored_networks.__name__}:{name}"
+    path, arch = tmp_path / "model.safetensors", f"{own_networks.__name__}:{name}"
     codec.save_model(path, model, header=header(arch, "weight", removed), masks=sparse)
     assert same_network(model, codec.load_network(path, arch), IMAGES) == ""
     assert sum(int(mask.sum()) for mask in codec.read_masks(path).values()) == masks.kept
@@ -254,7 +254,7 @@ def test_names_of_tied_weights_that_lead_nowhere_are_refused(aliases: dict, tmp_
 def test_frozen_parameters_are_frozen_when_read_back(tmp_path: Path) -> None:
     dense = made("PartlyFrozen")
     path = written(dense, dense, tmp_path / "model.safetensors")
-    for arch in (f"{stored_networks.__name__}:PartlyFrozen", dense):
+    for arch in (f"{own_networks.__name__}:PartlyFrozen", dense):
         found = codec.load_network(path, arch)
         assert {n for n, p in found.named_parameters() if not p.requires_grad} == {
             "f.0.0.weight", "f.0.1.weight", "f.0.1.bias",
