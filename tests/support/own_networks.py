@@ -618,7 +618,7 @@ KEPT: dict[str, tuple[Callable[[], nn.Module], str]] = {
                                                   nn.Unflatten(1, (12, 8, 8))), "number of channels"),
     "own blur": (
         lambda: does(lambda m, x: F.conv2d(x, m.w, groups=x.size(1)), w=nn.Parameter(torch.rand(12, 1, 2, 2))),
-        "number of channels",
+        "number of",
     ),
     "groups in the code": (
         lambda: does(lambda m, x: F.group_norm(x, 3, m.w, m.b), w=nn.Parameter(torch.rand(12)),
