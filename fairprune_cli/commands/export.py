@@ -12,7 +12,7 @@ from fairprune_cli.core.errors import ExitCode
 from fairprune_cli.core.plugins import EXPORT_FORMAT
 
 
-@flags("model", "to", "store", "data", "out", "force", "arch", "trust", "as_json", "quiet")
+@flags("model", "to", "store", "data", "out", "force", "arch", "trust", "weights", "as_json", "quiet")
 def command(
     given: Given,
     model: Model,
@@ -32,7 +32,7 @@ def command(
 
     store = None if store is None else resolve({"store": store}, {}, None).settings.store
     result = exports.export(
-        model, to, out, arch=given.get("arch"), trust=trust, force=force, store=store,
+        model, to, out, arch=given.get("arch"), trust=trust, weights=given.get("weights"), force=force, store=store,
         manifest=inputs.manifest_if_any(given.get("data"), model),
     )  # fmt: skip
     if as_json:

@@ -12,7 +12,7 @@ from fairprune_cli.commands.output import print_json, terminal_of
 from fairprune_cli.core.errors import ExitCode
 
 
-@flags("model", "arch", "trust", "size", "as_json", "quiet")
+@flags("model", "arch", "trust", "weights", "size", "as_json", "quiet")
 def command(
     given: Given,
     model: Model,
@@ -25,7 +25,9 @@ def command(
     terminal = terminal_of(quiet)
     from fairprune_cli.report import console
 
-    document = inspected(model, given.get("arch"), trust, size)
+    document, warnings = inspected(model, given.get("arch"), trust, size, given.get("weights"))
+    for warning in warnings:
+        terminal.warn(warning["text"], code=warning["code"])
     if as_json:
         print_json(document, terminal)
     else:
@@ -33,11 +35,13 @@ def command(
     return int(ExitCode.OK)
 
 
-def inspected(path: Path, arch: str | None, trust: bool, size: int | None) -> dict[str, Any]:
-    """Architecture, parameters, MACs, bytes and sparsity per layer of a model, for JSON.
+def inspected(
+    path: Path, arch: str | None, trust: bool, size: int | None, weights: str | None
+) -> tuple[dict[str, Any], list[dict[str, str]]]:
+    """Architecture, parameters, MACs, bytes and sparsity per layer of a model, for JSON; and warnings.
 
     Args:
-        arch, trust: as for `load_model`.
+        arch, trust, weights: as for `load_model`.
         size: side of the images in pixels; that of the file's input transform where None.
     """
     from fairprune_cli.models import measure
@@ -45,7 +49,7 @@ def inspected(path: Path, arch: str | None, trust: bool, size: int | None) -> di
     from fairprune_cli.models.file import codec
     from fairprune_cli.run.audit import model_file
 
-    loaded = load_model(path, arch, trust)
+    loaded = load_model(path, arch, trust, weights)
     file = model_file(loaded.source)
     metadata = loaded.metadata or {}
     side = size or metadata.get("transform", {}).get("size") or measure.DEFAULT_SIZE
@@ -56,5 +60,5 @@ def inspected(path: Path, arch: str | None, trust: bool, size: int | None) -> di
     )  # fmt: skip
     return {
         "model": str(path), "sha256": loaded.sha256, "classes": loaded.classes,
-        "granularity": metadata.get("granularity", "dense"), **document,
-    }  # fmt: skip
+        "granularity": metadata.get("granularity", "dense"), **document, "warnings": loaded.warnings,
+    }, loaded.warnings  # fmt: skip

@@ -64,6 +64,7 @@ def export(
     *,
     arch: str | None = None,
     trust: bool = False,
+    weights: str | None = None,
     force: bool = False,
     input_size: int | None = None,
     store: str | None = None,
@@ -75,7 +76,7 @@ def export(
         model_path: whatever `checkpoint.load_model` reads: .pt, .pth, .safetensors or a run folder.
         to: name of a format.
         out: file to write; beside the source when None.
-        arch, trust: as for `checkpoint.load_model`.
+        arch, trust, weights: as for `checkpoint.load_model`.
         force: replace a file that exists.
         input_size: edge of the square images in pixels; from the file's input transform when None,
             and 224 where there is none.
@@ -90,7 +91,7 @@ def export(
     _check_store(to, store)  # before minutes are spent on loading
     from fairprune_cli.models.checkpoint.load import load_model
 
-    loaded = load_model(Path(model_path), arch=arch, trust=trust)
+    loaded = load_model(Path(model_path), arch, trust, weights)
     return export_model(loaded, to, out, force=force, input_size=input_size, store=store, manifest=manifest)
 
 

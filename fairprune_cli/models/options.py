@@ -14,4 +14,7 @@ class ModelOptions:
     """The model, and how it is stored."""
 
     arch: str | None = setting(None, "architecture name, or package.module:factory")
+    weights: str | None = setting(
+        None, "which copy of the weights the file holds: raw, ema, or the key that it is under"
+    )
     store: str = setting("fp32", "number format of the weights in the file", choices=("fp32", "fp16", "bf16"))

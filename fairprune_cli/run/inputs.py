@@ -81,7 +81,7 @@ def open_model(path: Path, settings: Settings, manifest: Manifest, terminal: Ter
 
     The model keeps its own input transform where its file names one.
     """
-    loaded = load_model(path, settings.arch, trust)
+    loaded = load_model(path, settings.arch, trust, settings.weights)
     for warning in loaded.warnings:
         terminal.warn(warning["text"], code=warning["code"])
     check_classes(loaded, manifest.classes)

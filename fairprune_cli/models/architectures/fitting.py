@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from fairprune_cli.core.errors import FairpruneError, Problems
 from fairprune_cli.models.architectures.attention import SelfAttention
-from fairprune_cli.models.architectures.signatures import COUNTER
+from fairprune_cli.models.architectures.fingerprints import COUNTER
 from fairprune_cli.models.inference import evaluating
 
 _HINT = "the file belongs to another architecture, or is damaged"

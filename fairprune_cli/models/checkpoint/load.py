@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -21,8 +22,10 @@ from fairprune_cli.models.checkpoint.contents import (
     safetensors_metadata,
 )
 from fairprune_cli.models.checkpoint.inert import Inert
-from fairprune_cli.models.checkpoint.state_dict import clean_names
+from fairprune_cli.models.checkpoint.recognise import recognise
+from fairprune_cli.models.checkpoint.state_dict import converted, without_prefixes
 from fairprune_cli.models.checkpoint.torch_file import reading
+from fairprune_cli.models.checkpoint.trusted import class_name, known_as, structure_file, structure_in, unwrapped
 
 
 @dataclass
@@ -31,7 +34,9 @@ class LoadedModel:
 
     Attributes:
         model: in eval mode, float32, on the CPU.
-        architecture: name for `architectures.build`; of a trusted module that fits none, its class.
+        architecture: name for `architectures.build`; of a trusted module that is none of ours, its class.
+        structure: what builds the same network again, as `codec.load_with_header` takes it: the architecture's name,
+            or a trusted module as it was before anything was removed.
         classes: number of outputs.
         source: the file that was read.
         sha256: of that file.
@@ -54,38 +59,61 @@ class LoadedModel:
     extra: dict[str, Any] = field(default_factory=dict)
     trusted: bool = False
     warnings: list[dict[str, str]] = field(default_factory=list)
+    structure: str | nn.Module = ""
 
 
-def load_model(path: Path, arch: str | None = None, trust: bool = False) -> LoadedModel:
+def load_model(path: Path, arch: str | None = None, trust: bool = False, weights: str | None = None) -> LoadedModel:
     """Load a network from a .pt, .pth, .pt2 or .safetensors file or a run folder.
 
     Args:
         path: the file, or a folder that holds a `model.safetensors`.
-        arch: architecture, instead of recognising it; `package.module:factory` is imported.
+        arch: architecture, instead of recognising it; `package.module:factory` is imported. With `trust` also the
+            file of a network that was pickled whole, which is unpickled and gives the structure.
         trust: unpickle for real, which RUNS the code that the file names; where that gives a module and
             `arch` is None, the module's own forward is used.
+        weights: `ema` or `raw`, or the key under which the file keeps them; None takes the raw ones where there are
+            both, and `warnings` says so.
 
     Raises:
         FairpruneError: missing, damaged or without weights; the architecture cannot be told or does not fit;
-            weights that are not finite.
+            weights that are not finite, or not there.
     """
     file = find_model_file(Path(path))
     with reading(file):
         digest = sha256_file(file)
-    if (metadata := safetensors_metadata(file)) is not None and metadata.get("format") == "fairprune":
-        return _load_own(file, digest, arch)
-    contents = read_contents(file, trust)
+    structure = None if arch is None else structure_file(arch, trust)
+    own = (metadata := safetensors_metadata(file)) is not None and metadata.get("format") == "fairprune"
+    if own:
+        loaded = _load_own(file, digest, arch if structure is None else structure_in(structure))
+        if weights is not None:
+            text = f"{file.name} is a model file of fairprune, which holds one set of weights: --weights says nothing"
+            loaded.warnings.append({"code": "weights", "text": text})
+    else:
+        loaded = _load_other(file, digest, arch if structure is None else structure_in(structure), trust, weights)
+    if structure is not None:
+        loaded.trusted = True
+        text = f"{structure.name} was unpickled as trusted, for its network: code that the file names has run"
+        loaded.warnings.append({"code": "trusted-checkpoint", "text": text})
+    loaded.model.eval()
+    return loaded
+
+
+def _load_other(file: Path, digest: str, arch: str | nn.Module | None, trust: bool, weights: str | None) -> LoadedModel:
+    """From a file that is none of fairprune's."""
+    contents = read_contents(file, trust, weights)
     loaded = LoadedModel(nn.Identity(), "", 0, file, digest, trusted=contents.trusted)
-    loaded.warnings = [{"code": "checkpoint-converted", "text": text} for text in contents.notes]
     if contents.trusted:
         text = f"{file.name} was unpickled as trusted: code that the file names has run"
         loaded.warnings.append({"code": "trusted-checkpoint", "text": text})
     with named(str(file)):
-        if contents.module is not None and arch is None:
+        if isinstance(arch, nn.Module):
+            _use_structure(loaded, contents, arch)
+        elif contents.module is not None and arch is None:
             _use_module(loaded, contents)
         else:
-            _use_state(loaded, contents, arch)
-    loaded.model.eval()
+            _use_state(loaded, contents, arch, weights)
+    converted_first = [{"code": "checkpoint-converted", "text": text} for text in contents.notes]
+    loaded.warnings = converted_first + loaded.warnings
     return loaded
 
 
@@ -96,7 +124,10 @@ def read_state(path: Path, trust: bool = False) -> dict[str, Tensor]:
         from fairprune_cli.models.file.codec import read_model
 
         return _float(read_model(file)[0])
-    return read_contents(file, trust).state
+    with named(str(file)):
+        contents = read_contents(file, trust)
+        names = without_prefixes(contents.state)
+        return converted({name: contents.state[origin] for name, origin in names.items()})[0]
 
 
 def check_classes(loaded: LoadedModel, classes: Sequence[str]) -> None:
@@ -161,34 +192,51 @@ def save_checkpoint(
 
 
 def _use_module(loaded: LoadedModel, contents: Contents) -> None:
-    """A trusted module keeps its own forward; its architecture is only a name for the report."""
+    """A trusted module keeps its own forward, and has an architecture's name where it computes the same as that."""
     assert contents.module is not None
-    loaded.model = contents.module
-    kind = type(contents.module)
+    loaded.model = unwrapped(contents.module).float()
+    _, changes = converted(loaded.model.state_dict())  # refuses numbers that are not finite
+    contents.notes += changes
+    known = known_as(loaded.model)
+    if known is None:
+        loaded.architecture, loaded.classes = class_name(loaded.model), _outputs(loaded.model)
+        loaded.structure = copy.deepcopy(loaded.model)
+    else:
+        loaded.architecture, loaded.classes = known
+        loaded.structure = loaded.architecture
+
+
+def _use_structure(loaded: LoadedModel, contents: Contents, module: nn.Module) -> None:
+    """The weights of one file in the network of another, which was unpickled."""
+    names = without_prefixes(contents.state)
+    state, changes = converted({name: contents.state[origin] for name, origin in names.items()})
+    contents.notes += changes
+    loaded.structure = module
+    loaded.model = architectures.fit_to_state(copy.deepcopy(module), state)
+    loaded.architecture, loaded.classes = class_name(module), _outputs(loaded.model)
+
+
+def _use_state(loaded: LoadedModel, contents: Contents, arch: str | None, weights: str | None) -> None:
+    said = _said(contents.root)
+    name = said.get("architecture", "")
+    known = architectures.is_supported(name) or name in architectures.other_names()
     try:
-        loaded.architecture, loaded.classes = architectures.identify(contents.state)
-    except FairpruneError:
-        loaded.architecture, loaded.classes = (
-            f"{kind.__module__}:{kind.__qualname__}",
-            _outputs(contents.module),
-        )
-
-
-def _use_state(loaded: LoadedModel, contents: Contents, arch: str | None) -> None:
-    state, said = contents.state, _said(contents.root)
-    if arch is None:
-        arch = _recognised(state, contents.root)
-    with named(f"--arch {arch}"):
-        signature = architectures.signature(arch)
-    # The network itself may have names that begin like a prefix: compare both without.
-    original = clean_names(signature.shapes)
-    state = {original.get(key, key): tensor for key, tensor in state.items()}
-    classes = signature.classes_of(state) or 1000
-    make = architectures.build if architectures.is_import_path(arch) else architectures.skeleton
-    model = make(arch, classes)
-    loaded.model = architectures.load_strictly(model, state, str(loaded.source))
-    loaded.architecture = arch
-    loaded.classes = classes if signature.heads else _outputs(model)
+        with named("" if arch is None else f"--arch {arch}"):
+            found = recognise(contents, arch, name if known else "", weights)
+    except FairpruneError as error:
+        if arch is None and architectures.is_import_path(name):
+            error.hint = f"the file names {name[:100]!r}; if that is your own code, say so with --arch"
+        elif arch is None and isinstance(contents.table.module, Inert) and "--trust-checkpoint" not in error.hint:
+            error.hint += "; --trust-checkpoint runs the network's own code, if you trust where it comes from"
+        raise
+    contents.notes += found.notes
+    loaded.warnings += [{"code": "changed-network", "text": text} for text in found.differences]
+    loaded.model = found.model
+    loaded.architecture = loaded.structure = found.place.signature.name
+    signature = found.place.signature
+    loaded.classes = (signature.classes_of(found.model.state_dict()) or 1000) if signature.heads else 0
+    if not signature.heads:
+        loaded.classes = _outputs(found.model)
     names, transform, extra = said.get("classes"), said.get("transform"), said.get("extra")
     if isinstance(names, list | tuple) and len(names) == loaded.classes and all(isinstance(n, str) for n in names):
         loaded.class_names = tuple(names)
@@ -201,22 +249,6 @@ def _said(root: Any) -> dict[str, Any]:
     return root if isinstance(root, dict) and isinstance(root.get("architecture"), str) else {}
 
 
-def _recognised(state: dict[str, Tensor], root: Any) -> str:
-    """The architecture the file names, if its tensors fit that one; else the one they fit."""
-    name = _said(root).get("architecture", "")
-    known = architectures.is_supported(name) or name in architectures.other_names()
-    if known and not architectures.signature(name).difference(state):
-        return name
-    try:
-        return architectures.identify(state)[0]
-    except FairpruneError as error:
-        if architectures.is_import_path(name):
-            error.hint = f"the file names {name[:100]!r}; if that is your own code, say so with --arch"
-        elif isinstance(root, Inert):
-            error.hint += "; --trust-checkpoint runs the network's own code, if you trust where it comes from"
-        raise
-
-
 def _outputs(model: nn.Module) -> int:
     """Outputs of the last linear or convolutional layer."""
     sizes = [m.weight.shape[0] for m in model.modules() if isinstance(m, nn.Linear | nn.Conv2d)]
@@ -225,7 +257,7 @@ def _outputs(model: nn.Module) -> int:
     return sizes[-1]
 
 
-def _load_own(file: Path, digest: str, arch: str | None) -> LoadedModel:
+def _load_own(file: Path, digest: str, arch: str | nn.Module | None) -> LoadedModel:
     from fairprune_cli.models.file.codec import load_with_header
 
     model, header = load_with_header(file, arch)
@@ -233,13 +265,14 @@ def _load_own(file: Path, digest: str, arch: str | None) -> LoadedModel:
     numbered = header.classes == tuple(str(index) for index in range(classes))
     return LoadedModel(
         model.float(),
-        arch or header.architecture,
+        class_name(arch) if isinstance(arch, nn.Module) else arch or header.architecture,
         classes,
         file,
         digest,
         metadata=asdict(header),
         class_names=None if numbered else tuple(header.classes),
         transform=dict(header.transform) or None,
+        structure=arch or header.architecture,
     )
 
 

@@ -6,6 +6,7 @@ happens to be zero stays kept, and every value comes back bit for bit (pruned en
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -151,12 +152,12 @@ def is_model_file(path: Path) -> bool:
         return False
 
 
-def load_network(path: Path, arch: str | None = None) -> nn.Module:
+def load_network(path: Path, arch: str | nn.Module | None = None) -> nn.Module:
     """The network of `load_with_header`, alone."""
     return load_with_header(path, arch)[0]
 
 
-def load_with_header(path: Path, arch: str | None = None) -> tuple[nn.Module, ModelHeader]:
+def load_with_header(path: Path, arch: str | nn.Module | None = None) -> tuple[nn.Module, ModelHeader]:
     """Build the architecture, set its widths from the file and load strictly; in eval mode on the CPU.
 
     Whatever reads a network from a file of this format does it here.
@@ -165,7 +166,8 @@ def load_with_header(path: Path, arch: str | None = None) -> tuple[nn.Module, Mo
         path: a model file or a run folder.
             Its tensors keep the dtypes of the file; where these are mixed, `.float()` makes the model run.
         arch: overrides the architecture of the header. A header that names a `package.module:factory`
-            is refused without it: a file must not choose which code runs.
+            is refused without it: a file must not choose which code runs. A module is copied, and the copy takes the
+            tensors: it is the network before its channels were removed.
 
     Raises:
         FairpruneError: as `read_model`; or the tensors are not those of the architecture, or the classes not as many
@@ -180,13 +182,17 @@ def load_with_header(path: Path, arch: str | None = None) -> tuple[nn.Module, Mo
     try:
         if not any(tensor.ndim and tensor.shape[0] == count for tensor in state.values()):
             raise FairpruneError(f"the header names {count} classes, but no tensor has that many outputs")
-        name = arch or header.architecture
-        # `skeleton` refuses names that mean "import this"; only what the caller typed may be imported.
-        typed = arch is not None and architectures.is_import_path(arch)
-        model = (architectures.build if typed else architectures.skeleton)(name, count)
-        outputs = architectures.signature(name).classes_of(state)
-        if outputs is not None and outputs != count:
-            raise FairpruneError(f"the header names {count} classes, the network has {outputs} outputs")
+        if isinstance(arch, nn.Module):
+            model = copy.deepcopy(arch)
+        else:
+            name = arch or header.architecture
+            # `skeleton` refuses names that mean "import this"; only what the caller typed may be imported.
+            typed = arch is not None and architectures.is_import_path(arch)
+            model = (architectures.build if typed else architectures.skeleton)(name, count)
+            outputs = architectures.signature(name).classes_of(state)
+            if outputs is not None and outputs != count:
+                raise FairpruneError(f"the header names {count} classes, the network has {outputs} outputs")
+            state = architectures.settle_heads(model, name, state)
         kinds = {tensor.dtype for tensor in state.values() if tensor.is_floating_point()}
         if len(kinds) > 1:  # fitting runs the model once, which takes one dtype
             floats = {key: t.float() if t.is_floating_point() else t for key, t in state.items()}
