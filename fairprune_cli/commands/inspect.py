@@ -26,12 +26,12 @@ def command(
     from fairprune_cli.report import console
 
     document, warnings = inspected(model, given.get("arch"), trust, size, given.get("weights"))
-    for warning in warnings:
-        terminal.warn(warning["text"], code=warning["code"])
     if as_json:
         print_json(document, terminal)
     else:
         console.print_inspection(document, terminal)
+    for warning in warnings:
+        terminal.warn(warning["text"], code=warning["code"])
     return int(ExitCode.OK)
 
 
