@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 
 from fairprune_cli.models.checkpoint.inert import Global, Inert
-from fairprune_cli.models.checkpoint.weight_tables import is_module_record
+from fairprune_cli.models.checkpoint.weight_tables import child_records
 
 Plain = bool | int | float | str | tuple[Any, ...] | None
 
@@ -57,11 +57,9 @@ def _of_module(module: nn.Module) -> ModuleNode:
 
 
 def _of_record(record: Inert) -> ModuleNode:
-    state: dict[str, Any] = record.state
-    inner = {k: v for k, v in state["_modules"].items() if isinstance(k, str) and is_module_record(v)}
     # How deep they may be nested was limited when the weights were gathered.
-    children = {name: _of_record(child) for name, child in inner.items()}
-    return _node(str(_class_of(record)), state, children)
+    children = {name: _of_record(child) for name, child in child_records(record).items()}
+    return _node(str(_class_of(record)), record.state, children)
 
 
 def _class_of(record: Inert) -> Global:

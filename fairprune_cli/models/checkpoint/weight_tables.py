@@ -162,10 +162,11 @@ def _tables(root: Any) -> Iterator[WeightTable]:
         if id(node) in seen or _is_other(path, node):
             continue
         seen.add(id(node))
-        if is_module_record(node) or isinstance(node, nn.Module):
-            weights = module_weights(node) if isinstance(node, Inert) else dict(node.state_dict())
+        module = node if isinstance(node, nn.Module) else module_record(node)
+        if module is not None:
+            weights = module_weights(module) if isinstance(module, Inert) else dict(module.state_dict())
             if weights:
-                yield WeightTable(path, weights, node)
+                yield WeightTable(path, weights, module)
             continue
         table = _table(node)
         found = {
@@ -203,10 +204,20 @@ def _tensor(value: Any, arrays: dict[int, Tensor | None]) -> TensorRef | Tensor 
     return arrays[id(value)]
 
 
-def is_module_record(value: Any) -> bool:
-    """Whether a record stands for a torch.nn.Module."""
+def module_record(value: Any) -> Inert | None:
+    """The record of a torch.nn.Module, without what torch.compile wraps it in; None for anything else."""
+    if isinstance(value, Inert) and value.origin.name == "OptimizedModule" and value.args:
+        value = value.args[0]
     state = value.state if isinstance(value, Inert) else None
-    return isinstance(state, dict) and isinstance(state.get("_modules"), dict) and "_parameters" in state
+    if isinstance(state, dict) and isinstance(state.get("_modules"), dict) and "_parameters" in state:
+        return value
+    return None
+
+
+def child_records(record: Inert) -> dict[str, Inert]:
+    """The submodules of a record of a module, by name."""
+    found = {name: module_record(child) for name, child in record.state["_modules"].items() if isinstance(name, str)}
+    return {name: child for name, child in found.items() if child is not None}
 
 
 def _table(value: Any) -> Mapping[Any, Any]:
@@ -233,7 +244,7 @@ def module_weights(root: Inert) -> Weights:
                 kept = isinstance(name, str) and not (kind == "_buffers" and name in hidden)
                 if kept and isinstance(value, TensorRef | Tensor):
                     weights[f"{prefix}{name}"] = value
-        children = [(k, v) for k, v in state["_modules"].items() if isinstance(k, str) and is_module_record(v)]
+        children = list(child_records(module).items())
         if depth > _MAX_DEPTH or any(len(name) > 256 for name, _ in children):
             raise FairpruneError(f"the pickled network is nested more than {_MAX_DEPTH} deep or badly named")
         waiting += [(f"{prefix}{name}.", child, depth + 1) for name, child in reversed(children)]

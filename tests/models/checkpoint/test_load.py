@@ -58,7 +58,9 @@ def test_every_wrapping_and_prefix(tmp_path: Path, name: str, wrapper: str, pref
     assert not loaded.model.training
     assert loaded.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
     assert loaded.metadata == {}
-    assert [w["text"] for w in loaded.warnings] == ["the averaged weights (EMA) under 'ema' are used"] * (wrapper == "ema")
+    assert [w["text"] for w in loaded.warnings] == ["the averaged weights (EMA) under 'ema' are used"] * (
+        wrapper == "ema"
+    )
 
 
 def test_the_order_of_the_wrappers(tmp_path: Path) -> None:
