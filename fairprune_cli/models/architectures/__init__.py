@@ -8,7 +8,14 @@ from __future__ import annotations
 
 from fairprune_cli.core.plugins import is_import_path
 from fairprune_cli.models.architectures.fingerprints import COUNTER
-from fairprune_cli.models.architectures.fitting import fit_to_state, load_strictly
+from fairprune_cli.models.architectures.fitting import (
+    Account,
+    account_of,
+    fit_to_state,
+    load_plain,
+    load_strictly,
+    shapes_of,
+)
 from fairprune_cli.models.architectures.foreign import normalisation, words_of_key
 from fairprune_cli.models.architectures.heads import settle_heads
 from fairprune_cli.models.architectures.placement import (
@@ -23,13 +30,16 @@ from fairprune_cli.models.architectures.placement import (
     placed,
     placements,
 )
+from fairprune_cli.models.architectures.plain import plain, refuse_lazy
 from fairprune_cli.models.architectures.registry import build, default_lr, is_supported, names, other_names, skeleton
 from fairprune_cli.models.architectures.signatures import Signature, shortened, signature
 
 __all__ = [
     "COUNTER",
+    "Account",
     "Placement",
     "Signature",
+    "account_of",
     "build",
     "complete_places",
     "default_lr",
@@ -38,6 +48,7 @@ __all__ = [
     "identify",
     "is_import_path",
     "is_supported",
+    "load_plain",
     "load_strictly",
     "names",
     "narrowed",
@@ -48,7 +59,10 @@ __all__ = [
     "parts_beside",
     "placed",
     "placements",
+    "plain",
+    "refuse_lazy",
     "settle_heads",
+    "shapes_of",
     "shortened",
     "signature",
     "skeleton",

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from fairprune_cli.core.plugins import is_import_path
 from fairprune_cli.models.architectures.fingerprints import COUNTER
@@ -120,7 +121,8 @@ def _by(shape: tuple[int, ...]) -> str:
 
 
 def _shapes(model: nn.Module) -> dict[str, tuple[int, ...]]:
-    return {key: tuple(tensor.shape) for key, tensor in model.state_dict().items()}
+    # A layer that takes its width from its first images has no shapes yet.
+    return {key: tuple(tensor.shape) for key, tensor in model.state_dict().items() if not is_lazy(tensor)}
 
 
 def _growth(shape: Sequence[int], next_shape: Sequence[int]) -> Growth | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.core.files import atomic_path, sha256_file
@@ -45,6 +45,7 @@ class LoadedModel:
         transform: size, mean and std of the input, where the file says them.
         extra: what `save_checkpoint` was given as such.
         trusted: whether the file was unpickled for real, running whatever code it names.
+        dtypes: the number format that each tensor of the model has in the file, by its name in the model.
         warnings: {code, text} of all that the user should know about how it was read.
     """
 
@@ -53,22 +54,26 @@ class LoadedModel:
     classes: int
     source: Path
     sha256: str
+    structure: str | nn.Module = ""
     metadata: dict[str, Any] = field(default_factory=dict)
     class_names: tuple[str, ...] | None = None
     transform: dict[str, Any] | None = None
     extra: dict[str, Any] = field(default_factory=dict)
     trusted: bool = False
+    dtypes: dict[str, torch.dtype] = field(default_factory=dict)
     warnings: list[dict[str, str]] = field(default_factory=list)
-    structure: str | nn.Module = ""
 
 
-def load_model(path: Path, arch: str | None = None, trust: bool = False, weights: str | None = None) -> LoadedModel:
+def load_model(
+    path: Path, arch: str | nn.Module | None = None, trust: bool = False, weights: str | None = None
+) -> LoadedModel:
     """Load a network from a .pt, .pth, .pt2 or .safetensors file or a run folder.
 
     Args:
         path: the file, or a folder that holds a `model.safetensors`.
         arch: architecture, instead of recognising it; `package.module:factory` is imported. With `trust` also the
-            file of a network that was pickled whole, which is unpickled and gives the structure.
+            file of a network that was pickled whole, which is unpickled and gives the structure. A network serves to
+            load the weights into a copy of it.
         trust: unpickle for real, which RUNS the code that the file names; where that gives a module and
             `arch` is None, the module's own forward is used.
         weights: `ema` or `raw`, or the key under which the file keeps them; None takes the raw ones where there are
@@ -81,15 +86,16 @@ def load_model(path: Path, arch: str | None = None, trust: bool = False, weights
     file = find_model_file(Path(path))
     with reading(file):
         digest = sha256_file(file)
-    structure = None if arch is None else structure_file(arch, trust)
+    structure = structure_file(arch, trust) if isinstance(arch, str) else None
+    arch = arch if structure is None else structure_in(structure)
     own = (metadata := safetensors_metadata(file)) is not None and metadata.get("format") == "fairprune"
     if own:
-        loaded = _load_own(file, digest, arch if structure is None else structure_in(structure))
+        loaded = _load_own(file, digest, arch)
         if weights is not None:
             text = f"{file.name} is a model file of fairprune, which holds one set of weights: --weights says nothing"
             loaded.warnings.append({"code": "weights", "text": text})
     else:
-        loaded = _load_other(file, digest, arch if structure is None else structure_in(structure), trust, weights)
+        loaded = _load_other(file, digest, arch, trust, weights)
     if structure is not None:
         loaded.trusted = True
         text = f"{structure.name} was unpickled as trusted, for its network: code that the file names has run"
@@ -115,19 +121,6 @@ def _load_other(file: Path, digest: str, arch: str | nn.Module | None, trust: bo
     converted_first = [{"code": "checkpoint-converted", "text": text} for text in contents.notes]
     loaded.warnings = converted_first + loaded.warnings
     return loaded
-
-
-def read_state(path: Path, trust: bool = False) -> dict[str, Tensor]:
-    """The weights of a checkpoint as a state dict: no prefixes, float32, finite, on the CPU."""
-    file = find_model_file(Path(path))
-    if (metadata := safetensors_metadata(file)) is not None and metadata.get("format") == "fairprune":
-        from fairprune_cli.models.file.codec import read_model
-
-        return _float(read_model(file)[0])
-    with named(str(file)):
-        contents = read_contents(file, trust)
-        names = without_prefixes(contents.state)
-        return converted({name: contents.state[origin] for name, origin in names.items()})[0]
 
 
 def check_classes(loaded: LoadedModel, classes: Sequence[str]) -> None:
@@ -194,13 +187,16 @@ def save_checkpoint(
 def _use_module(loaded: LoadedModel, contents: Contents) -> None:
     """A trusted module keeps its own forward, and has an architecture's name where it computes the same as that."""
     assert contents.module is not None
-    loaded.model = unwrapped(contents.module).float()
-    _, changes = converted(loaded.model.state_dict())  # refuses numbers that are not finite
-    contents.notes += changes
-    known = known_as(loaded.model)
+    module = unwrapped(contents.module)
+    architectures.refuse_lazy(module)
+    loaded.dtypes = {name: tensor.dtype for name, tensor in module.state_dict().items()}
+    contents.notes += converted(module.state_dict())[1]  # refuses numbers that are not finite
+    loaded.model = module.float()
+    _note_plain(loaded, architectures.plain(module))
+    known = known_as(module)
     if known is None:
-        loaded.architecture, loaded.classes = class_name(loaded.model), _outputs(loaded.model)
-        loaded.structure = copy.deepcopy(loaded.model)
+        loaded.architecture, loaded.classes = class_name(module), _outputs(module)
+        loaded.structure = copy.deepcopy(module)
     else:
         loaded.architecture, loaded.classes = known
         loaded.structure = loaded.architecture
@@ -213,6 +209,7 @@ def _use_structure(loaded: LoadedModel, contents: Contents, module: nn.Module) -
     contents.notes += changes
     loaded.structure = module
     loaded.model = architectures.fit_to_state(copy.deepcopy(module), state)
+    loaded.dtypes = {name: contents.state[origin].dtype for name, origin in names.items()}
     loaded.architecture, loaded.classes = class_name(module), _outputs(loaded.model)
 
 
@@ -231,7 +228,9 @@ def _use_state(loaded: LoadedModel, contents: Contents, arch: str | None, weight
         raise
     contents.notes += found.notes
     loaded.warnings += [{"code": "changed-network", "text": text} for text in found.differences]
+    _note_plain(loaded, found.computed)
     loaded.model = found.model
+    loaded.dtypes = {name: found.dtypes[name] for name in found.model.state_dict() if name in found.dtypes}
     loaded.architecture = loaded.structure = found.place.signature.name
     signature = found.place.signature
     loaded.classes = (signature.classes_of(found.model.state_dict()) or 1000) if signature.heads else 0
@@ -242,6 +241,10 @@ def _use_state(loaded: LoadedModel, contents: Contents, arch: str | None, weight
         loaded.class_names = tuple(names)
     loaded.transform = transform if isinstance(transform, dict) else None
     loaded.extra = extra if isinstance(extra, dict) else {}
+
+
+def _note_plain(loaded: LoadedModel, sentences: Sequence[str]) -> None:
+    loaded.warnings += [{"code": "computed-weights", "text": text} for text in sentences]
 
 
 def _said(root: Any) -> dict[str, Any]:
@@ -262,22 +265,20 @@ def _load_own(file: Path, digest: str, arch: str | nn.Module | None) -> LoadedMo
 
     model, header = load_with_header(file, arch)
     classes = len(header.classes)
+    dtypes = {name: tensor.dtype for name, tensor in model.state_dict().items()}
     numbered = header.classes == tuple(str(index) for index in range(classes))
     return LoadedModel(
         model.float(),
-        class_name(arch) if isinstance(arch, nn.Module) else arch or header.architecture,
+        arch if isinstance(arch, str) else header.architecture,
         classes,
         file,
         digest,
+        arch or header.architecture,
         metadata=asdict(header),
         class_names=None if numbered else tuple(header.classes),
         transform=dict(header.transform) or None,
-        structure=arch or header.architecture,
+        dtypes=dtypes,
     )
-
-
-def _float(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
 
 
 def _plain(value: Any) -> Any:

@@ -24,8 +24,9 @@ _NOTHING = frozenset((
 ))  # fmt: skip
 # Classes that compute the same from the same tensors, in evaluation.
 _ALIKE = {
-    "SyncBatchNorm": "BatchNorm2d", "FrozenBatchNorm2d": "BatchNorm2d", "NonDynamicallyQuantizableLinear": "Linear",
-    "SelfAttention": "MultiheadAttention", "ConvBNReLU": "Conv2dNormActivation",
+    "SyncBatchNorm": "BatchNorm2d", "AnyRankBatchNorm": "BatchNorm2d", "FrozenBatchNorm2d": "BatchNorm2d",
+    "NonDynamicallyQuantizableLinear": "Linear", "SelfAttention": "MultiheadAttention",
+    "ConvBNReLU": "Conv2dNormActivation",
     "ConvBNActivation": "Conv2dNormActivation", "ConvNormActivation": "Conv2dNormActivation",
 }  # fmt: skip
 # What the tensors' shapes say already, and what has no effect on what is computed.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor, nn
 
 from fairprune_cli.core.errors import FairpruneError
@@ -29,12 +30,16 @@ class Recognised:
         place: where its tensors are in the file.
         notes: what was converted, chosen or left out, a sentence each.
         differences: of a pickled network from the architecture whose tensors it has, a sentence each.
+        computed: what `architectures.plain` said.
+        dtypes: the number formats of the tensors in the file, by their names in the network.
     """
 
     model: nn.Module
     place: Placement
     notes: list[str] = field(default_factory=list)
     differences: list[str] = field(default_factory=list)
+    computed: list[str] = field(default_factory=list)
+    dtypes: dict[str, torch.dtype] = field(default_factory=dict)
 
 
 def recognise(contents: Contents, arch: str | None, said: str = "", weights: str | None = None) -> Recognised:
@@ -137,14 +142,15 @@ def _made(place: Placement, state: dict[str, Tensor], contents: Contents, arch: 
     notes += _notes(place, state, inner)
     inner = _whole_numbers(model, architectures.settle_heads(model, sig.name, inner))
     differing = architectures.differences_at(place, state)
-    narrower = sig.narrower(inner) if differing else []
+    narrower, computed = sig.narrower(inner) if differing else [], []
     try:
         if narrower:
             notes.append(f"{len(narrower)} tensors are narrower than {sig.name}'s: it was pruned by another tool")
             model = architectures.fit_to_state(model, inner)
         else:
             parts = {name: state[name] for name in architectures.parts_beside(place, state)}
-            model = architectures.load_strictly(model, {**inner, **parts})
+            parts = {name.removeprefix(place.prefix): tensor for name, tensor in parts.items()}
+            computed = architectures.load_plain(model, {**inner, **parts})
     except FairpruneError as error:
         if not differing or narrower:
             raise
@@ -153,7 +159,8 @@ def _made(place: Placement, state: dict[str, Tensor], contents: Contents, arch: 
             hint=f"the file belongs to another architecture than {sig.name}, or is damaged",
         ) from error
     _freeze(model, place, contents)
-    return Recognised(model, place, notes, differences)
+    dtypes = {name: state[origin].dtype for name, origin in place.names.items()}
+    return Recognised(model, place, notes, differences, computed, dtypes)
 
 
 def _notes(place: Placement, state: dict[str, Tensor], inner: dict[str, Tensor]) -> list[str]:

@@ -55,7 +55,10 @@ def structure_in(file: Path) -> nn.Module:
             "it holds weights, but no network that was pickled whole", where=f"--arch {file}",
             hint="name the file of torch.save(model, PATH), or what builds the network: package.module:factory",
         )  # fmt: skip
-    return unwrapped(table.module).float().eval()
+    module = unwrapped(table.module).float().eval()
+    architectures.refuse_lazy(module)
+    architectures.plain(module)
+    return module
 
 
 def unwrapped(module: nn.Module) -> nn.Module:

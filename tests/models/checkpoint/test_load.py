@@ -25,7 +25,8 @@ from torch import nn
 
 from fairprune_cli.core.errors import ExitCode, FairpruneError
 from fairprune_cli.models import architectures
-from fairprune_cli.models.checkpoint.load import check_classes, load_model, read_state, save_checkpoint
+from fairprune_cli.models.checkpoint.contents import read_state
+from fairprune_cli.models.checkpoint.load import check_classes, load_model, save_checkpoint
 from fairprune_cli.models.checkpoint.weight_tables import WRAPPERS
 
 MODELS = {name: architectures.build(name, 3, seed=1).eval() for name in ("resnet10-w16", "resnet10", "mobilenet_v2")}
