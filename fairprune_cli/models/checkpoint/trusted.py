@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from fairprune_cli.core.errors import FairpruneError
+from fairprune_cli.core.plugins import is_pickled_network
 from fairprune_cli.models import architectures
 from fairprune_cli.models.checkpoint.contents import find_model_file, unpickled
 from fairprune_cli.models.checkpoint.module_differences import module_differences
@@ -17,7 +18,6 @@ from fairprune_cli.models.checkpoint.weight_tables import find_table
 from fairprune_cli.models.inference import evaluating
 
 _WRAPPERS = (nn.DataParallel, nn.parallel.DistributedDataParallel, torch.optim.swa_utils.AveragedModel)
-_SUFFIXES = (".pt", ".pth")
 _SIZE = 64  # of the images on which two networks are compared
 
 
@@ -34,7 +34,7 @@ def structure_file(arch: str, trust: bool) -> Path | None:
         FairpruneError: it is a file, and nobody said that it is trusted; or there is no such file.
     """
     path = Path(arch)
-    if path.suffix not in _SUFFIXES or architectures.is_import_path(arch):
+    if not is_pickled_network(arch):
         return None
     with reading(path):
         file = find_model_file(path)
