@@ -9,7 +9,7 @@ import torchvision
 from torch import nn
 from torchvision.models import get_model, list_models
 
-AUXILIARY = {"googlenet": ("aux1.", "aux2."), "inception_v3": ("AuxLogits.",)}
+AUXILIARY = {"googlenet": ("aux1.", "aux2."), "inception_v3": ("AuxLogits.",), "timm/inception_v3": ("AuxLogits.",)}
 """Architectures whose further heads serve training alone, and how the names of these heads' tensors begin."""
 
 

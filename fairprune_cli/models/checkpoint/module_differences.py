@@ -37,6 +37,8 @@ _SKIPPED = frozenset((
 ))  # fmt: skip
 # Arguments from which a module of several parts was built.
 _BUILT_FROM = frozenset(("inplanes", "base_width", "groups", "dilation", "stride", "hidden_dim", "mlp_dim", "channels"))
+# Heads that are called in training mode alone.
+_AUXILIARY = frozenset(("InceptionAux",))
 _USES_STRIDE = frozenset(("InvertedResidual",))
 
 
@@ -188,7 +190,7 @@ def _pairs(
             found.unknown.append(f"{label} has no {name} ({there.kind})")
     for name, here in one.children.items():
         # None there, a module here: code that asks `if self.downsample is not None` calls it.
-        if name not in other.children and name in other.settings and here.kind not in _NOTHING:
+        if name not in other.children and name in other.settings and here.kind not in _NOTHING | _AUXILIARY:
             found.changed.append(f"{name} of {label} is {other.settings[name]} there and {here.kind} here")
     return pairs
 

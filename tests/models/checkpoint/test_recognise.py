@@ -396,6 +396,8 @@ def test_auxiliary_heads_are_dropped_with_a_word(tmp_path: Path, arch: str | Non
     images = torch.randn(1, 3, 64, 64)
     with torch.no_grad():
         assert torch.equal(loaded.model(images), net(images))
+    torch.save(net, tmp_path / "whole.pt")
+    assert torch.equal(load_model(tmp_path / "whole.pt", arch=arch).model.fc.weight, net.fc.weight)
     plain = read(tmp_path, {key: value for key, value in whole.items() if not key.startswith("aux")}, arch=arch)
     assert plain.warnings == []
     assert torch.equal(plain.model(images), loaded.model(images))
