@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from typing import Any
 
 import numpy as np
@@ -42,7 +43,10 @@ def tensor_of_array(value: Any) -> Tensor | None:
         return None
     if not data:
         return torch.empty(shape, dtype=dtype)
-    flat = torch.frombuffer(bytearray(data), dtype=dtype)
+    with warnings.catch_warnings():
+        # That the bytes cannot be written to: whoever reads the tensor copies it, within the budget of the file.
+        warnings.simplefilter("ignore", UserWarning)
+        flat = torch.frombuffer(data, dtype=dtype)
     return flat.reshape(shape[::-1]).permute(*reversed(range(len(shape)))) if by_columns else flat.reshape(shape)
 
 

@@ -153,6 +153,7 @@ def _completed(table: WeightTable, raw: list[WeightTable], notes: list[str]) -> 
 
 def _tables(root: Any) -> Iterator[WeightTable]:
     arrays: dict[int, Tensor | None] = {}
+    modules = iter(range(_MAX_MODULES))  # of all networks together: they may share what is in them
     waiting: list[tuple[tuple[str, ...], Any]] = [((), root)]
     seen: set[int] = set()
     for _ in range(_MAX_NODES):
@@ -164,7 +165,7 @@ def _tables(root: Any) -> Iterator[WeightTable]:
         seen.add(id(node))
         module = node if isinstance(node, nn.Module) else module_record(node)
         if module is not None:
-            weights = module_weights(module) if isinstance(module, Inert) else dict(module.state_dict())
+            weights = _module_weights(module, modules) if isinstance(module, Inert) else dict(module.state_dict())
             if weights:
                 yield WeightTable(path, weights, module)
             continue
@@ -228,13 +229,17 @@ def _table(value: Any) -> Mapping[Any, Any]:
     return {}
 
 
-def module_weights(root: Inert) -> Weights:
-    """Parameters and persistent buffers of a pickled module tree, named as its own state dict names them."""
+def _module_weights(root: Inert, modules: Iterator[int]) -> Weights:
+    """Parameters and persistent buffers of a pickled module tree, named as its own state dict names them.
+
+    Args:
+        modules: one is taken for each module that is looked into.
+    """
     weights: Weights = {}
     waiting: list[tuple[str, Inert, int]] = [("", root, 0)]
-    for _ in range(_MAX_MODULES):
-        if not waiting:
-            return weights
+    while waiting:
+        if next(modules, None) is None:
+            raise FairpruneError(f"the pickled network has more than {_MAX_MODULES} modules")
         prefix, module, depth = waiting.pop()
         state = module.state
         transient = state.get("_non_persistent_buffers_set")
@@ -248,7 +253,7 @@ def module_weights(root: Inert) -> Weights:
         if depth > _MAX_DEPTH or any(len(name) > 256 for name, _ in children):
             raise FairpruneError(f"the pickled network is nested more than {_MAX_DEPTH} deep or badly named")
         waiting += [(f"{prefix}{name}.", child, depth + 1) for name, child in reversed(children)]
-    raise FairpruneError(f"the pickled network has more than {_MAX_MODULES} modules")
+    return weights
 
 
 def _describe(root: Any) -> str:
