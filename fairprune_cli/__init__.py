@@ -1,6 +1,7 @@
 """Prune image classifiers without making them unfairer.
 
-Importing this package is cheap: torch is imported on first use of `load` or `audit_report`.
+Importing this package is cheap: torch is imported on first use of `load`, `audit_report` or `architectures`, whose
+`architectures.build(name, num_classes)` gives the network that a checkpoint of that name belongs to.
 """
 
 from __future__ import annotations
@@ -13,12 +14,13 @@ if TYPE_CHECKING:
     from torch import nn
 
     from fairprune_cli.audit.policy import Policy
+    from fairprune_cli.models import architectures
 
 __version__ = "0.2.0"
-__all__ = ["Policy", "__version__", "audit_report", "load"]
+__all__ = ["Policy", "__version__", "architectures", "audit_report", "load"]
 
 
-def load(path: str | PathLike[str]) -> nn.Module:
+def load(path: str | PathLike[str], arch: str | nn.Module | None = None) -> nn.Module:
     """Load a model that fairprune wrote, in float32 and eval mode on the CPU, whatever the file stores.
 
     Args:
@@ -31,7 +33,7 @@ def load(path: str | PathLike[str]) -> nn.Module:
 
     from fairprune_cli.models.file.codec import load_network as load_file
 
-    return load_file(Path(path)).float()
+    return load_file(Path(path), arch).float()
 
 
 def audit_report(
@@ -74,6 +76,10 @@ def audit_report(
 
 
 def __getattr__(name: str) -> Any:
+    if name == "architectures":
+        import importlib
+
+        return importlib.import_module("fairprune_cli.models.architectures")
     if name == "Policy":
         from fairprune_cli.audit.policy import Policy
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import typer
-
-from fairprune_cli.commands.flags import Given, Json, Model, Quiet, Trust, flags
+from fairprune_cli.commands.flags import Given, ImageSize, Json, Model, Quiet, Trust, flags, size_of
 from fairprune_cli.commands.output import print_json, terminal_of
 from fairprune_cli.core.errors import ExitCode
+from fairprune_cli.data.manifest.image_shape import ImageShape, Size
 
 
 @flags("model", "arch", "trust", "size", "as_json", "quiet")
@@ -17,7 +16,7 @@ def command(
     given: Given,
     model: Model,
     trust: Trust = False,
-    size: Annotated[int | None, typer.Option("--size", min=8, max=4096, help="input side for the MACs")] = None,
+    size: ImageSize = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> int:
@@ -25,7 +24,7 @@ def command(
     terminal = terminal_of(quiet)
     from fairprune_cli.report import console
 
-    document = inspected(model, given.get("arch"), trust, size)
+    document = inspected(model, given.get("arch"), trust, size_of(size))
     if as_json:
         print_json(document, terminal)
     else:
@@ -33,12 +32,12 @@ def command(
     return int(ExitCode.OK)
 
 
-def inspected(path: Path, arch: str | None, trust: bool, size: int | None) -> dict[str, Any]:
+def inspected(path: Path, arch: str | None, trust: bool, size: Size | None) -> dict[str, Any]:
     """Architecture, parameters, MACs, bytes and sparsity per layer of a model, for JSON.
 
     Args:
         arch, trust: as for `load_model`.
-        size: side of the images in pixels; that of the file's input transform where None.
+        size: of the images in pixels; that of the file's input transform where None.
     """
     from fairprune_cli.models import measure
     from fairprune_cli.models.checkpoint.load import load_model
@@ -48,10 +47,12 @@ def inspected(path: Path, arch: str | None, trust: bool, size: int | None) -> di
     loaded = load_model(path, arch, trust)
     file = model_file(loaded.source)
     metadata = loaded.metadata or {}
-    side = size or metadata.get("transform", {}).get("size") or measure.DEFAULT_SIZE
+    shape = measure.images_of(loaded.model, loaded.transform)
+    shape = shape if size is None else ImageShape.sized(shape.channels, size)
     own = codec.is_model_file(file)
     document = measure.inspection(
-        loaded.model, architecture=loaded.architecture, input_size=int(side), file_bytes=file.stat().st_size,
+        loaded.model, architecture=loaded.architecture, shape=shape, dtypes=loaded.dtypes,
+        file_bytes=file.stat().st_size,
         masks=codec.read_masks(file) if own else None, removed=metadata.get("removed"),
     )  # fmt: skip
     return {

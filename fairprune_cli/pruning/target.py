@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from fairprune_cli.core.errors import ExitCode, FairpruneError
+from fairprune_cli.data.manifest.image_shape import Shape
 from fairprune_cli.models import measure
 from fairprune_cli.models.checkpoint.load import LoadedModel
 from fairprune_cli.pruning import masks
@@ -45,11 +46,11 @@ def earlier(loaded: LoadedModel) -> Earlier:
     return Earlier({name: mask for name, mask in alive.items() if not bool(mask.all())}, shapes)
 
 
-def build_masks(options: TargetOptions, model: nn.Module, size: int, before: Earlier) -> masks.Masks:
+def build_masks(options: TargetOptions, model: nn.Module, shape: Shape, before: Earlier) -> masks.Masks:
     """Masks over `model` that start from what an earlier pruning left.
 
     Args:
-        size: edge of the square input in pixels.
+        shape: of the images.
 
     Raises:
         FairpruneError: the target cannot be reached, or less is asked for than is gone already.
@@ -67,11 +68,11 @@ def build_masks(options: TargetOptions, model: nn.Module, size: int, before: Ear
     elif granularity == PATTERN:
         made = masks.TwoOfFourMasks(model, before.alive)
     else:
-        found = channels.channel_coupling(model, size)
-        count = _count(options.sparsity_of, model, found.spaces, size)
+        found = channels.channel_coupling(model, shape)
+        count = _count(options.sparsity_of, model, found.spaces, shape)
         made = masks.ChannelMasks(
             model, found.spaces, options.min_channels, options.round_to, count, before.alive, found.fixed,
-            _recount(options.sparsity_of, size),
+            _recount(options.sparsity_of, shape),
         )  # fmt: skip
     more = f"ask for {math.ceil(made.start * 1e4) / 1e4:.4f} or more" if granularity != PATTERN else "use weight"
     if round((1.0 - options.sparsity) * made.total) > round((1.0 - made.start) * made.total):
@@ -83,16 +84,16 @@ def build_masks(options: TargetOptions, model: nn.Module, size: int, before: Ear
     return made
 
 
-def _count(of: str, model: nn.Module, spaces: Sequence[channels.ChannelSpace], size: int) -> channel_choice.Count:
+def _count(of: str, model: nn.Module, spaces: Sequence[channels.ChannelSpace], shape: Shape) -> channel_choice.Count:
     """What a sparsity is a share of: parameters, macs or channels."""
     if of == "macs":
-        return channel_choice.mac_count(model, spaces, size)
+        return channel_choice.mac_count(model, spaces, shape)
     return channel_choice.channel_count if of == "channels" else channel_choice.ParameterCount(model, spaces)
 
 
-def _recount(of: str, size: int) -> Callable[[nn.Module], int] | None:
+def _recount(of: str, shape: Shape) -> Callable[[nn.Module], int] | None:
     """How a model itself is counted in the unit; how many channels it has, it cannot tell."""
-    counts = {"macs": lambda model: measure.macs(model, size), "parameters": measure.count_parameters}
+    counts = {"macs": lambda model: measure.macs(model, shape), "parameters": measure.count_parameters}
     return counts.get(of)
 
 

@@ -60,7 +60,7 @@ def train_checkpoint(request: TrainRequest, terminal: Terminal) -> dict[str, Any
         "images": {name: len(data.rows(name)) for name in ("train", "val", "test")}, "epochs": settings.epochs,
         "device": str(device),
     }  # fmt: skip
-    measure.macs(model, manifest.transform.size)  # fails here where it does not take such images
+    measure.macs(model, manifest.transform.shape)  # fails here where it does not take such images
     if request.dry_run:
         return document | {"dry_run": True}
     images: ImageSet = decoded_images(data, manifest.transform, terminal)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from torch import nn
 
 from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.core.terminal import Terminal
@@ -16,6 +17,7 @@ from fairprune_cli.data.batches.pool import ImageSet, Pool, load_images
 from fairprune_cli.data.batches.split import split_rows
 from fairprune_cli.data.manifest.find import SPLITS, Grouping, Manifest, Transform, find_manifest, load_manifest
 from fairprune_cli.models.checkpoint.load import LoadedModel, check_classes, load_model
+from fairprune_cli.models.inference import refuse_other_channels
 from fairprune_cli.run.options import Settings
 
 
@@ -66,22 +68,32 @@ def open_data(settings: Settings, model: Path | None, terminal: Terminal, every:
 
 
 def manifest_if_any(given: str | None, model: Path) -> Manifest | None:
-    """The manifest that was given, or one found where manifests are looked for whose images are here; None without."""
+    """The manifest that was given, or one found where manifests are looked for; None without a sound one."""
     if given is not None or os.environ.get("FAIRPRUNE_DATA"):
         return load_manifest(find_manifest(None if given is None else Path(given), model, None))
     try:
-        found = load_manifest(find_manifest(None, model, None))
+        return load_manifest(find_manifest(None, model, None))
     except FairpruneError:
         return None
-    return found if len(found) and (found.images / found.files[0]).is_file() else None
 
 
-def open_model(path: Path, settings: Settings, manifest: Manifest, terminal: Terminal, trust: bool) -> LoadedModel:
+def images_are_here(manifest: Manifest) -> bool:
+    """Whether a manifest that was found stands where its images are: the first one is."""
+    return len(manifest) > 0 and (manifest.images / manifest.files[0]).is_file()
+
+
+def open_model(
+    path: Path, settings: Settings, manifest: Manifest, terminal: Terminal, trust: bool,
+    structure: nn.Module | None = None,
+) -> LoadedModel:  # fmt: skip
     """Load a model and hold it against the manifest's classes and transform.
 
     The model keeps its own input transform where its file names one.
+
+    Args:
+        structure: a network to build the model's file on, where the settings name no architecture.
     """
-    loaded = load_model(path, settings.arch, trust)
+    loaded = load_model(path, settings.arch or structure, trust)
     for warning in loaded.warnings:
         terminal.warn(warning["text"], code=warning["code"])
     check_classes(loaded, manifest.classes)
@@ -91,12 +103,14 @@ def open_model(path: Path, settings: Settings, manifest: Manifest, terminal: Ter
 def transform_of(loaded: LoadedModel, manifest: Manifest, terminal: Terminal) -> Transform:
     """The model file's own input transform where it has one, else the manifest's."""
     if not loaded.transform:
+        refuse_other_channels(loaded.model, manifest.transform.shape, str(manifest.path))
         return manifest.transform
     own = Transform.from_dict(loaded.transform, str(loaded.source))
     if own != manifest.transform:
         terminal.warn(
             f"the transform of {loaded.source} differs from the manifest's; the model's own is used", code="transform"
         )
+    refuse_other_channels(loaded.model, own.shape, str(loaded.source))
     return own
 
 
@@ -125,15 +139,28 @@ def absent_combinations(data: Data, split: str) -> list[str]:
 
 
 @dataclass(frozen=True)
+class PruningRows:
+    """Rows of the manifest, int64, ascending: disjoint ones for the two levels, and the split that is audited."""
+
+    lower: np.ndarray
+    upper: np.ndarray
+    audit: np.ndarray
+
+    def pools(self, images: ImageSet) -> PruningPools:
+        """The decoded images of these rows."""
+        return PruningPools(images.pool(self.lower), images.pool(self.upper), images.pool(self.audit))
+
+
+@dataclass(frozen=True)
 class PruningPools:
-    """Disjoint data of the two levels, and the split that is audited."""
+    """The images of `PruningRows`."""
 
     lower: Pool
     upper: Pool
     audit: Pool
 
 
-def pruning_pools(data: Data, images: ImageSet, settings: Settings) -> PruningPools:
+def pruning_rows(data: Data, settings: Settings) -> PruningRows:
     """Divide the data: weight steps read train and a part of val, mask steps the rest of val, the audit its split.
 
     The upper part is data on which neither the dense model nor the weight steps were trained: only there is a group's
@@ -149,11 +176,13 @@ def pruning_pools(data: Data, images: ImageSet, settings: Settings) -> PruningPo
             where=str(data.manifest.path), hint="give a val split",
         )  # fmt: skip
     upper, rest = split_rows(data.manifest, val, settings.upper_share, settings.seed, data.groupings)
-    lower = np.sort(np.concatenate([data.rows("train"), rest]))
-    audit = data.rows(settings.split)
-    for name, rows in (("lower", lower), ("upper", upper), (settings.split, audit)):
-        if not len(rows):
+    rows = PruningRows(np.sort(np.concatenate([data.rows("train"), rest])), upper, data.rows(settings.split))
+    for name, found in (("lower", rows.lower), ("upper", rows.upper)):
+        if not len(found):
             raise FairpruneError(
                 f"no images are left for the {name} part", where=str(data.manifest.path), hint="give larger splits"
             )
-    return PruningPools(images.pool(lower), images.pool(upper), images.pool(audit))
+    if not len(rows.audit):
+        raise FairpruneError(f"the {settings.split} split has no images", where=str(data.manifest.path),
+                             hint="give it images, or audit another one with --split")  # fmt: skip
+    return rows

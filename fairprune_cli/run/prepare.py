@@ -24,7 +24,7 @@ from fairprune_cli.models.checkpoint.load import LoadedModel
 from fairprune_cli.pruning import methods, target
 from fairprune_cli.pruning.masks import Masks
 from fairprune_cli.run.assembly import constrained_notion
-from fairprune_cli.run.inputs import Data, open_data, open_model, transform_of
+from fairprune_cli.run.inputs import Data, PruningRows, open_data, open_model, pruning_rows, transform_of
 from fairprune_cli.run.options import Settings
 from fairprune_cli.run.plug_ins import refuse_broken_plug_ins
 
@@ -39,7 +39,7 @@ class Prepared:
         settings: of the run; method: what it names; notion: that is constrained; policy: what the audit is judged by.
         terminal: where the run talks; group: the processes that share it; device, threads: what it computes on.
         started: seconds since the epoch.
-        data: with the attributes of the constraint; audited: with those of the policy, too.
+        data: with the attributes of the constraint; audited: with those of the policy, too; rows: who reads which.
         loaded: the model's file; transform: of its images; before: what an earlier pruning removed from it.
         dense: the model as it came; student: its copy, which is pruned, with `masks` over it.
     """
@@ -55,6 +55,7 @@ class Prepared:
     policy: Policy
     data: Data
     audited: Data
+    rows: PruningRows
     loaded: LoadedModel
     transform: Transform
     before: target.Earlier
@@ -91,21 +92,22 @@ def prepare(model: Path, settings: Settings, terminal: Terminal, trust: bool, gr
     refuse_broken_plug_ins(len(data.manifest.classes))
     # A policy may ask about more attributes than the constraint looks at.
     audited = data.with_attributes(policy.attributes)
+    rows = pruning_rows(data, settings)
     notion = constrained_notion(settings, method, len(data.manifest.classes))
     loaded = open_model(model, settings, data.manifest, terminal, trust)
     transform = transform_of(loaded, data.manifest, terminal)
     dense = loaded.model.eval().to(device)
-    measure.macs(dense, transform.size)  # fails here where it does not take such images
+    measure.macs(dense, transform.shape)  # fails here where it does not take such images
     student = copy.deepcopy(dense)
     student.to(memory_format=torch.channels_last)
     before = target.earlier(loaded)
     # Fails here, before any training, when the target is out of reach.
-    masks = target.build_masks(settings, student, transform.size, before)
+    masks = target.build_masks(settings, student, transform.shape, before)
     if masks.start > NOTED_START:
         terminal.note(f"{masks.start:.1%} of the prunable weights are removed already; they stay removed")
     return Prepared(
-        settings, terminal, group, started, threads, device, method, notion, policy, data, audited, loaded, transform,
-        before, dense, student, masks,
+        settings, terminal, group, started, threads, device, method, notion, policy, data, audited, rows, loaded,
+        transform, before, dense, student, masks,
     )  # fmt: skip
 
 

@@ -42,4 +42,6 @@ def write_model(run: Prepared, path: Path, model: nn.Module, sparse: Mapping[str
         transform=run.transform.to_dict(), granularity=run.settings.granularity,
         removed=target.removed(model, run.dense, sparse, run.before),
     )  # fmt: skip
-    codec.save_model(path, rounded(model.state_dict(), run.settings.store), header=header, masks=sparse)
+    codec.save_model(
+        path, rounded(model.state_dict(), run.settings.store, run.loaded.dtypes), header=header, masks=sparse
+    )

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from fairprune_cli.core.errors import ExitCode, FairpruneError
+from fairprune_cli.data.manifest.image_shape import Shape
 from fairprune_cli.models.architectures.attention import SelfAttention
 from fairprune_cli.models.multiply_adds import multiply_adds
 
@@ -34,13 +35,13 @@ def native_bf16(device: torch.device) -> bool:
     return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()  # noqa: SLF001
 
 
-def depthwise_share(model: nn.Module, size: int) -> float:
+def depthwise_share(model: nn.Module, shape: Shape) -> float:
     """Share of the numbers that a pass's convolutions and products with weights give that are depthwise ones; 0..1.
 
     Args:
-        size: edge of the square image in pixels.
+        shape: of the images.
     """
-    weights, depthwise, total = multiply_adds(model, size).weights, 0.0, 0.0
+    weights, depthwise, total = multiply_adds(model, shape).weights, 0.0, 0.0
     for name, parameter in model.named_parameters():
         if weights[name]:
             given = weights[name] / parameter[0].numel()
@@ -56,30 +57,30 @@ def narrowest_head(model: nn.Module) -> int | None:
     return min(widths, default=None)
 
 
-def gains_from_bf16(model: nn.Module, size: int) -> bool:
+def gains_from_bf16(model: nn.Module, shape: Shape) -> bool:
     """Whether passes of a network of this kind take less time in bfloat16 on a processor that has it.
 
     The table that benchmarks/precision.py measured: dense and grouped convolutions, matrix products and attention gain;
     depthwise convolutions lose several times as much, and so does attention of narrow heads.
 
     Args:
-        size: edge of the square image in pixels.
+        shape: of the images.
     """
     head = narrowest_head(model)
-    return depthwise_share(model, size) <= MOST_DEPTHWISE and (head is None or head >= LEAST_HEAD)
+    return depthwise_share(model, shape) <= MOST_DEPTHWISE and (head is None or head >= LEAST_HEAD)
 
 
-def chosen_precision(asked: str, model: nn.Module, size: int, device: torch.device) -> str:
+def chosen_precision(asked: str, model: nn.Module, shape: Shape, device: torch.device) -> str:
     """What the setting `precision` becomes, "fp32" or "bf16": a function of the kinds of processor and network alone.
 
     Nothing is timed, so that a run has the same bytes whenever it is made on a machine.
 
     Args:
-        asked: auto, fp32 or bf16; size: edge of the square image in pixels.
+        asked: auto, fp32 or bf16; shape: of the images.
     """
     if asked != "auto":
         return asked
-    return "bf16" if native_bf16(device) and gains_from_bf16(model, size) else "fp32"
+    return "bf16" if native_bf16(device) and gains_from_bf16(model, shape) else "fp32"
 
 
 @contextmanager

@@ -16,7 +16,7 @@ def reestimate_batch_norm(model: nn.Module, batches: Iterable[Tensor]) -> None:
     only. Leaves the model in eval mode.
 
     Args:
-        batches: at least one [B, 3, S, S]; taken one at a time, so that they need not fit in memory together.
+        batches: at least one [B, C, H, W]; taken one at a time, so that they need not fit in memory together.
     """
     norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats]
     if not norms:

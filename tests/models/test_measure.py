@@ -193,7 +193,7 @@ def test_inspect_is_a_json_document() -> None:
     document = measure.inspection(
         model,
         architecture="small",
-        input_size=16,
+        shape=16,
         file_bytes=123,
         removed={"head.weight": {"shape": [5, 12], "kept": 48}},
     )

@@ -14,7 +14,8 @@ import yaml
 
 from fairprune_cli.core import plugins
 from fairprune_cli.core.errors import Problems
-from fairprune_cli.data.manifest.transform import SMALLEST_SIDE, Transform, read_transform
+from fairprune_cli.data.manifest.image_shape import SMALLEST_SIDE
+from fairprune_cli.data.manifest.transform import Transform, read_transform
 from fairprune_cli.data.manifest.yaml_section import YamlSection, kind_of
 from fairprune_cli.data.tables.table import SPLITS
 

@@ -46,4 +46,4 @@ def reload(job: ExportJob, path: Path) -> Callable[[Tensor], Tensor]:
         raise FairpruneError(
             f"the file does not give back {', '.join(differing)}", where=str(path), code=ExitCode.RUNTIME
         )
-    return codec.load_network(path, arch=job.header.architecture).float()
+    return codec.load_network(path, job.structure).float()

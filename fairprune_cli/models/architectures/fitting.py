@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from fairprune_cli.core.errors import FairpruneError, Problems
+from fairprune_cli.data.manifest.image_shape import ImageShape
 from fairprune_cli.models.architectures.attention import SelfAttention
 from fairprune_cli.models.architectures.signatures import COUNTER
 from fairprune_cli.models.inference import evaluating
@@ -50,7 +51,7 @@ def load_strictly(model: nn.Module, state: Mapping[str, Tensor], where: str = ""
     return model
 
 
-def fit_to_state(model: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
+def fit_to_state(model: nn.Module, state: Mapping[str, Tensor], shape: ImageShape | None = None) -> nn.Module:
     """Give the layers of `model` the widths that the tensors in `state` have, then load them strictly.
 
     Conv2d, BatchNorm2d, LayerNorm and Linear may become narrower, never wider; a grouped convolution has fewer groups
@@ -60,6 +61,7 @@ def fit_to_state(model: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
     Args:
         model: the dense network; changed in place and returned. Its own numbers are dropped.
         state: tensors by name; kernel sizes and the number of layers are those of `model`.
+        shape: of the images that the network is for, where it is known.
 
     Raises:
         FairpruneError: a tensor's shape is impossible for its layer, or the widths of neighbouring layers
@@ -94,7 +96,7 @@ def fit_to_state(model: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
     problems.raise_if_any(hint=_HINT)
     load_strictly(model, state)
     if changed:
-        _try_forward(model)
+        _try_forward(model, shape)
     return model
 
 
@@ -219,14 +221,16 @@ def _refuse_meta(model: nn.Module, where: str) -> None:
 
 
 @torch.no_grad()
-def _try_forward(model: nn.Module) -> None:
+def _try_forward(model: nn.Module, shape: ImageShape | None) -> None:
     """Widths of neighbouring layers are not in the tensors' names: only a forward pass shows they agree."""
     first = next((layer for layer in model.modules() if isinstance(layer, nn.Conv2d)), None)
+    channels = first.in_channels if first else 3
+    squares = dict.fromkeys((getattr(model, "image_size", 64), 64, 224))
     failure = ""
-    for size in dict.fromkeys((getattr(model, "image_size", 64), 64, 224)):
+    for images in ([] if shape is None else [shape]) + [ImageShape.sized(channels, side) for side in squares]:
         try:
             with evaluating(model):
-                model(torch.zeros(1, first.in_channels if first else 3, size, size))
+                model(torch.zeros(1, *images.dimensions))
             failure = ""
             break
         except (RuntimeError, AssertionError, ValueError, IndexError) as error:

@@ -30,6 +30,7 @@ class Contents:
         root: the whole saved object; classes are inert records unless `trusted`.
         notes: a sentence for each change that was made to the weights.
         trusted: whether it was unpickled for real.
+        dtypes: the number formats that the weights have in the file, by name.
         module: the network, where it was unpickled for real and is a whole one.
     """
 
@@ -37,6 +38,7 @@ class Contents:
     root: Any = None
     notes: list[str] = field(default_factory=list)
     trusted: bool = False
+    dtypes: dict[str, torch.dtype] = field(default_factory=dict)
     module: nn.Module | None = None
 
 
@@ -109,14 +111,14 @@ def read_contents(file: Path, trust: bool) -> Contents:
         if safetensors_metadata(file) is not None:
             with safe_open(str(file), framework="pt") as opened:
                 tensors = {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118
-            state, notes = to_state(tensors, _no_reference)
-            return Contents(state, notes=notes)
+            plain = to_state(tensors, _no_reference)
+            return Contents(plain.tensors, notes=plain.notes, dtypes=plain.dtypes)
         if trust:
             return _unpickled(_unpickle(file))
         with open(file, "rb") as stream:
             opened_file = open_torch_file(stream, file.stat().st_size)
-            state, notes = to_state(find_weights(opened_file.root), opened_file.tensor)
-            return Contents(state, opened_file.root, notes)
+            plain = to_state(find_weights(opened_file.root), opened_file.tensor)
+            return Contents(plain.tensors, opened_file.root, plain.notes, dtypes=plain.dtypes)
 
 
 def _unpickle(file: Path) -> Any:
@@ -146,9 +148,9 @@ def _unpickled(root: Any) -> Contents:
             break
         node = inner[0]
     if not isinstance(node, nn.Module):
-        state, notes = to_state(find_weights(root), _no_reference)
-        return Contents(state, root, notes, trusted=True)
+        plain = to_state(find_weights(root), _no_reference)
+        return Contents(plain.tensors, root, plain.notes, True, plain.dtypes)
     while isinstance(node, nn.DataParallel | nn.parallel.DistributedDataParallel):
         node = node.module
-    state, notes = to_state(dict(node.state_dict()), _no_reference)
-    return Contents(state, root, notes, trusted=True, module=node.float())
+    plain = to_state(dict(node.state_dict()), _no_reference)
+    return Contents(plain.tensors, root, plain.notes, True, plain.dtypes, module=node.float())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -32,6 +33,7 @@ class LoadedModel:
     Attributes:
         model: in eval mode, float32, on the CPU.
         architecture: name for `architectures.build`; of a trusted module that fits none, its class.
+        structure: what builds the same network again: its architecture's name, or the trusted module itself.
         classes: number of outputs.
         source: the file that was read.
         sha256: of that file.
@@ -40,6 +42,7 @@ class LoadedModel:
         transform: size, mean and std of the input, where the file says them.
         extra: what `save_checkpoint` was given as such.
         trusted: whether the file was unpickled for real, running whatever code it names.
+        dtypes: the number format that each tensor of the model has in the file, by its name in the model.
         warnings: {code, text} of all that the user should know about how it was read.
     """
 
@@ -48,20 +51,23 @@ class LoadedModel:
     classes: int
     source: Path
     sha256: str
+    structure: str | nn.Module = ""
     metadata: dict[str, Any] = field(default_factory=dict)
     class_names: tuple[str, ...] | None = None
     transform: dict[str, Any] | None = None
     extra: dict[str, Any] = field(default_factory=dict)
     trusted: bool = False
+    dtypes: dict[str, torch.dtype] = field(default_factory=dict)
     warnings: list[dict[str, str]] = field(default_factory=list)
 
 
-def load_model(path: Path, arch: str | None = None, trust: bool = False) -> LoadedModel:
+def load_model(path: Path, arch: str | nn.Module | None = None, trust: bool = False) -> LoadedModel:
     """Load a network from a .pt, .pth, .pt2 or .safetensors file or a run folder.
 
     Args:
         path: the file, or a folder that holds a `model.safetensors`.
-        arch: architecture, instead of recognising it; `package.module:factory` is imported.
+        arch: architecture, instead of recognising it; `package.module:factory` is imported. A network serves to build
+            a model file of ours on a copy of it.
         trust: unpickle for real, which RUNS the code that the file names; where that gives a module and
             `arch` is None, the module's own forward is used.
 
@@ -74,6 +80,10 @@ def load_model(path: Path, arch: str | None = None, trust: bool = False) -> Load
         digest = sha256_file(file)
     if (metadata := safetensors_metadata(file)) is not None and metadata.get("format") == "fairprune":
         return _load_own(file, digest, arch)
+    if isinstance(arch, nn.Module):
+        raise FairpruneError(
+            "a network is given to build a model file of fairprune on, and this is none", where=str(file)
+        )
     contents = read_contents(file, trust)
     loaded = LoadedModel(nn.Identity(), "", 0, file, digest, trusted=contents.trusted)
     loaded.warnings = [{"code": "checkpoint-converted", "text": text} for text in contents.notes]
@@ -85,6 +95,9 @@ def load_model(path: Path, arch: str | None = None, trust: bool = False) -> Load
             _use_module(loaded, contents)
         else:
             _use_state(loaded, contents, arch)
+    # The names of the file's tensors are without prefixes, which those of the network may have.
+    names = clean_names(loaded.model.state_dict())
+    loaded.dtypes = {own: contents.dtypes[name] for name, own in names.items() if name in contents.dtypes}
     loaded.model.eval()
     return loaded
 
@@ -164,6 +177,7 @@ def _use_module(loaded: LoadedModel, contents: Contents) -> None:
     """A trusted module keeps its own forward; its architecture is only a name for the report."""
     assert contents.module is not None
     loaded.model = contents.module
+    loaded.structure = copy.deepcopy(contents.module)
     kind = type(contents.module)
     try:
         loaded.architecture, loaded.classes = architectures.identify(contents.state)
@@ -187,7 +201,7 @@ def _use_state(loaded: LoadedModel, contents: Contents, arch: str | None) -> Non
     make = architectures.build if architectures.is_import_path(arch) else architectures.skeleton
     model = make(arch, classes)
     loaded.model = architectures.load_strictly(model, state, str(loaded.source))
-    loaded.architecture = arch
+    loaded.architecture = loaded.structure = arch
     loaded.classes = classes if signature.heads else _outputs(model)
     names, transform, extra = said.get("classes"), said.get("transform"), said.get("extra")
     if isinstance(names, list | tuple) and len(names) == loaded.classes and all(isinstance(n, str) for n in names):
@@ -225,21 +239,24 @@ def _outputs(model: nn.Module) -> int:
     return sizes[-1]
 
 
-def _load_own(file: Path, digest: str, arch: str | None) -> LoadedModel:
+def _load_own(file: Path, digest: str, arch: str | nn.Module | None) -> LoadedModel:
     from fairprune_cli.models.file.codec import load_with_header
 
     model, header = load_with_header(file, arch)
     classes = len(header.classes)
+    dtypes = {name: tensor.dtype for name, tensor in model.state_dict().items()}
     numbered = header.classes == tuple(str(index) for index in range(classes))
     return LoadedModel(
         model.float(),
-        arch or header.architecture,
+        arch if isinstance(arch, str) else header.architecture,
         classes,
         file,
         digest,
+        arch or header.architecture,
         metadata=asdict(header),
         class_names=None if numbered else tuple(header.classes),
         transform=dict(header.transform) or None,
+        dtypes=dtypes,
     )
 
 

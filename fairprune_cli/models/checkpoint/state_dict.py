@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -61,15 +62,27 @@ def clean_names(names: Iterable[str]) -> dict[str, str]:
     return cleaned
 
 
-def to_state(weights: Weights, read: Callable[[TensorRef], Tensor]) -> tuple[dict[str, Tensor], list[str]]:
+@dataclass
+class PlainState:
+    """A state dict as networks take it, and what it was.
+
+    Attributes:
+        tensors: by name, on the CPU, float32 or whole numbers.
+        notes: a sentence for each change that was made.
+        dtypes: the number formats that the tensors had, by the same names.
+    """
+
+    tensors: dict[str, Tensor]
+    notes: list[str]
+    dtypes: dict[str, torch.dtype]
+
+
+def to_state(weights: Weights, read: Callable[[TensorRef], Tensor]) -> PlainState:
     """Read the tensors, drop prefixes, fold masks in, make every number float32, refuse NaN and infinity.
 
     Args:
         weights: tensors or references to them.
         read: reads a reference.
-
-    Returns:
-        The state dict (on the CPU, float32 or whole numbers) and a sentence for each change that was made.
 
     Raises:
         FairpruneError: numbers that are not finite, or complex; all such tensors are named.
@@ -84,6 +97,7 @@ def to_state(weights: Weights, read: Callable[[TensorRef], Tensor]) -> tuple[dic
         tensor = read(found) if isinstance(found, TensorRef) else found.detach().cpu()
         state[name] = tensor
     state = _fold_masks(state, notes)
+    dtypes = {name: tensor.dtype for name, tensor in state.items()}
     converted = {str(tensor.dtype).removeprefix("torch.") for tensor in state.values() if _narrow(tensor)}
     if converted:
         notes.append(f"weights were converted from {' and '.join(sorted(converted))} to float32")
@@ -96,7 +110,7 @@ def to_state(weights: Weights, read: Callable[[TensorRef], Tensor]) -> tuple[dic
             count = int((~torch.isfinite(tensor)).sum())
             problems.add(f"{name} has {count} of {tensor.numel()} numbers that are NaN or infinite")
     problems.raise_if_any(hint="training has diverged; take an earlier checkpoint")
-    return state, notes
+    return PlainState(state, notes, dtypes)
 
 
 def _finite(tensor: Tensor) -> bool:

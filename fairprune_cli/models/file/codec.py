@@ -6,6 +6,7 @@ happens to be zero stays kept, and every value comes back bit for bit (pruned en
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from fairprune_cli.core.errors import FairpruneError, Problems, nearest
+from fairprune_cli.data.manifest.transform import Transform
 from fairprune_cli.models.file import encodings
 from fairprune_cli.models.file.container import (
     DTYPE_NAMES,
@@ -151,12 +153,12 @@ def is_model_file(path: Path) -> bool:
         return False
 
 
-def load_network(path: Path, arch: str | None = None) -> nn.Module:
+def load_network(path: Path, arch: str | nn.Module | None = None) -> nn.Module:
     """The network of `load_with_header`, alone."""
     return load_with_header(path, arch)[0]
 
 
-def load_with_header(path: Path, arch: str | None = None) -> tuple[nn.Module, ModelHeader]:
+def load_with_header(path: Path, arch: str | nn.Module | None = None) -> tuple[nn.Module, ModelHeader]:
     """Build the architecture, set its widths from the file and load strictly; in eval mode on the CPU.
 
     Whatever reads a network from a file of this format does it here.
@@ -180,6 +182,8 @@ def load_with_header(path: Path, arch: str | None = None) -> tuple[nn.Module, Mo
     try:
         if not any(tensor.ndim and tensor.shape[0] == count for tensor in state.values()):
             raise FairpruneError(f"the header names {count} classes, but no tensor has that many outputs")
+        if isinstance(arch, nn.Module):
+            return architectures.fit_to_state(copy.deepcopy(arch), state).eval(), header
         name = arch or header.architecture
         # `skeleton` refuses names that mean "import this"; only what the caller typed may be imported.
         typed = arch is not None and architectures.is_import_path(arch)
@@ -187,12 +191,13 @@ def load_with_header(path: Path, arch: str | None = None) -> tuple[nn.Module, Mo
         outputs = architectures.signature(name).classes_of(state)
         if outputs is not None and outputs != count:
             raise FairpruneError(f"the header names {count} classes, the network has {outputs} outputs")
+        shape = Transform.from_dict(header.transform).shape if header.transform else None
         kinds = {tensor.dtype for tensor in state.values() if tensor.is_floating_point()}
-        if len(kinds) > 1:  # fitting runs the model once, which takes one dtype
+        if kinds != {torch.float32}:  # fitting runs the model once, in one dtype that every layer computes in
             floats = {key: t.float() if t.is_floating_point() else t for key, t in state.items()}
-            model = architectures.load_strictly(architectures.fit_to_state(model, floats), state, str(path))
+            model = architectures.load_strictly(architectures.fit_to_state(model, floats, shape), state, str(path))
         else:
-            model = architectures.fit_to_state(model, state)
+            model = architectures.fit_to_state(model, state, shape)
         return model.eval(), header
     except FairpruneError as error:
         raise FairpruneError(error.what, where=error.where or str(path), hint=error.hint) from error

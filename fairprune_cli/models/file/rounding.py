@@ -1,4 +1,4 @@
-"""Weights rounded to a shorter number format, as they go into a file."""
+"""Weights rounded to a shorter number format, as they go into a file: one for all, or each tensor's own."""
 
 from __future__ import annotations
 
@@ -12,18 +12,43 @@ from fairprune_cli.core.errors import FairpruneError
 FORMATS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
-def rounded(state: Mapping[str, Tensor], store: str) -> dict[str, Tensor]:
-    """The tensors as they go into a file.
+SOURCE = "source"
+"""Each tensor is stored in the number format that it has in the file it came from."""
 
-    Only tensors of two or more dimensions change: what has one (biases, norms, running statistics) takes no space
-    worth saving, and its rounding would touch a whole channel at once.
+_SHORT = {dtype: name for name, dtype in FORMATS.items() if name != "fp32"}
+
+
+def shorter_formats(store: str, dtypes: Mapping[str, torch.dtype]) -> str:
+    """The formats of 16 bits that `rounded` would give tensors, in words; "" where all stay in 32.
 
     Args:
-        store: fp32 leaves everything as it is; fp16 rounds to 11 significant bits up to 65,504, bf16 to 8 bits.
+        dtypes: as `LoadedModel.dtypes`.
+    """
+    if store != SOURCE:
+        return "" if store == "fp32" else store
+    return " and ".join(sorted({_SHORT[dtype] for dtype in dtypes.values() if dtype in _SHORT}))
+
+
+def rounded(
+    state: Mapping[str, Tensor], store: str, dtypes: Mapping[str, torch.dtype] | None = None
+) -> dict[str, Tensor]:
+    """The tensors as they go into a file.
+
+    Where a format is asked for, only tensors of two or more dimensions change: what has one (biases, norms, running
+    statistics) takes no space worth saving, and its rounding would touch a whole channel at once.
+
+    Args:
+        state: in float32.
+        store: fp32 leaves everything as it is; fp16 rounds to 11 significant bits up to 65,504, bf16 to 8 bits;
+            source rounds the tensors that have 16 bits in `dtypes`, whatever their dimensions, but for one that
+            training made too large for that, which stays in 32.
+        dtypes: number formats of the source by name, as `LoadedModel.dtypes`.
 
     Raises:
-        FairpruneError: a weight is too large for fp16.
+        FairpruneError: a weight is too large for the format that was asked for.
     """
+    if store == SOURCE:
+        return {name: _as_source(tensor, (dtypes or {}).get(name)) for name, tensor in state.items()}
     if store == "fp32":
         return dict(state)
     found = {}
@@ -37,3 +62,10 @@ def rounded(state: Mapping[str, Tensor], store: str) -> dict[str, Tensor]:
                     f"{name} holds {largest:.4g}, too large for fp16", where="--store", hint="use bf16"
                 )
     return found
+
+
+def _as_source(tensor: Tensor, dtype: torch.dtype | None) -> Tensor:
+    if dtype not in _SHORT or not tensor.is_floating_point():
+        return tensor
+    short = tensor.detach().to(dtype)
+    return short if bool(short.isfinite().all()) else tensor

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from fairprune_cli.core.errors import FairpruneError
+from fairprune_cli.data.manifest.image_shape import ImageShape, Shape
 from fairprune_cli.models.inference import blank_images
 from fairprune_cli.models.strides import is_channels_last
 from fairprune_cli.pruning.channels import ChannelSpace, Coupling, Slot, WalkFailed, coupling
@@ -25,25 +26,25 @@ __all__ = [
 _HINT = "use --granularity weight"
 
 
-def channel_spaces(model: nn.Module, size: int) -> list[ChannelSpace]:
-    """`channel_coupling(model, size).spaces`."""
-    return channel_coupling(model, size).spaces
+def channel_spaces(model: nn.Module, shape: Shape) -> list[ChannelSpace]:
+    """`channel_coupling(model, shape).spaces`."""
+    return channel_coupling(model, shape).spaces
 
 
-def channel_coupling(model: nn.Module, size: int) -> Coupling:
+def channel_coupling(model: nn.Module, shape: Shape) -> Coupling:
     """What can be removed from a model, in the order of its modules, and what cannot; left as it was.
 
     Args:
-        size: side of the square input in pixels.
+        shape: of the images.
 
     Raises:
         FairpruneError: the network cannot be walked through, nothing in it can be removed, or what is left of it
             after a removal does not run.
     """
     try:
-        found = coupling(model, size)
+        found = coupling(model, shape)
     except WalkFailed as error:
-        _check_images(model, size)
+        _check_images(model, shape)
         raise FairpruneError(
             f"channels of this architecture cannot be traced ({error})", where=error.at, hint=_HINT
         ) from error
@@ -51,28 +52,28 @@ def channel_coupling(model: nn.Module, size: int) -> Coupling:
         layer, why = next(iter(found.fixed.items()), ("", ""))
         reason = f"; {layer}: {why}" if layer else ""
         raise FairpruneError(f"the model has no channels that can be removed{reason}", hint=_HINT)
-    _try_removal(model, found.spaces, size)
+    _try_removal(model, found.spaces, shape)
     return found
 
 
 @torch.no_grad()
-def _check_images(model: nn.Module, size: int, training: bool = False) -> None:
+def _check_images(model: nn.Module, shape: Shape, training: bool = False) -> None:
     """Raise a FairpruneError where it is the images that the network does not take."""
     dense = copy.deepcopy(model, {id(p): p for p in model.parameters()}).train(training)
     try:
-        dense(blank_images(model, 2, size))
+        dense(blank_images(model, 2, shape))
     except FairpruneError:
         raise
     except Exception as error:
         when = " in training" if training else ""
         raise FairpruneError(
-            f"the network does not take images of {size}x{size} pixels{when}: {str(error).splitlines()[0]}",
+            f"the network does not take {ImageShape.of(shape)}{when}: {str(error).splitlines()[0]}",
             hint="set `transform: {size: ...}` of the manifest to what it was trained on",
         ) from error
 
 
 @torch.no_grad()
-def _try_removal(model: nn.Module, spaces: Sequence[ChannelSpace], size: int) -> None:
+def _try_removal(model: nn.Module, spaces: Sequence[ChannelSpace], shape: Shape) -> None:
     """Run a copy without half of all channels: what does not fit shows here, not in the midst of training.
 
     That is code with a width written into it, or layers that only training runs, such as auxiliary classifiers.
@@ -84,14 +85,14 @@ def _try_removal(model: nn.Module, spaces: Sequence[ChannelSpace], size: int) ->
         if not list(module.children()):
             module.register_forward_pre_hook(lambda *_, name=name: last.__setitem__(0, name))
     remove_channels(smaller, spaces, torch.cat([torch.arange(space.size) % 2 == 0 for space in spaces]))
-    images = blank_images(model, 2, size)
+    images = blank_images(model, 2, shape)
     try:
         # Dropout draws random numbers, and a trial must not move those of the run.
         with torch.random.fork_rng(devices=[images.device] if images.device.type == "cuda" else []):
             smaller.eval()(images[:1])
             logits = smaller.train()(images)
     except Exception as error:
-        _check_images(model, size, training=True)
+        _check_images(model, shape, training=True)
         raise FairpruneError(
             f"the network does not run with fewer channels ({type(error).__name__}: {str(error).splitlines()[0]})",
             where=last[0], hint=_HINT,

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, fx, nn
 from torchvision.ops import StochasticDepth
 
+from fairprune_cli.data.manifest.image_shape import Shape
 from fairprune_cli.models.inference import blank_images, evaluating
 from fairprune_cli.pruning.channels.function_rules import RESHAPE, SILENT, Call, operands_in, reshaped
 from fairprune_cli.pruning.channels.layer_rules import LEAVES, Layer, Operand, apply_layer
@@ -166,12 +167,12 @@ class WalkFailed(Exception):
         self.at = at
 
 
-def coupling(model: nn.Module, size: int) -> Coupling:
+def coupling(model: nn.Module, shape: Shape) -> Coupling:
     """All channels that can be removed.
 
     Args:
         model: left as it was.
-        size: side of the square input in pixels; 3 channels.
+        shape: of the images.
 
     Raises:
         WalkFailed: its forward cannot be recorded, or does not take such an image.
@@ -184,7 +185,7 @@ def coupling(model: nn.Module, size: int) -> Coupling:
             raise WalkFailed("", error) from error
         walk = _Walk(model, graph, ledger)
         try:
-            walk.run(blank_images(model, 1, size))
+            walk.run(blank_images(model, 1, shape))
         except Exception as error:
             cause = error.__cause__ or error
             raise WalkFailed(walk.at, cause) from error

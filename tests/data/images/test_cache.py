@@ -181,7 +181,7 @@ def test_the_command_shows_and_empties_it(tmp_path: Path) -> None:
     load_images(make(tmp_path / "faces"), [])
     document = json.loads(run(False, True))
     (entry,) = document["entries"]
-    assert (entry["name"], entry["images"], entry["side"]) == ("faces", COUNT, SIDE)
+    assert (entry["name"], entry["images"], entry["size"]) == ("faces", COUNT, SIDE)
     assert entry["bytes"] > ENTRY
     assert "faces" in run(False, False)
     assert "1 entries removed" in run(True, False)
