@@ -48,7 +48,7 @@ def own_candidates() -> Iterator[tuple[str, Candidate]]:
     from _own_networks import NETWORKS
 
     for name, network in NETWORKS.items():
-        yield name, Candidate(network.factory, network.shapes)
+        yield name, Candidate(network.factory, network.shapes, network.manifest)
 
 
 def run_one(candidate: Candidate, memory: int, limit: float, pipe: Connection) -> None:

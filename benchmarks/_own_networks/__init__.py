@@ -5,7 +5,9 @@ They are not tidied up: numbers in the forward, modules in odd order, tricks; th
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 Shape = tuple[int, int, int]
 
@@ -21,16 +23,20 @@ class Network:
     Attributes:
         factory: what `--arch` is given when this folder's parent can be imported from.
         shapes: of an image, one where it takes one only.
+        manifest: keys that tell which of the outputs are meant.
         channel: whether half of its parameters can go by channels; else it is refused, or loses less.
     """
 
     factory: str
     shapes: tuple[Shape, ...] = SMALL
     channel: bool = True
+    manifest: Mapping[str, Any] = field(default_factory=dict)
 
 
-def _of(module: str, *names: str, shapes: tuple[Shape, ...] = SMALL, channel: bool = True) -> dict[str, Network]:
-    return {f"{module}.{name}": Network(f"_own_networks.{module}:{name}", shapes, channel) for name in names}
+def _of(
+    module: str, *names: str, shapes: tuple[Shape, ...] = SMALL, channel: bool = True, **manifest: Any
+) -> dict[str, Network]:
+    return {f"{module}.{name}": Network(f"_own_networks.{module}:{name}", shapes, channel, manifest) for name in names}
 
 
 NETWORKS: dict[str, Network] = {
@@ -62,11 +68,15 @@ NETWORKS: dict[str, Network] = {
     **_of("shared", "OldSpectralNorm", "OwnParametrization", "SharedTrunkTwice", "TiedEmbedding"),
     **_of("buffers", "ChannelBuffer", "FrozenBatchNorm", "TorchvisionFrozenNorm", "NormalisesInside"),
     **_of("buffers", "NormalisesWithConstants", "BlurPool", "BlurExpanded", "RunningCentre", "ChannelIndex"),
-    **_of("outputs", "FairFaceLike", "FortyScores", "FortyHeads", "OneScore", "OneSigmoid", "LogSoftmaxInside"),
-    **_of("outputs", "SoftmaxModule", "DictOutput", "TupleOutput", "ListOfTasks", "NamedHeads", "NamedTupleOutput"),
-    **_of("outputs", "DataclassOutput", "AuxiliaryInTraining", "DistilledHeads", "SpatialOutput", "CosineHead"),
+    **_of("outputs", "FairFaceLike", outputs=[7, 8]),
+    **_of("outputs", "FortyScores", "FortyHeads", outputs=[31]),
+    **_of("outputs", "OneScore", "OneSigmoid", "LogSoftmaxInside", "SoftmaxModule", "SpatialOutput", "CosineHead"),
     **_of("outputs", "ArcMargin", "Prototypes", "TransposedHead", "HeadFirst", "OrdinalHead", "SlicedHead"),
-    **_of("outputs", "Ensemble", "MixtureOfExperts"),
+    **_of("outputs", "Ensemble", "MixtureOfExperts", "AuxiliaryInTraining", "DistilledHeads"),
+    **_of("outputs", "DictOutput", "NamedTupleOutput", "DataclassOutput", output="logits"),
+    **_of("outputs", "TupleOutput", output=0),
+    **_of("outputs", "ListOfTasks", output=1),
+    **_of("outputs", "NamedHeads", output="gender"),
     **_of("forms", "DefaultFlag", "StarArguments", "lambdas", "OddOrder", "NamedBlocks", "ReadsShape", "ReadsValues"),
     **_of("forms", "HalfInside", "InPlace", "Masked", "CustomFunction", "Scripted", "GreyFromColour", "Spatial"),
     **_of("forms", "Coordinates", "TorchvisionInside", "TorchvisionChildren", "Extracted", "Hooked", "FeatureNoise"),
