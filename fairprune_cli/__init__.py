@@ -25,9 +25,12 @@ def load(path: str | PathLike[str], arch: str | nn.Module | None = None) -> nn.M
 
     Args:
         path: a `model.safetensors` written by fairprune, or the run folder that holds it.
+        arch: what builds the network before its channels were removed, where it is none that fairprune knows:
+            "package.module:factory", which is imported and called; or such a network itself, which is copied.
 
     Raises:
-        FairpruneError: the file is missing, damaged or not one of fairprune's.
+        FairpruneError: the file is missing, damaged or not one of fairprune's, or of another network than `arch`
+            builds; it names a network of one's own and `arch` is None, as a file does not choose which code runs.
     """
     from pathlib import Path
 

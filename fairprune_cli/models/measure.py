@@ -67,13 +67,14 @@ def prunable_parameters(model: nn.Module) -> int:
 
 
 def dense_bytes(model: nn.Module, dtypes: Mapping[str, torch.dtype] | None = None) -> int:
-    """Bytes of the state dict's tensors, each stored in full, without a file's header or what else is in it.
+    """Bytes of the state dict's tensors, each stored in full and once, without a file's header or what else is in it.
 
     Args:
         dtypes: number formats in which tensors are counted, by name, as `LoadedModel.dtypes`; others as they are.
     """
     known = dtypes or {}
-    return sum(t.numel() * known.get(name, t.dtype).itemsize for name, t in model.state_dict().items())
+    tensors = {id(tensor): (name, tensor) for name, tensor in model.state_dict(keep_vars=True).items()}
+    return sum(tensor.numel() * known.get(name, tensor.dtype).itemsize for name, tensor in tensors.values())
 
 
 def layer_sparsity(

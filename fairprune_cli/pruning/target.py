@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from fairprune_cli.core.errors import ExitCode, FairpruneError
 from fairprune_cli.data.manifest.image_shape import Shape
-from fairprune_cli.models import measure
+from fairprune_cli.models import architectures, measure
 from fairprune_cli.models.checkpoint.load import LoadedModel
 from fairprune_cli.pruning import masks
 from fairprune_cli.pruning.channels import choice as channel_choice
@@ -100,19 +100,16 @@ def _recount(of: str, shape: Shape) -> Callable[[nn.Module], int] | None:
 def removed(
     model: nn.Module, given: nn.Module, kept: Mapping[str, Tensor], before: Earlier
 ) -> dict[str, dict[str, Any]]:
-    """The header's `removed`: {tensor: {"shape": before any pruning, "kept": entries}} of all that lost something.
+    """The header's `removed`: what is told of all tensors that lost something.
 
     Args:
         model: as it is stored; given: as the run found it, after `before`.
         kept: True where kept, for the tensors that are stored sparse.
     """
-    found = {}
-    shapes = {name: tuple(parameter.shape) for name, parameter in given.named_parameters()} | dict(before.shapes)
-    for name, parameter in model.named_parameters():
-        if name in kept or tuple(parameter.shape) != shapes[name]:
-            count = int(kept[name].sum()) if name in kept else parameter.numel()
-            found[name] = {"shape": list(shapes[name]), "kept": count}
-    return found
+    shapes = architectures.shapes_of(given) | dict(before.shapes)
+    shrunk = architectures.account_of(model, shapes)
+    sparse = {name: {"shape": list(shapes[name]), "kept": int(mask.sum())} for name, mask in kept.items()}
+    return shrunk | {name: {**shrunk.get(name, {}), **entry} for name, entry in sparse.items()}
 
 
 def check_target(mask: masks.Masks, options: TargetOptions, given: nn.Module, pruned: nn.Module) -> None:

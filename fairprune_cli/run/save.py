@@ -42,6 +42,5 @@ def write_model(run: Prepared, path: Path, model: nn.Module, sparse: Mapping[str
         transform=run.transform.to_dict(), granularity=run.settings.granularity,
         removed=target.removed(model, run.dense, sparse, run.before),
     )  # fmt: skip
-    codec.save_model(
-        path, rounded(model.state_dict(), run.settings.store, run.loaded.dtypes), header=header, masks=sparse
-    )
+    tensors = rounded(codec.stored_tensors(model, header.removed), run.settings.store, run.loaded.dtypes)
+    codec.save_model(path, tensors, header=header, masks=sparse)

@@ -35,7 +35,7 @@ def reload(job: ExportJob, path: Path) -> Callable[[Tensor], Tensor]:
 
     from fairprune_cli.models.file import codec
 
-    source, found = job.model.state_dict(), codec.read_model(path)[0]
+    source, found = codec.stored_tensors(job.model, job.header.removed), codec.read_model(path)[0]
     differing = sorted(source.keys() ^ found.keys())
     differing += [
         name

@@ -7,21 +7,35 @@ to the supported ones: those that are recognised by themselves and that the test
 from __future__ import annotations
 
 from fairprune_cli.core.plugins import is_import_path
-from fairprune_cli.models.architectures.fitting import fit_to_state, load_strictly
+from fairprune_cli.models.architectures.fitting import (
+    Account,
+    account_of,
+    fit_to_state,
+    load_plain,
+    load_strictly,
+    shapes_of,
+)
+from fairprune_cli.models.architectures.plain import plain, refuse_lazy
 from fairprune_cli.models.architectures.registry import build, default_lr, is_supported, names, other_names, skeleton
 from fairprune_cli.models.architectures.signatures import Signature, identify, signature
 
 __all__ = [
+    "Account",
     "Signature",
+    "account_of",
     "build",
     "default_lr",
     "fit_to_state",
     "identify",
     "is_import_path",
     "is_supported",
+    "load_plain",
     "load_strictly",
     "names",
     "other_names",
+    "plain",
+    "refuse_lazy",
+    "shapes_of",
     "signature",
     "skeleton",
 ]

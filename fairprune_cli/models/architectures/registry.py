@@ -117,10 +117,14 @@ def skeleton(name: str, num_classes: int) -> nn.Module:
         return build(name, num_classes, seed=0)  # its constructors read values, which tensors on meta lack
     try:
         with torch.device("meta"):
-            return _build(name, num_classes)
+            made = _build(name, num_classes)
     # regnet computes its widths with tensors, which have no values there.
     except NotImplementedError:
         return build(name, num_classes, seed=0)
+    # What no state dict holds would stay without numbers.
+    saved = made.state_dict()
+    loose = any(buffer not in saved for buffer, _ in made.named_buffers())
+    return build(name, num_classes, seed=0) if loose else made
 
 
 def _build(name: str, num_classes: int) -> nn.Module:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.core.plugins import is_import_path
@@ -55,7 +56,8 @@ def _by(shape: tuple[int, ...]) -> str:
 
 
 def _shapes(model: nn.Module) -> dict[str, tuple[int, ...]]:
-    return {key: tuple(tensor.shape) for key, tensor in model.state_dict().items()}
+    # A layer that takes its width from its first images has no shapes yet.
+    return {key: tuple(tensor.shape) for key, tensor in model.state_dict().items() if not is_lazy(tensor)}
 
 
 @functools.cache

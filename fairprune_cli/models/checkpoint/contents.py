@@ -14,6 +14,7 @@ from safetensors import safe_open
 from torch import Tensor, nn
 
 from fairprune_cli.core.errors import FairpruneError, nearest
+from fairprune_cli.models.architectures import refuse_lazy
 from fairprune_cli.models.checkpoint.state_dict import WRAPPERS, find_weights, to_state
 from fairprune_cli.models.checkpoint.torch_file import Damaged, open_torch_file, reading
 
@@ -111,6 +112,9 @@ def read_contents(file: Path, trust: bool) -> Contents:
         if safetensors_metadata(file) is not None:
             with safe_open(str(file), framework="pt") as opened:
                 tensors = {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118
+                # safetensors' save_model leaves out all names but one of what shares memory, and says which.
+                said = (opened.metadata() or {}).items()
+            tensors |= {key: tensors[other] for key, other in said if other in tensors and key not in tensors}
             plain = to_state(tensors, _no_reference)
             return Contents(plain.tensors, notes=plain.notes, dtypes=plain.dtypes)
         if trust:
@@ -152,5 +156,6 @@ def _unpickled(root: Any) -> Contents:
         return Contents(plain.tensors, root, plain.notes, True, plain.dtypes)
     while isinstance(node, nn.DataParallel | nn.parallel.DistributedDataParallel):
         node = node.module
+    refuse_lazy(node)
     plain = to_state(dict(node.state_dict()), _no_reference)
     return Contents(plain.tensors, root, plain.notes, True, plain.dtypes, module=node.float())

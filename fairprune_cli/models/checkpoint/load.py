@@ -176,11 +176,14 @@ def save_checkpoint(
 def _use_module(loaded: LoadedModel, contents: Contents) -> None:
     """A trusted module keeps its own forward; its architecture is only a name for the report."""
     assert contents.module is not None
-    loaded.model = contents.module
-    loaded.structure = copy.deepcopy(contents.module)
+    loaded.model, state = contents.module, contents.state
     kind = type(contents.module)
+    if notes := architectures.plain(contents.module):
+        _note_plain(loaded, notes)
+        state = dict(contents.module.state_dict())
+    loaded.structure = copy.deepcopy(contents.module)
     try:
-        loaded.architecture, loaded.classes = architectures.identify(contents.state)
+        loaded.architecture, loaded.classes = architectures.identify(state)
     except FairpruneError:
         loaded.architecture, loaded.classes = (
             f"{kind.__module__}:{kind.__qualname__}",
@@ -200,7 +203,8 @@ def _use_state(loaded: LoadedModel, contents: Contents, arch: str | None) -> Non
     classes = signature.classes_of(state) or 1000
     make = architectures.build if architectures.is_import_path(arch) else architectures.skeleton
     model = make(arch, classes)
-    loaded.model = architectures.load_strictly(model, state, str(loaded.source))
+    _note_plain(loaded, architectures.load_plain(model, state, str(loaded.source)))
+    loaded.model = model
     loaded.architecture = loaded.structure = arch
     loaded.classes = classes if signature.heads else _outputs(model)
     names, transform, extra = said.get("classes"), said.get("transform"), said.get("extra")
@@ -208,6 +212,10 @@ def _use_state(loaded: LoadedModel, contents: Contents, arch: str | None) -> Non
         loaded.class_names = tuple(names)
     loaded.transform = transform if isinstance(transform, dict) else None
     loaded.extra = extra if isinstance(extra, dict) else {}
+
+
+def _note_plain(loaded: LoadedModel, sentences: Sequence[str]) -> None:
+    loaded.warnings += [{"code": "computed-weights", "text": text} for text in sentences]
 
 
 def _said(root: Any) -> dict[str, Any]:

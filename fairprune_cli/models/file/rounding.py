@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from fairprune_cli.core.errors import FairpruneError
+from fairprune_cli.models.architectures.ties import memory_of
 
 FORMATS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
@@ -47,25 +48,25 @@ def rounded(
     Raises:
         FairpruneError: a weight is too large for the format that was asked for.
     """
-    if store == SOURCE:
-        return {name: _as_source(tensor, (dtypes or {}).get(name)) for name, tensor in state.items()}
-    if store == "fp32":
-        return dict(state)
-    found = {}
+    found: dict[str, Tensor] = {}
+    made: dict[object, Tensor] = {}
     for name, tensor in state.items():
-        found[name] = tensor
-        if tensor.is_floating_point() and tensor.ndim >= 2:
-            found[name] = tensor.detach().to(FORMATS[store])
-            if bool(tensor.isfinite().all()) and not bool(found[name].isfinite().all()):
-                largest = float(tensor.abs().max())
-                raise FairpruneError(
-                    f"{name} holds {largest:.4g}, too large for fp16", where="--store", hint="use bf16"
-                )
+        memory = memory_of(tensor) if tensor.numel() else name  # weights that are tied stay so
+        if memory not in made:
+            made[memory] = _one(name, tensor, store, (dtypes or {}).get(name))
+        found[name] = made[memory]
     return found
 
 
-def _as_source(tensor: Tensor, dtype: torch.dtype | None) -> Tensor:
-    if dtype not in _SHORT or not tensor.is_floating_point():
+def _one(name: str, tensor: Tensor, store: str, source: torch.dtype | None) -> Tensor:
+    """A tensor as it goes into a file; `source` is its number format in the file it came from."""
+    if store == SOURCE:
+        short = tensor.detach().to(source) if source in _SHORT and tensor.is_floating_point() else tensor
+        return short if bool(short.isfinite().all()) else tensor
+    if store == "fp32" or not tensor.is_floating_point() or tensor.ndim < 2:
         return tensor
-    short = tensor.detach().to(dtype)
-    return short if bool(short.isfinite().all()) else tensor
+    short = tensor.detach().to(FORMATS[store])
+    if bool(tensor.isfinite().all()) and not bool(short.isfinite().all()):
+        largest = float(tensor.abs().max())
+        raise FairpruneError(f"{name} holds {largest:.4g}, too large for fp16", where="--store", hint="use bf16")
+    return short

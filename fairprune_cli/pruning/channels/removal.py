@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.data.manifest.image_shape import ImageShape, Shape
 from fairprune_cli.models.inference import blank_images
 from fairprune_cli.models.strides import is_channels_last
+from fairprune_cli.models.widths import set_widths
 from fairprune_cli.pruning.channels import ChannelSpace, Coupling, Slot, WalkFailed, coupling
 
 __all__ = [
@@ -129,17 +131,30 @@ def remove_channels(model: nn.Module, spaces: Sequence[ChannelSpace], keep: Tens
     for (name, dim), stays in left.items():
         if not bool(stays.all()):
             indices.setdefault(name, {})[dim] = torch.nonzero(stays)[:, 0]
-    for name, dims in indices.items():
-        owner, _, leaf = name.rpartition(".")
-        module = model.get_submodule(owner)
-        tensor = take(getattr(module, leaf).detach(), dims)
-        if leaf in module._parameters:
-            module._parameters[leaf] = nn.Parameter(tensor)
-        else:
-            module._buffers[leaf] = tensor
-        if leaf == "weight":
-            _set_width(module, tensor)
+    _replace(model, indices)
     return indices
+
+
+def _replace(model: nn.Module, indices: Mapping[str, Mapping[int, Tensor]]) -> None:
+    """Put the kept indices of each tensor in its place, or places: a weight that is tied stays one."""
+    tensors = {**dict(model.named_buffers()), **dict(model.named_parameters())}
+    places: dict[int, list[tuple[nn.Module, dict[str, Any], str]]] = {}
+    for module in model.modules():
+        tables: tuple[dict[str, Any], ...] = module._parameters, module._buffers
+        for table in tables:
+            for leaf, tensor in table.items():
+                places.setdefault(id(tensor), []).append((module, table, leaf))
+    changed: dict[nn.Module, None] = {}
+    for name, dims in indices.items():
+        old = tensors[name]
+        new = take(old.detach(), dims)
+        if isinstance(old, nn.Parameter):
+            new = nn.Parameter(new, old.requires_grad)
+        for module, table, leaf in places[id(old)]:
+            table[leaf] = new
+            changed[module] = None
+    for module in changed:
+        set_widths(module)
 
 
 def take(tensor: Tensor, dims: Mapping[int, Tensor]) -> Tensor:
@@ -148,17 +163,3 @@ def take(tensor: Tensor, dims: Mapping[int, Tensor]) -> Tensor:
     for dim, index in dims.items():
         tensor = tensor.index_select(dim, index.to(tensor.device))
     return tensor.clone(memory_format=form)
-
-
-def _set_width(module: nn.Module, weight: Tensor) -> None:
-    """Make the module's declared widths agree with its weight."""
-    if isinstance(module, nn.Conv2d):
-        # Groups go as a whole, so the outputs of one stay as many as they were.
-        module.groups = module.groups * weight.shape[0] // module.out_channels if module.groups > 1 else 1
-        module.out_channels, module.in_channels = weight.shape[0], weight.shape[1] * module.groups
-    elif isinstance(module, nn.Linear):
-        module.out_features, module.in_features = weight.shape
-    elif isinstance(module, nn.modules.batchnorm._BatchNorm):
-        module.num_features = weight.shape[0]
-    elif isinstance(module, nn.LayerNorm):
-        module.normalized_shape = (weight.shape[0],)
