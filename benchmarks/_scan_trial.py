@@ -12,7 +12,7 @@ import re
 import tempfile
 import time
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -75,7 +75,9 @@ class Wrong(Exception):
     """Something came out that is not what went in."""
 
 
-def trial(candidate: Candidate, limit: float) -> dict[str, Any]:
+def trial(
+    candidate: Candidate, limit: float = float("inf"), granularities: Sequence[str] = GRANULARITIES
+) -> dict[str, Any]:
     """What becomes of it: {"shapes", "parameters", "channel": outcome, "weight": outcome}.
 
     An outcome is {"outcome", "message", "seconds"}, of which the first is one of
@@ -90,15 +92,15 @@ def trial(candidate: Candidate, limit: float) -> dict[str, Any]:
         dense = _dense(candidate.arch, shapes[0])
         shapes = _runnable(dense, shapes)
     except TooLarge:
-        return {one: _outcome("too large", "", 0.0) for one in GRANULARITIES}
+        return {one: _outcome("too large", "", 0.0) for one in granularities}
     except Exception as error:
-        return {one: _outcome("not runnable", _short(error), 0.0) for one in GRANULARITIES}
+        return {one: _outcome("not runnable", _short(error), 0.0) for one in granularities}
     found: dict[str, Any] = {"shapes": shapes, "parameters": sum(p.numel() for p in dense.parameters())}
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         torch.save(dense.state_dict(), work / "model.pt")
         _write_data(work, shapes[0], candidate.manifest)
-        for granularity in GRANULARITIES:
+        for granularity in granularities:
             started = time.perf_counter()
             stage = ["refused"]
             try:
@@ -173,10 +175,10 @@ def _dense(arch: str, shape: Shape) -> nn.Module:
             flat = parameter.detach()
             if flat.is_floating_point() and bool((flat == flat.flatten()[:1]).all()):
                 noise = torch.randn(flat.shape, generator=generator) * 0.1
-                start = 1.0 if bool((flat != 0).all()) and flat.dim() <= 1 or flat.abs().max() > 0.5 else 0.0
+                start = 1.0 if flat.abs().max() > 0.5 or (flat.dim() <= 1 and bool((flat != 0).all())) else 0.0
                 parameter.copy_(start + noise)
         for module in model.modules():
-            if isinstance(module, nn.modules.batchnorm._NormBase) and module.running_mean is not None:
+            if isinstance(getattr(module, "running_var", None), Tensor):
                 module.running_mean.copy_(torch.randn(module.running_mean.shape, generator=generator) * 0.1)
                 module.running_var.copy_(torch.rand(module.running_var.shape, generator=generator) + 0.5)
     return model.eval()
@@ -206,8 +208,7 @@ def _runnable(dense: nn.Module, shapes: tuple[Shape, ...]) -> tuple[Shape, ...]:
 def results(model: nn.Module, shape: Shape) -> list[Tensor]:
     """All tensors that it gives for two images."""
     images = torch.randn(2, *shape, generator=torch.Generator().manual_seed(1))
-    with evaluating(model), torch.random.fork_rng(devices=[]):
-        torch.manual_seed(2)
+    with evaluating(model):
         return [one for one in _tensors(model(images)) if one.is_floating_point()]
 
 
@@ -252,7 +253,7 @@ def _prepared(arch: str, work: Path, granularity: str) -> Prepared:
     for sparsity in (SPARSITY, *LESS):
         flags = {
             "data": str(work / "manifest.yaml"), "attr": ("group",), "arch": arch, "granularity": granularity,
-            "sparsity": sparsity, "method": "magnitude", "scope": "layer", "device": "cpu", "threads": 1, "min_group": 1,
+            "sparsity": sparsity, "method": "magnitude", "scope": "layer", "device": "cpu", "threads": 1,
         }  # fmt: skip
         terminal = Terminal(io.StringIO(), io.StringIO(), {}, quiet=True)
         try:

@@ -24,7 +24,7 @@ class Network:
         factory: what `--arch` is given when this folder's parent can be imported from.
         shapes: of an image, one where it takes one only.
         manifest: keys that tell which of the outputs are meant.
-        channel: whether half of its parameters can go by channels; else it is refused, or loses less.
+        channel: whether half of its parameters can go by channels; else it loses less, or is refused.
     """
 
     factory: str
@@ -33,10 +33,25 @@ class Network:
     manifest: Mapping[str, Any] = field(default_factory=dict)
 
 
-def _of(
-    module: str, *names: str, shapes: tuple[Shape, ...] = SMALL, channel: bool = True, **manifest: Any
-) -> dict[str, Network]:
-    return {f"{module}.{name}": Network(f"_own_networks.{module}:{name}", shapes, channel, manifest) for name in names}
+# Whose channels cannot be halved, because the code has widths in it or mixes channels in ways that are not followed.
+WHOLE = {
+    "norms.group_norm_of_one", "norms.GroupNormNet", "norms.InstanceNormNet", "norms.FilterResponse",
+    "activations.PReLUNet", "activations.MaxFeatureMap", "activations.MaxFeatureMapPlain", "activations.GatedLinear",
+    "pooling.Padded", "skips.Reversible", "convolutions.GhostNet", "convolutions.StandardisedWeights",
+    "transformers.SmallViT", "transformers.MLPMixer", "transformers.PatchesByReshape", "transformers.EinsumAttention",
+    "transformers.ScaledDotProduct", "transformers.EncoderNet", "transformers.DecoderQueries",
+    "transformers.WindowAttention", "reshapes.FourierMixing", "shared.TiedAutoencoder", "buffers.TorchvisionFrozenNorm",
+    "buffers.BlurExpanded", "outputs.ArcMargin", "outputs.AuxiliaryInTraining", "outputs.DistilledHeads",
+    "forms.DefaultFlag", "forms.StarArguments", "forms.ReadsShape", "forms.ReadsValues", "forms.HalfInside",
+    "forms.InPlace", "forms.Masked", "forms.Scripted", "forms.Hooked",
+}  # fmt: skip
+
+
+def _of(module: str, *names: str, shapes: tuple[Shape, ...] = SMALL, **manifest: Any) -> dict[str, Network]:
+    return {
+        f"{module}.{name}": Network(f"_own_networks.{module}:{name}", shapes, f"{module}.{name}" not in WHOLE, manifest)
+        for name in names
+    }
 
 
 NETWORKS: dict[str, Network] = {

@@ -92,7 +92,7 @@ def every_activation(num_classes=2):
 
 
 class InlineActivations(nn.Module):
-    """Written where they are used: clamp, x * sigmoid(x), tanh(softplus), relu(x) ** 2, torch.where, negative slopes."""
+    """Written where they are used: clamp, x * sigmoid(x), tanh(softplus), relu(x) ** 2, torch.where, slopes."""
 
     def __init__(self, num_classes=2):
         super().__init__()

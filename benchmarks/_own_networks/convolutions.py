@@ -150,8 +150,10 @@ class Res2Net(nn.Module):
             residual = x
             out = F.relu(self.bn1(self.conv1(x)))
             spx = torch.split(out, self.width, 1)
+            sp = spx[0]
             for i in range(self.nums):
-                sp = spx[i] if i == 0 else sp + spx[i]
+                if i > 0:
+                    sp = sp + spx[i]
                 sp = F.relu(self.bns[i](self.convs[i](sp)))
                 out = sp if i == 0 else torch.cat((out, sp), 1)
             out = torch.cat((out, spx[self.nums]), 1)
@@ -255,7 +257,7 @@ class Focus(nn.Module):
         x = torch.cat([x[..., ::2, ::2], x[..., 1::2, ::2], x[..., ::2, 1::2], x[..., 1::2, 1::2]], 1)
         x = F.silu(self.conv(x))
         x = F.silu(self.cv3(torch.cat((self.m(self.cv1(x)), self.cv2(x)), dim=1)))
-        x = self.spp(torch.cat([x] + [m(x) for m in self.pools], 1))  # noqa: RUF005
+        x = self.spp(torch.cat([x] + [m(x) for m in self.pools], 1))
         return self.fc(F.silu(x).mean((2, 3)))
 
 
@@ -333,7 +335,9 @@ class StandardisedWeights(nn.Module):
     def __init__(self, num_classes=2):
         super().__init__()
         self.root = self.Conv(3, 16, 3, 2, 1, bias=False)
-        self.body = nn.Sequential(self.Conv(16, 32, 3, 2, 1), nn.GroupNorm(4, 32), nn.ReLU(), self.Conv(32, 32, 3, 1, 1))
+        self.body = nn.Sequential(
+            self.Conv(16, 32, 3, 2, 1), nn.GroupNorm(4, 32), nn.ReLU(), self.Conv(32, 32, 3, 1, 1)
+        )
         self.head = nn.Linear(32, num_classes)
 
     def forward(self, x):

@@ -70,7 +70,7 @@ class OddOrder(nn.Module):
 
     def forward(self, x):
         for i in range(1, 4):
-            x = getattr(self, "bn%d" % i)(getattr(self, "conv%d" % i)(x))  # noqa: UP031
+            x = getattr(self, "bn%d" % i)(getattr(self, "conv%d" % i)(x))
             x = torch.relu(x)
         return self.fc(x.mean((2, 3)))
 
@@ -155,9 +155,9 @@ class InPlace(nn.Module):
         self.fc = nn.Linear(48, num_classes)
 
     def forward(self, x):
-        x = F.relu(self.c1(x), inplace=True)
+        x = self.c1(x)
         x = x.mul_(0.9).add_(0.1)
-        x = self.c2(x)
+        x = self.c2(F.relu(x, inplace=True))
         y = x.clone()
         y[:, :, 0, :] = 0
         x += y
@@ -249,7 +249,9 @@ class LazyHead(nn.Module):
 
     def __init__(self, num_classes=2):
         super().__init__()
-        self.net = nn.Sequential(nn.LazyConv2d(16, 3, 2, 1), nn.LazyBatchNorm2d(), nn.ReLU(), nn.Conv2d(16, 32, 3, 2, 1))
+        self.net = nn.Sequential(
+            nn.LazyConv2d(16, 3, 2, 1), nn.LazyBatchNorm2d(), nn.ReLU(), nn.Conv2d(16, 32, 3, 2, 1)
+        )
         self.fc = nn.LazyLinear(num_classes)
 
     def forward(self, x):

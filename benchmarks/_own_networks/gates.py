@@ -139,7 +139,9 @@ class GlobalContext(nn.Module):
 
     def forward(self, x):
         b, c, h, w = x.size()
-        context = torch.matmul(x.view(b, c, h * w).unsqueeze(1), self.mask(x).view(b, 1, h * w).softmax(2).unsqueeze(-1))
+        context = torch.matmul(
+            x.view(b, c, h * w).unsqueeze(1), self.mask(x).view(b, 1, h * w).softmax(2).unsqueeze(-1)
+        )
         return x + self.transform(context.view(b, c, 1, 1))
 
 

@@ -195,9 +195,7 @@ class FilterResponse(nn.Module):
 
     def __init__(self, num_classes=2):
         super().__init__()
-        self.net = nn.Sequential(
-            nn.Conv2d(3, 16, 3, 2, 1), self.Layer(16), nn.Conv2d(16, 32, 3, 2, 1), self.Layer(32)
-        )
+        self.net = nn.Sequential(nn.Conv2d(3, 16, 3, 2, 1), self.Layer(16), nn.Conv2d(16, 32, 3, 2, 1), self.Layer(32))
         self.fc = nn.Linear(32, num_classes)
 
     def forward(self, x):

@@ -105,7 +105,9 @@ class FrozenTrunk(nn.Module):
         self.trunk = nn.Sequential(conv_bn(3, 16, 2), conv_bn(16, 32, 2))
         for p in self.trunk.parameters():
             p.requires_grad = False
-        self.head = nn.Sequential(nn.Linear(32, 128), nn.ReLU(), nn.Linear(128, 128), nn.ReLU(), nn.Linear(128, num_classes))
+        self.head = nn.Sequential(
+            nn.Linear(32, 128), nn.ReLU(), nn.Linear(128, 128), nn.ReLU(), nn.Linear(128, num_classes)
+        )
 
     def forward(self, x):
         return self.head(self.trunk(x).mean((2, 3)))

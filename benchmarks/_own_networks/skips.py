@@ -50,7 +50,7 @@ class CifarResNet(nn.Module):
         self.linear = nn.Linear(64 * block.expansion, num_classes)
 
     def _make_layer(self, block, planes, num_blocks, stride):
-        strides = [stride] + [1] * (num_blocks - 1)  # noqa: RUF005
+        strides = [stride] + [1] * (num_blocks - 1)
         layers = []
         for stride in strides:
             layers.append(block(self.in_planes, planes, stride))
@@ -163,7 +163,9 @@ class FeaturePyramid(nn.Module):
     def __init__(self, num_classes=2):
         super().__init__()
         self.c2, self.c3, self.c4 = (nn.Conv2d(i, o, 3, 2, 1) for i, o in ((3, 16), (16, 24), (24, 32)))
-        self.lateral = nn.ModuleDict({"p2": nn.Conv2d(16, 16, 1), "p3": nn.Conv2d(24, 16, 1), "p4": nn.Conv2d(32, 16, 1)})
+        self.lateral = nn.ModuleDict(
+            {"p2": nn.Conv2d(16, 16, 1), "p3": nn.Conv2d(24, 16, 1), "p4": nn.Conv2d(32, 16, 1)}
+        )
         self.smooth = nn.ModuleDict({k: nn.Conv2d(16, 16, 3, padding=1) for k in self.lateral})
         self.fc = nn.Linear(16, num_classes)
 
@@ -248,7 +250,7 @@ class DropPathByMask(nn.Module):
 
     def forward(self, x):
         x = self.stem(x)
-        for b, d in zip(self.blocks, self.drops):  # noqa: B905
+        for b, d in zip(self.blocks, self.drops):
             x = x + d(b(x))
         return self.fc(x.mean((2, 3)))
 
@@ -288,9 +290,7 @@ class Reversible(nn.Module):
         super().__init__()
         self.stem = nn.Conv2d(3, 32, 3, 2, 1)
         self.f = nn.ModuleList(nn.Conv2d(16, 16, 3, padding=1) for _ in range(2))
-        self.g = nn.ModuleList(
-            nn.Sequential(nn.Conv2d(16, 32, 1), nn.ReLU(), nn.Conv2d(32, 16, 1)) for _ in range(2)
-        )
+        self.g = nn.ModuleList(nn.Sequential(nn.Conv2d(16, 32, 1), nn.ReLU(), nn.Conv2d(32, 16, 1)) for _ in range(2))
         self.fc = nn.Linear(32, num_classes)
 
     def forward(self, x):

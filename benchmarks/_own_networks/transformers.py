@@ -91,7 +91,9 @@ class PatchesByReshape(nn.Module):
         x = self.embed(self.norm0(x))
         x = x + self.positions(x.shape[1], x.shape[2], x.device)
         y = self.norm1(x)
-        q, k, v = (f(y).view(b, -1, self.h, y.shape[-1] // self.h).permute(0, 2, 1, 3) for f in (self.q, self.k, self.v))
+        q, k, v = (
+            f(y).view(b, -1, self.h, y.shape[-1] // self.h).permute(0, 2, 1, 3) for f in (self.q, self.k, self.v)
+        )
         att = F.softmax(q @ k.transpose(2, 3) / math.sqrt(q.size(-1)), dim=-1)
         x = x + self.proj((att @ v).permute(0, 2, 1, 3).contiguous().view(b, -1, x.shape[-1]))
         x = x + self.mlp(x)
@@ -132,7 +134,7 @@ class ScaledDotProduct(nn.Module):
         self.c_attn = nn.Linear(n_embd, 3 * n_embd)
         self.c_proj = nn.Linear(n_embd, n_embd)
         self.ln_2 = nn.LayerNorm(n_embd)
-        self.mlp = nn.ModuleDict(dict(c_fc=nn.Linear(n_embd, 64), c_proj=nn.Linear(64, n_embd)))  # noqa: C408
+        self.mlp = nn.ModuleDict(dict(c_fc=nn.Linear(n_embd, 64), c_proj=nn.Linear(64, n_embd)))
         self.ln_f = nn.LayerNorm(n_embd)
         self.head = nn.Linear(n_embd, num_classes, bias=False)
 
@@ -349,7 +351,7 @@ def conv_mixer(num_classes=2, dim=32, depth=3, kernel_size=5, patch_size=4):
 
 
 class WindowAttention(nn.Module):
-    """Swin's: windows by view and permute, a shift by torch.roll, a table of relative positions and a buffer of where."""
+    """Swin's: windows by view and permute, a shift by torch.roll, relative positions from a table."""
 
     def __init__(self, num_classes=2, dim=32, w=4, heads=2):
         super().__init__()
