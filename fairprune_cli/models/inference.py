@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -104,3 +105,32 @@ def refuse_other_channels(model: nn.Module, shape: Shape, where: str = "") -> No
         f"gives {shape.channels}",
         where=where, hint=hints.get(wanted, "images have 1 channel (grey) or 3 (colour): prune a network for such"),
     )  # fmt: skip
+
+
+def fault_of_training(model: nn.Module, shape: Shape, *, channels_last: bool = False, bf16: bool = False) -> str:
+    """What a training pass over two blank images raises, in a line; empty where it runs. The model stays as it is.
+
+    Args:
+        channels_last: with weights and images so in memory. Code that views a feature map in another shape does not
+            run so, nor do convolutions over volumes.
+        bf16: in bfloat16 where torch deems it safe.
+    """
+    import torch
+    from torch.utils._pytree import tree_leaves
+
+    images = blank_images(model, 2, shape)
+    form = torch.channels_last if channels_last else torch.contiguous_format
+    try:
+        # Dropout draws random numbers, and a trial must not move those of the run.
+        with torch.random.fork_rng(devices=[images.device] if images.device.type == "cuda" else []):
+            trial = copy.deepcopy(model).train()
+            if channels_last:
+                trial.to(memory_format=form)
+            with torch.autocast(images.device.type, torch.bfloat16, enabled=bf16):
+                given = trial(images.contiguous(memory_format=form))
+            sums = [leaf.float().sum() for leaf in tree_leaves(given) if isinstance(leaf, torch.Tensor)]
+            if trained := [one for one in sums if one.requires_grad]:
+                torch.stack(trained).sum().backward()
+    except Exception as error:  # whatever the network's own code raises
+        return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+    return ""

@@ -118,6 +118,14 @@ def macs(model: nn.Module, shape: Shape) -> int:
     return multiply_adds(model, shape).total
 
 
+def weights_used(model: nn.Module, shape: Shape) -> frozenset[str]:
+    """Names of the parameters of two or more dimensions that an image is multiplied by.
+
+    Args, Raises: as `macs`.
+    """
+    return frozenset(name for name, count in multiply_adds(model, shape).weights.items() if count)
+
+
 def latency(
     models: Mapping[str, nn.Module],
     shape: Shape,

@@ -64,11 +64,11 @@ def build_masks(options: TargetOptions, model: nn.Module, shape: Shape, before: 
                 )
     made: masks.Masks
     if granularity == "weight":
-        made = masks.WeightMasks(model, options.layer_floor, alive=before.alive)
+        made = masks.WeightMasks(model, options.layer_floor, _weights(model, options), before.alive)
     elif granularity == PATTERN:
-        made = masks.TwoOfFourMasks(model, before.alive)
+        made = masks.TwoOfFourMasks(model, before.alive, _weights(model, options))
     else:
-        found = channels.channel_coupling(model, shape)
+        found = channels.channel_coupling(model, shape, options.prune_frozen)
         count = _count(options.sparsity_of, model, found.spaces, shape)
         made = masks.ChannelMasks(
             model, found.spaces, options.min_channels, options.round_to, count, before.alive, found.fixed,
@@ -80,8 +80,31 @@ def build_masks(options: TargetOptions, model: nn.Module, shape: Shape, before: 
             f"sparsity {options.sparsity:g} is less than what the model has already, {made.start:.6f}",
             where="--sparsity", hint=f"{more}, or give the dense model",
         )  # fmt: skip
+    used = measure.weights_used(model, shape)
+    made.unused = [weight for name, weight in made.tensors.items() if weight.dim() > 1 and name not in used]
     made.select(made.magnitude(), options.sparsity)  # raises where the target is out of reach
     return made
+
+
+def _weights(model: nn.Module, options: TargetOptions) -> list[str]:
+    """Names of the weights that are pruned one by one."""
+    weights = masks.prunable_weights(model)
+    names = [name for name, weight in weights.items() if options.prune_frozen or weight.requires_grad]
+    if weights and not names:
+        raise FairpruneError(
+            "the weights of all convolutions and linear layers are frozen, so none can be removed",
+            where="--granularity", hint="let some of them train, or use --prune-frozen",
+        )  # fmt: skip
+    return names
+
+
+def refuse_frozen(model: nn.Module) -> None:
+    """Raise a FairpruneError where no parameter trains, so that nothing can make up for what is removed."""
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise FairpruneError(
+            "all parameters of the network are frozen, so there is nothing to train",
+            hint="build it with requires_grad=True on what is to be trained",
+        )
 
 
 def _count(of: str, model: nn.Module, spaces: Sequence[channels.ChannelSpace], shape: Shape) -> channel_choice.Count:
@@ -138,7 +161,9 @@ def sparsity_block(
         "granularity": options.granularity, "of": options.sparsity_of,
     }  # fmt: skip
     if options.granularity == PATTERN:
-        block["dense_tensors"] = masks.unfit_weights(model)
+        counted = mask.counted(model)
+        frozen = [name for name in masks.prunable_weights(model) if name not in counted]
+        block["dense_tensors"] = [*masks.unfit_weights(model), *frozen]
     if before.zeros or before.shapes:
         block["start"] = mask.start
         block["of_original"] = _of_original(mask, model, pruned, before)

@@ -17,6 +17,7 @@ from fairprune_cli.core.terminal import Terminal
 from fairprune_cli.data.batches.pool import ImageSet
 from fairprune_cli.models import architectures, measure
 from fairprune_cli.models.checkpoint.load import save_checkpoint
+from fairprune_cli.models.inference import fault_of_training
 from fairprune_cli.run.inputs import decoded_images, open_data
 from fairprune_cli.run.options import Resolved
 from fairprune_cli.training.dense import pool_accuracy, train_dense
@@ -65,7 +66,9 @@ def train_checkpoint(request: TrainRequest, terminal: Terminal) -> dict[str, Any
         return document | {"dry_run": True}
     images: ImageSet = decoded_images(data, manifest.transform, terminal)
     torch.manual_seed(settings.seed)
-    model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model = model.to(device)
+    if not fault_of_training(model, manifest.transform.shape, channels_last=True):
+        model.to(memory_format=torch.channels_last)
     val = images.pool(data.rows("val"))
     with stop_on_signals() as stop, terminal.progress(f"training {settings.arch}", 1) as display:
 

@@ -21,6 +21,7 @@ from fairprune_cli.fairness import notions as fairness
 from fairprune_cli.fairness import relaxations
 from fairprune_cli.models import measure
 from fairprune_cli.models.checkpoint.load import LoadedModel
+from fairprune_cli.models.inference import fault_of_training
 from fairprune_cli.pruning import methods, target
 from fairprune_cli.pruning.masks import Masks
 from fairprune_cli.run.assembly import constrained_notion
@@ -42,6 +43,7 @@ class Prepared:
         data: with the attributes of the constraint; audited: with those of the policy, too; rows: who reads which.
         loaded: the model's file; transform: of its images; before: what an earlier pruning removed from it.
         dense: the model as it came; student: its copy, which is pruned, with `masks` over it.
+        channels_last: whether the student and its images lie so in memory.
     """
 
     settings: Settings
@@ -62,6 +64,7 @@ class Prepared:
     dense: nn.Module
     student: nn.Module
     masks: Masks
+    channels_last: bool
 
     def plan(self, folder: Path) -> dict[str, Any]:
         """What would be done; nothing is decoded, trained or written."""
@@ -97,9 +100,12 @@ def prepare(model: Path, settings: Settings, terminal: Terminal, trust: bool, gr
     loaded = open_model(model, settings, data.manifest, terminal, trust)
     transform = transform_of(loaded, data.manifest, terminal)
     dense = loaded.model.eval().to(device)
+    target.refuse_frozen(dense)
     measure.macs(dense, transform.shape)  # fails here where it does not take such images
     student = copy.deepcopy(dense)
-    student.to(memory_format=torch.channels_last)
+    channels_last = _layout(loaded, transform)
+    if channels_last:
+        student.to(memory_format=torch.channels_last)
     before = target.earlier(loaded)
     # Fails here, before any training, when the target is out of reach.
     masks = target.build_masks(settings, student, transform.shape, before)
@@ -107,8 +113,24 @@ def prepare(model: Path, settings: Settings, terminal: Terminal, trust: bool, gr
         terminal.note(f"{masks.start:.1%} of the prunable weights are removed already; they stay removed")
     return Prepared(
         settings, terminal, group, started, threads, device, method, notion, policy, data, audited, rows, loaded,
-        transform, before, dense, student, masks,
+        transform, before, dense, student, masks, channels_last,
     )  # fmt: skip
+
+
+def _layout(loaded: LoadedModel, transform: Transform) -> bool:
+    """Whether the network trains channels-last, as convolutions are faster that way.
+
+    Raises:
+        FairpruneError: it trains in no layout.
+    """
+    if not fault_of_training(loaded.model, transform.shape, channels_last=True):
+        return True
+    if fault := fault_of_training(loaded.model, transform.shape):
+        raise FairpruneError(
+            f"a training pass of the network fails on {transform.shape}: {fault}", where=str(loaded.source),
+            hint="mend its code, or set `transform: {size: ...}` of the manifest to what it was trained on",
+        )  # fmt: skip
+    return False
 
 
 def _method(settings: Settings, group: Ranks) -> type[methods.Method]:

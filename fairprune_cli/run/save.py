@@ -24,7 +24,9 @@ def reestimate(run: Prepared, lower: Pool) -> None:
         run.terminal.warn("sparsity is 0, so the model is left as it is", code="nothing-to-prune")
         run.student.eval()
         return
-    sampler = lower.sampler(run.settings.batch_size, run.device, run.settings.seed + 3, False, channels_last=True)
+    sampler = lower.sampler(
+        run.settings.batch_size, run.device, run.settings.seed + 3, False, channels_last=run.channels_last
+    )
     count = min(REESTIMATION_BATCHES, max(len(lower) // run.settings.batch_size, 1))
     with run.terminal.progress("batch norm", 1) as display, tf32(run.device, False):  # as the audit sees it
         reestimate_batch_norm(run.student, (sampler.next().images for _ in range(count)))

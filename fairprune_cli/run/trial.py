@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.core.files import temporary_folder
-from fairprune_cli.models.comparing import difference_of
 from fairprune_cli.models.file import codec
 from fairprune_cli.models.file.rounding import rounded
+from fairprune_cli.models.sameness import same_network
 from fairprune_cli.pruning.channels.removal import take
 from fairprune_cli.run.prepare import Prepared
 from fairprune_cli.run.save import write_model
@@ -45,7 +45,7 @@ def try_out(run: Prepared) -> None:
                 where=str(run.loaded.source), hint=error.hint or _hint(run),
             ) from error  # fmt: skip
     for images in _images(run):
-        if found := difference_of(pruned, stored, images):
+        if found := same_network(pruned, stored, images):
             raise FairpruneError(
                 f"the pruned network that was read back is not the one that was written: {found}",
                 where=str(run.loaded.source), hint=_hint(run),

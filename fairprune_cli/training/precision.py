@@ -11,6 +11,7 @@ from torch import nn
 from fairprune_cli.core.errors import ExitCode, FairpruneError
 from fairprune_cli.data.manifest.image_shape import Shape
 from fairprune_cli.models.architectures.attention import SelfAttention
+from fairprune_cli.models.inference import fault_of_training
 from fairprune_cli.models.multiply_adds import multiply_adds
 
 MOST_DEPTHWISE = 0.2  # share of depthwise convolutions up to which bfloat16 pays: .16 gains, .24 loses
@@ -77,10 +78,16 @@ def chosen_precision(asked: str, model: nn.Module, shape: Shape, device: torch.d
 
     Args:
         asked: auto, fp32 or bf16; shape: of the images.
+
+    Raises:
+        FairpruneError: bf16 is asked for, and the network does not run in it.
     """
-    if asked != "auto":
-        return asked
-    return "bf16" if native_bf16(device) and gains_from_bf16(model, shape) else "fp32"
+    if asked == "fp32" or (asked == "auto" and not (native_bf16(device) and gains_from_bf16(model, shape))):
+        return "fp32"
+    fault = fault_of_training(model, shape, bf16=True)
+    if fault and asked == "bf16":
+        raise FairpruneError(f"the network does not train in bfloat16: {fault}", where="--precision", hint="use fp32")
+    return "fp32" if fault else "bf16"
 
 
 @contextmanager

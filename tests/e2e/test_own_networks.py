@@ -33,6 +33,15 @@ class Small(nn.Module):
         return self.fc(self.f(x).mean((2, 3)))
 
 
+class Viewing(Small):
+    def __init__(self, num_classes=2):
+        super().__init__(num_classes)
+        self.fc = nn.Linear(32 * 5 * 5, num_classes)
+
+    def forward(self, x):
+        return self.fc(self.f(x).view(-1, 32 * 5 * 5))
+
+
 class Forgetful(Small):
     def __init__(self, num_classes=2):
         super().__init__(num_classes)
@@ -55,7 +64,7 @@ def place(work: Work, tmp_path_factory: pytest.TempPathFactory) -> Path:
     spaces: dict[str, type[torch.nn.Module]] = {}
     exec(OWN, spaces)
     torch.manual_seed(0)
-    for name in ("Small", "Forgetful"):
+    for name in ("Small", "Forgetful", "Viewing"):
         torch.save(spaces[name](2).state_dict(), folder / f"{name.lower()}.pt")
     return folder
 
@@ -114,6 +123,11 @@ def test_a_trusted_module_keeps_its_own_forward_in_the_file_that_is_written(work
     figures = json.loads(again.out)["results"]
     for name in ("dense", "pruned"):
         assert figures[name]["accuracy"] == report["results"][name]["accuracy"]
+
+
+def test_code_that_views_a_feature_map_in_another_shape_trains_in_the_layout_that_it_takes(place: Path) -> None:
+    ran = fairprune("prune", "viewing.pt", "--arch", "own.nets:Viewing", *QUICK, "--granularity", "weight", cwd=place)
+    assert ran.code == 0, ran.err
 
 
 @pytest.mark.parametrize("granularity", ["channel", "weight"])

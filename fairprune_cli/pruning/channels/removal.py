@@ -26,6 +26,7 @@ __all__ = [
     "take",
 ]  # fmt: skip
 _HINT = "use --granularity weight"
+FROZEN = "a frozen parameter"
 
 
 def channel_spaces(model: nn.Module, shape: Shape) -> list[ChannelSpace]:
@@ -33,11 +34,12 @@ def channel_spaces(model: nn.Module, shape: Shape) -> list[ChannelSpace]:
     return channel_coupling(model, shape).spaces
 
 
-def channel_coupling(model: nn.Module, shape: Shape) -> Coupling:
+def channel_coupling(model: nn.Module, shape: Shape, prune_frozen: bool = False) -> Coupling:
     """What can be removed from a model, in the order of its modules, and what cannot; left as it was.
 
     Args:
         shape: of the images.
+        prune_frozen: whether parameters that do not train may lose channels.
 
     Raises:
         FairpruneError: the network cannot be walked through, nothing in it can be removed, or what is left of it
@@ -50,12 +52,23 @@ def channel_coupling(model: nn.Module, shape: Shape) -> Coupling:
         raise FairpruneError(
             f"channels of this architecture cannot be traced ({error})", where=error.at, hint=_HINT
         ) from error
+    if not prune_frozen:
+        found = _without_frozen(model, found)
     if not found.spaces:
         layer, why = next(iter(found.fixed.items()), ("", ""))
         reason = f"; {layer}: {why}" if layer else ""
-        raise FairpruneError(f"the model has no channels that can be removed{reason}", hint=_HINT)
+        hint = f"{_HINT}, or --prune-frozen" if FROZEN in found.fixed.values() else _HINT
+        raise FairpruneError(f"the model has no channels that can be removed{reason}", hint=hint)
     _try_removal(model, found.spaces, shape)
     return found
+
+
+def _without_frozen(model: nn.Module, found: Coupling) -> Coupling:
+    """Without the channels that have a place in a frozen parameter."""
+    frozen = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
+    stay = [space for space in found.spaces if any(slot.tensor in frozen for slot in space.slots)]
+    fixed = {slot.tensor.rpartition(".")[0]: FROZEN for space in stay for slot in space.filters}
+    return Coupling([space for space in found.spaces if space not in stay], {**fixed, **found.fixed})
 
 
 @torch.no_grad()
