@@ -178,7 +178,7 @@ def _use_module(loaded: LoadedModel, contents: Contents) -> None:
     assert contents.module is not None
     loaded.model, state = contents.module, contents.state
     kind = type(contents.module)
-    if notes := architectures.plain(contents.module):
+    if notes := architectures.make_plain(contents.module):
         _note_plain(loaded, notes)
         state = dict(contents.module.state_dict())
     loaded.structure = copy.deepcopy(contents.module)
