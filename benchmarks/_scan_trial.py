@@ -305,7 +305,9 @@ def _laid_out_anew(model: nn.Module) -> nn.Module:
 def _train_once(run: Prepared, shape: Shape) -> None:
     """A step forth and back as training takes it: a network that cannot is better refused before."""
     student = copy.deepcopy(run.student).train()
-    images = torch.randn(4, *shape, generator=torch.Generator().manual_seed(3)).to(memory_format=torch.channels_last)
+    images = torch.randn(4, *shape, generator=torch.Generator().manual_seed(3))
+    if run.channels_last:
+        images = images.to(memory_format=torch.channels_last)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(4)
         outputs = [one for one in _tensors(student(images)) if one.requires_grad]

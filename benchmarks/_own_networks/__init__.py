@@ -23,35 +23,37 @@ class Network:
     Attributes:
         factory: what `--arch` is given when this folder's parent can be imported from.
         shapes: of an image, one where it takes one only.
-        manifest: keys that tell which of the outputs are meant.
         channel: whether half of its parameters can go by channels; else it loses less, or is refused.
+        refused: part of the message with which it is refused by every granularity; "" where it is not.
+        manifest: keys that tell which of the outputs are meant.
     """
 
     factory: str
     shapes: tuple[Shape, ...] = SMALL
     channel: bool = True
+    refused: str = ""
     manifest: Mapping[str, Any] = field(default_factory=dict)
 
 
 # Whose channels cannot be halved, because the code has widths in it or mixes channels in ways that are not followed.
 WHOLE = {
-    "norms.group_norm_of_one", "norms.GroupNormNet", "norms.InstanceNormNet", "norms.FilterResponse",
-    "activations.PReLUNet", "activations.MaxFeatureMap", "activations.MaxFeatureMapPlain", "activations.GatedLinear",
-    "pooling.Padded", "skips.Reversible", "convolutions.GhostNet", "convolutions.StandardisedWeights",
-    "transformers.SmallViT", "transformers.MLPMixer", "transformers.PatchesByReshape", "transformers.EinsumAttention",
-    "transformers.ScaledDotProduct", "transformers.EncoderNet", "transformers.DecoderQueries",
-    "transformers.WindowAttention", "reshapes.FourierMixing", "shared.TiedAutoencoder", "buffers.TorchvisionFrozenNorm",
-    "buffers.BlurExpanded", "outputs.ArcMargin", "outputs.AuxiliaryInTraining", "outputs.DistilledHeads",
-    "forms.DefaultFlag", "forms.StarArguments", "forms.ReadsShape", "forms.ReadsValues", "forms.HalfInside",
-    "forms.InPlace", "forms.Masked", "forms.Scripted", "forms.Hooked",
+    "activations.MaxFeatureMap", "buffers.BlurExpanded", "convolutions.StandardisedWeights", "forms.ReadsValues",
+    "reshapes.FourierMixing", "shared.FrozenNorms", "transformers.EinsumAttention", "transformers.EncoderNet",
+    "transformers.MLPMixer", "transformers.PatchesByReshape", "transformers.ScaledDotProduct", "transformers.SmallViT",
+    "transformers.WindowAttention",
 }  # fmt: skip
 
 
+# What no manifest can say, with a part of the message.
+REFUSED = {"forms.FiveChannels": "one number (grey) or three numbers"}
+
+
 def _of(module: str, *names: str, shapes: tuple[Shape, ...] = SMALL, **manifest: Any) -> dict[str, Network]:
-    return {
-        f"{module}.{name}": Network(f"_own_networks.{module}:{name}", shapes, f"{module}.{name}" not in WHOLE, manifest)
-        for name in names
-    }
+    found = {}
+    for name in (f"{module}.{name}" for name in names):
+        factory = f"_own_networks.{module}:{name.removeprefix(f'{module}.')}"
+        found[name] = Network(factory, shapes, name not in WHOLE, REFUSED.get(name, ""), manifest)
+    return found
 
 
 NETWORKS: dict[str, Network] = {
