@@ -7,13 +7,14 @@ to the supported ones: those that are recognised by themselves and that the test
 from __future__ import annotations
 
 from fairprune_cli.core.plugins import is_import_path
-from fairprune_cli.models.architectures.computed_weights import make_plain, refuse_lazy
+from fairprune_cli.models.architectures.computed_weights import make_plain, materialise, refuse_lazy
 from fairprune_cli.models.architectures.fitting import (
     Account,
     account_of,
     fit_to_state,
     load_plain,
     load_strictly,
+    shapes_before,
     shapes_of,
 )
 from fairprune_cli.models.architectures.registry import build, default_lr, is_supported, names, other_names, skeleton
@@ -32,9 +33,11 @@ __all__ = [
     "load_plain",
     "load_strictly",
     "make_plain",
+    "materialise",
     "names",
     "other_names",
     "refuse_lazy",
+    "shapes_before",
     "shapes_of",
     "signature",
     "skeleton",

@@ -38,6 +38,14 @@ def shapes_of(model: nn.Module) -> dict[str, tuple[int, ...]]:
     return {name: tuple(tensor.shape) for name, tensor in _tensors(model)}
 
 
+def shapes_before(state: Mapping[str, Tensor], account: Account) -> dict[str, tuple[int, ...]]:
+    """Shapes of a file's tensors before what the account tells."""
+    return {
+        name: tuple(account[name]["shape"] if "dims" in account.get(name, {}) else tensor.shape)
+        for name, tensor in state.items()
+    }
+
+
 def account_of(model: nn.Module, dense: Mapping[str, tuple[int, ...]]) -> dict[str, dict[str, Any]]:
     """What a removal did to a model, as an `Account`.
 
@@ -144,8 +152,10 @@ def fit_to_state(
     """
     # What lost single weights has an entry as well; files from before there were accounts have no others.
     told = {name: entry for name, entry in (account or {}).items() if "dims" in entry}
-    materialise(model, {name: told[name]["shape"] if name in told else t.shape for name, t in state.items()})
-    full, problems = with_all_names(state, tied(model)), Problems("", limit=12)
+    materialise(model, shapes_before(state, told))
+    groups = tied(model)
+    told |= {name: told[known] for names in groups for known in names if known in told for name in names}
+    full, problems = with_all_names(state, groups), Problems("", limit=12)
     changed = _narrow(model, full, told, problems)
     loose = {name: full.pop(name) for name, entry in told.items() if entry.get("persistent") is False and name in full}
     for name, module in model.named_modules():
@@ -153,12 +163,11 @@ def fit_to_state(
         problems.extend(_disagreement(name, module))
     problems.raise_if_any(hint=_HINT)
     if changed:  # a pass takes one dtype, and there are machines without arithmetic in 16 bits
-        load_strictly(model, _float(full))
         _put(model, _float(loose))
+        load_strictly(model, _float(full))
         _try_forward(model, shape)
-    load_strictly(model, full)
     _put(model, loose)
-    return model
+    return load_strictly(model, full)
 
 
 def _tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
@@ -274,8 +283,8 @@ def _refuse_meta(model: nn.Module, where: str) -> None:
 @torch.no_grad()
 def _try_forward(model: nn.Module, shape: ImageShape | None) -> None:
     """Widths of neighbouring layers are not in the tensors' names: only a forward pass shows they agree."""
-    first = next((layer for layer in model.modules() if isinstance(layer, nn.Conv2d)), None)
-    channels = first.in_channels if first else 3
+    inputs = [layer.in_channels for layer in model.modules() if isinstance(layer, nn.Conv2d)]
+    channels = next((count for count in (3, 1) if count in inputs), inputs[0] if inputs else 3)
     squares = dict.fromkeys((getattr(model, "image_size", 64), *_SIZES))
     failure = ""
     for images in ([] if shape is None else [shape]) + [ImageShape.sized(channels, side) for side in squares]:

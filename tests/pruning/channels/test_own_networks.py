@@ -15,7 +15,7 @@ from fairprune_cli.models.widths import set_widths
 from fairprune_cli.pruning.channels import OUTPUTS, ChannelSpace, Coupling, coupling
 from fairprune_cli.pruning.channels.removal import remove_channels
 from tests.support.networks import unlike_fresh
-from tests.support.own_networks import FOLLOWED, INEXACT, KEPT, Encoders, Multihead, Written, block, does
+from tests.support.walked_networks import FOLLOWED, INEXACT, KEPT, Encoders, Multihead, Written, block, does
 
 # Something else in these stays: the stream around attention, whose number of channels is in torch's or their own code.
 WHOLE_BESIDE = ("encoder layers", "own attention", "mixer")
