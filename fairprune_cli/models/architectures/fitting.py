@@ -19,7 +19,7 @@ from fairprune_cli.core.errors import FairpruneError, Problems
 from fairprune_cli.data.manifest.image_shape import ImageShape
 from fairprune_cli.models.architectures.attention import SelfAttention
 from fairprune_cli.models.architectures.computed_weights import make_plain, materialise
-from fairprune_cli.models.architectures.signatures import COUNTER
+from fairprune_cli.models.architectures.fingerprints import COUNTER
 from fairprune_cli.models.architectures.ties import memory_of, owner_of, tie, tied, with_all_names
 from fairprune_cli.models.inference import evaluating
 from fairprune_cli.models.widths import set_widths
