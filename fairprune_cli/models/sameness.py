@@ -10,12 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from fairprune_cli.models.inference import evaluating
+from fairprune_cli.models.strides import like
 
 
 def same_network(one: nn.Module, other: nn.Module, images: Tensor) -> str:
     """Where two networks differ on images, in eval mode; "" where all they give is equal to the bit.
 
-    Their layers are held against each other by name, in the order in which those of `one` finish.
+    Their layers are held against each other by name, in the order in which those of `one` finish. The tensors of
+    `other` lie in memory as those of `one` meanwhile: another order would be another order of summing, too.
 
     Args:
         images: [B, C, H, W], of the dtype and on the device of both.
@@ -24,20 +26,37 @@ def same_network(one: nn.Module, other: nn.Module, images: Tensor) -> str:
         A clause that names the first layer whose output differs or that raises, such as "layer1.0.conv1 gives other
         numbers, by up to 0.3".
     """
-    # Layers are only looked at where something differs: all their outputs take much memory.
-    with evaluating(one, other), torch.no_grad(), contextlib.suppress(Exception):
-        if not _difference(_copy(one(images)), _copy(other(images))):
-            return ""
-    given, failure = _outputs(one, images)
-    if failure:
-        return failure
-    found, failure = _outputs(other, images)
+    with _laid_out_alike(one, other):
+        # Layers are only looked at where something differs: all their outputs take much memory.
+        with evaluating(one, other), torch.no_grad(), contextlib.suppress(Exception):
+            if not _difference(_copy(one(images)), _copy(other(images))):
+                return ""
+        given, failure = _outputs(one, images)
+        if failure:
+            return failure
+        found, failure = _outputs(other, images)
     for (name, turn), value in given.items():
         if (name, turn) not in found and failure:
             return failure
         if (name, turn) in found and (difference := _difference(value, found[name, turn])):
             return f"{name or 'the network'} gives {difference}"
     return failure or "the networks do not give the same twice"
+
+
+@contextlib.contextmanager
+def _laid_out_alike(one: nn.Module, other: nn.Module) -> Iterator[None]:
+    """A block in which the second's tensors have the strides of the first's."""
+    wanted = {**dict(one.named_buffers()), **dict(one.named_parameters())}
+    before: list[tuple[Tensor, Tensor]] = []
+    for name, tensor in (*other.named_buffers(), *other.named_parameters()):
+        if name in wanted and wanted[name].shape == tensor.shape and wanted[name].stride() != tensor.stride():
+            before.append((tensor, tensor.data))
+            tensor.data = like(tensor.data, wanted[name])
+    try:
+        yield
+    finally:
+        for tensor, data in before:
+            tensor.data = data
 
 
 def _outputs(model: nn.Module, images: Tensor) -> tuple[dict[tuple[str, int], Any], str]:

@@ -88,3 +88,21 @@ def test_shapes_and_what_is_raised_are_told_with_the_layer() -> None:
     one, other = twins()
     other.fails = True
     assert same_network(one, other, IMAGES) == "the network fails with KeyError: 'what'"
+
+
+def test_the_order_in_memory_is_no_difference_and_stays_as_it_was() -> None:
+    """Convolutions over a single pixel are matrix products on some processors, and sum in the order of the memory."""
+    torch.manual_seed(0)
+    one = nn.Sequential(
+        nn.Conv2d(3, 64, 3, padding=1), nn.AdaptiveAvgPool2d(1), nn.Conv2d(64, 8, 1), nn.Conv2d(8, 64, 1)
+    )
+    other = copy.deepcopy(one)
+    one.to(memory_format=torch.channels_last)
+    strides = [p.stride() for p in (*one.parameters(), *other.parameters())]
+    kept = [p.data_ptr() for p in other.parameters()]
+    assert same_network(one, other, IMAGES) == ""
+    assert [p.stride() for p in (*one.parameters(), *other.parameters())] == strides
+    assert [p.data_ptr() for p in other.parameters()] == kept
+    with torch.no_grad():
+        other[2].weight[0, 0] += 1
+    assert same_network(one, other, IMAGES).startswith("2 gives other numbers")

@@ -57,7 +57,9 @@ def test_the_reader_of_the_page_reads_every_encoding(
 
 def test_the_page_names_all_metadata(tmp_path: Path, reader: Callable) -> None:
     path = tmp_path / "model.safetensors"
-    save_model(path, {"a": torch.ones(2)}, header=HEADER)
+    tied = torch.ones(2)
+    save_model(path, {"a": tied, "b": tied}, header=HEADER)
+    assert np.array_equal(reader(path)[0]["b"], np.ones(2, np.float32))
     table = PAGE.split("## Metadata")[1].split("\n## ")[0]
     assert set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == set(reader(path)[1])
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import nn
 
+import fairprune_cli
 from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.models import architectures
 from fairprune_cli.models.file import codec
@@ -103,6 +104,16 @@ def test_single_weights_of_every_kind_of_layer_come_back(name: str, tmp_path: Pa
     codec.save_model(path, model, header=header(arch, "weight", removed), masks=sparse)
     assert same_network(model, codec.load_network(path, arch), IMAGES) == ""
     assert sum(int(mask.sum()) for mask in codec.read_masks(path).values()) == masks.kept
+
+
+def test_the_public_load_takes_what_builds_the_network(tmp_path: Path) -> None:
+    dense = made("Plain")
+    model = pruned(dense)
+    path = written(model, dense, tmp_path / "model.safetensors")
+    for arch in (dense, f"{own_networks.__name__}:Plain"):
+        assert same_network(model, fairprune_cli.load(str(path), arch=arch), IMAGES) == ""
+    with pytest.raises(FairpruneError, match="no reason to import code"):
+        fairprune_cli.load(path)
 
 
 def test_layers_with_widths_of_their_own_come_back(tmp_path: Path) -> None:
