@@ -33,7 +33,7 @@ def ascii_twin(character: str) -> str:
         return "+" if flat and upright else "|" if upright else "-"
     if name.endswith("BLOCK") or "SHADE" in name:
         return "#"
-    parts = unicodedata.normalize("NFKD", character)
+    parts = unicodedata.normalize("NFKD", character).replace("\u2044", "/")  # of fractions
     letters = "".join(part for part in parts if part.isascii())
     # Marks and selectors that only change the character before them leave nothing.
     return letters or ("" if all(unicodedata.category(part) in ("Mn", "Me", "Cf") for part in parts) else _UNKNOWN)

@@ -7,6 +7,7 @@ to the supported ones: those that are recognised by themselves and that the test
 from __future__ import annotations
 
 from fairprune_cli.core.plugins import is_import_path
+from fairprune_cli.models.architectures.computed_weights import make_plain, materialise, refuse_lazy
 from fairprune_cli.models.architectures.fingerprints import COUNTER
 from fairprune_cli.models.architectures.fitting import (
     Account,
@@ -14,6 +15,7 @@ from fairprune_cli.models.architectures.fitting import (
     fit_to_state,
     load_plain,
     load_strictly,
+    shapes_before,
     shapes_of,
 )
 from fairprune_cli.models.architectures.foreign import normalisation, words_of_key
@@ -30,7 +32,6 @@ from fairprune_cli.models.architectures.placement import (
     placed,
     placements,
 )
-from fairprune_cli.models.architectures.plain import plain, refuse_lazy
 from fairprune_cli.models.architectures.registry import build, default_lr, is_supported, names, other_names, skeleton
 from fairprune_cli.models.architectures.signatures import Signature, shortened, signature
 
@@ -50,6 +51,8 @@ __all__ = [
     "is_supported",
     "load_plain",
     "load_strictly",
+    "make_plain",
+    "materialise",
     "names",
     "narrowed",
     "normalisation",
@@ -59,9 +62,9 @@ __all__ = [
     "parts_beside",
     "placed",
     "placements",
-    "plain",
     "refuse_lazy",
     "settle_heads",
+    "shapes_before",
     "shapes_of",
     "shortened",
     "signature",

@@ -192,7 +192,7 @@ def _use_module(loaded: LoadedModel, contents: Contents) -> None:
     loaded.dtypes = {name: tensor.dtype for name, tensor in module.state_dict().items()}
     contents.notes += converted(module.state_dict())[1]  # refuses numbers that are not finite
     loaded.model = module.float()
-    _note_plain(loaded, architectures.plain(module))
+    _note_plain(loaded, architectures.make_plain(module))
     known = known_as(module)
     if known is None:
         loaded.architecture, loaded.classes = class_name(module), _outputs(module)

@@ -57,7 +57,7 @@ def structure_in(file: Path) -> nn.Module:
         )  # fmt: skip
     module = unwrapped(table.module).float().eval()
     architectures.refuse_lazy(module)
-    architectures.plain(module)
+    architectures.make_plain(module)
     return module
 
 

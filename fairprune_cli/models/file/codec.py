@@ -191,7 +191,8 @@ def load_with_header(path: Path, arch: str | nn.Module | None = None) -> tuple[n
     state, header = read_model(path)
     try:
         model, state = _dense_network(header, state, arch)
-        architectures.plain(model)  # before a file is written, weights that are computed become what they are
+        architectures.materialise(model, architectures.shapes_before(state, header.removed))
+        architectures.make_plain(model)  # before a file is written, weights that are computed become what they are
         shapes = architectures.shapes_of(model)
         shape = Transform.from_dict(header.transform).shape if header.transform else None
         model = architectures.fit_to_state(model, state, header.removed, shape)

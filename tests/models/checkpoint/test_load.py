@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import copy
 import hashlib
 import json
 import random
@@ -179,6 +180,18 @@ def test_other_precisions_become_float32(tmp_path: Path, dtype: torch.dtype, suf
     assert all(p.dtype == torch.float32 for p in loaded.model.parameters())
     assert torch.equal(loaded.model.fc.weight, state["fc.weight"].float())
     assert loaded.warnings[0]["code"] == "checkpoint-converted"
+    assert loaded.dtypes == {name: tensor.dtype for name, tensor in state.items()}
+
+
+def test_the_number_format_of_each_tensor_is_remembered_under_its_name_in_the_model(tmp_path: Path) -> None:
+    mixed = {key: tensor.half() if key.startswith("fc.") else tensor for key, tensor in SMALL.state_dict().items()}
+    torch.save({"state_dict": {f"module.{key}": tensor for key, tensor in mixed.items()}}, tmp_path / "a.pt")
+    assert load_model(tmp_path / "a.pt").dtypes == {key: tensor.dtype for key, tensor in mixed.items()}
+    torch.save(copy.deepcopy(SMALL).to(torch.bfloat16), tmp_path / "whole.pt")
+    for trust in (False, True):
+        dtypes = load_model(tmp_path / "whole.pt", trust=trust).dtypes
+        assert set(dtypes) == set(mixed)
+        assert dtypes["conv1.weight"] == dtypes["bn1.running_var"] == torch.bfloat16
 
 
 def test_missing_batch_counters_are_filled(tmp_path: Path) -> None:
@@ -242,6 +255,7 @@ def test_own_model_files_and_run_folders(tmp_path: Path) -> None:
     assert loaded.source == tmp_path / "model.safetensors"
     assert loaded.metadata["granularity"] == "channel"
     assert loaded.transform == transform
+    assert loaded.dtypes == {name: tensor.dtype for name, tensor in narrow.state_dict().items()}
     assert read_state(tmp_path).keys() == narrow.state_dict().keys()
 
 
