@@ -35,12 +35,10 @@ def command(
 
     store = None if store is None else resolve({"store": store}, {}, None).settings.store
     wanted, data = size_of(size), given.get("data")
-    manifest = inputs.manifest_if_any(data, model)
     result = exports.export(
         model, to, out, arch=given.get("arch"), trust=trust, weights=given.get("weights"), force=force,
-        input_size=wanted,
-        store=None if store == "source" else store, manifest=manifest,
-        real_images=manifest is not None and (data is not None or inputs.images_are_here(manifest)),
+        input_size=wanted, store=None if store == "source" else store,
+        transform=inputs.transform_if_any(data, model), manifest=inputs.manifest_if_any(data, model),
     )  # fmt: skip
     if wanted is not None and wanted != result.shape.size:
         terminal.warn(

@@ -16,7 +16,7 @@ from fairprune_cli.core.errors import ExitCode, FairpruneError
 from fairprune_cli.core.files import atomic_path
 
 if TYPE_CHECKING:
-    from fairprune_cli.data.manifest.find import Manifest
+    from fairprune_cli.data.manifest.find import Manifest, Transform
     from fairprune_cli.data.manifest.image_shape import ImageShape, Size
     from fairprune_cli.export.job import Exportable, ExportJob
 
@@ -73,8 +73,8 @@ def export(
     force: bool = False,
     input_size: Size | None = None,
     store: str | None = None,
+    transform: Transform | None = None,
     manifest: Manifest | None = None,
-    real_images: bool = True,
 ) -> ExportResult:
     """Write the model at `model_path` in the format `to`, reload the file and compare.
 
@@ -87,8 +87,8 @@ def export(
         input_size: of the images in pixels, where neither the model says it nor the manifest; 224 when None.
         store: fp32, fp16 or bf16, the number format of the weights in a safetensors file; None leaves them
             as they are.
-        manifest: its input transform is that of a model that has none of its own.
-        real_images: compare the file on images of the manifest, too.
+        transform: of the images of a model that has none of its own; the manifest's when None.
+        manifest: the file is compared on images of it too.
 
     Raises:
         FairpruneError: unknown format, or one that has no `store`; the model cannot be loaded or exported; the file
@@ -99,7 +99,7 @@ def export(
 
     loaded = load_model(Path(model_path), arch, trust, weights)
     return export_model(
-        loaded, to, out, force=force, input_size=input_size, store=store, manifest=manifest, real_images=real_images
+        loaded, to, out, force=force, input_size=input_size, store=store, transform=transform, manifest=manifest
     )
 
 
@@ -111,8 +111,8 @@ def export_model(
     force: bool = False,
     input_size: Size | None = None,
     store: str | None = None,
+    transform: Transform | None = None,
     manifest: Manifest | None = None,
-    real_images: bool = True,
 ) -> ExportResult:
     """As `export`, for a model that is loaded already; default names are beside `loaded.source`."""
     from fairprune_cli.export.job import job_of, largest_difference, rounded_job
@@ -127,8 +127,9 @@ def export_model(
         raise FairpruneError("the export would replace its own source", where=str(path), hint="give another --out")
     if path.exists() and not force:
         raise FairpruneError("exists already", where=str(path), hint="give another --out, or --force")
-    job, rounding = job_of(loaded, input_size if manifest is None else manifest.transform), None
-    if manifest is not None and real_images:
+    transform = manifest.transform if transform is None and manifest is not None else transform
+    job, rounding = job_of(loaded, transform or input_size), None
+    if manifest is not None:
         job = _with_samples(job, manifest)
     if store is not None:
         whole, job = job, rounded_job(job, store)

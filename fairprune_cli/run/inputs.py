@@ -15,7 +15,15 @@ from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.core.terminal import Terminal
 from fairprune_cli.data.batches.pool import ImageSet, Pool, load_images
 from fairprune_cli.data.batches.split import split_rows
-from fairprune_cli.data.manifest.find import SPLITS, Grouping, Manifest, Transform, find_manifest, load_manifest
+from fairprune_cli.data.manifest.find import (
+    SPLITS,
+    Grouping,
+    Manifest,
+    Transform,
+    find_manifest,
+    load_manifest,
+    transform_in_manifest,
+)
 from fairprune_cli.models.checkpoint.load import LoadedModel, check_classes, load_model
 from fairprune_cli.models.inference import refuse_other_channels
 from fairprune_cli.run.options import Settings
@@ -68,18 +76,24 @@ def open_data(settings: Settings, model: Path | None, terminal: Terminal, every:
 
 
 def manifest_if_any(given: str | None, model: Path) -> Manifest | None:
-    """The manifest that was given, or one found where manifests are looked for; None without a sound one."""
+    """The manifest that was given, or one found where manifests are looked for whose images are here; None without."""
     if given is not None or os.environ.get("FAIRPRUNE_DATA"):
         return load_manifest(find_manifest(None if given is None else Path(given), model, None))
     try:
-        return load_manifest(find_manifest(None, model, None))
+        found = load_manifest(find_manifest(None, model, None))
     except FairpruneError:
         return None
+    return found if len(found) and (found.images / found.files[0]).is_file() else None
 
 
-def images_are_here(manifest: Manifest) -> bool:
-    """Whether a manifest that was found stands where its images are: the first one is."""
-    return len(manifest) > 0 and (manifest.images / manifest.files[0]).is_file()
+def transform_if_any(given: str | None, model: Path) -> Transform | None:
+    """The input transform of the same manifest, which needs no images; None where there is no manifest."""
+    try:
+        return transform_in_manifest(find_manifest(None if given is None else Path(given), model, None))
+    except FairpruneError:
+        if given is not None or os.environ.get("FAIRPRUNE_DATA"):
+            raise
+        return None
 
 
 def open_model(

@@ -562,6 +562,9 @@ FOLLOWED: dict[str, Callable[[], nn.Module]] = {
     "einsum": lambda: Written(
         lambda m, x: torch.einsum("bchw,kc->bk", m.f(x), m.w), f=block(3, 12), w=nn.Parameter(torch.randn(3, 12))
     ),
+    "pool of its own borders": lambda: does(
+        lambda _, x: F.max_pool2d(F.pad(x, (1, 0, 1, 0), value=-torch.inf), 2, 1)
+    ),
     "functional norm": lambda: does(
         lambda m, x: F.batch_norm(x, m.n.running_mean, m.n.running_var, m.n.weight, m.n.bias), n=nn.BatchNorm2d(12)
     ),
@@ -613,6 +616,10 @@ KEPT: dict[str, tuple[Callable[[], nn.Module], str]] = {
     ),
     "layer norm without scales": (lambda: between(nn.Flatten(1), nn.LayerNorm(12 * 64, elementwise_affine=False),
                                                   nn.Unflatten(1, (12, 8, 8))), "number of channels"),
+    "own blur": (
+        lambda: does(lambda m, x: F.conv2d(x, m.w, groups=x.size(1)), w=nn.Parameter(torch.rand(12, 1, 2, 2))),
+        "number of",
+    ),
     "groups in the code": (
         lambda: does(lambda m, x: F.group_norm(x, 3, m.w, m.b), w=nn.Parameter(torch.rand(12)),
                      b=nn.Parameter(torch.rand(12))), "number of groups in its code",

@@ -92,6 +92,12 @@ def parse(text: str, folder: str, problems: Problems) -> Spec:
     )
 
 
+def transform_in(text: str, problems: Problems) -> Transform | None:
+    """The input transform of a manifest of which nothing else is looked at; faults of it go to `problems`."""
+    top = YamlSection(_mapping(text, problems), "", problems)
+    return read_transform(top.section("transform")) if top.has("transform") else None
+
+
 def _mapping(text: str, problems: Problems) -> yaml.MappingNode:
     try:
         # The base loader leaves every scalar the text it is: a class called `no` or `01` keeps its name,

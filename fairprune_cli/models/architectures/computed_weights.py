@@ -47,8 +47,8 @@ def make_plain(model: nn.Module) -> list[str]:
             found.update(_without_hooks(module))
             found.update(_without_parametrizations(module))
     return [
-        f"{kind} was computed on {count} weight{'s' * (count > 1)}, which {'are' if count > 1 else 'is'} pruned as"
-        f" what it gave"
+        f"{f'{count} weights' if count > 1 else 'a weight'} that {kind} computes at each pass "
+        f"{'are' if count > 1 else 'is'} pruned as what it gives"
         for kind, count in sorted(found.items())
     ]
 
@@ -119,7 +119,7 @@ def _kind(hook: object) -> str:
         return "weight_norm"
     if isinstance(hook, SpectralNorm):
         return "spectral_norm"
-    return "a mask of torch.nn.utils.prune" if isinstance(hook, prune.BasePruningMethod) else ""
+    return "torch.nn.utils.prune" if isinstance(hook, prune.BasePruningMethod) else ""
 
 
 def _without_hooks(module: nn.Module) -> list[str]:

@@ -159,7 +159,8 @@ def pad(call: Call) -> Result:
         return call.refuse("it pads channels")
     ids, sources = (np.pad(half.ravel(), own) for half in (marks.ids, marks.sources))
     result = spread(ids, sources, axis, rank)
-    return result if mode != "constant" or not value else unsilenced(result)
+    # What pads with less than everything does so for a pool, which takes the most.
+    return result if mode != "constant" or not value or value == -math.inf else unsilenced(result)
 
 
 def shuffled(call: Call) -> Result:

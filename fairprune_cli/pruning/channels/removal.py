@@ -20,6 +20,7 @@ from fairprune_cli.models.inference import blank_images
 from fairprune_cli.models.strides import is_channels_last
 from fairprune_cli.models.widths import set_widths
 from fairprune_cli.pruning.channels import FROZEN, ChannelSpace, Coupling, Slot, WalkFailed, coupling
+from fairprune_cli.pruning.options import TargetOptions
 
 __all__ = [
     "ChannelSpace", "Coupling", "Slot", "channel_coupling", "channel_spaces", "kept_per_space", "remove_channels",
@@ -33,7 +34,7 @@ def channel_spaces(model: nn.Module, shape: Shape) -> list[ChannelSpace]:
     return channel_coupling(model, shape).spaces
 
 
-def channel_coupling(model: nn.Module, shape: Shape, prune_frozen: bool = False) -> Coupling:
+def channel_coupling(model: nn.Module, shape: Shape, prune_frozen: bool = TargetOptions.prune_frozen) -> Coupling:
     """What can be removed from a model, in the order of its modules, and what cannot; left as it was.
 
     Args:

@@ -15,6 +15,7 @@ from fairprune_cli.pruning.channels.marks import Ledger
 from fairprune_cli.pruning.channels.observer import Decides, Observer, own_tensors
 from fairprune_cli.pruning.channels.resolve import resolved_coupling
 from fairprune_cli.pruning.channels.spaces import FROZEN, Coupling
+from fairprune_cli.pruning.options import TargetOptions
 
 
 class WalkFailed(Exception):
@@ -26,7 +27,7 @@ class WalkFailed(Exception):
         self.at = at
 
 
-def coupling(model: nn.Module, shape: Shape, prune_frozen: bool = False) -> Coupling:
+def coupling(model: nn.Module, shape: Shape, prune_frozen: bool = TargetOptions.prune_frozen) -> Coupling:
     """All channels that can be removed.
 
     Args:
