@@ -30,7 +30,7 @@ class Recognised:
         place: where its tensors are in the file.
         notes: what was converted, chosen or left out, a sentence each.
         differences: of a pickled network from the architecture whose tensors it has, a sentence each.
-        computed: what `architectures.plain` said.
+        computed: what `architectures.make_plain` said.
         dtypes: the number formats of the tensors in the file, by their names in the network.
     """
 
