@@ -12,7 +12,7 @@ from fairprune_cli.core.errors import ExitCode
 from fairprune_cli.core.plugins import EXPORT_FORMAT
 
 
-@flags("model", "to", "store", "size", "data", "out", "force", "arch", "trust", "as_json", "quiet")
+@flags("model", "to", "store", "size", "data", "out", "force", "arch", "trust", "weights", "as_json", "quiet")
 def command(
     given: Given,
     model: Model,
@@ -36,9 +36,9 @@ def command(
     store = None if store is None else resolve({"store": store}, {}, None).settings.store
     wanted, data = size_of(size), given.get("data")
     result = exports.export(
-        model, to, out, arch=given.get("arch"), trust=trust, force=force, input_size=wanted,
-        store=None if store == "source" else store, transform=inputs.transform_if_any(data, model),
-        manifest=inputs.manifest_if_any(data, model),
+        model, to, out, arch=given.get("arch"), trust=trust, weights=given.get("weights"), force=force,
+        input_size=wanted, store=None if store == "source" else store,
+        transform=inputs.transform_if_any(data, model), manifest=inputs.manifest_if_any(data, model),
     )  # fmt: skip
     if wanted is not None and wanted != result.shape.size:
         terminal.warn(

@@ -11,7 +11,7 @@ from fairprune_cli.core.errors import ExitCode
 from fairprune_cli.data.manifest.image_shape import ImageShape, Size
 
 
-@flags("model", "arch", "trust", "size", "as_json", "quiet")
+@flags("model", "arch", "trust", "weights", "size", "as_json", "quiet")
 def command(
     given: Given,
     model: Model,
@@ -24,19 +24,23 @@ def command(
     terminal = terminal_of(quiet)
     from fairprune_cli.report import console
 
-    document = inspected(model, given.get("arch"), trust, size_of(size))
+    document, warnings = inspected(model, given.get("arch"), trust, size_of(size), given.get("weights"))
     if as_json:
         print_json(document, terminal)
     else:
         console.print_inspection(document, terminal)
+    for warning in warnings:
+        terminal.warn(warning["text"], code=warning["code"])
     return int(ExitCode.OK)
 
 
-def inspected(path: Path, arch: str | None, trust: bool, size: Size | None) -> dict[str, Any]:
-    """Architecture, parameters, MACs, bytes and sparsity per layer of a model, for JSON.
+def inspected(
+    path: Path, arch: str | None, trust: bool, size: Size | None, weights: str | None
+) -> tuple[dict[str, Any], list[dict[str, str]]]:
+    """Architecture, parameters, MACs, bytes and sparsity per layer of a model, for JSON; and warnings.
 
     Args:
-        arch, trust: as for `load_model`.
+        arch, trust, weights: as for `load_model`.
         size: of the images in pixels; that of the file's input transform where None.
     """
     from fairprune_cli.models import measure
@@ -44,7 +48,7 @@ def inspected(path: Path, arch: str | None, trust: bool, size: Size | None) -> d
     from fairprune_cli.models.file import codec
     from fairprune_cli.run.audit import model_file
 
-    loaded = load_model(path, arch, trust)
+    loaded = load_model(path, arch, trust, weights)
     file = model_file(loaded.source)
     metadata = loaded.metadata or {}
     shape = measure.images_of(loaded.model, loaded.transform)
@@ -57,5 +61,5 @@ def inspected(path: Path, arch: str | None, trust: bool, size: Size | None) -> d
     )  # fmt: skip
     return {
         "model": str(path), "sha256": loaded.sha256, "classes": loaded.classes,
-        "granularity": metadata.get("granularity", "dense"), **document,
-    }  # fmt: skip
+        "granularity": metadata.get("granularity", "dense"), **document, "warnings": loaded.warnings,
+    }, loaded.warnings  # fmt: skip

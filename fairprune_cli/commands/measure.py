@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 BATCHES = (1, 32)
 
 
-@flags("model", "against", "arch", "trust", "size", "threads", "device", "as_json", "quiet")
+@flags("model", "against", "arch", "trust", "weights", "size", "threads", "device", "as_json", "quiet")
 def command(
     given: Given,
     model: Model,
@@ -34,8 +34,8 @@ def command(
     terminal = terminal_of(quiet)
     settings = resolved(None, given).settings
     document = measure_models(
-        model, against, arch=given.get("arch"), trust=trust, size=size_of(size), device=settings.device,
-        threads=settings.threads, terminal=terminal,
+        model, against, arch=given.get("arch"), trust=trust, weights=given.get("weights"),
+        size=size_of(size), device=settings.device, threads=settings.threads, terminal=terminal,
     )  # fmt: skip
     if as_json:
         print_json(document, terminal)
@@ -46,13 +46,13 @@ def command(
 
 def measure_models(
     path: Path, against: Path | None, *, arch: str | None, trust: bool, size: Size | None, device: str, threads: int,
-    terminal: Terminal, seconds: float = 20.0,
+    terminal: Terminal, seconds: float = 20.0, weights: str | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Measure one model, or two that take turns; the document of `fairprune measure --json`.
 
     Args:
         against: the dense model; size: of the images in pixels, from the model's transform when None.
-        seconds: budget of the timing.
+        seconds: budget of the timing; weights: as for `load_model`.
 
     Raises:
         FairpruneError: a model cannot be loaded, or does not take such images.
@@ -64,9 +64,9 @@ def measure_models(
 
     used = set_threads(threads)
     place = choose_device(device)
-    sources = {"model": load_model(path, arch, trust)}
+    sources = {"model": load_model(path, arch, trust, weights)}
     if against is not None:
-        sources = {"dense": load_model(against, arch, trust), **sources}
+        sources = {"dense": load_model(against, arch, trust, weights), **sources}
     shape = measure.images_of(sources["model"].model, sources["model"].transform)
     shape = shape if size is None else ImageShape.sized(shape.channels, size)
     for loaded in sources.values():

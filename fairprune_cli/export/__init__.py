@@ -69,6 +69,7 @@ def export(
     *,
     arch: str | None = None,
     trust: bool = False,
+    weights: str | None = None,
     force: bool = False,
     input_size: Size | None = None,
     store: str | None = None,
@@ -81,7 +82,7 @@ def export(
         model_path: whatever `checkpoint.load_model` reads: .pt, .pth, .safetensors or a run folder.
         to: name of a format.
         out: file to write; beside the source when None.
-        arch, trust: as for `checkpoint.load_model`.
+        arch, trust, weights: as for `checkpoint.load_model`.
         force: replace a file that exists.
         input_size: of the images in pixels, where neither the model says it nor the manifest; 224 when None.
         store: fp32, fp16 or bf16, the number format of the weights in a safetensors file; None leaves them
@@ -96,7 +97,7 @@ def export(
     _check_store(to, store)  # before minutes are spent on loading
     from fairprune_cli.models.checkpoint.load import load_model
 
-    loaded = load_model(Path(model_path), arch=arch, trust=trust)
+    loaded = load_model(Path(model_path), arch, trust, weights)
     return export_model(
         loaded, to, out, force=force, input_size=input_size, store=store, transform=transform, manifest=manifest
     )

@@ -25,13 +25,13 @@ def is_frozen_norm(module: nn.Module) -> bool:
 
 
 @contextlib.contextmanager
-def asking_for_gradients(parameters: Iterable[nn.Parameter]) -> Iterator[None]:
-    """A block in which these parameters get a gradient, also where they are frozen."""
-    frozen = [p for p in parameters if not p.requires_grad]
-    for parameter in frozen:
-        parameter.requires_grad_(True)
+def asking_for_gradients(parameters: Iterable[nn.Parameter], wanted: bool = True) -> Iterator[None]:
+    """A block in which these parameters get a gradient, also where they are frozen; or none does, unless `wanted`."""
+    changed = [p for p in parameters if p.requires_grad != wanted]
+    for parameter in changed:
+        parameter.requires_grad_(wanted)
     try:
         yield
     finally:
-        for parameter in frozen:
-            parameter.requires_grad_(False)
+        for parameter in changed:
+            parameter.requires_grad_(not wanted)

@@ -20,6 +20,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from fairprune_cli.data.manifest.image_shape import Shape
 from fairprune_cli.models.architectures.attention import SelfAttention
+from fairprune_cli.models.frozen import asking_for_gradients
 from fairprune_cli.models.inference import blank_images, evaluating, taking_images
 
 
@@ -56,6 +57,8 @@ def multiply_adds(model: nn.Module, shape: Shape) -> MultiplyAdds:
         stack.enter_context(evaluating(model))
         stack.enter_context(taking_images(model, 1, shape))
         stack.enter_context(torch.no_grad())  # in inference mode operators come whole, before they are taken apart
+        # The counter follows what a module is given to its gradient; a parameter that is given has none here.
+        stack.enter_context(asking_for_gradients(model.parameters(), wanted=False))
         stack.enter_context(_taken_apart())
         counter = stack.enter_context(FlopCounterMode(display=False))
         stack.enter_context(_Assignment(model, counter, found, inside))

@@ -107,7 +107,7 @@ def open_model(
     Args:
         structure: a network to build the model's file on, where the settings name no architecture.
     """
-    loaded = load_model(path, settings.arch or structure, trust)
+    loaded = load_model(path, settings.arch or structure, trust, settings.weights)
     for warning in loaded.warnings:
         terminal.warn(warning["text"], code=warning["code"])
     check_classes(loaded, manifest.classes)

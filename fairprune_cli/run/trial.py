@@ -66,6 +66,8 @@ def _pruned(run: Prepared) -> tuple[nn.Module, dict[str, Tensor]]:
         tensors[name].mul_(mask)
     for name, tensor in rounded(pruned.state_dict(), run.settings.store, run.loaded.dtypes).items():
         pruned.state_dict()[name].copy_(tensor)
+    for tensor in (*pruned.parameters(), *pruned.buffers()):  # as a file's lie in memory, which may decide a last bit
+        tensor.data = torch.empty_like(tensor, memory_format=torch.contiguous_format).copy_(tensor)
     return pruned, sparse
 
 

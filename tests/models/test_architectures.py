@@ -111,7 +111,7 @@ def test_identify_names_both_where_two_fit(monkeypatch: pytest.MonkeyPatch) -> N
     table = {**registry._supported(), "twin": registry._supported()["resnet10"]}
     monkeypatch.setattr(registry, "_supported", lambda: table)
     with pytest.raises(FairpruneError, match="resnet10 and twin"):
-        signatures.identify(shapes_only("resnet10", 2))
+        architectures.identify(shapes_only("resnet10", 2))
     signatures.signature.cache_clear()
 
 

@@ -18,8 +18,8 @@ from torch.nn.modules.batchnorm import _NormBase
 from fairprune_cli.core.errors import FairpruneError, Problems
 from fairprune_cli.data.manifest.image_shape import ImageShape
 from fairprune_cli.models.architectures.attention import SelfAttention
-from fairprune_cli.models.architectures.plain import materialise, plain
-from fairprune_cli.models.architectures.signatures import COUNTER
+from fairprune_cli.models.architectures.computed_weights import make_plain, materialise
+from fairprune_cli.models.architectures.fingerprints import COUNTER
 from fairprune_cli.models.architectures.ties import memory_of, owner_of, tie, tied, with_all_names
 from fairprune_cli.models.inference import evaluating
 from fairprune_cli.models.widths import set_widths
@@ -36,6 +36,14 @@ _SIZES = (64, 224, 160, 256, 384, 32)  # edges of images that a network of unkno
 def shapes_of(model: nn.Module) -> dict[str, tuple[int, ...]]:
     """Shapes of all parameters and buffers, those that state dicts leave out included, by name."""
     return {name: tuple(tensor.shape) for name, tensor in _tensors(model)}
+
+
+def shapes_before(state: Mapping[str, Tensor], account: Account) -> dict[str, tuple[int, ...]]:
+    """Shapes of a file's tensors before what the account tells."""
+    return {
+        name: tuple(account[name]["shape"] if "dims" in account.get(name, {}) else tensor.shape)
+        for name, tensor in state.items()
+    }
 
 
 def account_of(model: nn.Module, dense: Mapping[str, tuple[int, ...]]) -> dict[str, dict[str, Any]]:
@@ -102,7 +110,7 @@ def load_plain(model: nn.Module, state: Mapping[str, Tensor], where: str = "") -
     A state without the numbers that some weights are computed from is loaded after that.
 
     Returns:
-        What `plain` says.
+        What `make_plain` says.
 
     Raises:
         FairpruneError: as `load_strictly`.
@@ -110,9 +118,9 @@ def load_plain(model: nn.Module, state: Mapping[str, Tensor], where: str = "") -
     materialise(model, {name: tensor.shape for name, tensor in state.items()})
     names = with_all_names(state, tied(model))
     computed = any(name not in names and not name.endswith(COUNTER) for name in model.state_dict())
-    notes = plain(model) if computed else []
+    notes = make_plain(model) if computed else []
     load_strictly(model, state, where)
-    return notes + plain(model)
+    return notes + make_plain(model)
 
 
 def _part(state: dict[str, Tensor], groups: list[list[str]]) -> None:
@@ -144,8 +152,10 @@ def fit_to_state(
     """
     # What lost single weights has an entry as well; files from before there were accounts have no others.
     told = {name: entry for name, entry in (account or {}).items() if "dims" in entry}
-    materialise(model, {name: told[name]["shape"] if name in told else t.shape for name, t in state.items()})
-    full, problems = with_all_names(state, tied(model)), Problems("", limit=12)
+    materialise(model, shapes_before(state, told))
+    groups = tied(model)
+    told |= {name: told[known] for names in groups for known in names if known in told for name in names}
+    full, problems = with_all_names(state, groups), Problems("", limit=12)
     changed = _narrow(model, full, told, problems)
     loose = {name: full.pop(name) for name, entry in told.items() if entry.get("persistent") is False and name in full}
     for name, module in model.named_modules():
@@ -153,12 +163,11 @@ def fit_to_state(
         problems.extend(_disagreement(name, module))
     problems.raise_if_any(hint=_HINT)
     if changed:  # a pass takes one dtype, and there are machines without arithmetic in 16 bits
-        load_strictly(model, _float(full))
         _put(model, _float(loose))
+        load_strictly(model, _float(full))
         _try_forward(model, shape)
-    load_strictly(model, full)
     _put(model, loose)
-    return model
+    return load_strictly(model, full)
 
 
 def _tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
@@ -274,8 +283,8 @@ def _refuse_meta(model: nn.Module, where: str) -> None:
 @torch.no_grad()
 def _try_forward(model: nn.Module, shape: ImageShape | None) -> None:
     """Widths of neighbouring layers are not in the tensors' names: only a forward pass shows they agree."""
-    first = next((layer for layer in model.modules() if isinstance(layer, nn.Conv2d)), None)
-    channels = first.in_channels if first else 3
+    inputs = [layer.in_channels for layer in model.modules() if isinstance(layer, nn.Conv2d)]
+    channels = next((count for count in (3, 1) if count in inputs), inputs[0] if inputs else 3)
     squares = dict.fromkeys((getattr(model, "image_size", 64), *_SIZES))
     failure = ""
     for images in ([] if shape is None else [shape]) + [ImageShape.sized(channels, side) for side in squares]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.core.files import atomic_path, sha256_file
@@ -22,8 +22,10 @@ from fairprune_cli.models.checkpoint.contents import (
     safetensors_metadata,
 )
 from fairprune_cli.models.checkpoint.inert import Inert
-from fairprune_cli.models.checkpoint.state_dict import clean_names
+from fairprune_cli.models.checkpoint.recognise import recognise
+from fairprune_cli.models.checkpoint.state_dict import converted, without_prefixes
 from fairprune_cli.models.checkpoint.torch_file import reading
+from fairprune_cli.models.checkpoint.trusted import class_name, known_as, structure_file, structure_in, unwrapped
 
 
 @dataclass
@@ -32,8 +34,9 @@ class LoadedModel:
 
     Attributes:
         model: in eval mode, float32, on the CPU.
-        architecture: name for `architectures.build`; of a trusted module that fits none, its class.
-        structure: what builds the same network again: its architecture's name, or the trusted module itself.
+        architecture: name for `architectures.build`; of a trusted module that is none of ours, its class.
+        structure: what builds the same network again, as `codec.load_with_header` takes it: the architecture's name,
+            or a trusted module as it was before anything was removed.
         classes: number of outputs.
         source: the file that was read.
         sha256: of that file.
@@ -61,55 +64,63 @@ class LoadedModel:
     warnings: list[dict[str, str]] = field(default_factory=list)
 
 
-def load_model(path: Path, arch: str | nn.Module | None = None, trust: bool = False) -> LoadedModel:
+def load_model(
+    path: Path, arch: str | nn.Module | None = None, trust: bool = False, weights: str | None = None
+) -> LoadedModel:
     """Load a network from a .pt, .pth, .pt2 or .safetensors file or a run folder.
 
     Args:
         path: the file, or a folder that holds a `model.safetensors`.
-        arch: architecture, instead of recognising it; `package.module:factory` is imported. A network serves to build
-            a model file of ours on a copy of it.
+        arch: architecture, instead of recognising it; `package.module:factory` is imported. With `trust` also the
+            file of a network that was pickled whole, which is unpickled and gives the structure. A network serves to
+            load the weights into a copy of it.
         trust: unpickle for real, which RUNS the code that the file names; where that gives a module and
             `arch` is None, the module's own forward is used.
+        weights: `ema` or `raw`, or the key under which the file keeps them; None takes the raw ones where there are
+            both, and `warnings` says so.
 
     Raises:
         FairpruneError: missing, damaged or without weights; the architecture cannot be told or does not fit;
-            weights that are not finite.
+            weights that are not finite, or not there.
     """
     file = find_model_file(Path(path))
     with reading(file):
         digest = sha256_file(file)
-    if (metadata := safetensors_metadata(file)) is not None and metadata.get("format") == "fairprune":
-        return _load_own(file, digest, arch)
-    if isinstance(arch, nn.Module):
-        raise FairpruneError(
-            "a network is given to build a model file of fairprune on, and this is none", where=str(file)
-        )
-    contents = read_contents(file, trust)
-    loaded = LoadedModel(nn.Identity(), "", 0, file, digest, trusted=contents.trusted)
-    loaded.warnings = [{"code": "checkpoint-converted", "text": text} for text in contents.notes]
-    if contents.trusted:
-        text = f"{file.name} was unpickled as trusted: code that the file names has run"
+    structure = structure_file(arch, trust) if isinstance(arch, str) else None
+    arch = arch if structure is None else structure_in(structure)
+    own = (metadata := safetensors_metadata(file)) is not None and metadata.get("format") == "fairprune"
+    if own:
+        loaded = _load_own(file, digest, arch)
+        if weights is not None:
+            text = f"{file.name} is a model file of fairprune, which holds one set of weights: --weights says nothing"
+            loaded.warnings.append({"code": "weights", "text": text})
+    else:
+        loaded = _load_other(file, digest, arch, trust, weights)
+    if structure is not None:
+        loaded.trusted = True
+        text = f"{structure.name} was unpickled as trusted, for its network: code that the file names has run"
         loaded.warnings.append({"code": "trusted-checkpoint", "text": text})
-    with named(str(file)):
-        if contents.module is not None and arch is None:
-            _use_module(loaded, contents)
-        else:
-            _use_state(loaded, contents, arch)
-    # The names of the file's tensors are without prefixes, which those of the network may have.
-    names = clean_names(loaded.model.state_dict())
-    loaded.dtypes = {own: contents.dtypes[name] for name, own in names.items() if name in contents.dtypes}
     loaded.model.eval()
     return loaded
 
 
-def read_state(path: Path, trust: bool = False) -> dict[str, Tensor]:
-    """The weights of a checkpoint as a state dict: no prefixes, float32, finite, on the CPU."""
-    file = find_model_file(Path(path))
-    if (metadata := safetensors_metadata(file)) is not None and metadata.get("format") == "fairprune":
-        from fairprune_cli.models.file.codec import read_model
-
-        return _float(read_model(file)[0])
-    return read_contents(file, trust).state
+def _load_other(file: Path, digest: str, arch: str | nn.Module | None, trust: bool, weights: str | None) -> LoadedModel:
+    """From a file that is none of fairprune's."""
+    contents = read_contents(file, trust, weights)
+    loaded = LoadedModel(nn.Identity(), "", 0, file, digest, trusted=contents.trusted)
+    if contents.trusted:
+        text = f"{file.name} was unpickled as trusted: code that the file names has run"
+        loaded.warnings.append({"code": "trusted-checkpoint", "text": text})
+    with named(str(file)):
+        if isinstance(arch, nn.Module):
+            _use_structure(loaded, contents, arch)
+        elif contents.module is not None and arch is None:
+            _use_module(loaded, contents)
+        else:
+            _use_state(loaded, contents, arch, weights)
+    converted_first = [{"code": "checkpoint-converted", "text": text} for text in contents.notes]
+    loaded.warnings = converted_first + loaded.warnings
+    return loaded
 
 
 def check_classes(loaded: LoadedModel, classes: Sequence[str]) -> None:
@@ -174,39 +185,57 @@ def save_checkpoint(
 
 
 def _use_module(loaded: LoadedModel, contents: Contents) -> None:
-    """A trusted module keeps its own forward; its architecture is only a name for the report."""
+    """A trusted module keeps its own forward, and has an architecture's name where it computes the same as that."""
     assert contents.module is not None
-    loaded.model, state = contents.module, contents.state
-    kind = type(contents.module)
-    if notes := architectures.plain(contents.module):
-        _note_plain(loaded, notes)
-        state = dict(contents.module.state_dict())
-    loaded.structure = copy.deepcopy(contents.module)
+    module = unwrapped(contents.module)
+    architectures.refuse_lazy(module)
+    loaded.dtypes = {name: tensor.dtype for name, tensor in module.state_dict().items()}
+    contents.notes += converted(module.state_dict())[1]  # refuses numbers that are not finite
+    loaded.model = module.float()
+    _note_plain(loaded, architectures.make_plain(module))
+    known = known_as(module)
+    if known is None:
+        loaded.architecture, loaded.classes = class_name(module), _outputs(module)
+        loaded.structure = copy.deepcopy(module)
+    else:
+        loaded.architecture, loaded.classes = known
+        loaded.structure = loaded.architecture
+
+
+def _use_structure(loaded: LoadedModel, contents: Contents, module: nn.Module) -> None:
+    """The weights of one file in the network of another, which was unpickled."""
+    names = without_prefixes(contents.state)
+    state, changes = converted({name: contents.state[origin] for name, origin in names.items()})
+    contents.notes += changes
+    loaded.structure = module
+    loaded.model = architectures.fit_to_state(copy.deepcopy(module), state)
+    loaded.dtypes = {name: contents.state[origin].dtype for name, origin in names.items()}
+    loaded.architecture, loaded.classes = class_name(module), _outputs(loaded.model)
+
+
+def _use_state(loaded: LoadedModel, contents: Contents, arch: str | None, weights: str | None) -> None:
+    said = _said(contents.root)
+    name = said.get("architecture", "")
+    known = architectures.is_supported(name) or name in architectures.other_names()
     try:
-        loaded.architecture, loaded.classes = architectures.identify(state)
-    except FairpruneError:
-        loaded.architecture, loaded.classes = (
-            f"{kind.__module__}:{kind.__qualname__}",
-            _outputs(contents.module),
-        )
-
-
-def _use_state(loaded: LoadedModel, contents: Contents, arch: str | None) -> None:
-    state, said = contents.state, _said(contents.root)
-    if arch is None:
-        arch = _recognised(state, contents.root)
-    with named(f"--arch {arch}"):
-        signature = architectures.signature(arch)
-    # The network itself may have names that begin like a prefix: compare both without.
-    original = clean_names(signature.shapes)
-    state = {original.get(key, key): tensor for key, tensor in state.items()}
-    classes = signature.classes_of(state) or 1000
-    make = architectures.build if architectures.is_import_path(arch) else architectures.skeleton
-    model = make(arch, classes)
-    _note_plain(loaded, architectures.load_plain(model, state, str(loaded.source)))
-    loaded.model = model
-    loaded.architecture = loaded.structure = arch
-    loaded.classes = classes if signature.heads else _outputs(model)
+        with named("" if arch is None else f"--arch {arch}"):
+            found = recognise(contents, arch, name if known else "", weights)
+    except FairpruneError as error:
+        if arch is None and architectures.is_import_path(name):
+            error.hint = f"the file names {name[:100]!r}; if that is your own code, say so with --arch"
+        elif arch is None and isinstance(contents.table.module, Inert) and "--trust-checkpoint" not in error.hint:
+            error.hint += "; --trust-checkpoint runs the network's own code, if you trust where it comes from"
+        raise
+    contents.notes += found.notes
+    loaded.warnings += [{"code": "changed-network", "text": text} for text in found.differences]
+    _note_plain(loaded, found.computed)
+    loaded.model = found.model
+    loaded.dtypes = {name: found.dtypes[name] for name in found.model.state_dict() if name in found.dtypes}
+    loaded.architecture = loaded.structure = found.place.signature.name
+    signature = found.place.signature
+    loaded.classes = (signature.classes_of(found.model.state_dict()) or 1000) if signature.heads else 0
+    if not signature.heads:
+        loaded.classes = _outputs(found.model)
     names, transform, extra = said.get("classes"), said.get("transform"), said.get("extra")
     if isinstance(names, list | tuple) and len(names) == loaded.classes and all(isinstance(n, str) for n in names):
         loaded.class_names = tuple(names)
@@ -221,22 +250,6 @@ def _note_plain(loaded: LoadedModel, sentences: Sequence[str]) -> None:
 def _said(root: Any) -> dict[str, Any]:
     """What a checkpoint of `save_checkpoint` says beside its weights."""
     return root if isinstance(root, dict) and isinstance(root.get("architecture"), str) else {}
-
-
-def _recognised(state: dict[str, Tensor], root: Any) -> str:
-    """The architecture the file names, if its tensors fit that one; else the one they fit."""
-    name = _said(root).get("architecture", "")
-    known = architectures.is_supported(name) or name in architectures.other_names()
-    if known and not architectures.signature(name).difference(state):
-        return name
-    try:
-        return architectures.identify(state)[0]
-    except FairpruneError as error:
-        if architectures.is_import_path(name):
-            error.hint = f"the file names {name[:100]!r}; if that is your own code, say so with --arch"
-        elif isinstance(root, Inert):
-            error.hint += "; --trust-checkpoint runs the network's own code, if you trust where it comes from"
-        raise
 
 
 def _outputs(model: nn.Module) -> int:
@@ -266,10 +279,6 @@ def _load_own(file: Path, digest: str, arch: str | nn.Module | None) -> LoadedMo
         transform=dict(header.transform) or None,
         dtypes=dtypes,
     )
-
-
-def _float(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
 
 
 def _plain(value: Any) -> Any:

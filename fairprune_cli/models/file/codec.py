@@ -190,8 +190,9 @@ def load_with_header(path: Path, arch: str | nn.Module | None = None) -> tuple[n
     path = path / "model.safetensors" if path.is_dir() else path
     state, header = read_model(path)
     try:
-        model = _dense_network(header, state, arch)
-        architectures.plain(model)  # before a file is written, weights that are computed become what they are
+        model, state = _dense_network(header, state, arch)
+        architectures.materialise(model, architectures.shapes_before(state, header.removed))
+        architectures.make_plain(model)  # before a file is written, weights that are computed become what they are
         shapes = architectures.shapes_of(model)
         shape = Transform.from_dict(header.transform).shape if header.transform else None
         model = architectures.fit_to_state(model, state, header.removed, shape)
@@ -202,15 +203,17 @@ def load_with_header(path: Path, arch: str | nn.Module | None = None) -> tuple[n
     return model.eval(), dataclasses.replace(header, removed=removed)
 
 
-def _dense_network(header: ModelHeader, state: Mapping[str, Tensor], arch: str | nn.Module | None) -> nn.Module:
-    """What a file's tensors are loaded into."""
+def _dense_network(
+    header: ModelHeader, state: dict[str, Tensor], arch: str | nn.Module | None
+) -> tuple[nn.Module, dict[str, Tensor]]:
+    """What a file's tensors are loaded into, and those that it has."""
     from fairprune_cli.models import architectures
 
     count = len(header.classes)
     if not any(tensor.ndim and tensor.shape[0] == count for tensor in state.values()):
         raise FairpruneError(f"the header names {count} classes, but no tensor has that many outputs")
     if isinstance(arch, nn.Module):
-        return copy.deepcopy(arch)
+        return copy.deepcopy(arch), state
     name = arch or header.architecture
     # `skeleton` refuses names that mean "import this"; only what the caller typed may be imported.
     typed = arch is not None and architectures.is_import_path(arch)
@@ -218,7 +221,7 @@ def _dense_network(header: ModelHeader, state: Mapping[str, Tensor], arch: str |
     outputs = architectures.signature(name).classes_of(state)
     if outputs is not None and outputs != count:
         raise FairpruneError(f"the header names {count} classes, the network has {outputs} outputs")
-    return model
+    return model, architectures.settle_heads(model, name, state)
 
 
 def _read(path: Path, with_masks: bool = False) -> tuple[dict[str, Tensor], ModelHeader, dict[str, Tensor]]:

@@ -19,14 +19,14 @@ from fairprune_cli.data.manifest.image_shape import ImageShape, Shape
 from fairprune_cli.models.inference import blank_images
 from fairprune_cli.models.strides import is_channels_last
 from fairprune_cli.models.widths import set_widths
-from fairprune_cli.pruning.channels import ChannelSpace, Coupling, Slot, WalkFailed, coupling
+from fairprune_cli.pruning.channels import FROZEN, ChannelSpace, Coupling, Slot, WalkFailed, coupling
+from fairprune_cli.pruning.options import TargetOptions
 
 __all__ = [
     "ChannelSpace", "Coupling", "Slot", "channel_coupling", "channel_spaces", "kept_per_space", "remove_channels",
     "take",
 ]  # fmt: skip
 _HINT = "use --granularity weight"
-FROZEN = "a frozen parameter"
 
 
 def channel_spaces(model: nn.Module, shape: Shape) -> list[ChannelSpace]:
@@ -34,7 +34,7 @@ def channel_spaces(model: nn.Module, shape: Shape) -> list[ChannelSpace]:
     return channel_coupling(model, shape).spaces
 
 
-def channel_coupling(model: nn.Module, shape: Shape, prune_frozen: bool = False) -> Coupling:
+def channel_coupling(model: nn.Module, shape: Shape, prune_frozen: bool = TargetOptions.prune_frozen) -> Coupling:
     """What can be removed from a model, in the order of its modules, and what cannot; left as it was.
 
     Args:
@@ -46,29 +46,19 @@ def channel_coupling(model: nn.Module, shape: Shape, prune_frozen: bool = False)
             after a removal does not run.
     """
     try:
-        found = coupling(model, shape)
+        found = coupling(model, shape, prune_frozen)
     except WalkFailed as error:
         _check_images(model, shape)
         raise FairpruneError(
             f"channels of this architecture cannot be traced ({error})", where=error.at, hint=_HINT
         ) from error
-    if not prune_frozen:
-        found = _without_frozen(model, found)
     if not found.spaces:
         layer, why = next(iter(found.fixed.items()), ("", ""))
         reason = f"; {layer}: {why}" if layer else ""
-        hint = f"{_HINT}, or --prune-frozen" if FROZEN in found.fixed.values() else _HINT
+        hint = f"{_HINT}, or --prune-frozen" if any(why.endswith(FROZEN) for why in found.fixed.values()) else _HINT
         raise FairpruneError(f"the model has no channels that can be removed{reason}", hint=hint)
     _try_removal(model, found.spaces, shape)
     return found
-
-
-def _without_frozen(model: nn.Module, found: Coupling) -> Coupling:
-    """Without the channels that have a place in a frozen parameter."""
-    frozen = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
-    stay = [space for space in found.spaces if any(slot.tensor in frozen for slot in space.slots)]
-    fixed = {slot.tensor.rpartition(".")[0]: FROZEN for space in stay for slot in space.filters}
-    return Coupling([space for space in found.spaces if space not in stay], {**fixed, **found.fixed})
 
 
 @torch.no_grad()

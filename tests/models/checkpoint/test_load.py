@@ -26,8 +26,9 @@ from torch import nn
 
 from fairprune_cli.core.errors import ExitCode, FairpruneError
 from fairprune_cli.models import architectures
-from fairprune_cli.models.checkpoint.load import check_classes, load_model, read_state, save_checkpoint
-from fairprune_cli.models.checkpoint.state_dict import WRAPPERS
+from fairprune_cli.models.checkpoint.contents import read_state
+from fairprune_cli.models.checkpoint.load import check_classes, load_model, save_checkpoint
+from fairprune_cli.models.checkpoint.weight_tables import WRAPPERS
 
 MODELS = {name: architectures.build(name, 3, seed=1).eval() for name in ("resnet10-w16", "resnet10", "mobilenet_v2")}
 SMALL = MODELS["resnet10-w16"]
@@ -59,7 +60,9 @@ def test_every_wrapping_and_prefix(tmp_path: Path, name: str, wrapper: str, pref
     assert not loaded.model.training
     assert loaded.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
     assert loaded.metadata == {}
-    assert loaded.warnings == []
+    assert [w["text"] for w in loaded.warnings] == ["the averaged weights (EMA) under 'ema' are used"] * (
+        wrapper == "ema"
+    )
 
 
 def test_the_order_of_the_wrappers(tmp_path: Path) -> None:
@@ -154,7 +157,8 @@ def test_a_trusted_module_keeps_its_own_forward(tmp_path: Path) -> None:
     with torch.no_grad():
         own, plain = loaded.model(images), load_model(path).model(images)
     assert torch.allclose(own, 2 * plain, atol=1e-6)
-    assert (loaded.architecture, loaded.classes, loaded.trusted) == ("resnet10-w16", 3, True)
+    assert (loaded.architecture, loaded.classes, loaded.trusted) == (f"{__name__}:Doubled", 3, True)
+    assert isinstance(loaded.structure, Doubled)
 
 
 def test_a_trusted_module_of_no_known_architecture(tmp_path: Path) -> None:
@@ -356,7 +360,7 @@ def test_arch_overrides_and_must_fit(tmp_path: Path) -> None:
     assert load_model(path, arch="resnet10-w16").classes == 3
     with pytest.raises(FairpruneError) as caught:
         load_model(path, arch="resnet18")
-    assert "layer1.1.conv1.weight is missing" in str(caught.value)
+    assert "conv1.weight is 64x3x7x7 there and 16x3x3x3 here" in str(caught.value)
     assert re.search(r"and \d+ more", str(caught.value))
     with pytest.raises(FairpruneError, match="no architecture 'resnet11'"):
         load_model(path, arch="resnet11")

@@ -16,7 +16,7 @@ from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.lazy import LazyModuleMixin
 from torch.nn.parameter import is_lazy
 from torch.nn.utils import parametrize, prune, remove_spectral_norm, remove_weight_norm
-from torch.nn.utils.spectral_norm import SpectralNorm
+from torch.nn.utils.spectral_norm import SpectralNorm, SpectralNormLoadStateDictPreHook
 from torch.nn.utils.weight_norm import WeightNorm
 
 from fairprune_cli.core.errors import FairpruneError
@@ -33,7 +33,7 @@ class AnyRankBatchNorm(nn.modules.batchnorm._BatchNorm):
             raise ValueError(f"expected [B, C, ...], got {input.dim()} dimension")
 
 
-def plain(model: nn.Module) -> list[str]:
+def make_plain(model: nn.Module) -> list[str]:
     """Let every weight be a parameter of its own, in place.
 
     Returns:
@@ -47,14 +47,14 @@ def plain(model: nn.Module) -> list[str]:
             found.update(_without_hooks(module))
             found.update(_without_parametrizations(module))
     return [
-        f"{kind} was computed on {count} weight{'s' * (count > 1)}, which {'are' if count > 1 else 'is'} pruned as"
-        f" what it gave"
+        f"{f'{count} weights' if count > 1 else 'a weight'} that {kind} computes at each pass "
+        f"{'are' if count > 1 else 'is'} pruned as what it gives"
         for kind, count in sorted(found.items())
     ]
 
 
 def is_plain(model: nn.Module) -> bool:
-    """Whether `plain` would find no weight that is computed."""
+    """Whether `make_plain` would find no weight that is computed."""
     return not any(parametrize.is_parametrized(module) or any(map(_kind, _hooks(module))) for module in model.modules())
 
 
@@ -110,7 +110,7 @@ def _settle(module: Any) -> None:
 
 def _hooks(module: nn.Module) -> list[object]:
     """What is called in front of a layer's forward."""
-    return list(module._forward_pre_hooks.values())  # noqa: SLF001
+    return list(module._forward_pre_hooks.values())
 
 
 def _kind(hook: object) -> str:
@@ -119,7 +119,7 @@ def _kind(hook: object) -> str:
         return "weight_norm"
     if isinstance(hook, SpectralNorm):
         return "spectral_norm"
-    return "a mask of torch.nn.utils.prune" if isinstance(hook, prune.BasePruningMethod) else ""
+    return "torch.nn.utils.prune" if isinstance(hook, prune.BasePruningMethod) else ""
 
 
 def _without_hooks(module: nn.Module) -> list[str]:
@@ -136,11 +136,21 @@ def _without_hooks(module: nn.Module) -> list[str]:
             remove_weight_norm(module, leaf)
         elif kind == "spectral_norm":
             remove_spectral_norm(module, leaf)
+            _forget_loading(module, leaf)
         else:
             prune.remove(module, leaf)
         _own(module, leaf, trains)
         kinds.append(kind)
     return kinds
+
+
+def _forget_loading(module: nn.Module, leaf: str) -> None:
+    """Remove what asks for spectral_norm's numbers when a state is loaded; torch's removal does not find it."""
+    hooks = module._load_state_dict_pre_hooks  # noqa: SLF001
+    for key, wrapped in list(hooks.items()):
+        hook = getattr(wrapped, "hook", wrapped)
+        if isinstance(hook, SpectralNormLoadStateDictPreHook) and hook.fn.name == leaf:
+            del hooks[key]
 
 
 def _without_parametrizations(module: nn.Module) -> list[str]:
