@@ -14,6 +14,7 @@ from safetensors import safe_open
 from torch import Tensor, nn
 
 from fairprune_cli.core.errors import FairpruneError, nearest
+from fairprune_cli.models import architectures
 from fairprune_cli.models.checkpoint.inert import TensorRef
 from fairprune_cli.models.checkpoint.state_dict import converted, read_tensors, without_prefixes
 from fairprune_cli.models.checkpoint.torch_file import Damaged, open_torch_file, reading
@@ -146,6 +147,8 @@ def read_state(path: Path, trust: bool = False) -> dict[str, Tensor]:
 
 def _contents(root: Any, weights: str | None, read: Callable[[TensorRef | Tensor], Tensor]) -> Contents:
     table, chosen = find_table(root, weights)
+    if isinstance(table.module, nn.Module):
+        architectures.refuse_lazy(table.module)
     state, notes = read_tensors(table.weights, read)
     return Contents(state, root, [*chosen, *notes], table=table)
 

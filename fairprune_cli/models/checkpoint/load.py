@@ -188,7 +188,6 @@ def _use_module(loaded: LoadedModel, contents: Contents) -> None:
     """A trusted module keeps its own forward, and has an architecture's name where it computes the same as that."""
     assert contents.module is not None
     module = unwrapped(contents.module)
-    architectures.refuse_lazy(module)
     loaded.dtypes = {name: tensor.dtype for name, tensor in module.state_dict().items()}
     contents.notes += converted(module.state_dict())[1]  # refuses numbers that are not finite
     loaded.model = module.float()

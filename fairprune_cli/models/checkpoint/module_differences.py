@@ -138,7 +138,7 @@ def _compare_settings(label: str, one: ModuleNode, other: ModuleNode, found: Mod
     settings, wanted, skipped = one.settings, other.settings, set(_SKIPPED)
     if other.kind == "SelfAttention" and one.kind == "MultiheadAttention":
         settings = {**settings, "head_width": settings.get("head_dim", wanted.get("head_width"))}
-        wanted = {**wanted, "batch_first": True, "add_zero_attn": False}
+        wanted = {**wanted, "add_zero_attn": False}
     elif other.children:
         skipped |= _BUILT_FROM - ({"stride"} if other.kind in _USES_STRIDE else set())
     if settings.get("in_channels") != wanted.get("in_channels"):

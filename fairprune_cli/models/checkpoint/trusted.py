@@ -55,8 +55,8 @@ def structure_in(file: Path) -> nn.Module:
             "it holds weights, but no network that was pickled whole", where=f"--arch {file}",
             hint="name the file of torch.save(model, PATH), or what builds the network: package.module:factory",
         )  # fmt: skip
+    architectures.refuse_lazy(table.module)
     module = unwrapped(table.module).float().eval()
-    architectures.refuse_lazy(module)
     architectures.make_plain(module)
     return module
 
