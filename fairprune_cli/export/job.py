@@ -150,12 +150,10 @@ def _inferred(loaded: Exportable, masks: Mapping[str, Tensor]) -> ModelHeader:
     from fairprune_cli.models import architectures
 
     given = loaded.structure
-    full = (given if isinstance(given, nn.Module) else architectures.build(given, loaded.classes)).state_dict()
-    removed: dict[str, Any] = {
-        name: {"shape": list(full[name].shape), "kept": tensor.numel()}
-        for name, tensor in loaded.model.state_dict().items()
-        if name in full and full[name].shape != tensor.shape
-    }
+    built = copy.deepcopy(given) if isinstance(given, nn.Module) else architectures.build(given, loaded.classes)
+    architectures.materialise(built, architectures.shapes_of(loaded.model))
+    architectures.make_plain(built)
+    removed = architectures.account_of(loaded.model, architectures.shapes_of(built))
     granularity = "channel" if removed else "weight" if masks else "dense"
     for name, mask in masks.items():
         entry = removed.setdefault(name, {"shape": list(mask.shape)})

@@ -40,7 +40,7 @@ class LoadedModel:
         classes: number of outputs.
         source: the file that was read.
         sha256: of that file.
-        metadata: the header of a model file of fairprune, else {}.
+        metadata: the header of a model file of fairprune; of another that lost channels, `removed` alone; else {}.
         class_names: in the order of the outputs, where the file says them.
         transform: size, mean and std of the input, where the file says them.
         extra: what `save_checkpoint` was given as such.
@@ -208,6 +208,8 @@ def _use_structure(loaded: LoadedModel, contents: Contents, module: nn.Module) -
     contents.notes += changes
     loaded.structure = module
     loaded.model = architectures.fit_to_state(copy.deepcopy(module), state)
+    if removed := architectures.account_of(loaded.model, architectures.shapes_of(module)):
+        loaded.metadata = {"removed": removed}
     loaded.dtypes = {name: contents.state[origin].dtype for name, origin in names.items()}
     loaded.architecture, loaded.classes = class_name(module), _outputs(loaded.model)
 
@@ -229,6 +231,8 @@ def _use_state(loaded: LoadedModel, contents: Contents, arch: str | None, weight
     loaded.warnings += [{"code": "changed-network", "text": text} for text in found.differences]
     _note_plain(loaded, found.computed)
     loaded.model = found.model
+    if found.removed:
+        loaded.metadata = {"removed": found.removed}
     loaded.dtypes = {name: found.dtypes[name] for name in found.model.state_dict() if name in found.dtypes}
     loaded.architecture = loaded.structure = found.place.signature.name
     signature = found.place.signature

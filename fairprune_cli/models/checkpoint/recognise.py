@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -32,6 +33,7 @@ class Recognised:
         differences: of a pickled network from the architecture whose tensors it has, a sentence each.
         computed: what `architectures.make_plain` said.
         dtypes: the number formats of the tensors in the file, by their names in the network.
+        removed: what another tool removed from the architecture's network, as `architectures.Account`.
     """
 
     model: nn.Module
@@ -40,6 +42,7 @@ class Recognised:
     differences: list[str] = field(default_factory=list)
     computed: list[str] = field(default_factory=list)
     dtypes: dict[str, torch.dtype] = field(default_factory=dict)
+    removed: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 def recognise(contents: Contents, arch: str | None, said: str = "", weights: str | None = None) -> Recognised:
@@ -143,10 +146,13 @@ def _made(place: Placement, state: dict[str, Tensor], contents: Contents, arch: 
     inner = _whole_numbers(model, architectures.settle_heads(model, sig.name, inner))
     differing = architectures.differences_at(place, state)
     narrower, computed = sig.narrower(inner) if differing else [], []
+    removed: dict[str, dict[str, Any]] = {}
     try:
         if narrower:
             notes.append(f"{len(narrower)} tensors are narrower than {sig.name}'s: it was pruned by another tool")
+            shapes = architectures.shapes_of(model)
             model = architectures.fit_to_state(model, inner)
+            removed = architectures.account_of(model, shapes)
         else:
             parts = {name: state[name] for name in architectures.parts_beside(place, state)}
             parts = {name.removeprefix(place.prefix): tensor for name, tensor in parts.items()}
@@ -160,7 +166,7 @@ def _made(place: Placement, state: dict[str, Tensor], contents: Contents, arch: 
         ) from error
     _freeze(model, place, contents)
     dtypes = {name: state[origin].dtype for name, origin in place.names.items()}
-    return Recognised(model, place, notes, differences, computed, dtypes)
+    return Recognised(model, place, notes, differences, computed, dtypes, removed)
 
 
 def _notes(place: Placement, state: dict[str, Tensor], inner: dict[str, Tensor]) -> list[str]:
