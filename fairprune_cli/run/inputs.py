@@ -15,7 +15,10 @@ from fairprune_cli.core.terminal import Terminal
 from fairprune_cli.data.batches.pool import ImageSet, Pool, load_images
 from fairprune_cli.data.batches.split import split_rows
 from fairprune_cli.data.manifest.find import SPLITS, Grouping, Manifest, Transform, find_manifest, load_manifest
-from fairprune_cli.models.checkpoint.load import LoadedModel, check_classes, load_model
+from fairprune_cli.data.manifest.task import with_heads
+from fairprune_cli.models.checkpoint.load import LoadedModel, check_class_names, load_model
+from fairprune_cli.models.read_out import attach
+from fairprune_cli.models.score_search import find_scores
 from fairprune_cli.run.options import Settings
 
 
@@ -34,6 +37,10 @@ class Data:
         """The same data with the named attributes beside those it has."""
         more = [self.manifest.grouping(name) for name in names if name not in self.attributes]
         return Data(self.manifest, (*self.groupings, *more)) if more else self
+
+    def of_task(self, name: str) -> Data:
+        """The same data with one task alone."""
+        return Data(self.manifest.of_task(name), self.groupings)
 
     def rows(self, *splits: str) -> np.ndarray:
         """Rows of the manifest in any of the named splits, int64, ascending."""
@@ -77,14 +84,29 @@ def manifest_if_any(given: str | None, model: Path) -> Manifest | None:
 
 
 def open_model(path: Path, settings: Settings, manifest: Manifest, terminal: Terminal, trust: bool) -> LoadedModel:
-    """Load a model and hold it against the manifest's classes and transform.
+    """Load a model, find the scores of the manifest's tasks in what it gives, and hang that read-out on it.
 
-    The model keeps its own input transform where its file names one.
+    The model keeps its own input transform where its file names one, and its file's word on where the scores stand
+    counts where the manifest says nothing.
+
+    Raises:
+        FairpruneError: it cannot be loaded, or does not give what the manifest's classes ask for.
     """
     loaded = load_model(path, settings.arch, trust)
     for warning in loaded.warnings:
         terminal.warn(warning["text"], code=warning["code"])
-    check_classes(loaded, manifest.classes)
+    check_class_names(loaded, manifest.classes)
+    tasks = with_heads(manifest.tasks, loaded.metadata.get("tasks", ()))
+    size = int((loaded.transform or {}).get("size") or manifest.transform.size)
+    try:
+        found = find_scores(loaded.model, tasks, size)
+    except FairpruneError as error:
+        raise FairpruneError(error.what, where=error.where or str(path), hint=error.hint, code=error.code) from error
+    for text in found.notes:
+        terminal.note(text)
+    for text in found.warnings:
+        terminal.warn(text, code="probabilities")
+    attach(loaded.model, found.read_out)
     return loaded
 
 

@@ -21,6 +21,8 @@ from fairprune_cli.fairness import notions as fairness
 from fairprune_cli.fairness import relaxations
 from fairprune_cli.models import measure
 from fairprune_cli.models.checkpoint.load import LoadedModel
+from fairprune_cli.models.read_out import read_out_of
+from fairprune_cli.models.score_search import refuse_other_outputs_in_training
 from fairprune_cli.pruning import methods, target
 from fairprune_cli.pruning.masks import Masks
 from fairprune_cli.run.assembly import constrained_notion
@@ -36,7 +38,8 @@ class Prepared:
     """A run before its first step.
 
     Attributes:
-        settings: of the run; method: what it names; notion: that is constrained; policy: what the audit is judged by.
+        settings: of the run; method: what it names; notions: that are constrained, one per task; policy: what the audit
+            is judged by.
         terminal: where the run talks; group: the processes that share it; device, threads: what it computes on.
         started: seconds since the epoch.
         data: with the attributes of the constraint; audited: with those of the policy, too.
@@ -51,7 +54,7 @@ class Prepared:
     threads: int
     device: torch.device
     method: type[methods.Method]
-    notion: fairness.Notion
+    notions: tuple[fairness.Notion, ...]
     policy: Policy
     data: Data
     audited: Data
@@ -88,14 +91,17 @@ def prepare(model: Path, settings: Settings, terminal: Terminal, trust: bool, gr
     method = _method(settings, group)
     policy = policy_of(settings)
     data = open_data(settings, model, terminal)
-    refuse_broken_plug_ins(len(data.manifest.classes))
+    for task in data.manifest.tasks:
+        refuse_broken_plug_ins(len(task.classes))
     # A policy may ask about more attributes than the constraint looks at.
     audited = data.with_attributes(policy.attributes)
-    notion = constrained_notion(settings, method, len(data.manifest.classes))
+    notions = tuple(constrained_notion(settings, method, len(task.classes)) for task in data.manifest.tasks)
     loaded = open_model(model, settings, data.manifest, terminal, trust)
     transform = transform_of(loaded, data.manifest, terminal)
     dense = loaded.model.eval().to(device)
     measure.macs(dense, transform.size)  # fails here where it does not take such images
+    if (read_out := read_out_of(dense)) is not None:
+        refuse_other_outputs_in_training(dense, read_out, transform.size)
     student = copy.deepcopy(dense)
     student.to(memory_format=torch.channels_last)
     before = target.earlier(loaded)
@@ -104,7 +110,7 @@ def prepare(model: Path, settings: Settings, terminal: Terminal, trust: bool, gr
     if masks.start > NOTED_START:
         terminal.note(f"{masks.start:.1%} of the prunable weights are removed already; they stay removed")
     return Prepared(
-        settings, terminal, group, started, threads, device, method, notion, policy, data, audited, loaded, transform,
+        settings, terminal, group, started, threads, device, method, notions, policy, data, audited, loaded, transform,
         before, dense, student, masks,
     )  # fmt: skip
 

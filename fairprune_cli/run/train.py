@@ -31,7 +31,7 @@ def trainer_of(run: Prepared, pools: PruningPools, folder: RunFolder, state: Map
     """
     torch.manual_seed(run.settings.seed)
     trainer = Assembly(
-        run.settings, run.method, run.notion, run.dense, run.student, run.masks, run.data, run.device, run.group
+        run.settings, run.method, run.notions, run.dense, run.student, run.masks, run.data, run.device, run.group
     ).trainer(pools)
     if state is not None:
         with of_this_form(str(folder.state)):

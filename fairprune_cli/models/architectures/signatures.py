@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from torch import Tensor, nn
 
@@ -17,17 +18,40 @@ _PROBE = 1009
 """A number of classes that no layer has as its width, so that the tensors of the head can be told."""
 
 
+class Growth(NamedTuple):
+    """How a tensor's size depends on the number of classes: along `axis` it is `each` x classes + `more`."""
+
+    axis: int = 0
+    each: int = 1
+    more: int = 0
+
+    def classes(self, shape: Sequence[int]) -> int | None:
+        """The number of classes at which the tensor has this shape; None where there is none."""
+        if len(shape) <= self.axis:
+            return None
+        found, left = divmod(shape[self.axis] - self.more, self.each)
+        return None if left or found < 1 else found
+
+    def shape(self, of_one: Sequence[int], classes: int) -> tuple[int, ...]:
+        """The tensor's shape for so many classes, from that for another number."""
+        return (*of_one[: self.axis], self.each * classes + self.more, *of_one[self.axis + 1 :])
+
+
 @dataclass(frozen=True)
 class Signature:
-    """Shapes of all tensors of an architecture, counters left out; `heads` have the classes as first size."""
+    """Shapes of all tensors of an architecture, counters left out.
+
+    Attributes:
+        heads: the tensors whose shape depends on the number of classes, and how.
+    """
 
     name: str
     shapes: Mapping[str, tuple[int, ...]]
-    heads: frozenset[str]
+    heads: Mapping[str, Growth]
 
     def classes_of(self, state: Mapping[str, Tensor]) -> int | None:
         """Number of classes in the head of `state`; None where it has no such head or heads that differ."""
-        found = {state[head].shape[0] if head in state and state[head].ndim else None for head in self.heads}
+        found = {growth.classes(state[head].shape) if head in state else None for head, growth in self.heads.items()}
         return found.pop() if len(found) == 1 else None
 
     def difference(self, state: Mapping[str, Tensor]) -> str:
@@ -36,7 +60,7 @@ class Signature:
         for key, shape in self.shapes.items():
             if key not in state:
                 return f"{key} is missing"
-            wanted = (classes or shape[0], *shape[1:]) if key in self.heads else shape
+            wanted = self.heads[key].shape(shape, classes) if classes and key in self.heads else shape
             if tuple(state[key].shape) != wanted:
                 return f"{key} is {_by(wanted)} there and {_by(tuple(state[key].shape))} here"
         extra = [key for key in state if key not in self.shapes and not key.endswith(COUNTER)]
@@ -58,17 +82,29 @@ def _shapes(model: nn.Module) -> dict[str, tuple[int, ...]]:
     return {key: tuple(tensor.shape) for key, tensor in model.state_dict().items()}
 
 
+def _growth(shape: Sequence[int], next_shape: Sequence[int]) -> Growth | None:
+    """How a tensor grows that has these shapes for `_PROBE` classes and for one more; None where it does not."""
+    if len(shape) != len(next_shape):
+        return None
+    differing = [axis for axis, (a, b) in enumerate(zip(shape, next_shape, strict=True)) if a != b]
+    if len(differing) != 1:
+        return None
+    (axis,) = differing
+    each = next_shape[axis] - shape[axis]
+    return Growth(axis, each, shape[axis] - each * _PROBE)
+
+
 @functools.cache
 def signature(name: str) -> Signature:
     """The signature of an architecture; of `package.module:factory` too, which is imported and called."""
     if is_import_path(name):
         shapes, others = _shapes(build(name, _PROBE)), _shapes(build(name, _PROBE + 1))
-        heads = {key for key, shape in shapes.items() if shape != others.get(key)}
+        heads = {key: growth for key, shape in shapes.items() if (growth := _growth(shape, others.get(key, ())))}
     else:
         shapes = _shapes(skeleton(name, _PROBE))
-        heads = {key for key, shape in shapes.items() if shape[:1] == (_PROBE,)}
+        heads = {key: Growth() for key, shape in shapes.items() if shape[:1] == (_PROBE,)}
     kept = {key: shape for key, shape in shapes.items() if not key.endswith(COUNTER)}
-    return Signature(name, kept, frozenset(heads))
+    return Signature(name, kept, heads)
 
 
 def identify(state: Mapping[str, Tensor]) -> tuple[str, int]:

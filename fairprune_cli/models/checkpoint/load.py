@@ -24,6 +24,8 @@ from fairprune_cli.models.checkpoint.inert import Inert
 from fairprune_cli.models.checkpoint.state_dict import clean_names
 from fairprune_cli.models.checkpoint.torch_file import reading
 
+USUAL_CLASSES = 1000  # what a factory is asked for that does not heed it, or whose head does not tell
+
 
 @dataclass
 class LoadedModel:
@@ -32,7 +34,8 @@ class LoadedModel:
     Attributes:
         model: in eval mode, float32, on the CPU.
         architecture: name for `architectures.build`; of a trusted module that fits none, its class.
-        classes: number of outputs.
+        classes: for how many the architecture is built; 0 where it is not asked, as of a network of one's own whose
+            outputs do not depend on it. How many outputs a network has is seen by running it.
         source: the file that was read.
         sha256: of that file.
         metadata: the header of a model file of fairprune, else {}.
@@ -99,25 +102,13 @@ def read_state(path: Path, trust: bool = False) -> dict[str, Tensor]:
     return read_contents(file, trust).state
 
 
-def check_classes(loaded: LoadedModel, classes: Sequence[str]) -> None:
-    """Compare the head of a network with the classes of a manifest.
-
-    Raises:
-        FairpruneError: the number of outputs differs, or the file names the same classes in another order.
-    """
-    where = str(loaded.source)
-    if loaded.classes != len(classes):
-        raise FairpruneError(
-            f"the network has {loaded.classes} outputs, the manifest has {len(classes)} classes"
-            f" ({', '.join(list(classes)[:8])}{' …' if len(classes) > 8 else ''})",
-            where=where,
-            hint="use the manifest the network was trained for, or correct its `classes`",
-        )
+def check_class_names(loaded: LoadedModel, classes: Sequence[str]) -> None:
+    """Raise FairpruneError where the file names the same classes as a manifest, in another order."""
     ordered = loaded.class_names
     if ordered and ordered != tuple(classes) and sorted(ordered) == sorted(classes):
         raise FairpruneError(
             f"the network's outputs are {', '.join(ordered)}, the manifest says {', '.join(classes)}",
-            where=where,
+            where=str(loaded.source),
             hint="write the manifest's `classes` in the order of the network's outputs",
         )
 
@@ -168,10 +159,7 @@ def _use_module(loaded: LoadedModel, contents: Contents) -> None:
     try:
         loaded.architecture, loaded.classes = architectures.identify(contents.state)
     except FairpruneError:
-        loaded.architecture, loaded.classes = (
-            f"{kind.__module__}:{kind.__qualname__}",
-            _outputs(contents.module),
-        )
+        loaded.architecture = f"{kind.__module__}:{kind.__qualname__}"
 
 
 def _use_state(loaded: LoadedModel, contents: Contents, arch: str | None) -> None:
@@ -183,14 +171,14 @@ def _use_state(loaded: LoadedModel, contents: Contents, arch: str | None) -> Non
     # The network itself may have names that begin like a prefix: compare both without.
     original = clean_names(signature.shapes)
     state = {original.get(key, key): tensor for key, tensor in state.items()}
-    classes = signature.classes_of(state) or 1000
+    classes = signature.classes_of(state) or 0
     make = architectures.build if architectures.is_import_path(arch) else architectures.skeleton
-    model = make(arch, classes)
+    model = make(arch, classes or USUAL_CLASSES)
     loaded.model = architectures.load_strictly(model, state, str(loaded.source))
     loaded.architecture = arch
-    loaded.classes = classes if signature.heads else _outputs(model)
+    loaded.classes = classes
     names, transform, extra = said.get("classes"), said.get("transform"), said.get("extra")
-    if isinstance(names, list | tuple) and len(names) == loaded.classes and all(isinstance(n, str) for n in names):
+    if isinstance(names, list | tuple) and classes in (0, len(names)) and all(isinstance(n, str) for n in names):
         loaded.class_names = tuple(names)
     loaded.transform = transform if isinstance(transform, dict) else None
     loaded.extra = extra if isinstance(extra, dict) else {}
@@ -217,24 +205,15 @@ def _recognised(state: dict[str, Tensor], root: Any) -> str:
         raise
 
 
-def _outputs(model: nn.Module) -> int:
-    """Outputs of the last linear or convolutional layer."""
-    sizes = [m.weight.shape[0] for m in model.modules() if isinstance(m, nn.Linear | nn.Conv2d)]
-    if not sizes:
-        raise FairpruneError("the network has no linear or convolutional layer, so no head can be found")
-    return sizes[-1]
-
-
 def _load_own(file: Path, digest: str, arch: str | None) -> LoadedModel:
     from fairprune_cli.models.file.codec import load_with_header
 
     model, header = load_with_header(file, arch)
-    classes = len(header.classes)
-    numbered = header.classes == tuple(str(index) for index in range(classes))
+    numbered = header.classes == tuple(str(index) for index in range(len(header.classes)))
     return LoadedModel(
         model.float(),
         arch or header.architecture,
-        classes,
+        header.built_for,
         file,
         digest,
         metadata=asdict(header),

@@ -176,13 +176,14 @@ def load_with_header(path: Path, arch: str | None = None) -> tuple[nn.Module, Mo
     path = Path(path)
     path = path / "model.safetensors" if path.is_dir() else path
     state, header = read_model(path)
-    count = len(header.classes)
+    count = header.built_for
     try:
-        if not any(tensor.ndim and tensor.shape[0] == count for tensor in state.values()):
-            raise FairpruneError(f"the header names {count} classes, but no tensor has that many outputs")
         name = arch or header.architecture
         # `skeleton` refuses names that mean "import this"; only what the caller typed may be imported.
         typed = arch is not None and architectures.is_import_path(arch)
+        # A network of one's own may heed the number of classes or not.
+        if not typed and not any(tensor.ndim and tensor.shape[0] == count for tensor in state.values()):
+            raise FairpruneError(f"the header names {count} classes, but no tensor has that many outputs")
         model = (architectures.build if typed else architectures.skeleton)(name, count)
         outputs = architectures.signature(name).classes_of(state)
         if outputs is not None and outputs != count:
