@@ -72,8 +72,7 @@ def audit_models(
     if len(pool) == 0:
         raise FairpruneError("there is no image to audit", hint="choose a split that has images, or another manifest")
     device = torch.device(device)
-    shifts = {name: shift_of(model, task) for name, model in models.items()}
-    tally = _Tally(shifts, [len(grouping.groups) for grouping in groupings], len(classes))
+    tally = _Tally(models, task, [len(grouping.groups) for grouping in groupings], len(classes))
     batches: Any = pool.batches
     at_once = 1
     if ranks is not None and ranks.several:
@@ -109,9 +108,9 @@ class _Tally:
     takes the images that are in none.
     """
 
-    def __init__(self, shifts: Mapping[str, float], sizes: list[int], classes: int) -> None:
-        models = list(shifts)
-        self.classes, self.models, self.shifts = classes, models, shifts
+    def __init__(self, models: Mapping[str, nn.Module], task: int, sizes: list[int], classes: int) -> None:
+        self.classes, self.models = classes, list(models)
+        self.shifts = {name: shift_of(model, task) for name, model in models.items()}
         self.paired = [name for name in models if name != DENSE] if DENSE in models else []
         self.sizes = np.array(sizes, dtype=np.int64)
         # Where the rows of all images begin, of each attribute, and where the last ones end.

@@ -24,7 +24,7 @@ LEAST_PROBABILITY = 1e-7  # what a probability of 0 counts as where its logarith
 
 
 @dataclass(frozen=True)
-class Entry:
+class OutputTable:
     """One of the tensors that a network gives: its key or position (None where it is the only one), and its width."""
 
     key: Key
@@ -73,7 +73,7 @@ class ReadOut:
         others: the columns of each entry that no task uses, by position among the entries.
     """
 
-    entries: tuple[Entry, ...]
+    entries: tuple[OutputTable, ...]
     tasks: tuple[Scores, ...]
     others: tuple[tuple[int, tuple[int, ...]], ...] = ()
 
@@ -134,7 +134,7 @@ class ReadOut:
         return torch.cat(parts, 1) if len(parts) > 1 else parts[0]
 
 
-def _tables(given: Any, entries: Sequence[Entry]) -> list[Tensor]:
+def _tables(given: Any, entries: Sequence[OutputTable]) -> list[Tensor]:
     """The entries as tables [B, width]."""
     found = tensors_of(given)
     only = len(entries) == 1 and entries[0].key is None

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.data.manifest.task import Task
 from fairprune_cli.models.inference import blank_images, evaluating, taking_images
-from fairprune_cli.models.read_out import Entry, Key, ReadOut, Scores, as_given, squeezed, tensors_of
+from fairprune_cli.models.read_out import Key, OutputTable, ReadOut, Scores, as_given, squeezed, tensors_of
 
 COUNT = 2  # images: a squeeze that takes the batch's axis away shows with one
 USUAL = "logits"  # what dicts call the scores
@@ -38,7 +38,7 @@ class FoundScores:
     warnings: tuple[str, ...] = ()
 
 
-def outputs_of(model: nn.Module, size: int) -> list[Entry]:
+def outputs_of(model: nn.Module, size: int) -> list[OutputTable]:
     """What a network gives for an image, in eval mode: tables of numbers [B, width], by key; [] where there is none.
 
     Args:
@@ -107,17 +107,17 @@ def refuse_other_outputs_in_training(model: nn.Module, read_out: ReadOut, size: 
         read_out.read(given)
 
 
-def _tables(model: nn.Module, size: int) -> list[tuple[Entry, Tensor]]:
+def _tables(model: nn.Module, size: int) -> list[tuple[OutputTable, Tensor]]:
     """The tables that the network gives for some images, with what leads to them."""
     images = _images(model, size).requires_grad_()
     with evaluating(model), as_given(model), taking_images(COUNT, size), torch.enable_grad():
         given = model(images)
-    found: list[tuple[Entry, Tensor]] = []
+    found: list[tuple[OutputTable, Tensor]] = []
     for key, tensor in tensors_of(given).items():
         table = squeezed(tensor)
         table = table[:, None] if table.shape == (COUNT,) else table
         if table.ndim == 2 and len(table) == COUNT and table.shape[1]:
-            found.append((Entry(key, table.shape[1]), table))
+            found.append((OutputTable(key, table.shape[1]), table))
     return found
 
 
@@ -132,7 +132,7 @@ def _devices(images: Tensor) -> list[torch.device]:
     return [images.device] if images.device.type == "cuda" else []
 
 
-def _entry_of(task: Task, entries: Sequence[Entry], notes: list[str]) -> int:
+def _entry_of(task: Task, entries: Sequence[OutputTable], notes: list[str]) -> int:
     """Position of the entry that holds the task's scores."""
     head = task.head
     if head.output is not None:
@@ -166,7 +166,7 @@ def _entry_of(task: Task, entries: Sequence[Entry], notes: list[str]) -> int:
     return fitting[0]
 
 
-def _named(name: str | int, entries: Sequence[Entry]) -> int | None:
+def _named(name: str | int, entries: Sequence[OutputTable]) -> int | None:
     """Position of the entry of that key; of that position where keys are words."""
     for at, entry in enumerate(entries):
         if entry.key == name or str(entry.key) == str(name):
@@ -175,14 +175,14 @@ def _named(name: str | int, entries: Sequence[Entry]) -> int | None:
     return name if words and isinstance(name, int) and name < len(entries) else None
 
 
-def _fits(task: Task, entry: Entry) -> bool:
+def _fits(task: Task, entry: OutputTable) -> bool:
     head, classes = task.head, len(task.classes)
     if head.outputs is not None:
         return max(head.outputs) < entry.width
     return (entry.width == classes and head.threshold is None) or (entry.width == 1 and classes == 2)
 
 
-def _misfit(task: Task, entry: Entry) -> FairpruneError:
+def _misfit(task: Task, entry: OutputTable) -> FairpruneError:
     """What is wrong with an entry that is to hold the task's scores, and what to write."""
     head, classes = task.head, len(task.classes)
     said = "the network has" if entry.key is None else f"{entry.key!r} of the network has"
@@ -216,7 +216,7 @@ def _classes(task: Task) -> str:
     return ", ".join(task.classes[:_SHOWN]) + (" …" if len(task.classes) > _SHOWN else "")
 
 
-def _listed(entries: Sequence[Entry]) -> str:
+def _listed(entries: Sequence[OutputTable]) -> str:
     return ", ".join(f"{_key(entry.key)} ({entry.width} wide)" for entry in entries)
 
 

@@ -16,7 +16,7 @@ from fairprune_cli.audit import to_json
 from fairprune_cli.audit.counts import audit_models
 from fairprune_cli.audit.notices import notices
 from fairprune_cli.core.errors import ExitCode, FairpruneError
-from fairprune_cli.models.read_out import Entry, ReadOut, Scores, attach
+from fairprune_cli.models.read_out import OutputTable, ReadOut, Scores, attach
 
 CLASSES = ("neutral", "smiling")
 
@@ -245,7 +245,7 @@ def test_a_threshold_moves_what_is_predicted_and_not_how_sure_the_model_is() -> 
     scores = torch.tensor([[-2.0], [-0.5], [0.5], [2.0]])
     pool = Pool(scores, torch.tensor([0, 1, 0, 1]), torch.zeros(4, 0, dtype=torch.long))
     model = nn.Identity()
-    attach(model, ReadOut((Entry(None, 1),), (Scores(0, (0,), 0.3),)))
+    attach(model, ReadOut((OutputTable(None, 1),), (Scores(0, (0,), 0.3),)))
     result = audit_models({"dense": model}, pool, [], CLASSES)
     sigmoids = [1 / (1 + math.exp(-s)) for s in (-2.0, -0.5, 0.5, 2.0)]
     predicted = [int(p > 0.3) for p in sigmoids]
@@ -258,7 +258,7 @@ def test_a_threshold_moves_what_is_predicted_and_not_how_sure_the_model_is() -> 
 def test_each_task_is_audited_on_its_own_columns() -> None:
     table = torch.tensor([[1.0, 0.0, 5.0, 0.0], [0.0, 1.0, 0.0, 5.0]])
     model = nn.Identity()
-    attach(model, ReadOut((Entry(None, 4),), (Scores(0, (2, 3)), Scores(0, (1, 0)))))
+    attach(model, ReadOut((OutputTable(None, 4),), (Scores(0, (2, 3)), Scores(0, (1, 0)))))
     for task, labels in enumerate(([0, 1], [1, 0])):
         pool = Pool(table, torch.tensor(labels), torch.zeros(2, 0, dtype=torch.long))
         counts = audit_models({"dense": model}, pool, [], CLASSES, task=task).overall["dense"]

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from fairprune_cli.audit.other_outputs import other_outputs
-from fairprune_cli.models.read_out import Entry, ReadOut, Scores, attach
+from fairprune_cli.models.read_out import OutputTable, ReadOut, Scores, attach
 
 
 class Batch(NamedTuple):
@@ -50,7 +50,7 @@ def test_figures_are_those_of_the_textbook() -> None:
     dense[:, 3] = other[:, 3] = 2.0  # says the same of all
     models = Half(0), Half(4)
     for model in models:
-        attach(model, ReadOut((Entry(None, 4),), (Scores(0, (1,)),), ((0, (0, 2, 3)),)))
+        attach(model, ReadOut((OutputTable(None, 4),), (Scores(0, (1,)),), ((0, (0, 2, 3)),)))
     images = torch.tensor(np.concatenate([dense, other], 1), dtype=torch.float64)
     found = other_outputs(*models, Pool(images), torch.device("cpu"), batch_size=16)
     assert [move.name for move in found] == ["0", "2", "3"]

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.models.read_out import (
-    Entry,
+    OutputTable,
     ReadOut,
     Scores,
     as_given,
@@ -27,7 +27,7 @@ ROWS = torch.tensor([[1.0, 2.0, 3.0, 4.0], [5.0, 6.0, 7.0, 8.0], [-1.0, -2.0, -3
 
 
 def alone(*tasks: Scores, width: int = 4, rest: tuple[int, ...] = ()) -> ReadOut:
-    return ReadOut((Entry(None, width),), tasks, ((0, rest),) if rest else ())
+    return ReadOut((OutputTable(None, width),), tasks, ((0, rest),) if rest else ())
 
 
 def test_columns_of_the_tasks_stand_first_and_the_others_last() -> None:
@@ -60,12 +60,12 @@ def test_labels_go_with_their_tasks() -> None:
 
 
 def test_several_tensors_are_known_by_key_or_position() -> None:
-    entries = (Entry("race", 3), Entry("gender", 2))
+    entries = (OutputTable("race", 3), OutputTable("gender", 2))
     read_out = ReadOut(entries, (Scores(1, (0, 1)),), ((0, (0, 1, 2)),))
     given = {"gender": ROWS[:, :2], "features": ROWS.double(), "race": ROWS[:, 1:]}
     assert read_out.read(given).tolist() == torch.cat([ROWS[:, :2], ROWS[:, 1:]], 1).tolist()
     assert read_out.names() == ["race[0]", "race[1]", "race[2]"]
-    of_tuple = ReadOut((Entry(1, 4),), (Scores(0, (0, 3)),))
+    of_tuple = ReadOut((OutputTable(1, 4),), (Scores(0, (0, 3)),))
     assert of_tuple.read((ROWS * 0, ROWS)).tolist() == ROWS[:, [0, 3]].tolist()
 
 
@@ -110,4 +110,4 @@ def test_scores_in_training_are_the_networks_own_and_no_auxiliary_ones() -> None
 
 def test_what_is_missing_in_training_is_named() -> None:
     with pytest.raises(FairpruneError, match="gives 'logits' in eval mode, and in training 'loss'"):
-        ReadOut((Entry("logits", 4),), (Scores(0, (0, 1)),)).read({"loss": ROWS})
+        ReadOut((OutputTable("logits", 4),), (Scores(0, (0, 1)),)).read({"loss": ROWS})

@@ -14,7 +14,7 @@ from fairprune_cli.data.batches.batch import Known
 from fairprune_cli.fairness import notions as fairness
 from fairprune_cli.fairness import relaxations
 from fairprune_cli.fairness.constraint import Constraint
-from fairprune_cli.models.read_out import Entry, ReadOut, Scores
+from fairprune_cli.models.read_out import OutputTable, ReadOut, Scores
 from fairprune_cli.pruning import methods
 from fairprune_cli.pruning.masks import WeightMasks
 from fairprune_cli.pruning.methods import MethodOptions
@@ -88,7 +88,7 @@ def test_weighted_mean() -> None:
     assert float(mean(values, None)) == 3.0
 
 
-READ_OUT = ReadOut((Entry(None, 6),), (Scores(0, (0, 1)), Scores(0, (2,), 0.2)), ((0, (3, 4, 5)),))
+READ_OUT = ReadOut((OutputTable(None, 6),), (Scores(0, (0, 1)), Scores(0, (2,), 0.2)), ((0, (3, 4, 5)),))
 
 
 def several(hold: float) -> tuple[Objective, torch.Tensor]:

@@ -154,6 +154,11 @@ def save_checkpoint(
 def _use_module(loaded: LoadedModel, contents: Contents) -> None:
     """A trusted module keeps its own forward; its architecture is only a name for the report."""
     assert contents.module is not None
+    if isinstance(contents.module, torch.jit.ScriptModule):
+        raise FairpruneError(
+            "it is a TorchScript program, whose layers cannot be changed",
+            hint="build the network from its own code, load these weights into it and save its state dict",
+        )
     loaded.model = contents.module
     kind = type(contents.module)
     try:

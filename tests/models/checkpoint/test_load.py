@@ -159,7 +159,7 @@ def test_a_trusted_module_keeps_its_own_forward(tmp_path: Path) -> None:
 def test_a_trusted_module_of_no_known_architecture(tmp_path: Path) -> None:
     net = nn.Sequential(nn.Flatten(), nn.Linear(12, 5))
     loaded = load_model(saved(tmp_path / "a.pt", net), trust=True)
-    assert loaded.classes == 5
+    assert loaded.classes == 0  # nobody is asked for a number; it is run to see its outputs
     assert loaded.architecture.endswith(":Sequential")
     with pytest.raises(FairpruneError, match="architecture cannot be told"):
         load_model(tmp_path / "a.pt")
@@ -364,7 +364,7 @@ def test_arch_of_ones_own_with_names_that_look_like_a_prefix(tmp_path: Path, mon
         for content in (model.state_dict(), nn.DataParallel(model).state_dict()):
             loaded = load_model(saved(tmp_path / "a.pt", content), arch=f"own_prefix_xyz:{name}")
             assert same(loaded.model, model)
-            assert loaded.classes == classes
+            assert loaded.classes == (classes if name == "Net" else 0)  # where nobody asks for a number
 
 
 # --- bad files ----------------------------------------------------------------------------------------------
