@@ -62,8 +62,7 @@ def audit_models(
         watch: called with all images, some at a time, and the models' logits on them, on the host.
         ranks: several processes with the same models and images, all of which call this: they take turns at the
             batches, which are the same as in one process, and all have the whole result. `pool` is then a `Pool`.
-        say: told when memory ran out and what is done about it.
-        task: number of the task, of those of the models' read-outs; labels and classes are its own.
+        say: told when memory ran out and what is done about it; task: whose scores are counted, by its number.
 
     Raises:
         FairpruneError: no images, or outputs that do not fit the classes (exit code 2); logits that are not

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import numpy as np
 import pytest
 import torch
@@ -22,6 +23,7 @@ TASKS = """tasks:
   sex: {label: gender, classes: [female, male], outputs: [3], threshold: 0.6}
 """
 ONE = "columns: {image: file, label: expression, split: split}\nclasses: [neutral, smiling]\n"
+SCHEMA = json.loads((Path(__file__).parents[2] / "docs" / "report.schema.json").read_text("utf-8"))
 LIGHT = ("--epochs", "1", "--batch-size", "64")
 
 
@@ -59,6 +61,7 @@ def test_tasks_of_one_network_are_pruned_constrained_and_audited_together(place:
         "prune", "six.pt", "--data", "tasks.yaml", "--attr", "gender", "--sparsity", "0.5", *LIGHT, "--out", str(out),
         "--max-gap", "1", "--notion", "parity", cwd=place,
     )  # fmt: skip
+    jsonschema.validate(report, SCHEMA)
     assert report["task"] == "smile"
     assert set(report["tasks"]) == {"smile", "sex"}
     for name in ("results", "degradation"):

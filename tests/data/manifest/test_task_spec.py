@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from fairprune_cli.core.errors import FairpruneError
+from fairprune_cli.data.checks.check import check_data
 from fairprune_cli.data.manifest.find import load_manifest
 from fairprune_cli.data.manifest.task import Head, described, outputs_for, with_heads
 from tests.support.datasets import draw
@@ -117,3 +118,13 @@ def test_a_new_network_has_the_outputs_that_are_asked_for(folder: Path) -> None:
     assert outputs_for(load(folder, TASKS).tasks) == 11
     assert outputs_for(load(folder, ONE).tasks) == 2
     assert outputs_for(load(folder, ONE + "threshold: 0.2\n").tasks) == 1
+
+
+def test_checks_and_counts_look_at_every_task(folder: Path) -> None:
+    load(folder, TASKS)
+    checked = check_data(folder / "manifest.yaml")
+    assert [one.attribute for one in checked.associations] == ["smile: gender", "sex: gender", "age: gender"]
+    by_gender = next(one for one in checked.associations if one.attribute == "sex: gender")
+    assert by_gender.cramers_v == pytest.approx(1.0)  # the label is the attribute
+    said = [finding.text for finding in checked.findings if finding.code in ("small-cell", "empty-cell")]
+    assert any("combinations of gender and label of age" in text for text in said)
