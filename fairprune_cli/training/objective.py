@@ -39,8 +39,8 @@ class Terms(NamedTuple):
 class Objective:
     """Loss and Lagrangian of a batch.
 
-    Of several tasks it is the mean of their losses. Outputs that no task uses are held to the dense model's: the mean
-    over them of (student's - dense)^2 / the dense model's variance, times `hold`, is added.
+    Of several tasks it is the mean of their losses. Outputs that no task uses are held to the dense model's: their mean
+    `distance`, times `hold`, is added.
 
     Attributes:
         method: gives the loss of each image.
@@ -142,8 +142,15 @@ def mean(values: Tensor, weights: Tensor | None) -> Tensor:
 
 
 def distance(outputs: Tensor, dense: Tensor, spread: Tensor) -> Tensor:
-    """Mean over outputs of (outputs - dense)^2 / spread of each image, [B]; both [B, H], spread [H]."""
-    return ((outputs - dense).square() / spread).mean(1)
+    """Mean over outputs of r^2, or 2 |r| - 1 where |r| > 1 (Huber), of each image, [B]; r = (outputs - dense) / deviation.
+
+    An output that says nearly the same of all images has a tiny deviation, and a square would drown the tasks.
+
+    Args:
+        outputs, dense: [B, H]; spread: [H], variance of the dense outputs, above 0.
+    """
+    deviation = spread.sqrt()
+    return 2.0 * F.huber_loss(outputs / deviation, dense / deviation, reduction="none").mean(1)
 
 
 def _mean_of(losses: Sequence[Tensor]) -> Tensor:
