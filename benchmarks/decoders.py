@@ -29,7 +29,7 @@ from data import drawn
 from PIL import Image
 
 from fairprune_cli.core.files import atomic_write_text
-from fairprune_cli.data.images.decode import decode, squared
+from fairprune_cli.data.images.decode import centred, decode
 from fairprune_cli.data.images.pillow import open_image
 
 SIZE, IMAGES, DRAWN, ROUNDS = 64, 2000, 100, 5
@@ -116,7 +116,7 @@ MAKERS: dict[str, tuple[str, Callable[[], Decoder]]] = {
 
 def scaled(pixels: np.ndarray) -> np.ndarray:
     tensor = torch.from_numpy(pixels if pixels.flags.writeable else pixels.copy()).permute(2, 0, 1)
-    return squared(tensor, SIZE).contiguous().numpy()
+    return centred(tensor, SIZE).contiguous().numpy()
 
 
 def rates(works: dict[str, Callable[[bytes], Any]], items: list[bytes]) -> dict[str, float]:

@@ -1,6 +1,7 @@
 """Prune image classifiers without making them unfairer.
 
-Importing this package is cheap: torch is imported on first use of `load` or `audit_report`.
+Importing this package is cheap: torch is imported on first use of `load`, `audit_report` or `architectures`, whose
+`architectures.build(name, num_classes)` gives the network that a checkpoint of that name belongs to.
 """
 
 from __future__ import annotations
@@ -13,25 +14,29 @@ if TYPE_CHECKING:
     from torch import nn
 
     from fairprune_cli.audit.policy import Policy
+    from fairprune_cli.models import architectures
 
 __version__ = "0.2.0"
-__all__ = ["Policy", "__version__", "audit_report", "load"]
+__all__ = ["Policy", "__version__", "architectures", "audit_report", "load"]
 
 
-def load(path: str | PathLike[str]) -> nn.Module:
+def load(path: str | PathLike[str], arch: str | nn.Module | None = None) -> nn.Module:
     """Load a model that fairprune wrote, in float32 and eval mode on the CPU, whatever the file stores.
 
     Args:
         path: a `model.safetensors` written by fairprune, or the run folder that holds it.
+        arch: what builds the network before its channels were removed, where it is none that fairprune knows:
+            "package.module:factory", which is imported and called; or such a network itself, which is copied.
 
     Raises:
-        FairpruneError: the file is missing, damaged or not one of fairprune's.
+        FairpruneError: the file is missing, damaged or not one of fairprune's, or of another network than `arch`
+            builds; it names a network of one's own and `arch` is None, as a file does not choose which code runs.
     """
     from pathlib import Path
 
     from fairprune_cli.models.file.codec import load_network as load_file
 
-    return load_file(Path(path)).float()
+    return load_file(Path(path), arch).float()
 
 
 def audit_report(
@@ -74,8 +79,16 @@ def audit_report(
 
 
 def __getattr__(name: str) -> Any:
+    if name == "architectures":
+        import importlib
+
+        return importlib.import_module("fairprune_cli.models.architectures")
     if name == "Policy":
         from fairprune_cli.audit.policy import Policy
 
         return Policy
+    if name == "architectures":
+        from fairprune_cli.models import architectures
+
+        return architectures
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

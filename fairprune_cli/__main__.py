@@ -10,6 +10,7 @@ import traceback
 from fairprune_cli.core.errors import ExitCode, FairpruneError, OwnFault
 from fairprune_cli.core.launch import is_first, several_processes
 from fairprune_cli.core.out_of_memory import is_out_of_memory
+from fairprune_cli.core.plain_characters import use_plain_characters
 from fairprune_cli.core.terminal import Terminal
 
 
@@ -18,6 +19,7 @@ def main() -> None:
     # Two threads that spin while they wait slow each other down many times over on few cores.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     _open_closed_streams()
+    use_plain_characters(sys.stdout, sys.stderr)
     try:
         code = run(sys.argv[1:])
     except _Terminated:  # while it said what had happened

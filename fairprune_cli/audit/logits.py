@@ -19,7 +19,7 @@ AT_ONCE = 64 * 2**20  # bytes of logits that are brought from an accelerator in 
 
 
 class LabelledBatch(Protocol):
-    """images [B, 3, S, S] float32; labels [B] int64; groups [B, A] int64, -1 where in no group."""
+    """images [B, C, H, W] float32; labels [B] int64; groups [B, A] int64, -1 where in no group."""
 
     @property
     def images(self) -> Tensor: ...

@@ -25,7 +25,7 @@ SIDE = 96  # largest side of an embedded picture, in pixels
 
 
 class Images(Protocol):
-    """Where the pictures come from: uint8 [N, 3, S, S] by row, and the rows' file names."""
+    """Where the pictures come from: uint8 [N, C, H, W] by row, and the rows' file names."""
 
     @property
     def pixels(self) -> np.ndarray: ...
@@ -107,12 +107,15 @@ class LostImages:
 
 
 def picture(pixels: np.ndarray) -> str:
-    """A data URI of the image, uint8 [3, S, S], at most `SIDE` pixels a side."""
+    """A data URI of the image, uint8 [C, H, W], at most `SIDE` pixels a side."""
     from PIL import Image
 
     from fairprune_cli.data.images.pillow import data_uri
+    from fairprune_cli.data.manifest.image_shape import ImageShape
 
-    image = Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0)))
-    if image.width > SIDE:
-        image = image.resize((SIDE, SIDE), Image.Resampling.LANCZOS)
+    image = Image.fromarray(np.ascontiguousarray(pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0)))
+    shape = ImageShape(len(pixels), image.height, image.width)
+    if max(image.size) > SIDE:
+        shape = shape.within(SIDE)
+        image = image.resize((shape.width, shape.height), Image.Resampling.LANCZOS)
     return data_uri(image)

@@ -115,7 +115,7 @@ def check(options: DataOptions, terminal: Terminal, as_json: bool) -> ExitCode:
         checked = checking.check_data(path, on_progress)
     errors, warnings = checked.count(findings.ERROR), checked.count(findings.WARNING)
     if as_json:
-        terminal.result(json.dumps(checked.document(), indent=2, ensure_ascii=False, allow_nan=False))
+        terminal.json(json.dumps(checked.document(), indent=2, ensure_ascii=False, allow_nan=False))
         return ExitCode.BAD_INPUT if errors else ExitCode.OK
     say = {findings.ERROR: terminal.error, findings.WARNING: terminal.warn, findings.NOTE: terminal.note}
     told: Counter[tuple[str, str]] = Counter()
@@ -162,18 +162,19 @@ def cache(clear: bool, terminal: Terminal, as_json: bool) -> ExitCode:
         "removed": [entry.document() for entry in entries] if clear else [],
     }  # fmt: skip
     if as_json:
-        terminal.result(json.dumps(document, indent=2, ensure_ascii=False))
+        terminal.json(json.dumps(document, indent=2, ensure_ascii=False))
         return ExitCode.OK
     if clear:
         terminal.result(f"{cache_store.root()}: {len(entries)} entries removed, {total / 1e6:,.1f} MB")
         return ExitCode.OK
     rows = [
-        [entry.name or entry.folder.name, f"{entry.images:,}", str(entry.side), f"{entry.bytes / 1e6:,.1f}",
+        [entry.name or entry.folder.name, f"{entry.images:,}", "-" if entry.shape is None else entry.shape.pixels,
+         f"{entry.bytes / 1e6:,.1f}",
          time.strftime("%Y-%m-%d %H:%M", time.localtime(entry.used))]
         for entry in reversed(entries)
     ]  # fmt: skip
     if rows:
-        terminal.table("decoded images, last used first", ["data set", "images", "side", "MB", "used"], rows)
+        terminal.table("decoded images, last used first", ["data set", "images", "pixels", "MB", "used"], rows)
     terminal.result(f"{cache_store.root()}: {total / 1e6:,.1f} MB of at most {limit / 1e6:,.0f} MB")
     return ExitCode.OK
 
@@ -202,7 +203,7 @@ def stats(
         document: dict[str, Any] = {"manifest": str(manifest.path), "splits": counts}
         if len(by_task) > 1:
             document["tasks"] = by_task
-        terminal.result(json.dumps(document, indent=2, ensure_ascii=False))
+        terminal.json(json.dumps(document, indent=2, ensure_ascii=False))
         return ExitCode.OK
     for task in manifest.tasks:
         title = f"{manifest.name}: images per split, group and label{f' of {task.name}' if task.name else ''}"

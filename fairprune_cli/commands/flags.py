@@ -14,6 +14,7 @@ import typer
 from fairprune_cli.core import settings as layers
 from fairprune_cli.core.errors import FairpruneError, nearest
 from fairprune_cli.core.plugins import refuse_code_of_files
+from fairprune_cli.data.manifest.image_shape import Size, parse_size
 from fairprune_cli.run.options import FIELDS, Resolved, resolve
 
 Given = dict[str, Any]  # values of the settings that were given as flags, by key
@@ -25,6 +26,9 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="no progress, no note
 DryRun = Annotated[bool, typer.Option("--dry-run", help="check everything and say what would be done")]
 Out = Annotated[Path | None, typer.Option("--out", help="where to write")]
 Force = Annotated[bool, typer.Option("--force", help="overwrite what is there")]
+ImageSize = Annotated[
+    str | None, typer.Option("--size", metavar="S|HxW", help="size of the images in pixels, as 64 or 48x96")
+]
 Trust = Annotated[bool, typer.Option("--trust-checkpoint", help="really unpickle the file: it may run code")]
 
 SET = "extra"  # any other setting
@@ -32,6 +36,11 @@ _Set = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", he
 
 # What the commands that compute share, in the order in which each lists it.
 COMMON = ("data", "arch", "trust", "config", "seed", "device", "as_json", "quiet", "dry_run")
+
+
+def size_of(text: str | None) -> Size | None:
+    """What --size was given as; None where it was not."""
+    return None if text is None else parse_size(text)
 
 
 def spelling(key: str) -> str:

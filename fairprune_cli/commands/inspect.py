@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import typer
-
-from fairprune_cli.commands.flags import Given, Json, Model, Quiet, Trust, flags
+from fairprune_cli.commands.flags import Given, ImageSize, Json, Model, Quiet, Trust, flags, size_of
 from fairprune_cli.commands.output import print_json, terminal_of
 from fairprune_cli.core.errors import ExitCode
+from fairprune_cli.data.manifest.image_shape import ImageShape, Size
 
 
-@flags("model", "arch", "trust", "size", "as_json", "quiet")
+@flags("model", "arch", "trust", "weights", "size", "as_json", "quiet")
 def command(
     given: Given,
     model: Model,
     trust: Trust = False,
-    size: Annotated[int | None, typer.Option("--size", min=8, max=4096, help="input side for the MACs")] = None,
+    size: ImageSize = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> int:
@@ -25,20 +24,24 @@ def command(
     terminal = terminal_of(quiet)
     from fairprune_cli.report import console
 
-    document = inspected(model, given.get("arch"), trust, size)
+    document, warnings = inspected(model, given.get("arch"), trust, size_of(size), given.get("weights"))
     if as_json:
         print_json(document, terminal)
     else:
         console.print_inspection(document, terminal)
+    for warning in warnings:
+        terminal.warn(warning["text"], code=warning["code"])
     return int(ExitCode.OK)
 
 
-def inspected(path: Path, arch: str | None, trust: bool, size: int | None) -> dict[str, Any]:
-    """Architecture, parameters, MACs, bytes and sparsity per layer of a model, for JSON.
+def inspected(
+    path: Path, arch: str | None, trust: bool, size: Size | None, weights: str | None
+) -> tuple[dict[str, Any], list[dict[str, str]]]:
+    """Architecture, parameters, MACs, bytes and sparsity per layer of a model, for JSON; and warnings.
 
     Args:
-        arch, trust: as for `load_model`.
-        size: side of the images in pixels; that of the file's input transform where None.
+        arch, trust, weights: as for `load_model`.
+        size: of the images in pixels; that of the file's input transform where None.
     """
     from fairprune_cli.models import measure
     from fairprune_cli.models.checkpoint.load import load_model
@@ -46,18 +49,20 @@ def inspected(path: Path, arch: str | None, trust: bool, size: int | None) -> di
     from fairprune_cli.models.score_search import outputs_of
     from fairprune_cli.run.audit import model_file
 
-    loaded = load_model(path, arch, trust)
+    loaded = load_model(path, arch, trust, weights)
     file = model_file(loaded.source)
     metadata = loaded.metadata or {}
-    side = size or metadata.get("transform", {}).get("size") or measure.DEFAULT_SIZE
+    shape = measure.images_of(loaded.model, loaded.transform)
+    shape = shape if size is None else ImageShape.sized(shape.channels, size)
     own = codec.is_model_file(file)
     document = measure.inspection(
-        loaded.model, architecture=loaded.architecture, input_size=int(side), file_bytes=file.stat().st_size,
+        loaded.model, architecture=loaded.architecture, shape=shape, dtypes=loaded.dtypes,
+        file_bytes=file.stat().st_size,
         masks=codec.read_masks(file) if own else None, removed=metadata.get("removed"),
     )  # fmt: skip
-    given = outputs_of(loaded.model, int(side))
+    given = outputs_of(loaded.model, shape)
     return {
         "model": str(path), "sha256": loaded.sha256, "classes": loaded.classes or sum(one.width for one in given[:1]),
         "outputs": {"output" if one.key is None else str(one.key): one.width for one in given},
-        "granularity": metadata.get("granularity", "dense"), **document,
-    }  # fmt: skip
+        "granularity": metadata.get("granularity", "dense"), **document, "warnings": loaded.warnings,
+    }, loaded.warnings  # fmt: skip

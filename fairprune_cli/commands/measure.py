@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fairprune_cli.commands.flags import Given, Json, Model, Quiet, Trust, flags, resolved
+from fairprune_cli.commands.flags import Given, ImageSize, Json, Model, Quiet, Trust, flags, resolved, size_of
 from fairprune_cli.commands.output import print_json, terminal_of
 from fairprune_cli.core.errors import ExitCode
 from fairprune_cli.core.terminal import Terminal
+from fairprune_cli.data.manifest.image_shape import ImageShape, Size
 
 if TYPE_CHECKING:
     from fairprune_cli.models.checkpoint.load import LoadedModel
@@ -19,13 +20,13 @@ if TYPE_CHECKING:
 BATCHES = (1, 32)
 
 
-@flags("model", "against", "arch", "trust", "size", "threads", "device", "as_json", "quiet")
+@flags("model", "against", "arch", "trust", "weights", "size", "threads", "device", "as_json", "quiet")
 def command(
     given: Given,
     model: Model,
     against: Annotated[Path | None, typer.Option("--against", help="dense model to measure in the same run")] = None,
     trust: Trust = False,
-    size: Annotated[int | None, typer.Option("--size", min=8, max=4096, help="side of the images in pixels")] = None,
+    size: ImageSize = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> int:
@@ -33,8 +34,8 @@ def command(
     terminal = terminal_of(quiet)
     settings = resolved(None, given).settings
     document = measure_models(
-        model, against, arch=given.get("arch"), trust=trust, size=size, device=settings.device,
-        threads=settings.threads, terminal=terminal,
+        model, against, arch=given.get("arch"), trust=trust, weights=given.get("weights"),
+        size=size_of(size), device=settings.device, threads=settings.threads, terminal=terminal,
     )  # fmt: skip
     if as_json:
         print_json(document, terminal)
@@ -44,14 +45,14 @@ def command(
 
 
 def measure_models(
-    path: Path, against: Path | None, *, arch: str | None, trust: bool, size: int | None, device: str, threads: int,
-    terminal: Terminal, seconds: float = 20.0,
+    path: Path, against: Path | None, *, arch: str | None, trust: bool, size: Size | None, device: str, threads: int,
+    terminal: Terminal, seconds: float = 20.0, weights: str | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Measure one model, or two that take turns; the document of `fairprune measure --json`.
 
     Args:
-        against: the dense model; size: edge of the images in pixels, from the model's transform when None.
-        seconds: budget of the timing.
+        against: the dense model; size: of the images in pixels, from the model's transform when None.
+        seconds: budget of the timing; weights: as for `load_model`.
 
     Raises:
         FairpruneError: a model cannot be loaded, or does not take such images.
@@ -63,29 +64,25 @@ def measure_models(
 
     used = set_threads(threads)
     place = choose_device(device)
-    sources = {"model": load_model(path, arch, trust)}
+    sources = {"model": load_model(path, arch, trust, weights)}
     if against is not None:
-        sources = {"dense": load_model(against, arch, trust), **sources}
-    side = size or _side(sources["model"])
+        sources = {"dense": load_model(against, arch, trust, weights), **sources}
+    shape = measure.images_of(sources["model"].model, sources["model"].transform)
+    shape = shape if size is None else ImageShape.sized(shape.channels, size)
     for loaded in sources.values():
         for warning in loaded.warnings:
             terminal.warn(warning["text"], code=warning["code"])
         loaded.model.eval().to(place)
-    speed = measure.latency({name: s.model for name, s in sources.items()}, side, BATCHES, seconds=seconds)
+    speed = measure.latency({name: s.model for name, s in sources.items()}, shape, BATCHES, seconds=seconds)
     return {
-        "input_size": side, "threads": used, "device": str(place), "machine": machine(place, used),
+        "input_size": shape.size, "input_channels": shape.channels,
+        "threads": used, "device": str(place), "machine": machine(place, used),
         "peak_memory": peak_memory_is(place),
-        "models": {name: _figures(loaded, side, speed[name]["batch"]) for name, loaded in sources.items()},
+        "models": {name: _figures(loaded, shape, speed[name]["batch"]) for name, loaded in sources.items()},
     }  # fmt: skip
 
 
-def _side(loaded: LoadedModel) -> int:
-    from fairprune_cli.models import measure
-
-    return int((loaded.transform or {}).get("size") or measure.DEFAULT_SIZE)
-
-
-def _figures(loaded: LoadedModel, side: int, latency: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+def _figures(loaded: LoadedModel, shape: ImageShape, latency: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     from fairprune_cli.models import measure
     from fairprune_cli.models.peak_memory import forward_peak_bytes
 
@@ -93,10 +90,10 @@ def _figures(loaded: LoadedModel, side: int, latency: Mapping[str, Mapping[str, 
     return {
         "source": str(loaded.source), "sha256": loaded.sha256, "architecture": loaded.architecture,
         "parameters": measure.count_parameters(model), "nonzero": measure.nonzero_parameters(model),
-        "macs": measure.macs(model, side), "dense_bytes": measure.dense_bytes(model),
+        "macs": measure.macs(model, shape), "dense_bytes": measure.dense_bytes(model),
         "file_bytes": loaded.source.stat().st_size,
         "batch": {
-            batch: {**times, "peak_bytes": forward_peak_bytes(model, int(batch), side)}
+            batch: {**times, "peak_bytes": forward_peak_bytes(model, int(batch), shape)}
             for batch, times in latency.items()
         },
     }  # fmt: skip
@@ -127,7 +124,7 @@ def show(document: Mapping[str, Any], terminal: Terminal) -> None:
         )  # fmt: skip
         values = [cell["peak_bytes"] for cell in cells]
         rows.append(row(f"peak memory, batch of {batch} (MB)", values, [f"{value / 1e6:.2f}" for value in values]))
-    side = document["input_size"]
-    title = f"{side}x{side} pixels, {document['threads']} threads, {document['device']}; times: median [10 %, 90 %]"
+    shape = ImageShape.sized(document["input_channels"], document["input_size"])
+    title = f"{shape}, {document['threads']} threads, {document['device']}; times: median [10 %, 90 %]"
     title += f"; peak memory: {document['peak_memory']}"
     terminal.table(title, ["", *names, *(["ratio"] if len(names) == 2 else [])], rows)

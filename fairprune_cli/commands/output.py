@@ -24,7 +24,7 @@ def terminal_of(quiet: bool = False) -> Terminal:
 
 def print_json(document: Any, terminal: Terminal) -> None:
     """One JSON document on stdout."""
-    terminal.result(json.dumps(document, indent=2, allow_nan=False, ensure_ascii=False))
+    terminal.json(json.dumps(document, indent=2, allow_nan=False, ensure_ascii=False))
 
 
 def tell(report: dict[str, Any], folder: Path | None, terminal: Terminal) -> None:

@@ -50,7 +50,7 @@ def command(
             raise FairpruneError(f"{', '.join(refused)} cannot go with it", where="--resume", hint="leave them out")
         from fairprune_cli.run import prune as pipeline
 
-        outcome = pipeline.resume(resume, given, terminal)
+        outcome = pipeline.resume(resume, given, terminal, trust)
     else:
         if model is None:
             raise FairpruneError("no model was given", where="MODEL", hint="fairprune prune model.pt --attr gender")

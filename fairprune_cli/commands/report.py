@@ -30,7 +30,8 @@ def command(
         return int(ExitCode.OK)
     text = render(document, to)
     if out is None:
-        terminal_of().result(text.rstrip("\n"))
+        terminal = terminal_of()
+        (terminal.json if to == "json" else terminal.result)(text.rstrip("\n"))
     else:
         rerender.write_text(out, text, force)
     return int(ExitCode.OK)

@@ -78,7 +78,7 @@ def _look(request: Request) -> tuple[ComparisonPlan, dict[str, Standing]]:
 def _command(layout: ComparisonPlan, cell: Cell, found: Standing) -> str:
     out = layout.path(cell).absolute()
     if found.state == BEGUN and not found.differs:
-        return commands.resume_command(out, cell.settings)
+        return commands.resume_command(out, cell.settings, layout.request.trust)
     leftover = out.exists() and any(out.iterdir())
     return commands.prune_command(cell.model.absolute(), cell.resolved, out, layout.request.trust, leftover)
 

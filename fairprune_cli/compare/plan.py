@@ -107,7 +107,7 @@ def check_cells(plan: ComparisonPlan, cells: Iterable[Cell]) -> None:
         # What there is to warn of is said when the cell runs.
         silent = Terminal(out=io.StringIO(), err=io.StringIO(), quiet=True)
         request = pipeline.PruneRequest(
-            cell.model, cell.resolved, plan.path(cell), trust=plan.request.trust, dry_run=True
+            cell.model, cell.resolved, plan.path(cell), force=True, trust=plan.request.trust, dry_run=True
         )
         try:
             pipeline.prune(request, silent)

@@ -114,7 +114,8 @@ def _compute(plan: ComparisonPlan, cell: Cell, found: Standing, terminal: Termin
     if found.state == BEGUN and not found.differs:
         flags = {key: getattr(cell.settings, key) for key in ("data", "device", "threads")}
         try:
-            return pipeline.resume(path, flags | own_code(values_of(cell.settings)), terminal)
+            flags |= own_code(values_of(cell.settings))
+            return pipeline.resume(path, flags, terminal, plan.request.trust)
         except FairpruneError as error:
             if error.where != str(RunFolder(path).state):
                 raise

@@ -31,9 +31,9 @@ def prune_command(model: Path, resolved: Resolved, out: Path, trust: bool, force
     return " ".join(shlex.quote(word) for word in words)
 
 
-def resume_command(out: Path, settings: Settings) -> str:
+def resume_command(out: Path, settings: Settings, trust: bool) -> str:
     """The command that continues a cell whose state was saved."""
-    return shlex.join(["fairprune", *resume_arguments(out, settings)])
+    return shlex.join(["fairprune", *resume_arguments(out, settings, trust)])
 
 
 def _arguments(key: str, value: Any) -> list[str]:

@@ -109,6 +109,14 @@ def sha256_file(path: Path) -> str:
     return digest.hexdigest()
 
 
+@contextlib.contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """A folder in the cache that is gone afterwards."""
+    cache_dir().mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=cache_dir()) as folder:
+        yield Path(folder)
+
+
 def cache_dir() -> Path:
     """FAIRPRUNE_CACHE, or `fairprune` in XDG_CACHE_HOME, or ~/.cache/fairprune."""
     if explicit := os.environ.get("FAIRPRUNE_CACHE"):

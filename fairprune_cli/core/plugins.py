@@ -143,14 +143,19 @@ def short_name(name: str) -> str:
     return _WORDS.sub("-", re.split(r"[:.]", name)[-1]).lower().replace("_", "-")
 
 
+def is_pickled_network(name: str) -> bool:
+    """Whether a name given as an architecture is that of a file, which is unpickled for its network."""
+    return name.endswith((".pt", ".pth")) and not is_import_path(name)
+
+
 CODE_KEYS = ("arch", "method", "notion")
 """Settings that may name a user's own code."""
 
 
 def own_code(values: Mapping[str, Any]) -> dict[str, str]:
-    """Those settings, by key, that mean "import this"."""
-    named = {key: values.get(key) for key in CODE_KEYS}
-    return {key: name for key, name in named.items() if isinstance(name, str) and is_import_path(name)}
+    """Those settings, by key, that mean "import this", or "unpickle this" as an architecture."""
+    named = {key: name for key in CODE_KEYS if isinstance(name := values.get(key), str)}
+    return {k: name for k, name in named.items() if is_import_path(name) or (k == "arch" and is_pickled_network(name))}
 
 
 def refuse_code_of_files(values: Mapping[str, Any], sources: Mapping[str, str], config: str | None = None) -> None:

@@ -9,11 +9,14 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from json import dumps
 from typing import Any, TextIO
 
 from fairprune_cli.core.errors import ExitCode, FairpruneError
+from fairprune_cli.core.plain_characters import holds
 
 HEARTBEAT_SECONDS = 20.0
+_NOT_ASCII = re.compile(r"[^\x00-\x7f]")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
@@ -67,6 +70,10 @@ class Terminal:
     def result(self, text: str) -> None:
         """A line of the result, to stdout."""
         self._deliver(text + "\n")
+
+    def json(self, text: str) -> None:
+        """A JSON document of the result, to stdout; what the stream's encoding lacks is written as escapes of JSON."""
+        self.result(text if holds(self.out, text) else _NOT_ASCII.sub(lambda found: dumps(found[0])[1:-1], text))
 
     def _deliver(self, text: str) -> None:
         """Write to stdout; a reader that has left (`| head`) does not change what the command does and returns."""

@@ -16,7 +16,8 @@ from fairprune_cli.core.errors import ExitCode, FairpruneError
 from fairprune_cli.core.files import atomic_path
 
 if TYPE_CHECKING:
-    from fairprune_cli.data.manifest.find import Manifest
+    from fairprune_cli.data.manifest.find import Manifest, Transform
+    from fairprune_cli.data.manifest.image_shape import ImageShape, Size
     from fairprune_cli.export.job import Exportable, ExportJob
 
 
@@ -34,12 +35,14 @@ class ExportResult:
         store: number format of the weights when another was asked for, else None.
         rounding: largest absolute difference of a logit that rounding to `store` made, on the same images.
         real_images: how many images of a manifest were among those compared.
+        shape: of the images that the file takes.
     """
 
     path: Path
     format: str
     bytes: int
     max_difference: float
+    shape: ImageShape
     store: str | None = None
     rounding: float | None = None
     real_images: int = 0
@@ -51,6 +54,8 @@ class ExportResult:
             "format": self.format,
             "bytes": self.bytes,
             "max_difference": self.max_difference,
+            "input_size": self.shape.size,
+            "input_channels": self.shape.channels,
             "store": self.store,
             "rounding": self.rounding,
             "real_images": self.real_images,
@@ -64,9 +69,11 @@ def export(
     *,
     arch: str | None = None,
     trust: bool = False,
+    weights: str | None = None,
     force: bool = False,
-    input_size: int | None = None,
+    input_size: Size | None = None,
     store: str | None = None,
+    transform: Transform | None = None,
     manifest: Manifest | None = None,
 ) -> ExportResult:
     """Write the model at `model_path` in the format `to`, reload the file and compare.
@@ -75,12 +82,12 @@ def export(
         model_path: whatever `checkpoint.load_model` reads: .pt, .pth, .safetensors or a run folder.
         to: name of a format.
         out: file to write; beside the source when None.
-        arch, trust: as for `checkpoint.load_model`.
+        arch, trust, weights: as for `checkpoint.load_model`.
         force: replace a file that exists.
-        input_size: edge of the square images in pixels; from the file's input transform when None,
-            and 224 where there is none.
+        input_size: of the images in pixels, where neither the model says it nor the manifest; 224 when None.
         store: fp32, fp16 or bf16, the number format of the weights in a safetensors file; None leaves them
             as they are.
+        transform: of the images of a model that has none of its own; the manifest's when None.
         manifest: the file is compared on images of it too.
 
     Raises:
@@ -90,8 +97,10 @@ def export(
     _check_store(to, store)  # before minutes are spent on loading
     from fairprune_cli.models.checkpoint.load import load_model
 
-    loaded = load_model(Path(model_path), arch=arch, trust=trust)
-    return export_model(loaded, to, out, force=force, input_size=input_size, store=store, manifest=manifest)
+    loaded = load_model(Path(model_path), arch, trust, weights)
+    return export_model(
+        loaded, to, out, force=force, input_size=input_size, store=store, transform=transform, manifest=manifest
+    )
 
 
 def export_model(
@@ -100,8 +109,9 @@ def export_model(
     out: Path | None = None,
     *,
     force: bool = False,
-    input_size: int | None = None,
+    input_size: Size | None = None,
     store: str | None = None,
+    transform: Transform | None = None,
     manifest: Manifest | None = None,
 ) -> ExportResult:
     """As `export`, for a model that is loaded already; default names are beside `loaded.source`."""
@@ -117,7 +127,8 @@ def export_model(
         raise FairpruneError("the export would replace its own source", where=str(path), hint="give another --out")
     if path.exists() and not force:
         raise FairpruneError("exists already", where=str(path), hint="give another --out, or --force")
-    job, rounding = job_of(loaded, input_size), None
+    transform = manifest.transform if transform is None and manifest is not None else transform
+    job, rounding = job_of(loaded, transform or input_size), None
     if manifest is not None:
         job = _with_samples(job, manifest)
     if store is not None:
@@ -134,7 +145,7 @@ def export_model(
                 hint=f"nothing was written; report this with the architecture {loaded.architecture!r}",
                 code=ExitCode.RUNTIME,
             )
-    return ExportResult(path, to, path.stat().st_size, difference, store, rounding,
+    return ExportResult(path, to, path.stat().st_size, difference, job.shape, store, rounding,
                         0 if job.samples is None else len(job.samples))  # fmt: skip
 
 
@@ -144,7 +155,7 @@ def _with_samples(job: ExportJob, manifest: Manifest) -> ExportJob:
 
     own = job.header.transform
     transform = Transform.from_dict(own, "transform of the model") if own else manifest.transform
-    return replace(job, samples=real_images(manifest, replace(transform, size=job.input_size)))
+    return replace(job, samples=real_images(manifest, transform))
 
 
 def _check_store(to: str, store: str | None) -> ModuleType:

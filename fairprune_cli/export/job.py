@@ -13,12 +13,15 @@ import torch
 from torch import Tensor, nn
 
 from fairprune_cli.core.errors import FairpruneError
+from fairprune_cli.data.manifest.image_shape import ImageShape, Size
+from fairprune_cli.data.manifest.transform import Transform
 from fairprune_cli.models.checkpoint.load import USUAL_CLASSES
 from fairprune_cli.models.file import codec
 from fairprune_cli.models.file.header import ModelHeader
-from fairprune_cli.models.file.rounding import rounded
+from fairprune_cli.models.file.rounding import SOURCE, rounded
+from fairprune_cli.models.inference import taking_images
 from fairprune_cli.models.layers import prunable_weights
-from fairprune_cli.models.measure import DEFAULT_SIZE
+from fairprune_cli.models.measure import images_of
 from fairprune_cli.models.read_out import tensors_of
 from fairprune_cli.models.score_search import outputs_of
 
@@ -30,10 +33,14 @@ class Exportable(Protocol):
 
     model: nn.Module
     architecture: str
+    structure: str | nn.Module
     classes: int
     source: Path
     class_names: tuple[str, ...] | None
     transform: dict[str, Any] | None
+
+    @property
+    def dtypes(self) -> Mapping[str, torch.dtype]: ...
 
 
 @dataclass(frozen=True)
@@ -43,17 +50,19 @@ class ExportJob:
     Attributes:
         model: on the CPU, in eval mode, in the dtype it was stored in: what model files hold.
         reference: the same in float32: what graphs are traced from and every file is compared with.
+        structure: what builds its network again, as in `LoadedModel`.
         header: what the file should say about it.
         masks: True where an entry is kept, by tensor name.
-        input_size: edge of the square input images in pixels.
-        samples: real images as the model's input, float32 [n, 3, S, S], that files are compared on too; or None.
+        shape: of the input images.
+        samples: real images as the model's input, float32 [n, C, H, W], that files are compared on too; or None.
     """
 
     model: nn.Module
     reference: nn.Module
+    structure: str | nn.Module
     header: ModelHeader
     masks: Mapping[str, Tensor]
-    input_size: int
+    shape: ImageShape
     samples: Tensor | None = None
 
     @property
@@ -66,45 +75,53 @@ class ExportJob:
         return [key if isinstance(key, str) else f"output{key}" for key in keys]
 
     def images(self, batch: int) -> Tensor:
-        """Standard normal images float32 [batch, 3, S, S], the same every time."""
-        shape = (batch, 3, self.input_size, self.input_size)
+        """Standard normal images float32 [batch, C, H, W], the same every time."""
+        shape = (batch, *self.shape.dimensions)
         return torch.randn(shape, generator=torch.Generator().manual_seed(batch))
 
 
-def job_of(loaded: Exportable, input_size: int | None = None) -> ExportJob:
+def job_of(loaded: Exportable, otherwise: Transform | Size | None = None) -> ExportJob:
     """Gather what is known of a loaded model.
 
     Masks come from the source when it is a model file of ours. From any other source they come from
     zeros: every convolution or linear weight that has zeros is taken as pruned there.
 
+    Args:
+        otherwise: the images of a model that does not say itself which it takes: an input transform, or a size alone,
+            in pixels. 224 where there is neither.
+
     Raises:
-        FairpruneError: the model does not take images of the input size.
+        FairpruneError: the model does not take such images.
     """
     model = reference = loaded.model.cpu().eval()
     source = Path(loaded.source)
     if codec.is_model_file(source):
         header = dataclasses.replace(codec.read_header(source), architecture=loaded.architecture)
         masks = codec.read_masks(source)
-        model = codec.load_network(source, arch=loaded.architecture)  # in the dtypes of the file
+        model = codec.load_network(source, loaded.structure)  # in the dtypes of the file
     else:
         masks = _zeros(model)
-        size = input_size or (loaded.transform or {}).get("size") or DEFAULT_SIZE
-        given = [] if loaded.classes else outputs_of(model, size)
+        shape = images_of(reference, loaded.transform, otherwise)
+        given = [] if loaded.classes else outputs_of(model, shape)
         header = _inferred(loaded, masks, given[0].width if given else 1)
-    size = input_size or header.transform.get("size") or DEFAULT_SIZE
+        model = _as_stored(model, loaded.dtypes)
     if any(tensor.dtype != torch.float32 for tensor in reference.parameters()):
         reference = copy.deepcopy(reference).float()
-    job = ExportJob(model, reference, header, masks, size)
-    try:
-        with torch.inference_mode():
-            reference(job.images(1))
-    except (RuntimeError, ValueError, AssertionError) as error:
-        raise FairpruneError(
-            f"{loaded.architecture} does not take images of {size}x{size} pixels: {error}",
-            where=str(source),
-            hint="give the size of the images it was trained on",
-        ) from error
+    shape = images_of(reference, header.transform or loaded.transform, otherwise)
+    job = ExportJob(model, reference, loaded.structure, header, masks, shape)
+    with taking_images(reference, 1, shape), torch.inference_mode():
+        reference(job.images(1))
     return job
+
+
+def _as_stored(model: nn.Module, dtypes: Mapping[str, torch.dtype]) -> nn.Module:
+    """The model in the number formats of its file, as files of ours have it; itself where these are its own."""
+    state = rounded(model.state_dict(), SOURCE, dtypes)
+    if all(state[name].dtype == tensor.dtype for name, tensor in model.state_dict().items()):
+        return model
+    stored = copy.deepcopy(model)
+    stored.load_state_dict(state, assign=True)
+    return stored
 
 
 def rounded_job(job: ExportJob, store: str) -> ExportJob:
@@ -123,7 +140,7 @@ def largest_difference(job: ExportJob, reloaded: Callable[[Tensor], Tensor]) -> 
     by itself.
 
     Args:
-        reloaded: images float32 [B, 3, S, S] to what the network gives: a tensor, or several in a tuple or a dict.
+        reloaded: images float32 [B, C, H, W] to what the network gives: a tensor, or several in a tuple or a dict.
     """
     difference = scale = 0.0
     with torch.inference_mode():
@@ -133,9 +150,10 @@ def largest_difference(job: ExportJob, reloaded: Callable[[Tensor], Tensor]) -> 
         for images in batches:
             pairs = zip(_listed(job.reference(images)), _listed(reloaded(images)), strict=True)
             for expected, found in pairs:
-                if expected.shape != found.shape:
+                if expected.squeeze().shape != found.squeeze().shape:
                     raise FairpruneError(f"logits of shape {list(found.shape)}, not {list(expected.shape)}")
-                difference = max(difference, (expected - found).abs().max().item())
+                # A squeeze in the network's code takes the axis of one image away, in a graph it does not.
+                difference = max(difference, (expected.squeeze() - found.squeeze()).abs().max().item())
                 scale = max(scale, expected.abs().max().item())
     return difference, scale
 
@@ -158,7 +176,9 @@ def _inferred(loaded: Exportable, masks: Mapping[str, Tensor], outputs: int) -> 
     """
     from fairprune_cli.models import architectures
 
-    full = architectures.build(loaded.architecture, loaded.classes or USUAL_CLASSES).state_dict()
+    given = loaded.structure
+    built_for = loaded.classes or USUAL_CLASSES
+    full = (given if isinstance(given, nn.Module) else architectures.build(given, built_for)).state_dict()
     removed: dict[str, Any] = {
         name: {"shape": list(full[name].shape), "kept": tensor.numel()}
         for name, tensor in loaded.model.state_dict().items()

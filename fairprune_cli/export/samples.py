@@ -18,7 +18,7 @@ COUNT = 32
 
 
 def real_images(manifest: Manifest, transform: Transform, count: int = COUNT) -> Tensor:
-    """Images spread evenly over the test split (all images where that is empty), normalised: float32 [n, 3, S, S].
+    """Images spread evenly over the test split (all images where that is empty), normalised: float32 [n, C, H, W].
 
     Args:
         count: n, or fewer where the split has fewer.
@@ -32,7 +32,7 @@ def real_images(manifest: Manifest, transform: Transform, count: int = COUNT) ->
     pixels = []
     for row in chosen:
         try:
-            pixels.append(decode_file(os.path.join(manifest.root, manifest.files[row]), transform.size))
+            pixels.append(decode_file(os.path.join(manifest.root, manifest.files[row]), transform.shape))
         except ImageFault as fault:
             raise FairpruneError(
                 f"{manifest.files[row]} {fault.text}", where=f"{manifest.path}, {manifest.where(row)}",

@@ -15,14 +15,35 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fairprune_cli.models.inference import evaluating, taking_images
+from fairprune_cli.data.manifest.image_shape import ImageShape, Shape, Size
+from fairprune_cli.data.manifest.transform import Transform
+from fairprune_cli.models.inference import evaluating, taking_images, wanted_channels
 from fairprune_cli.models.layers import prunable_weights
 from fairprune_cli.models.multiply_adds import multiply_adds
 from fairprune_cli.models.stopwatch import stopwatch
 
-DEFAULT_SIZE = 224  # edge of images where none is known: what torchvision's classifiers are trained for
+DEFAULT_SIZE = 224  # side of images where none is known: what torchvision's classifiers are trained for
 WARM_UPS = 3
 LEAST_ROUNDS = 3
+
+
+def images_of(model: nn.Module, own: Mapping[str, Any] | None, otherwise: Transform | Size | None = None) -> ImageShape:
+    """The images that a model takes: by its own input transform, else by another, else by their size.
+
+    Args:
+        own: `Transform.to_dict()` of the model's file, empty or None where it has none.
+        otherwise: a transform, or a size in pixels for images of the channels that the first layer takes; of
+            `DEFAULT_SIZE` where None.
+
+    Raises:
+        FairpruneError: the model's own transform is damaged.
+    """
+    if own:
+        return Transform.from_dict(own, "transform of the model").shape
+    if isinstance(otherwise, Transform):
+        return otherwise.shape
+    colour = ImageShape.sized(3, otherwise or DEFAULT_SIZE)
+    return ImageShape.sized(wanted_channels(model, colour) or colour.channels, colour.size)
 
 
 def count_parameters(model: nn.Module) -> int:
@@ -45,9 +66,15 @@ def prunable_parameters(model: nn.Module) -> int:
     return sum(weight.numel() for weight in prunable_weights(model).values())
 
 
-def dense_bytes(model: nn.Module) -> int:
-    """Bytes of the state dict's tensors, each stored in full, without a file's header."""
-    return sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values())
+def dense_bytes(model: nn.Module, dtypes: Mapping[str, torch.dtype] | None = None) -> int:
+    """Bytes of the state dict's tensors, each stored in full and once, without a file's header or what else is in it.
+
+    Args:
+        dtypes: number formats in which tensors are counted, by name, as `LoadedModel.dtypes`; others as they are.
+    """
+    known = dtypes or {}
+    tensors = {id(tensor): (name, tensor) for name, tensor in model.state_dict(keep_vars=True).items()}
+    return sum(tensor.numel() * known.get(name, tensor.dtype).itemsize for name, tensor in tensors.values())
 
 
 def layer_sparsity(
@@ -82,21 +109,26 @@ def layer_sparsity(
     return layers
 
 
-def macs(model: nn.Module, input_size: int) -> int:
+def macs(model: nn.Module, shape: Shape) -> int:
     """Multiply-adds of one image: convolutions and matrix products, attention's included, biases not counted.
-
-    Args:
-        input_size: edge of the square image with 3 channels, in pixels.
 
     Raises:
         FairpruneError: the model does not take such an image.
     """
-    return multiply_adds(model, input_size).total
+    return multiply_adds(model, shape).total
+
+
+def weights_used(model: nn.Module, shape: Shape) -> frozenset[str]:
+    """Names of the parameters of two or more dimensions that an image is multiplied by.
+
+    Args, Raises: as `macs`.
+    """
+    return frozenset(name for name, count in multiply_adds(model, shape).weights.items() if count)
 
 
 def latency(
     models: Mapping[str, nn.Module],
-    input_size: int,
+    shape: Shape,
     batches: Sequence[int] = (1, 32),
     repeats: int = 30,
     seconds: float = 20.0,
@@ -123,7 +155,7 @@ def latency(
     result["device"] = str(next(next(iter(models.values())).parameters()).device)
     with evaluating(*models.values()):
         for batch in batches:
-            times = _interleaved(models, batch, input_size, repeats, seconds / len(batches))
+            times = _interleaved(models, batch, shape, repeats, seconds / len(batches))
             for name, taken in times.items():
                 low, *_, high = statistics.quantiles(taken, n=10, method="inclusive")
                 result[name]["batch"][str(batch)] = {
@@ -139,7 +171,8 @@ def inspection(
     model: nn.Module,
     *,
     architecture: str,
-    input_size: int,
+    shape: Shape,
+    dtypes: Mapping[str, torch.dtype] | None = None,
     file_bytes: int | None = None,
     masks: Mapping[str, Tensor] | None = None,
     removed: Mapping[str, Mapping[str, Any]] | None = None,
@@ -147,10 +180,12 @@ def inspection(
     """What `fairprune inspect --json` prints: no data needed.
 
     Args:
+        dtypes: as for `dense_bytes`.
         file_bytes: size of the file the model came from.
         masks: entries kept, by tensor name, where they are known; nonzero entries elsewhere.
         removed: `ModelHeader.removed`; its shapes tell what whole channels took away.
     """
+    shape = ImageShape.of(shape)
     shapes = {name: entry["shape"] for name, entry in (removed or {}).items() if "shape" in entry}
     layers = layer_sparsity(model, shapes, masks)
     kept, total = sum(layer["kept"] for layer in layers), sum(layer["total"] for layer in layers)
@@ -158,19 +193,20 @@ def inspection(
         "architecture": architecture,
         "parameters": count_parameters(model),
         "nonzero": nonzero_parameters(model),
-        "macs": macs(model, input_size),
-        "input_size": input_size,
-        "bytes": {"dense": dense_bytes(model), "file": file_bytes},
+        "macs": macs(model, shape),
+        "input_size": shape.size,
+        "input_channels": shape.channels,
+        "bytes": {"dense": dense_bytes(model, dtypes), "file": file_bytes},
         "sparsity": {"kept": kept, "total": total, "achieved": 1 - kept / total if total else 0.0},
         "layers": layers,
     }
 
 
 def _interleaved(
-    models: Mapping[str, nn.Module], batch: int, size: int, repeats: int, seconds: float
+    models: Mapping[str, nn.Module], batch: int, shape: Shape, repeats: int, seconds: float
 ) -> dict[str, list[float]]:
     """Seconds of each pass, by model."""
-    images = {name: _images(model, batch, size) for name, model in models.items()}
+    images = {name: _images(model, batch, shape) for name, model in models.items()}
     deadline = time.perf_counter() + seconds
     for name, model in models.items():
         for _ in range(WARM_UPS):
@@ -189,12 +225,12 @@ def _interleaved(
     return {name: clock.seconds() for name, clock in clocks.items()}
 
 
-def _images(model: nn.Module, batch: int, size: int) -> Tensor:
+def _images(model: nn.Module, batch: int, shape: Shape) -> Tensor:
     parameter = next(model.parameters())
-    images = torch.randn((batch, 3, size, size), generator=torch.Generator().manual_seed(0))
+    images = torch.randn((batch, *ImageShape.of(shape).dimensions), generator=torch.Generator().manual_seed(0))
     return images.to(parameter.device, parameter.dtype)
 
 
 def _forward(model: nn.Module, images: Tensor) -> None:
-    with taking_images(len(images), images.shape[-1]), torch.inference_mode():
+    with taking_images(model, len(images), ImageShape(*images.shape[1:])), torch.inference_mode():
         model(images)

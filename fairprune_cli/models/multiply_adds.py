@@ -18,7 +18,9 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
+from fairprune_cli.data.manifest.image_shape import Shape
 from fairprune_cli.models.architectures.attention import SelfAttention
+from fairprune_cli.models.frozen import asking_for_gradients
 from fairprune_cli.models.inference import blank_images, evaluating, taking_images
 
 
@@ -37,11 +39,8 @@ class MultiplyAdds:
     attention: Counter[str] = field(default_factory=Counter)
 
 
-def multiply_adds(model: nn.Module, input_size: int) -> MultiplyAdds:
+def multiply_adds(model: nn.Module, shape: Shape) -> MultiplyAdds:
     """Count a pass over one blank image.
-
-    Args:
-        input_size: edge of the square image with 3 channels, in pixels.
 
     Raises:
         FairpruneError: the model does not take such an image.
@@ -56,12 +55,14 @@ def multiply_adds(model: nn.Module, input_size: int) -> MultiplyAdds:
                 stack.callback(entered.remove)
                 stack.callback(left.remove)
         stack.enter_context(evaluating(model))
-        stack.enter_context(taking_images(1, input_size))
+        stack.enter_context(taking_images(model, 1, shape))
         stack.enter_context(torch.no_grad())  # in inference mode operators come whole, before they are taken apart
+        # The counter follows what a module is given to its gradient; a parameter that is given has none here.
+        stack.enter_context(asking_for_gradients(model.parameters(), wanted=False))
         stack.enter_context(_taken_apart())
         counter = stack.enter_context(FlopCounterMode(display=False))
         stack.enter_context(_Assignment(model, counter, found, inside))
-        model(blank_images(model, 1, input_size))
+        model(blank_images(model, 1, shape))
     return found
 
 

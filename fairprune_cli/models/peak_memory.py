@@ -10,9 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from fairprune_cli.core.errors import FairpruneError
-from fairprune_cli.core.out_of_memory import is_out_of_memory
-from fairprune_cli.models.inference import blank_images, evaluating
+from fairprune_cli.data.manifest.image_shape import Shape
+from fairprune_cli.models.inference import blank_images, evaluating, taking_images
 
 
 class _Living(TorchDispatchMode):
@@ -46,31 +45,23 @@ class _Living(TorchDispatchMode):
         self.now -= size
 
 
-def forward_peak_bytes(model: nn.Module, batch: int, size: int) -> int:
+def forward_peak_bytes(model: nn.Module, batch: int, shape: Shape) -> int:
     """Bytes that a forward pass holds at its peak: the model's tensors, the images and the activations alive at once.
 
     On the CPU what a kernel takes for itself while it runs is not seen, and the number is the same on every machine.
     On CUDA it is seen; torch's record of the largest memory in use begins anew.
 
     Args:
-        batch: images; size: their edge in pixels.
+        batch: images.
 
     Raises:
         FairpruneError: the model does not take such images.
     """
-    images = blank_images(model, batch, size)
+    images = blank_images(model, batch, shape)
     there = [images, *model.parameters(), *model.buffers()]
     counted = _allocated if images.device.type == "cuda" else _living
-    try:
-        with evaluating(model), torch.no_grad():
-            held = counted(model, images, there)
-    except RuntimeError as error:
-        if is_out_of_memory(error):
-            raise
-        raise FairpruneError(
-            f"the model does not take images of {size}x{size} pixels: {error}", where="--size",
-            hint="give the size of the images it was trained on",
-        ) from error  # fmt: skip
+    with taking_images(model, batch, shape), evaluating(model), torch.no_grad():
+        held = counted(model, images, there)
     return held + sum(tensor.nbytes for tensor in there)
 
 
@@ -95,16 +86,16 @@ def _allocated(model: nn.Module, images: Tensor, there: Sequence[Tensor]) -> int
     return torch.cuda.max_memory_allocated(images.device) - before
 
 
-def add_peaks(speed: dict[str, Any], models: Mapping[str, nn.Module], size: int) -> dict[str, Any]:
+def add_peaks(speed: dict[str, Any], models: Mapping[str, nn.Module], shape: Shape) -> dict[str, Any]:
     """`speed` as `measure.latency` returns it, with `peak_bytes` beside the times of each batch size; changed in place.
 
     `peak_memory` says what they are.
 
     Args:
-        models: the ones that were timed, by their names there; size: edge of the images in pixels.
+        models: the ones that were timed, by their names there.
     """
     speed["peak_memory"] = peak_memory_is(torch.device(speed["device"]))
     for name, model in models.items():
         for batch, times in speed[name]["batch"].items():
-            times["peak_bytes"] = forward_peak_bytes(model, int(batch), size)
+            times["peak_bytes"] = forward_peak_bytes(model, int(batch), shape)
     return speed

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from fairprune_cli.core.errors import FairpruneError
+from fairprune_cli.data.manifest.image_shape import Shape
 from fairprune_cli.data.manifest.task import Task
 from fairprune_cli.models.inference import blank_images, evaluating, taking_images
 from fairprune_cli.models.read_out import Key, OutputTable, ReadOut, Scores, as_given, squeezed, tensors_of
@@ -38,29 +39,29 @@ class FoundScores:
     warnings: tuple[str, ...] = ()
 
 
-def outputs_of(model: nn.Module, size: int) -> list[OutputTable]:
+def outputs_of(model: nn.Module, shape: Shape) -> list[OutputTable]:
     """What a network gives for an image, in eval mode: tables of numbers [B, width], by key; [] where there is none.
 
     Args:
-        size: edge of the images in pixels.
+        shape: of the images.
 
     Raises:
         FairpruneError: the network does not take such images.
     """
-    return [entry for entry, _ in _tables(model, size)]
+    return [entry for entry, _ in _tables(model, shape)]
 
 
-def find_scores(model: nn.Module, tasks: Sequence[Task], size: int) -> FoundScores:
+def find_scores(model: nn.Module, tasks: Sequence[Task], shape: Shape) -> FoundScores:
     """Where the scores of the tasks stand in what the network gives.
 
     Args:
         tasks: their heads say which outputs they want; one that says nothing takes the only ones that fit.
-        size: edge of the images in pixels.
+        shape: of the images.
 
     Raises:
         FairpruneError: nothing fits a task, or several things do; the network does not take such images.
     """
-    tables = _tables(model, size)
+    tables = _tables(model, shape)
     if not tables:
         raise FairpruneError(
             "the network gives no table of scores, images x outputs",
@@ -95,10 +96,10 @@ def find_scores(model: nn.Module, tasks: Sequence[Task], size: int) -> FoundScor
     return FoundScores(ReadOut(tuple(entries), tuple(found), tuple(others)), tuple(notes), tuple(warnings))
 
 
-def refuse_other_outputs_in_training(model: nn.Module, read_out: ReadOut, size: int) -> None:
+def refuse_other_outputs_in_training(model: nn.Module, read_out: ReadOut, shape: Shape) -> None:
     """Raise FairpruneError where the network in training gives something that the read-out cannot take."""
     trial = copy.deepcopy(model, {id(p): p for p in model.parameters()})  # running statistics of its own
-    images = _images(model, size)
+    images = _images(model, shape)
     with as_given(trial), torch.no_grad(), torch.random.fork_rng(_devices(images)):
         try:
             given = trial.train()(images)
@@ -107,10 +108,10 @@ def refuse_other_outputs_in_training(model: nn.Module, read_out: ReadOut, size: 
         read_out.read(given)
 
 
-def _tables(model: nn.Module, size: int) -> list[tuple[OutputTable, Tensor]]:
+def _tables(model: nn.Module, shape: Shape) -> list[tuple[OutputTable, Tensor]]:
     """The tables that the network gives for some images, with what leads to them."""
-    images = _images(model, size).requires_grad_()
-    with evaluating(model), as_given(model), taking_images(COUNT, size), torch.enable_grad():
+    images = _images(model, shape).requires_grad_()
+    with evaluating(model), as_given(model), taking_images(model, COUNT, shape), torch.enable_grad():
         given = model(images)
     found: list[tuple[OutputTable, Tensor]] = []
     for key, tensor in tensors_of(given).items():
@@ -121,9 +122,9 @@ def _tables(model: nn.Module, size: int) -> list[tuple[OutputTable, Tensor]]:
     return found
 
 
-def _images(model: nn.Module, size: int) -> Tensor:
+def _images(model: nn.Module, shape: Shape) -> Tensor:
     """Noise, the same every time."""
-    images = blank_images(model, COUNT, size)
+    images = blank_images(model, COUNT, shape)
     drawn = torch.randn(images.shape, generator=torch.Generator().manual_seed(0))
     return images.copy_(drawn)
 

@@ -21,6 +21,7 @@ class TargetOptions:
 
     granularity: str = setting("channel", "what is removed", choices=GRANULARITIES)
     sparsity: float = setting(0.8, "share of prunable parameters that is gone at the end", low=0.0, below=1.0)
+    prune_frozen: bool = setting(False, "frozen parameters may be pruned, too; none of them is trained")
     sparsity_of: str = setting(
         "parameters", "channel: what the sparsity is a share of", choices=("parameters", "macs", "channels")
     )

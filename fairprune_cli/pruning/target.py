@@ -10,7 +10,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from fairprune_cli.core.errors import ExitCode, FairpruneError
-from fairprune_cli.models import measure
+from fairprune_cli.data.manifest.image_shape import Shape
+from fairprune_cli.models import architectures, measure
 from fairprune_cli.models.checkpoint.load import LoadedModel
 from fairprune_cli.pruning import masks
 from fairprune_cli.pruning.channels import choice as channel_choice
@@ -45,11 +46,11 @@ def earlier(loaded: LoadedModel) -> Earlier:
     return Earlier({name: mask for name, mask in alive.items() if not bool(mask.all())}, shapes)
 
 
-def build_masks(options: TargetOptions, model: nn.Module, size: int, before: Earlier) -> masks.Masks:
+def build_masks(options: TargetOptions, model: nn.Module, shape: Shape, before: Earlier) -> masks.Masks:
     """Masks over `model` that start from what an earlier pruning left.
 
     Args:
-        size: edge of the square input in pixels.
+        shape: of the images.
 
     Raises:
         FairpruneError: the target cannot be reached, or less is asked for than is gone already.
@@ -63,15 +64,15 @@ def build_masks(options: TargetOptions, model: nn.Module, size: int, before: Ear
                 )
     made: masks.Masks
     if granularity == "weight":
-        made = masks.WeightMasks(model, options.layer_floor, alive=before.alive)
+        made = masks.WeightMasks(model, options.layer_floor, _weights(model, options), before.alive)
     elif granularity == PATTERN:
-        made = masks.TwoOfFourMasks(model, before.alive)
+        made = masks.TwoOfFourMasks(model, before.alive, _weights(model, options))
     else:
-        found = channels.channel_coupling(model, size)
-        count = _count(options.sparsity_of, model, found.spaces, size)
+        found = channels.channel_coupling(model, shape, options.prune_frozen)
+        count = _count(options.sparsity_of, model, found.spaces, shape)
         made = masks.ChannelMasks(
             model, found.spaces, options.min_channels, options.round_to, count, before.alive, found.fixed,
-            _recount(options.sparsity_of, size),
+            _recount(options.sparsity_of, shape),
         )  # fmt: skip
     more = f"ask for {math.ceil(made.start * 1e4) / 1e4:.4f} or more" if granularity != PATTERN else "use weight"
     if round((1.0 - options.sparsity) * made.total) > round((1.0 - made.start) * made.total):
@@ -79,39 +80,59 @@ def build_masks(options: TargetOptions, model: nn.Module, size: int, before: Ear
             f"sparsity {options.sparsity:g} is less than what the model has already, {made.start:.6f}",
             where="--sparsity", hint=f"{more}, or give the dense model",
         )  # fmt: skip
+    used = measure.weights_used(model, shape)
+    made.unused = [weight for name, weight in made.tensors.items() if weight.dim() > 1 and name not in used]
     made.select(made.magnitude(), options.sparsity)  # raises where the target is out of reach
     return made
 
 
-def _count(of: str, model: nn.Module, spaces: Sequence[channels.ChannelSpace], size: int) -> channel_choice.Count:
+def _weights(model: nn.Module, options: TargetOptions) -> list[str]:
+    """Names of the weights that are pruned one by one."""
+    weights = masks.prunable_weights(model)
+    names = [name for name, weight in weights.items() if options.prune_frozen or weight.requires_grad]
+    if weights and not names:
+        raise FairpruneError(
+            "the weights of all convolutions and linear layers are frozen, so none can be removed",
+            where="--granularity", hint="let some of them train, or use --prune-frozen",
+        )  # fmt: skip
+    return names
+
+
+def refuse_frozen(model: nn.Module) -> None:
+    """Raise a FairpruneError where no parameter trains, so that nothing can make up for what is removed."""
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise FairpruneError(
+            "all parameters of the network are frozen, so there is nothing to train",
+            hint="build it with requires_grad=True on what is to be trained",
+        )
+
+
+def _count(of: str, model: nn.Module, spaces: Sequence[channels.ChannelSpace], shape: Shape) -> channel_choice.Count:
     """What a sparsity is a share of: parameters, macs or channels."""
     if of == "macs":
-        return channel_choice.mac_count(model, spaces, size)
+        return channel_choice.mac_count(model, spaces, shape)
     return channel_choice.channel_count if of == "channels" else channel_choice.ParameterCount(model, spaces)
 
 
-def _recount(of: str, size: int) -> Callable[[nn.Module], int] | None:
+def _recount(of: str, shape: Shape) -> Callable[[nn.Module], int] | None:
     """How a model itself is counted in the unit; how many channels it has, it cannot tell."""
-    counts = {"macs": lambda model: measure.macs(model, size), "parameters": measure.count_parameters}
+    counts = {"macs": lambda model: measure.macs(model, shape), "parameters": measure.count_parameters}
     return counts.get(of)
 
 
 def removed(
     model: nn.Module, given: nn.Module, kept: Mapping[str, Tensor], before: Earlier
 ) -> dict[str, dict[str, Any]]:
-    """The header's `removed`: {tensor: {"shape": before any pruning, "kept": entries}} of all that lost something.
+    """The header's `removed`: what is told of all tensors that lost something.
 
     Args:
         model: as it is stored; given: as the run found it, after `before`.
         kept: True where kept, for the tensors that are stored sparse.
     """
-    found = {}
-    shapes = {name: tuple(parameter.shape) for name, parameter in given.named_parameters()} | dict(before.shapes)
-    for name, parameter in model.named_parameters():
-        if name in kept or tuple(parameter.shape) != shapes[name]:
-            count = int(kept[name].sum()) if name in kept else parameter.numel()
-            found[name] = {"shape": list(shapes[name]), "kept": count}
-    return found
+    shapes = architectures.shapes_of(given) | dict(before.shapes)
+    shrunk = architectures.account_of(model, shapes)
+    sparse = {name: {"shape": list(shapes[name]), "kept": int(mask.sum())} for name, mask in kept.items()}
+    return shrunk | {name: {**shrunk.get(name, {}), **entry} for name, entry in sparse.items()}
 
 
 def check_target(mask: masks.Masks, options: TargetOptions, given: nn.Module, pruned: nn.Module) -> None:
@@ -140,7 +161,9 @@ def sparsity_block(
         "granularity": options.granularity, "of": options.sparsity_of,
     }  # fmt: skip
     if options.granularity == PATTERN:
-        block["dense_tensors"] = masks.unfit_weights(model)
+        counted = mask.counted(model)
+        frozen = [name for name in masks.prunable_weights(model) if name not in counted]
+        block["dense_tensors"] = [*masks.unfit_weights(model), *frozen]
     if before.zeros or before.shapes:
         block["start"] = mask.start
         block["of_original"] = _of_original(mask, model, pruned, before)

@@ -7,6 +7,7 @@ from typing import Any
 
 from fairprune_cli.audit.options import FigureOptions
 from fairprune_cli.core.terminal import Terminal
+from fairprune_cli.data.manifest.image_shape import ImageShape
 
 VERDICTS = {
     "pass": "every gate passed",
@@ -207,7 +208,8 @@ def print_inspection(document: dict[str, Any], terminal: Terminal) -> None:
         ],
     )  # fmt: skip
     terminal.result(f"parameters {document['parameters']:,}, of which not zero {document['nonzero']:,}")
-    terminal.result(f"MACs {document['macs']:,} at {document['input_size']}x{document['input_size']} pixels")
+    shape = ImageShape.sized(document["input_channels"], document["input_size"])
+    terminal.result(f"MACs {document['macs']:,} on {shape}")
     file = document["bytes"]["file"]
     terminal.result(f"bytes {document['bytes']['dense']:,} as dense tensors, {file:,} in the file")
     terminal.result(f"sparsity {sparsity['achieved']:.4f} of {sparsity['total']:,} prunable weights")

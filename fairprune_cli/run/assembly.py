@@ -49,6 +49,7 @@ class Assembly:
         notions: that are constrained, one per task.
         dense: the model as it came; student: its copy, which is pruned, with `masks` over it.
         ranks: processes that train it together.
+        channels_last: whether the student lies so in memory, and wants its images so.
     """
 
     settings: Settings
@@ -60,6 +61,7 @@ class Assembly:
     data: Data
     device: torch.device
     ranks: Ranks = field(default_factory=Ranks)
+    channels_last: bool = True
 
     def trainer(self, pools: PruningPools) -> Trainer:
         """A trainer at its first step; what it spends on references beforehand is in its budget."""
@@ -153,12 +155,12 @@ class Assembly:
         size, seed = settings.batch_size, settings.seed + offset
         sampler: EndlessBatches
         if settings.balance == "none":
-            sampler = pool.sampler(size, self.device, seed, settings.augment, channels_last=True)
+            sampler = pool.sampler(size, self.device, seed, settings.augment, channels_last=self.channels_last)
         else:
             pull = None if settings.balance == "even" else adaptive
             sampler = StratifiedSampler(
                 pool, size, self.device, seed, settings.augment, pull or Strata.even,
-                adaptive=pull is not None, channels_last=True,
+                adaptive=pull is not None, channels_last=self.channels_last,
             )  # fmt: skip
         if self.ranks.several:
             sampler.divide(self.ranks.share)

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from torch import nn
+
 from fairprune_cli.audit.policy import Policy, policy_of
 from fairprune_cli.core import distributed as ranks
 from fairprune_cli.core import provenance
@@ -66,10 +68,7 @@ def _audit(request: AuditRequest, terminal: Terminal, device: torch.device, grou
         rows = data.rows(settings.split)
         if not len(rows):
             raise FairpruneError(f"the {settings.split} split has no images", where=str(data.manifest.path))
-        sources = {
-            name: open_model(path, settings, data.manifest, terminal, request.trust)
-            for name, path in name_models(request.models, request.against).items()
-        }
+        sources = _sources(request, data, terminal)
         transform = _common_transform(sources, data, terminal)
     if request.dry_run:
         plan = {
@@ -93,6 +92,25 @@ def _audit(request: AuditRequest, terminal: Terminal, device: torch.device, grou
         }
 
     return step.take(describe, request.out)
+
+
+def _sources(request: AuditRequest, data: Data, terminal: Terminal) -> dict[str, LoadedModel]:
+    """The models by name. What was pruned from a trusted module is built on that module where it is the dense one."""
+    found: dict[str, LoadedModel] = {}
+    for name, path in name_models(request.models, request.against).items():
+        dense = found.get("dense")
+        structure = dense.structure if dense is not None and _pruned_from(dense, path) else None
+        found[name] = open_model(
+            path, request.resolved.settings, data.manifest, terminal, request.trust,
+            structure if isinstance(structure, nn.Module) else None,
+        )  # fmt: skip
+    return found
+
+
+def _pruned_from(dense: LoadedModel, path: Path) -> bool:
+    """Whether a path is a file of ours that names the architecture of the dense model."""
+    file = model_file(path)
+    return file.is_file() and codec.is_model_file(file) and codec.read_header(file).architecture == dense.architecture
 
 
 def _parts(request: AuditRequest, sources: dict[str, LoadedModel], transform: Transform) -> dict[str, Any]:
@@ -180,7 +198,7 @@ def _described(loaded: LoadedModel) -> dict[str, Any]:
 def _own_size(loaded: LoadedModel, transform: Transform) -> dict[str, Any]:
     return {
         "file_bytes": model_file(loaded.source).stat().st_size, "parameters": _parameters(loaded),
-        "macs": measure.macs(loaded.model, transform.size),
+        "macs": measure.macs(loaded.model, transform.shape),
     }  # fmt: skip
 
 
@@ -188,11 +206,12 @@ def _sizes(sources: dict[str, LoadedModel], judged: str, transform: Transform) -
     """The contract's size block; without a dense model only the model's own figures are known."""
     size = _own_size(sources[judged], transform)
     for key, value in (
-        ("dense_bytes", measure.dense_bytes), ("dense_parameters", measure.count_parameters),
-        ("dense_macs", lambda model: measure.macs(model, transform.size)),
+        ("dense_bytes", lambda dense: measure.dense_bytes(dense.model, dense.dtypes)),
+        ("dense_parameters", lambda dense: measure.count_parameters(dense.model)),
+        ("dense_macs", lambda dense: measure.macs(dense.model, transform.shape)),
     ):  # fmt: skip
         if judged != "dense" and "dense" in sources:
-            size[key] = value(sources["dense"].model)
+            size[key] = value(sources["dense"])
         else:
             size[key], size[f"{key}_undefined"] = None, "no dense model was given with --against"
     return size

@@ -18,9 +18,8 @@ from fairprune_cli.data.batches.pool import ImageSet
 from fairprune_cli.data.manifest.task import outputs_for
 from fairprune_cli.models import architectures, measure
 from fairprune_cli.models.checkpoint.load import save_checkpoint
-from fairprune_cli.models.read_out import attach
-from fairprune_cli.models.score_search import find_scores
-from fairprune_cli.run.inputs import decoded_images, open_data
+from fairprune_cli.models.inference import fault_of_training
+from fairprune_cli.run.inputs import decoded_images, open_data, read_tasks
 from fairprune_cli.run.options import Resolved
 from fairprune_cli.training.dense import pool_accuracy, train_dense
 
@@ -63,16 +62,15 @@ def train_checkpoint(request: TrainRequest, terminal: Terminal) -> dict[str, Any
         "images": {name: len(data.rows(name)) for name in ("train", "val", "test")}, "epochs": settings.epochs,
         "device": str(device),
     }  # fmt: skip
-    measure.macs(model, manifest.transform.size)  # fails here where it does not take such images
-    found = find_scores(model, manifest.tasks, manifest.transform.size)
-    for text in found.notes:
-        terminal.note(text)
-    attach(model, found.read_out)
+    measure.macs(model, manifest.transform.shape)  # fails here where it does not take such images
+    read_tasks(model, manifest.tasks, manifest.transform.shape, terminal)
     if request.dry_run:
         return document | {"dry_run": True}
     images: ImageSet = decoded_images(data, manifest.transform, terminal)
     torch.manual_seed(settings.seed)
-    model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model = model.to(device)
+    if not fault_of_training(model, manifest.transform.shape, channels_last=True):
+        model.to(memory_format=torch.channels_last)
     val = images.pool(data.rows("val"))
     with stop_on_signals() as stop, terminal.progress(f"training {settings.arch}", 1) as display:
 

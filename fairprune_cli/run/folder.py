@@ -34,10 +34,14 @@ def default_folder(model: Path, settings: Settings) -> Path:
     return Path("runs") / f"{name}-{short_name(settings.method)}-{settings.granularity}-{settings.sparsity:g}"
 
 
-def resume_arguments(path: Path, settings: Settings) -> list[str]:
-    """What `fairprune` is called with to continue a run; code of the user's own has to be named again."""
+def resume_arguments(path: Path, settings: Settings, trust: bool) -> list[str]:
+    """What `fairprune` is called with to continue a run; code of the user's own has to be named again.
+
+    Args:
+        trust: whether the model's file was unpickled as trusted.
+    """
     named = [word for key, name in own_code(values_of(settings)).items() for word in (f"--{key}", name)]
-    return ["prune", "--resume", str(path), *named]
+    return ["prune", "--resume", str(path), *named, *(["--trust-checkpoint"] if trust else [])]
 
 
 class RunFolder:
@@ -50,7 +54,15 @@ class RunFolder:
 
     @staticmethod
     def check_free(path: Path, force: bool) -> None:
-        """Raise FairpruneError when the folder is already there and may not be overwritten."""
+        """Raise FairpruneError when the folder is there and may not be overwritten, or cannot be written."""
+        place = next(one for one in (path, *path.absolute().parents) if one.exists())
+        if place != path and not place.is_dir():
+            raise FairpruneError(f"cannot be made: {place} is a file", where=str(path), hint="give another --out")
+        if place.is_dir() and not os.access(place, os.W_OK | os.X_OK):
+            raise FairpruneError(
+                f"cannot be made: {place} is not writable", where=str(path), hint="give another --out",
+                code=ExitCode.RUNTIME,
+            )  # fmt: skip
         if not path.exists() or force:
             if path.exists() and not (path.is_dir() and (not any(path.iterdir()) or (path / CONFIG).exists())):
                 raise FairpruneError(

@@ -9,15 +9,26 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from torch import nn
 
 from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.core.terminal import Terminal
 from fairprune_cli.data.batches.pool import ImageSet, Pool, load_images
 from fairprune_cli.data.batches.split import split_rows
-from fairprune_cli.data.manifest.find import SPLITS, Grouping, Manifest, Transform, find_manifest, load_manifest
-from fairprune_cli.data.manifest.task import with_heads
+from fairprune_cli.data.manifest.find import (
+    SPLITS,
+    Grouping,
+    Manifest,
+    Transform,
+    find_manifest,
+    load_manifest,
+    transform_in_manifest,
+)
+from fairprune_cli.data.manifest.image_shape import ImageShape
+from fairprune_cli.data.manifest.task import Task, with_heads
 from fairprune_cli.models.checkpoint.load import LoadedModel, check_class_names, load_model
-from fairprune_cli.models.read_out import attach
+from fairprune_cli.models.inference import refuse_other_channels
+from fairprune_cli.models.read_out import ReadOut, attach
 from fairprune_cli.models.score_search import find_scores
 from fairprune_cli.run.options import Settings
 
@@ -83,42 +94,71 @@ def manifest_if_any(given: str | None, model: Path) -> Manifest | None:
     return found if len(found) and (found.images / found.files[0]).is_file() else None
 
 
-def open_model(path: Path, settings: Settings, manifest: Manifest, terminal: Terminal, trust: bool) -> LoadedModel:
+def transform_if_any(given: str | None, model: Path) -> Transform | None:
+    """The input transform of the same manifest, which needs no images; None where there is no manifest."""
+    try:
+        return transform_in_manifest(find_manifest(None if given is None else Path(given), model, None))
+    except FairpruneError:
+        if given is not None or os.environ.get("FAIRPRUNE_DATA"):
+            raise
+        return None
+
+
+def open_model(
+    path: Path, settings: Settings, manifest: Manifest, terminal: Terminal, trust: bool,
+    structure: nn.Module | None = None,
+) -> LoadedModel:  # fmt: skip
     """Load a model, find the scores of the manifest's tasks in what it gives, and hang that read-out on it.
 
     The model keeps its own input transform where its file names one, and its file's word on where the scores stand
     counts where the manifest says nothing.
 
+    Args:
+        structure: a network to build the model's file on, where the settings name no architecture.
+
     Raises:
         FairpruneError: it cannot be loaded, or does not give what the manifest's classes ask for.
     """
-    loaded = load_model(path, settings.arch, trust)
+    loaded = load_model(path, settings.arch or structure, trust, settings.weights)
     for warning in loaded.warnings:
         terminal.warn(warning["text"], code=warning["code"])
     check_class_names(loaded, manifest.classes)
     tasks = with_heads(manifest.tasks, loaded.metadata.get("tasks", ()))
-    size = int((loaded.transform or {}).get("size") or manifest.transform.size)
+    own = Transform.from_dict(loaded.transform, str(path)) if loaded.transform else manifest.transform
     try:
-        found = find_scores(loaded.model, tasks, size)
+        read_out = read_tasks(loaded.model, tasks, own.shape, terminal)
     except FairpruneError as error:
         raise FairpruneError(error.what, where=error.where or str(path), hint=error.hint, code=error.code) from error
+    loaded.classes = loaded.classes or read_out.entries[0].width
+    return loaded
+
+
+def read_tasks(model: nn.Module, tasks: Sequence[Task], shape: ImageShape, terminal: Terminal) -> ReadOut:
+    """Find where a network has the scores of the tasks, say what is noteworthy about it, and hang that read-out on it.
+
+    Raises:
+        FairpruneError: as `find_scores`.
+    """
+    found = find_scores(model, tasks, shape)
     for text in found.notes:
         terminal.note(text)
     for text in found.warnings:
         terminal.warn(text, code="probabilities")
-    attach(loaded.model, found.read_out)
-    return loaded
+    attach(model, found.read_out)
+    return found.read_out
 
 
 def transform_of(loaded: LoadedModel, manifest: Manifest, terminal: Terminal) -> Transform:
     """The model file's own input transform where it has one, else the manifest's."""
     if not loaded.transform:
+        refuse_other_channels(loaded.model, manifest.transform.shape, str(manifest.path))
         return manifest.transform
     own = Transform.from_dict(loaded.transform, str(loaded.source))
     if own != manifest.transform:
         terminal.warn(
             f"the transform of {loaded.source} differs from the manifest's; the model's own is used", code="transform"
         )
+    refuse_other_channels(loaded.model, own.shape, str(loaded.source))
     return own
 
 
@@ -147,15 +187,28 @@ def absent_combinations(data: Data, split: str) -> list[str]:
 
 
 @dataclass(frozen=True)
+class PruningRows:
+    """Rows of the manifest, int64, ascending: disjoint ones for the two levels, and the split that is audited."""
+
+    lower: np.ndarray
+    upper: np.ndarray
+    audit: np.ndarray
+
+    def pools(self, images: ImageSet) -> PruningPools:
+        """The decoded images of these rows."""
+        return PruningPools(images.pool(self.lower), images.pool(self.upper), images.pool(self.audit))
+
+
+@dataclass(frozen=True)
 class PruningPools:
-    """Disjoint data of the two levels, and the split that is audited."""
+    """The images of `PruningRows`."""
 
     lower: Pool
     upper: Pool
     audit: Pool
 
 
-def pruning_pools(data: Data, images: ImageSet, settings: Settings) -> PruningPools:
+def pruning_rows(data: Data, settings: Settings) -> PruningRows:
     """Divide the data: weight steps read train and a part of val, mask steps the rest of val, the audit its split.
 
     The upper part is data on which neither the dense model nor the weight steps were trained: only there is a group's
@@ -171,11 +224,13 @@ def pruning_pools(data: Data, images: ImageSet, settings: Settings) -> PruningPo
             where=str(data.manifest.path), hint="give a val split",
         )  # fmt: skip
     upper, rest = split_rows(data.manifest, val, settings.upper_share, settings.seed, data.groupings)
-    lower = np.sort(np.concatenate([data.rows("train"), rest]))
-    audit = data.rows(settings.split)
-    for name, rows in (("lower", lower), ("upper", upper), (settings.split, audit)):
-        if not len(rows):
+    rows = PruningRows(np.sort(np.concatenate([data.rows("train"), rest])), upper, data.rows(settings.split))
+    for name, found in (("lower", rows.lower), ("upper", rows.upper)):
+        if not len(found):
             raise FairpruneError(
                 f"no images are left for the {name} part", where=str(data.manifest.path), hint="give larger splits"
             )
-    return PruningPools(images.pool(lower), images.pool(upper), images.pool(audit))
+    if not len(rows.audit):
+        raise FairpruneError(f"the {settings.split} split has no images", where=str(data.manifest.path),
+                             hint="give it images, or audit another one with --split")  # fmt: skip
+    return rows

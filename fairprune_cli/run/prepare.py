@@ -21,12 +21,13 @@ from fairprune_cli.fairness import notions as fairness
 from fairprune_cli.fairness import relaxations
 from fairprune_cli.models import measure
 from fairprune_cli.models.checkpoint.load import LoadedModel
+from fairprune_cli.models.inference import fault_of_training
 from fairprune_cli.models.read_out import read_out_of
 from fairprune_cli.models.score_search import refuse_other_outputs_in_training
 from fairprune_cli.pruning import methods, target
 from fairprune_cli.pruning.masks import Masks
 from fairprune_cli.run.assembly import constrained_notion
-from fairprune_cli.run.inputs import Data, open_data, open_model, transform_of
+from fairprune_cli.run.inputs import Data, PruningRows, open_data, open_model, pruning_rows, transform_of
 from fairprune_cli.run.options import Settings
 from fairprune_cli.run.plug_ins import refuse_broken_plug_ins
 
@@ -42,9 +43,10 @@ class Prepared:
             is judged by.
         terminal: where the run talks; group: the processes that share it; device, threads: what it computes on.
         started: seconds since the epoch.
-        data: with the attributes of the constraint; audited: with those of the policy, too.
+        data: with the attributes of the constraint; audited: with those of the policy, too; rows: who reads which.
         loaded: the model's file; transform: of its images; before: what an earlier pruning removed from it.
         dense: the model as it came; student: its copy, which is pruned, with `masks` over it.
+        channels_last: whether the student and its images lie so in memory.
     """
 
     settings: Settings
@@ -58,12 +60,14 @@ class Prepared:
     policy: Policy
     data: Data
     audited: Data
+    rows: PruningRows
     loaded: LoadedModel
     transform: Transform
     before: target.Earlier
     dense: nn.Module
     student: nn.Module
     masks: Masks
+    channels_last: bool
 
     def plan(self, folder: Path) -> dict[str, Any]:
         """What would be done; nothing is decoded, trained or written."""
@@ -95,24 +99,44 @@ def prepare(model: Path, settings: Settings, terminal: Terminal, trust: bool, gr
         refuse_broken_plug_ins(len(task.classes))
     # A policy may ask about more attributes than the constraint looks at.
     audited = data.with_attributes(policy.attributes)
+    rows = pruning_rows(data, settings)
     notions = tuple(constrained_notion(settings, method, len(task.classes)) for task in data.manifest.tasks)
     loaded = open_model(model, settings, data.manifest, terminal, trust)
     transform = transform_of(loaded, data.manifest, terminal)
     dense = loaded.model.eval().to(device)
-    measure.macs(dense, transform.size)  # fails here where it does not take such images
+    target.refuse_frozen(dense)
+    measure.macs(dense, transform.shape)  # fails here where it does not take such images
     if (read_out := read_out_of(dense)) is not None:
-        refuse_other_outputs_in_training(dense, read_out, transform.size)
+        refuse_other_outputs_in_training(dense, read_out, transform.shape)
     student = copy.deepcopy(dense)
-    student.to(memory_format=torch.channels_last)
+    channels_last = _layout(loaded, transform)
+    if channels_last:
+        student.to(memory_format=torch.channels_last)
     before = target.earlier(loaded)
     # Fails here, before any training, when the target is out of reach.
-    masks = target.build_masks(settings, student, transform.size, before)
+    masks = target.build_masks(settings, student, transform.shape, before)
     if masks.start > NOTED_START:
         terminal.note(f"{masks.start:.1%} of the prunable weights are removed already; they stay removed")
     return Prepared(
-        settings, terminal, group, started, threads, device, method, notions, policy, data, audited, loaded, transform,
-        before, dense, student, masks,
+        settings, terminal, group, started, threads, device, method, notions, policy, data, audited, rows, loaded,
+        transform, before, dense, student, masks, channels_last,
     )  # fmt: skip
+
+
+def _layout(loaded: LoadedModel, transform: Transform) -> bool:
+    """Whether the network trains channels-last, as convolutions are faster that way.
+
+    Raises:
+        FairpruneError: it trains in no layout.
+    """
+    if not fault_of_training(loaded.model, transform.shape, channels_last=True):
+        return True
+    if fault := fault_of_training(loaded.model, transform.shape):
+        raise FairpruneError(
+            f"a training pass of the network fails on {transform.shape}: {fault}", where=str(loaded.source),
+            hint="mend its code, or set `transform: {size: ...}` of the manifest to what it was trained on",
+        )  # fmt: skip
+    return False
 
 
 def _method(settings: Settings, group: Ranks) -> type[methods.Method]:

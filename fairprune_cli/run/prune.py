@@ -19,13 +19,14 @@ from fairprune_cli.data.batches.pool import ImageSet
 from fairprune_cli.models.read_out import attach, read_out_of
 from fairprune_cli.run.audit_step import AuditStep, Outcome
 from fairprune_cli.run.folder import RunFolder, SilentFolder, default_folder
-from fairprune_cli.run.inputs import PruningPools, decoded_images, pruning_pools
+from fairprune_cli.run.inputs import PruningPools, decoded_images
 from fairprune_cli.run.options import Resolved
 from fairprune_cli.run.origin import origin_of, refuse_other_origin
 from fairprune_cli.run.prepare import Prepared, prepare
 from fairprune_cli.run.pruned import Pruned, as_written, report_parts
 from fairprune_cli.run.save import reestimate, write_model
 from fairprune_cli.run.train import train, trainer_of
+from fairprune_cli.run.trial import try_out
 from fairprune_cli.training.trainer import Trainer
 
 
@@ -51,9 +52,11 @@ def _prune(request: PruneRequest, terminal: Terminal, group: Ranks) -> Outcome:
     settings = request.resolved.settings
     folder_path = request.out or default_folder(request.model, settings)
     with group.together():
-        if not request.dry_run and group.number == 0:
+        if group.number == 0:
             RunFolder.check_free(folder_path, request.force)
         run = prepare(request.model, settings, terminal, request.trust, group)
+        if group.number == 0:
+            try_out(run)
     if request.dry_run:
         return Outcome(run.plan(folder_path), ExitCode.OK)
     origin = {
@@ -72,14 +75,19 @@ def _prune(request: PruneRequest, terminal: Terminal, group: Ranks) -> Outcome:
         raise
 
 
-def resume(path: Path, flags: Mapping[str, Any], terminal: Terminal) -> Outcome:
-    """Continue an interrupted run; model and data must be the ones it started with."""
+def resume(path: Path, flags: Mapping[str, Any], terminal: Terminal, trust: bool = False) -> Outcome:
+    """Continue an interrupted run; model and data must be the ones it started with.
+
+    Args:
+        flags: settings that were given again; code of the user's own has to be.
+        trust: whether the model's file may run code; a run that began so asks for it again.
+    """
     device = flags.get("device") or RunFolder.resume(path, flags)[1].settings.device
     with joined(choose_device(device)) as group:
-        return _resume(path, flags, terminal, group)
+        return _resume(path, flags, terminal, trust, group)
 
 
-def _resume(path: Path, flags: Mapping[str, Any], terminal: Terminal, group: Ranks) -> Outcome:
+def _resume(path: Path, flags: Mapping[str, Any], terminal: Terminal, trust: bool, group: Ranks) -> Outcome:
     folder: RunFolder = SilentFolder(path)
     read: Any = None
     with group.together():
@@ -89,7 +97,8 @@ def _resume(path: Path, flags: Mapping[str, Any], terminal: Terminal, group: Ran
     resolved, origin, state = group.from_first(read)
     settings = replace(resolved.settings, data=resolved.settings.data or origin["manifest"])
     with group.together():
-        run = prepare(Path(origin["model"]), settings, terminal, origin["trust"] == "True", group)
+        _same_trust(path, origin, trust)
+        run = prepare(Path(origin["model"]), settings, terminal, trust, group)
     changed = [
         name for name, now in (("model", run.loaded.sha256), ("manifest", run.data.manifest.sha256))
         if origin[f"{name}_sha256"] != now
@@ -103,12 +112,22 @@ def _resume(path: Path, flags: Mapping[str, Any], terminal: Terminal, group: Ran
     return _carry_out(run, folder, resolved, state)
 
 
+def _same_trust(path: Path, origin: Mapping[str, str], trust: bool) -> None:
+    """A run folder is no reason to run a checkpoint's code: who continues the run says so again."""
+    trusted = origin["trust"] == "True"
+    if trusted != trust:
+        raise FairpruneError(
+            f"the run began {'with' if trusted else 'without'} --trust-checkpoint", where=str(path),
+            hint="if you trust the file, say so again" if trusted else "leave it out",
+        )  # fmt: skip
+
+
 def _carry_out(run: Prepared, folder: RunFolder, resolved: Resolved, state: Mapping[str, Any] | None) -> Outcome:
     """Train, save, audit the file that was saved, and report."""
     group = run.group
     with group.together():
         images = decoded_images(run.data, run.transform, run.terminal)
-        pools = pruning_pools(run.data, images, run.settings)
+        pools = run.rows.pools(images)
     origin = origin_of(
         run.settings, model=run.loaded.sha256, manifest=run.data.manifest.sha256, images=images.digest
     )  # fmt: skip
@@ -132,7 +151,7 @@ def _carry_out(run: Prepared, folder: RunFolder, resolved: Resolved, state: Mapp
 def _audit(
     run: Prepared, trainer: Trainer, images: ImageSet, pools: PruningPools, folder: RunFolder, resolved: Resolved
 ) -> Outcome:
-    pruned = as_written(folder.model, run.group)
+    pruned = as_written(folder.model, run.loaded.structure, run.group)
     if (read_out := read_out_of(run.dense)) is not None:
         attach(pruned, read_out)
     step = AuditStep(

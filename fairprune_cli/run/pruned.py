@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,11 +13,12 @@ from fairprune_cli.audit import rounding_cost, to_json
 from fairprune_cli.core import provenance
 from fairprune_cli.core.device import arithmetic, machine, process_peak_bytes
 from fairprune_cli.core.distributed import Ranks
-from fairprune_cli.core.files import cache_dir, sha256_file
+from fairprune_cli.core.files import sha256_file, temporary_folder
 from fairprune_cli.data.batches.pool import Pool
 from fairprune_cli.models import measure
 from fairprune_cli.models import peak_memory as footprint
 from fairprune_cli.models.file import codec
+from fairprune_cli.models.file.rounding import shorter_formats
 from fairprune_cli.pruning import target
 from fairprune_cli.run.audit_step import judgement_of
 from fairprune_cli.run.options import Resolved
@@ -50,7 +50,7 @@ def report_parts(made: Pruned) -> dict[str, Any]:
         FairpruneError: the target was missed.
     """
     run, trainer, pruned = made.run, made.trainer, made.stored
-    settings, size = run.settings, run.transform.size
+    settings, shape = run.settings, run.transform.shape
     finished = time.time()
     models = {"dense": run.dense, "pruned": pruned}
     kept = run.masks.sparse_entries(run.masks.keep)
@@ -67,38 +67,42 @@ def report_parts(made: Pruned) -> dict[str, Any]:
             "arithmetic": arithmetic(run.device, trainer.compute.bf16),
         },
         "size": {
-            "dense_bytes": measure.dense_bytes(run.dense), "file_bytes": made.file.stat().st_size,
+            "dense_bytes": measure.dense_bytes(run.dense, run.loaded.dtypes), "file_bytes": made.file.stat().st_size,
             "dense_parameters": measure.count_parameters(run.dense),
             "parameters": measure.kept_parameters(pruned, kept),
-            "dense_macs": measure.macs(run.dense, size), "macs": measure.macs(pruned, size),
+            "dense_macs": measure.macs(run.dense, shape), "macs": measure.macs(pruned, shape),
         },
         "training": [asdict(record) for record in trainer.records],
         "layers": measure.layer_sparsity(pruned, run.dense, kept),
-        "speed": footprint.add_peaks(measure.latency(models, size), models, size),
+        "speed": footprint.add_peaks(measure.latency(models, shape), models, shape),
         "config": made.resolved.document(),
         "provenance": provenance.collect(
             settings.seed, str(run.device), machine(run.device, run.threads), run.started, finished
         ),
     }  # fmt: skip
     target.check_target(run.masks, settings, run.dense, pruned)
-    if settings.store != "fp32":
+    if stored_as := shorter_formats(settings.store, run.loaded.dtypes):
         document["storage"] = to_json.storage_record(
             rounding_cost.storage_cost(
-                run.student, pruned, settings.store, made.audited.of_task(0), run.data.groupings,
+                run.student, pruned, stored_as, made.audited.of_task(0), run.data.groupings,
                 run.data.manifest.classes, run.device, judgement_of(settings),
             )
         )  # fmt: skip
     return document
 
 
-def as_written(file: Path, group: Ranks) -> nn.Module:
-    """The model as its file has it, on all processes; those on other machines do not see the run folder."""
+def as_written(file: Path, structure: str | nn.Module, group: Ranks) -> nn.Module:
+    """The model as its file has it, on all processes; those on other machines do not see the run folder.
+
+    Args:
+        structure: as in `LoadedModel`.
+    """
     if not group.several:
-        return codec.load_network(file).float()
+        return codec.load_network(file, structure).float()
     content = group.from_first(file.read_bytes() if group.number == 0 else None)
     if group.number == 0:
-        return codec.load_network(file).float()
-    with tempfile.TemporaryDirectory(dir=cache_dir()) as temporary:
-        path = Path(temporary) / file.name
+        return codec.load_network(file, structure).float()
+    with temporary_folder() as folder:
+        path = folder / file.name
         path.write_bytes(content)
-        return codec.load_network(path).float()
+        return codec.load_network(path, structure).float()

@@ -25,7 +25,9 @@ def reestimate(run: Prepared, lower: Pool) -> None:
         run.terminal.warn("sparsity is 0, so the model is left as it is", code="nothing-to-prune")
         run.student.eval()
         return
-    sampler = lower.sampler(run.settings.batch_size, run.device, run.settings.seed + 3, False, channels_last=True)
+    sampler = lower.sampler(
+        run.settings.batch_size, run.device, run.settings.seed + 3, False, channels_last=run.channels_last
+    )
     count = min(REESTIMATION_BATCHES, max(len(lower) // run.settings.batch_size, 1))
     with run.terminal.progress("batch norm", 1) as display, tf32(run.device, False):  # as the audit sees it
         reestimate_batch_norm(run.student, (sampler.next().images for _ in range(count)))
@@ -45,4 +47,5 @@ def write_model(run: Prepared, path: Path, model: nn.Module, sparse: Mapping[str
         outputs=run.loaded.classes if run.loaded.classes != len(run.data.manifest.classes) else 0,
         tasks=tuple(described(run.data.manifest.tasks)),
     )  # fmt: skip
-    codec.save_model(path, rounded(model.state_dict(), run.settings.store), header=header, masks=sparse)
+    tensors = rounded(codec.stored_tensors(model, header.removed), run.settings.store, run.loaded.dtypes)
+    codec.save_model(path, tensors, header=header, masks=sparse)

@@ -31,7 +31,16 @@ def trainer_of(run: Prepared, pools: PruningPools, folder: RunFolder, state: Map
     """
     torch.manual_seed(run.settings.seed)
     trainer = Assembly(
-        run.settings, run.method, run.notions, run.dense, run.student, run.masks, run.data, run.device, run.group
+        run.settings,
+        run.method,
+        run.notions,
+        run.dense,
+        run.student,
+        run.masks,
+        run.data,
+        run.device,
+        run.group,
+        run.channels_last,
     ).trainer(pools)
     if state is not None:
         with of_this_form(str(folder.state)):
@@ -73,9 +82,10 @@ def train(
     if not done:
         with run.group.together():  # a process that ends sooner would have torchrun end the one that saves
             save()
+        again = resume_arguments(folder.path, settings, run.loaded.trusted)
         raise FairpruneError(
             f"stopped at step {trainer.done} of {trainer.steps}; the state is saved",
-            hint=f"continue with: {started_as()} {' '.join(resume_arguments(folder.path, settings))}",
+            hint=f"continue with: {started_as()} {' '.join(again)}",
             code=stop.code or ExitCode.TERMINATED,  # another process may be the one that was told to
         )
     watch.conclude()
@@ -86,7 +96,7 @@ def _precision(run: Prepared) -> str:
     group, chosen = run.group, ""
     with group.together():
         if group.number == 0:
-            chosen = chosen_precision(run.settings.precision, run.dense, run.transform.size, run.device)
+            chosen = chosen_precision(run.settings.precision, run.dense, run.transform.shape, run.device)
     return group.from_first(chosen)
 
 

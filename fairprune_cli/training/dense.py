@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from fairprune_cli.core.errors import ExitCode, FairpruneError
 from fairprune_cli.core.transfer import Arriving, on_host
 from fairprune_cli.data.batches.pool import Pool
+from fairprune_cli.models.frozen import training_mode
 from fairprune_cli.models.inference import evaluating
 from fairprune_cli.models.read_out import by_task, read_out_of, scores_of
 from fairprune_cli.pruning.schedule import cosine_lr
@@ -75,7 +76,7 @@ def train_dense(
     best = -1.0
     best_state = copy.deepcopy(model.state_dict())
     sums = _Sums(total)
-    model.train()
+    training_mode(model)
     for step in range(total):
         if should_stop():
             break

@@ -142,7 +142,9 @@ def mean(values: Tensor, weights: Tensor | None) -> Tensor:
 
 
 def distance(outputs: Tensor, dense: Tensor, spread: Tensor) -> Tensor:
-    """Mean over outputs of r^2, or 2 |r| - 1 where |r| > 1 (Huber), of each image, [B]; r = (outputs - dense) / deviation.
+    """Mean over outputs of r^2, or 2 |r| - 1 where |r| > 1 (Huber), of each image, [B].
+
+    r = (outputs - dense) / the dense outputs' standard deviation.
 
     An output that says nearly the same of all images has a tiny deviation, and a square would drown the tasks.
 

@@ -9,7 +9,9 @@ import torch
 from torch import nn
 
 from fairprune_cli.core.errors import ExitCode, FairpruneError
+from fairprune_cli.data.manifest.image_shape import Shape
 from fairprune_cli.models.architectures.attention import SelfAttention
+from fairprune_cli.models.inference import fault_of_training
 from fairprune_cli.models.multiply_adds import multiply_adds
 
 MOST_DEPTHWISE = 0.2  # share of depthwise convolutions up to which bfloat16 pays: .16 gains, .24 loses
@@ -34,13 +36,13 @@ def native_bf16(device: torch.device) -> bool:
     return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()  # noqa: SLF001
 
 
-def depthwise_share(model: nn.Module, size: int) -> float:
+def depthwise_share(model: nn.Module, shape: Shape) -> float:
     """Share of the numbers that a pass's convolutions and products with weights give that are depthwise ones; 0..1.
 
     Args:
-        size: edge of the square image in pixels.
+        shape: of the images.
     """
-    weights, depthwise, total = multiply_adds(model, size).weights, 0.0, 0.0
+    weights, depthwise, total = multiply_adds(model, shape).weights, 0.0, 0.0
     for name, parameter in model.named_parameters():
         if weights[name]:
             given = weights[name] / parameter[0].numel()
@@ -56,30 +58,36 @@ def narrowest_head(model: nn.Module) -> int | None:
     return min(widths, default=None)
 
 
-def gains_from_bf16(model: nn.Module, size: int) -> bool:
+def gains_from_bf16(model: nn.Module, shape: Shape) -> bool:
     """Whether passes of a network of this kind take less time in bfloat16 on a processor that has it.
 
     The table that benchmarks/precision.py measured: dense and grouped convolutions, matrix products and attention gain;
     depthwise convolutions lose several times as much, and so does attention of narrow heads.
 
     Args:
-        size: edge of the square image in pixels.
+        shape: of the images.
     """
     head = narrowest_head(model)
-    return depthwise_share(model, size) <= MOST_DEPTHWISE and (head is None or head >= LEAST_HEAD)
+    return depthwise_share(model, shape) <= MOST_DEPTHWISE and (head is None or head >= LEAST_HEAD)
 
 
-def chosen_precision(asked: str, model: nn.Module, size: int, device: torch.device) -> str:
+def chosen_precision(asked: str, model: nn.Module, shape: Shape, device: torch.device) -> str:
     """What the setting `precision` becomes, "fp32" or "bf16": a function of the kinds of processor and network alone.
 
     Nothing is timed, so that a run has the same bytes whenever it is made on a machine.
 
     Args:
-        asked: auto, fp32 or bf16; size: edge of the square image in pixels.
+        asked: auto, fp32 or bf16; shape: of the images.
+
+    Raises:
+        FairpruneError: bf16 is asked for, and the network does not run in it.
     """
-    if asked != "auto":
-        return asked
-    return "bf16" if native_bf16(device) and gains_from_bf16(model, size) else "fp32"
+    if asked == "fp32" or (asked == "auto" and not (native_bf16(device) and gains_from_bf16(model, shape))):
+        return "fp32"
+    fault = fault_of_training(model, shape, bf16=True)
+    if fault and asked == "bf16":
+        raise FairpruneError(f"the network does not train in bfloat16: {fault}", where="--precision", hint="use fp32")
+    return "fp32" if fault else "bf16"
 
 
 @contextmanager

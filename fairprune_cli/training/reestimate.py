@@ -8,17 +8,22 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
+from fairprune_cli.models.frozen import is_frozen_norm
+
 
 def reestimate_batch_norm(model: nn.Module, batches: Iterable[Tensor]) -> None:
     """Set running means and variances to the averages over `batches`, in place.
 
     After pruning the old statistics belong to another network: a model pruned to .9 with them may predict one class
-    only. Leaves the model in eval mode.
+    only. Leaves the model in eval mode. Norms that are frozen keep theirs.
 
     Args:
-        batches: at least one [B, 3, S, S]; taken one at a time, so that they need not fit in memory together.
+        batches: at least one [B, C, H, W]; taken one at a time, so that they need not fit in memory together.
     """
-    norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats]
+    norms = [
+        m for m in model.modules()
+        if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats and not is_frozen_norm(m)
+    ]  # fmt: skip
     if not norms:
         model.eval()
         return

@@ -47,14 +47,14 @@ class Best:
 
 
 class WeightAverage:
-    """Mean of a model's parameters over the steps at which `add` was called."""
+    """Mean of a model's parameters over the steps at which `add` was called; of those that train."""
 
     def __init__(self) -> None:
         self._sum: dict[str, Tensor] = {}
         self.count = 0
 
     def add(self, model: nn.Module) -> None:
-        parameters = {name: parameter.detach() for name, parameter in model.named_parameters()}
+        parameters = {name: p.detach() for name, p in model.named_parameters() if p.requires_grad}
         if not self._sum:
             self._sum = copy_of(parameters)
         else:
@@ -65,7 +65,7 @@ class WeightAverage:
         """Give the model the mean; nothing happens where nothing was added."""
         with torch.no_grad():
             for name, parameter in model.named_parameters():
-                if self.count:
+                if name in self._sum:
                     parameter.copy_(self._sum[name] / self.count)
 
     def state_dict(self) -> dict[str, Any]:

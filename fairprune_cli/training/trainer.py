@@ -17,6 +17,7 @@ from torch import nn
 
 from fairprune_cli.core.distributed import Ranks
 from fairprune_cli.data.batches.batch import known_of
+from fairprune_cli.models.frozen import training_mode
 from fairprune_cli.pruning.masks import Masks
 from fairprune_cli.pruning.methods import Method
 from fairprune_cli.pruning.schedule import Budget
@@ -101,7 +102,6 @@ class Trainer:
         Raises:
             Diverged: the loss is no longer finite (exit code 3).
         """
-        self.model.train()
         while self.done < self.steps:
             if self.ranks.any(should_stop()):
                 self._readings.settle(self._means)
@@ -117,7 +117,7 @@ class Trainer:
             Diverged: the loss is no longer finite (exit code 3).
         """
         if not self.model.training:
-            self.model.train()
+            training_mode(self.model)
         with shared_norms(self.model, self.ranks), self._stream():
             started = time.perf_counter()
             self._before()

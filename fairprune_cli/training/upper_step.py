@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from fairprune_cli.core.distributed import Ranks
 from fairprune_cli.core.transfer import sent
 from fairprune_cli.data.batches.batch import Known
+from fairprune_cli.models.frozen import asking_for_gradients, training_mode
 from fairprune_cli.pruning.masks import Masks
 from fairprune_cli.training.objective import Objective, Terms, weights_of
 from fairprune_cli.training.passes import Passes
@@ -38,8 +40,8 @@ class UpperStep:
         method = self.objective.method
         terms = self.objective.terms(known, batch.labels.device) if fair else None
         every: Tensor | None = None
-        self.model.train(not method.eval_gradient)
-        with self.masks.probing():
+        (nn.Module.eval if method.eval_gradient else training_mode)(self.model)
+        with self.masks.probing(), asking_for_gradients(self.masks.tensors.values()):
             for part, chosen in enumerate(method.parts(known.groups)):
                 if len(chosen) == len(known.labels):  # all of it, so there is nothing to pick
                     every = self._whole(batch, terms)
@@ -51,7 +53,7 @@ class UpperStep:
                     every = logits.new_zeros(len(known.labels), logits.shape[1])
                 every[index] = logits
         self.model.zero_grad(set_to_none=True)
-        self.model.train()
+        training_mode(self.model)
         assert every is not None
         return every
 
@@ -93,6 +95,9 @@ class UpperStep:
             loss = self.objective.lagrangian(loss, done.logits, Terms(term, scale))
         self.model.zero_grad(set_to_none=True)
         done.backward(loss)
+        for weight in self.masks.unused:
+            if weight.grad is None:  # what no image is multiplied by changes no loss
+                weight.grad = torch.zeros_like(weight)
         return (done.logits.detach(),)
 
     def _logits(self, images: Tensor, labels: Tensor) -> tuple[Tensor]:

@@ -83,3 +83,12 @@ def test_pictures_are_small_jpegs() -> None:
     image = Image.open(io.BytesIO(base64.b64decode(data)))
     assert image.size == (SIDE, SIDE)
     assert abs(np.asarray(image).astype(int) - 200).max() < 5
+
+
+def test_pictures_of_grey_and_oblong_images() -> None:
+    pixels = np.zeros((1, 48, 192), np.uint8)
+    pixels[:, :, 96:] = 200
+    image = Image.open(io.BytesIO(base64.b64decode(picture(pixels).split(",", 1)[1])))
+    assert (image.mode, image.size) == ("L", (SIDE, SIDE // 4))
+    assert np.asarray(image)[:, [5, -5]].mean(0).round(-1).tolist() == [0, 200]
+    assert Image.open(io.BytesIO(base64.b64decode(picture(pixels[:, :9, :5]).split(",", 1)[1]))).size == (5, 9)

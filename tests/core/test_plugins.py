@@ -107,6 +107,10 @@ def test_only_some_settings_name_code() -> None:
     values = {"method": "a.b:C", "notion": "odds", "arch": None, "granularity": "2:4", "data": "c:/x"}
     assert own_code(values) == {"method": "a.b:C"}
     assert is_import_path("a.b:C")
+    # A file that is unpickled for its network is code as well; a name of another setting is no such file.
+    assert own_code({"arch": "nets/whole.pt", "data": "x.pth", "method": "m.pt"}) == {"arch": "nets/whole.pt"}
+    with pytest.raises(FairpruneError, match="no reason to import code"):
+        refuse_code_of_files({"arch": "whole.pth"}, {"arch": "fairprune.yaml"})
 
 
 def test_files_never_choose_code() -> None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -17,6 +17,7 @@ from fairprune_cli.core.errors import ExitCode, FairpruneError
 from fairprune_cli.data.batches.pool import load_images
 from fairprune_cli.data.drawn_faces.write import write_sample
 from fairprune_cli.data.manifest.find import load_manifest
+from fairprune_cli.data.manifest.image_shape import ImageShape
 from fairprune_cli.export.formats import onnx, safetensors
 from fairprune_cli.export.job import job_of
 from fairprune_cli.export.samples import real_images
@@ -38,6 +39,11 @@ class Loaded:
     classes: int = 2
     class_names: tuple[str, ...] | None = None
     transform: dict[str, Any] | None = None
+    dtypes: dict[str, torch.dtype] = field(default_factory=dict)
+
+    @property
+    def structure(self) -> str:
+        return self.architecture
 
 
 def network(density: float = 0.3) -> tuple[nn.Module, dict[str, Tensor]]:
@@ -104,17 +110,17 @@ def test_a_checkpoint_of_unknown_history_is_described_by_what_it_is(tmp_path: Pa
     job = job_of(Loaded(model, tmp_path / "x.pt", class_names=("no", "yes"), transform=TRANSFORM))
     assert job.header.granularity == "weight"
     assert job.header.classes == ("no", "yes")
-    assert job.input_size == 32
+    assert job.shape == ImageShape(3, 32, 32)
     assert job.masks.keys() == masks.keys()
     name = next(iter(masks))
     assert torch.equal(job.masks[name], masks[name])
     assert job.header.removed[name] == {"shape": list(masks[name].shape), "kept": int(masks[name].sum())}
 
-    dense = job_of(Loaded(network(1.0)[0], tmp_path / "x.pt"), input_size=64)
+    dense = job_of(Loaded(network(1.0)[0], tmp_path / "x.pt"), 64)
     assert (dense.header.granularity, dense.header.removed, dense.masks) == ("dense", {}, {})
     assert dense.header.classes == ("0", "1")
     assert dense.header.transform == {}
-    assert dense.input_size == 64
+    assert dense.shape == ImageShape(3, 64, 64)
 
 
 def test_a_checkpoint_in_half_precision_keeps_its_dtype(tmp_path: Path) -> None:
@@ -227,7 +233,7 @@ def test_a_file_that_gives_other_results_is_not_kept(
 
     def write(job: Any, path: Path) -> None:
         other = architectures.build("resnet10-w16", 2, seed=3).eval()
-        original(type(job)(other, other, job.header, {}, job.input_size), path)
+        original(replace(job, model=other, reference=other, masks={}), path)
 
     monkeypatch.setattr(module, "write", write)
     word = "give back" if wrong == "tensor" else "other results"

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from fairprune_cli.core.errors import ExitCode, FairpruneError
+from fairprune_cli.data.manifest.image_shape import ImageShape
+from fairprune_cli.data.manifest.transform import Transform
 from fairprune_cli.models import measure
 from fairprune_cli.pruning.masks import prunable_weights
 from tests.support.networks import NETWORKS, network
@@ -193,7 +195,7 @@ def test_inspect_is_a_json_document() -> None:
     document = measure.inspection(
         model,
         architecture="small",
-        input_size=16,
+        shape=16,
         file_bytes=123,
         removed={"head.weight": {"shape": [5, 12], "kept": 48}},
     )
@@ -208,6 +210,29 @@ def test_inspect_is_a_json_document() -> None:
         "grouped.weight",
         "head.weight",
     ]
+
+
+def test_macs_and_bytes_follow_shape_and_number_formats() -> None:
+    model = Small()
+    # 24 x 48 pixels are 12 x 24 after the first layer and 10 x 22 after the second.
+    assert measure.macs(model, ImageShape(3, 24, 48)) == 12 * 24 * 8 * 27 + 10 * 22 * 12 * 18 + 60
+    grey = nn.Sequential(nn.Conv2d(1, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
+    assert measure.macs(grey, ImageShape(1, 10, 12)) == 8 * 10 * 4 * 9 + 8
+    shaped = measure.inspection(grey, architecture="grey", shape=ImageShape(1, 10, 12))
+    assert (shaped["input_size"], shaped["input_channels"]) == ((10, 12), 1)
+    halves = {"0.weight": torch.float16, "3.weight": torch.float64, "absent": torch.float64}
+    assert measure.dense_bytes(grey, halves) == 2 * 36 + 4 * 4 + 8 * 8 + 4 * 2
+
+
+def test_the_images_of_a_model_are_its_own_else_those_given_else_of_the_channels_it_takes() -> None:
+    grey = nn.Sequential(nn.Conv2d(1, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
+    own = {"size": [10, 12], "mean": [0.5], "std": [0.25]}
+    other = Transform(16, (0.5,), (0.25,))
+    assert measure.images_of(grey, own, other) == ImageShape(1, 10, 12)
+    assert measure.images_of(grey, {}, other) == ImageShape(1, 16, 16)
+    assert measure.images_of(grey, None, (20, 30)) == ImageShape(1, 20, 30)
+    assert measure.images_of(grey, None) == ImageShape(1, measure.DEFAULT_SIZE, measure.DEFAULT_SIZE)
+    assert measure.images_of(Small(), None, 20) == ImageShape(3, 20, 20)
 
 
 def test_images_that_do_not_fit_are_an_error() -> None:

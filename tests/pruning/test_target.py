@@ -200,7 +200,7 @@ def test_a_smaller_file_is_counted_as_given_and_against_the_first_model(tmp_path
     assert block["of_original"]["kept"] == measure.count_parameters(loaded.model) == block["kept"]
     again = target.removed(loaded.model, given, {}, before)
     assert again.keys() >= removed.keys()
-    assert all(tuple(entry["shape"]) == dense.get_parameter(name).shape for name, entry in again.items())
+    assert all(tuple(entry["shape"]) == dense.state_dict()[name].shape for name, entry in again.items())
 
 
 def test_the_ramp_begins_where_the_model_is() -> None:

@@ -85,6 +85,15 @@ def trainer(
         model = model.to(memory_format=torch.channels_last)
     masks = masks_over(model, granularity, thinned(model, density) if density < 1.0 else None)
     sparsity = sparsity or (0.5 if granularity == "2:4" else 0.8)
+    return trainer_over(model, masks, method, sparsity, passes, options, method_options, ranks, device)
+
+
+def trainer_over(
+    model: nn.Module, masks: Masks, method: str, sparsity: float, passes: float = 30.0,
+    options: TrainOptions | None = None, method_options: MethodOptions | None = None, ranks: Ranks | None = None,
+    device: torch.device | str = "cpu",
+) -> Trainer:  # fmt: skip
+    """A trainer of any model for images of 16 pixels and two classes, with masks over it."""
     options = options or TrainOptions(upper_every=2, epochs=3, saliency_batches=2)
     kind = methods.get(method)
     made = kind(masks, method_options or MethodOptions(ramp_share=0.5, rounds=2))

@@ -17,9 +17,9 @@ class Known(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """B images as the model sees them, S pixels a side."""
+    """B images as the model sees them, of C channels, H pixels high and W wide."""
 
-    images: Tensor  # float32 [B, 3, S, S], normalised
+    images: Tensor  # float32 [B, C, H, W], normalised
     labels: Tensor  # int64 [B], or [B, T] of several tasks
     groups: Tensor  # int64 [B, A], -1 = in no group
     rows: Tensor  # int64 [B], position in the manifest

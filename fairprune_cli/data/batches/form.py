@@ -93,7 +93,7 @@ class Former:
         plan, rows, mine, _ = begun
         labels, groups = self.pool.labels[plan.positions], self.pool.groups[plan.positions]
         table = [labels, groups, rows, *([] if plan.weights is None else [plan.weights])]
-        change = [] if plan.change is None else plan.change.part(mine).sources(self.pool.images.transform.size)
+        change = [] if plan.change is None else plan.change.part(mine).sources(self.pool.images.transform.shape)
         there = sent_together([*table, *change], self.device)
         raw = self._raw(begun, there[2][mine], there[len(table) :])
         return Batch(
@@ -102,7 +102,7 @@ class Former:
         )  # fmt: skip
 
     def _raw(self, begun: Begun, rows: Tensor, change: Sequence[Tensor]) -> Tensor:
-        """The images at these rows of the manifest, changed, uint8 [b, 3, S, S] on the device."""
+        """The images at these rows of the manifest, changed, uint8 [b, C, H, W] on the device."""
         if self._resident is not None:
             return _picked(self._resident, rows, change)
         if self._uploads is not None and begun.upload is not None:
@@ -124,7 +124,7 @@ class Former:
 
 
 def _picked(images: Tensor, rows: Tensor, change: Sequence[Tensor]) -> Tensor:
-    """Some of the images, their rows and columns (if any: y, x, int64 [b, S]) taken from others; quick on GPUs.
+    """Some of the images, their rows and columns (if any: y [b, H], x [b, W], int64) taken from others; quick on GPUs.
 
     The result has its channels last in memory where `images` have.
     """

@@ -10,13 +10,14 @@ from torch import Tensor
 
 from fairprune_cli.core.transfer import on_host
 from fairprune_cli.data.manifest.find import Transform
+from fairprune_cli.data.manifest.image_shape import ImageShape, Shape
 
 SHIFT_SHARE = 0.075  # 3 pixels of 40
 _LINE = 64  # bytes of a cache line
 
 
 class Normaliser:
-    """Turns uint8 images [B, 3, S, S] into the model's input: (u / 255 - mean) / std, float32.
+    """Turns uint8 images [B, C, H, W] into the model's input: (u / 255 - mean) / std, float32.
 
     In this order, which is torchvision's to the bit, on every device.
 
@@ -28,10 +29,10 @@ class Normaliser:
         self, transform: Transform, device: torch.device | str = "cpu", *, channels_last: bool = False
     ) -> None:
         self.channels_last = channels_last
-        # Channel by channel in memory, a row of three numbers is too short to be worked on at once: so S times them.
-        width = transform.size if channels_last else 1
+        # Channel by channel in memory, a row of three numbers is too short to be worked on at once: so W times them.
+        width = transform.shape.width if channels_last else 1
         self._mean, self._std = (
-            torch.tensor(values, dtype=torch.float32).repeat(width).view(1, 1, width, 3).permute(0, 3, 1, 2).to(device)
+            torch.tensor(values, dtype=torch.float32).repeat(width).view(1, 1, width, -1).permute(0, 3, 1, 2).to(device)
             for values in (transform.mean, transform.std)
         )
         # CUDA divides by a number of the host by multiplying with its reciprocal, which rounds otherwise.
@@ -67,46 +68,51 @@ def _aligned(shape: tuple[int, ...]) -> np.ndarray:
 
 
 class Augmentation(NamedTuple):
-    """A flip (bool [B]) and a shift in pixels (int64 [B] each, -p..p) per image of a batch."""
+    """A flip (bool [B]) and a shift in pixels (int64 [B] each, -p..p along each side) per image of a batch."""
 
     flip: np.ndarray
     down: np.ndarray
     right: np.ndarray
 
     @classmethod
-    def draw(cls, count: int, size: int, generator: torch.Generator) -> Augmentation:
-        """Flips with probability 1/2, shifts up to 7.5 % of `size` (rounded), uniform."""
-        most = round(SHIFT_SHARE * size)
+    def draw(cls, count: int, shape: Shape, generator: torch.Generator) -> Augmentation:
+        """Flips with probability 1/2, shifts up to 7.5 % of the side (rounded), uniform."""
+        _, *sides = ImageShape.of(shape).dimensions
+        most = [round(SHIFT_SHARE * side) for side in sides]
         flip = torch.rand(count, generator=generator).numpy() < 0.5
-        down, right = torch.randint(-most, most + 1, (2, count), generator=generator).numpy()
+        if most[0] == most[1]:  # one draw for both
+            down, right = torch.randint(-most[0], most[0] + 1, (2, count), generator=generator).numpy()
+        else:
+            down, right = (torch.randint(-m, m + 1, (count,), generator=generator).numpy() for m in most)
         return cls(flip, down, right)
 
     def part(self, which: slice) -> Augmentation:
         """That of some of the images."""
         return Augmentation(self.flip[which], self.down[which], self.right[which])
 
-    def sources(self, size: int) -> tuple[np.ndarray, np.ndarray]:
+    def sources(self, shape: Shape) -> tuple[np.ndarray, np.ndarray]:
         """Which row and which column each row and column of a changed image comes from; borders are mirrored.
 
         Returns:
-            int64 [B, size] each, 0..size-1.
+            int64 [B, H], 0..H-1, and int64 [B, W], 0..W-1.
         """
-        along = np.arange(size)
-        across = np.where(self.flip[:, None], size - 1 - along, along)
-        return _mirrored(along - self.down[:, None], size), _mirrored(across - self.right[:, None], size)
+        _, height, width = ImageShape.of(shape).dimensions
+        down, along = np.arange(height), np.arange(width)
+        across = np.where(self.flip[:, None], width - 1 - along, along)
+        return _mirrored(down - self.down[:, None], height), _mirrored(across - self.right[:, None], width)
 
 
 def gathered(images: Tensor, y: Tensor, x: Tensor) -> Tensor:
     """Images whose rows and columns come from others, as `Augmentation.sources` says; quick on the CPU.
 
     Args:
-        images: [B, C, S, S]; y, x: int64 [B, S].
+        images: [B, C, H, W]; y: int64 [B, H]; x: int64 [B, W].
     """
-    count, channels, size, _ = images.shape
+    count, channels, height, width = images.shape
     # One gather over flat pixel positions: four times as fast as slicing windows out of padded images.
-    flat = torch.add(x[:, None, :], y[:, :, None], alpha=size).view(count, 1, size * size)
-    flat = flat.expand(count, channels, size * size)
-    return images.reshape(count, channels, size * size).gather(2, flat).view_as(images)
+    flat = torch.add(x[:, None, :], y[:, :, None], alpha=width).view(count, 1, height * width)
+    flat = flat.expand(count, channels, height * width)
+    return images.reshape(count, channels, height * width).gather(2, flat).view_as(images)
 
 
 def _mirrored(position: np.ndarray, size: int) -> np.ndarray:

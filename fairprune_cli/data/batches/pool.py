@@ -37,7 +37,7 @@ def fits_on_device(device: torch.device, size: int) -> bool:
 class ImageSet:
     """All N images of a manifest, decoded."""
 
-    pixels: np.ndarray  # uint8 [N, 3, S, S], a read-only memory map
+    pixels: np.ndarray  # uint8 [N, C, H, W], a read-only memory map
     labels: np.ndarray  # int64 [N], or [N, T] of several tasks
     groups: np.ndarray  # int64 [N, A], a column per grouping
     groupings: tuple[Grouping, ...]
@@ -50,7 +50,7 @@ class ImageSet:
         """The pixels on the device, moved there once; None where they do not fit beside a model.
 
         Returns:
-            uint8 [N, 3, S, S], the channels last in memory.
+            uint8 [N, C, H, W], the channels last in memory.
         """
         found = self._resident.get(device)
         if found is None and fits_on_device(device, self.pixels.nbytes):
@@ -96,7 +96,7 @@ def load_images(
     transform = transform or manifest.transform
     groupings = tuple(manifest.grouping(name) for name in attributes)
     groups = _columns(groupings, len(manifest))
-    cache = Cache(manifest, transform.size)
+    cache = Cache(manifest, transform.shape)
     pixels = cache.pixels(progress)
     tasks = manifest.tasks
     labels = np.stack([task.labels for task in tasks], 1) if len(tasks) > 1 else manifest.labels

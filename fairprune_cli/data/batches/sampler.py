@@ -81,7 +81,7 @@ class EndlessBatches(ABC):
         positions, weights = self._draw()
         change = None
         if self.augment:
-            change = Augmentation.draw(len(positions), self.pool.images.transform.size, self._generator)
+            change = Augmentation.draw(len(positions), self.pool.images.transform.shape, self._generator)
         return BatchPlan(positions, change, weights)
 
     def state_dict(self) -> dict[str, Any]:

@@ -19,7 +19,7 @@ class Uploads:
     """Reads images into page-locked memory and copies them on a stream of its own, both in a thread of its own.
 
     Args:
-        pixels: uint8 [N, 3, S, S].
+        pixels: uint8 [N, C, H, W].
     """
 
     def __init__(self, pixels: np.ndarray, device: torch.device) -> None:
@@ -32,7 +32,7 @@ class Uploads:
         return self._thread.submit(self._copy, rows)
 
     def arrived(self, upload: Future[_Copied]) -> Tensor:
-        """The images, uint8 [B, 3, S, S], for work that is queued from here on; only the reading is waited for."""
+        """The images, uint8 [B, C, H, W], for work that is queued from here on; only the reading is waited for."""
         images, done = upload.result()
         if done is not None:
             current = torch.cuda.current_stream(self.device)

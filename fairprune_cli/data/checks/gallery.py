@@ -40,6 +40,8 @@ class SampleGallery:
 def draw(manifest: Manifest, split: str, attributes: Sequence[str] | None = None) -> SampleGallery:
     """Up to six images of every combination of group and label in a split, drawn by name from the seed 0.
 
+    They are shown as the model sees them: grey where it sees grey, in the proportions of its input.
+
     Args:
         attributes: names for `Manifest.grouping`; all attributes when None. Without any, one row shows each label.
     """
@@ -82,7 +84,7 @@ def _short(text: str, most: int) -> str:
 
 def _thumbnail(manifest: Manifest, row: int, faulty: list[str]) -> Image.Image | None:
     try:
-        return open_image(os.path.join(manifest.root, manifest.files[row]), SIDE)
+        return open_image(os.path.join(manifest.root, manifest.files[row]), manifest.transform.shape.within(SIDE))
     except ImageFault:
         faulty.append(manifest.files[row])
         return None
@@ -130,7 +132,8 @@ def _svg(gallery: SampleGallery) -> str:
     for x, y, text, colour in gallery.texts:
         parts.append(f'<text x="{x:g}" y="{y + _FONT:g}" fill="{colour}">{escape(_printable(text))}</text>')
     for left, top, image in gallery.images:
-        place = f'x="{left}" y="{top}" width="{SIDE}" height="{SIDE}"'
+        width, height = (SIDE, SIDE) if image is None else image.size
+        place = f'x="{left}" y="{top}" width="{width}" height="{height}"'
         if image is None:
             parts.append(f'<rect {place} fill="{_BLANK}"/>')
             continue

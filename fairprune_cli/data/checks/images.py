@@ -136,14 +136,20 @@ def _duplicate(manifest: Manifest, i: int, earlier: int) -> Finding:
 
 
 def _odd_sizes(manifest: Manifest, sizes: np.ndarray) -> list[Finding]:
-    """Images that are enlarged, or of which the square in the centre shows less than half: one finding for each."""
-    short, long = sizes.min(1), sizes.max(1)
-    target = manifest.transform.size
+    """Images that are enlarged, or of which less than half is in the part that is taken: one finding for each."""
+    shape = manifest.transform.shape
+    square = shape.height == shape.width
+    width, height = sizes.astype(np.int64).T
+    there = width > 0
+    # The part that is taken reaches from border to border one way; the other way, over this share of the image.
+    across, along = width * shape.height, height * shape.width
     kinds = (
-        ("enlarged", np.flatnonzero((short > 0) & (short < target)),
-         f"images are smaller than the {target} pixels of `transform` and are enlarged"),
-        ("oblong", np.flatnonzero((short > 0) & (long > _OBLONG * short)),
-         "images are more than twice as long as wide; the model sees their centre alone"),
+        ("enlarged", np.flatnonzero(there & ((width < shape.width) | (height < shape.height))),
+         f"images are smaller than the {shape.height if square else shape.pixels} pixels of `transform` and are "
+         "enlarged"),
+        ("oblong", np.flatnonzero(there & (np.maximum(across, along) > _OBLONG * np.minimum(across, along))),
+         "images are more than twice as long as wide; the model sees their centre alone" if square else
+         f"images are more than twice as long or as wide as {shape.pixels}; the model sees their centre alone"),
     )  # fmt: skip
     return [
         Finding(code, f"{len(at):,} {text}, as {manifest.files[at[0]]!r} with "

@@ -24,6 +24,7 @@ from fairprune_cli.data.images.content_hashes import content_hashes
 from fairprune_cli.data.images.decode import decode_file, decoder_version
 from fairprune_cli.data.images.pillow import ImageFault, Progress, chunked, decoding_threads
 from fairprune_cli.data.manifest.find import Manifest
+from fairprune_cli.data.manifest.image_shape import ImageShape, Shape
 
 _DECODER = 2  # to be raised when the same file decodes to other pixels
 _CHECKED_BYTES = 2 << 30
@@ -33,24 +34,28 @@ _CHUNK = 32
 class Cache:
     """`cache_dir()/images/<key>/`: pixels.u8 and meta.json, complete or absent.
 
-    The key covers what the files hold, in their order, and the size of the result, so that changed images get another
+    The key covers what the files hold, in their order, and the shape of the result, so that changed images get another
     entry, and neither a moved folder nor a changed manifest does. An entry is built beside its place and renamed;
     whoever comes second waits for the first, and uses what it finds. Before it is built, others make room for it.
     """
 
-    def __init__(self, manifest: Manifest, size: int) -> None:
+    def __init__(self, manifest: Manifest, images: Shape) -> None:
         self.manifest = manifest
-        self.shape = (len(manifest), 3, size, size)
+        self.images = ImageShape.of(images)
+        self.shape = (len(manifest), *self.images.dimensions)
         self.digest = ""  # of all pixels, once they have been opened
 
     def _key(self, progress: Progress | None) -> str:
-        facts = [_DECODER, PIL.__version__, decoder_version(), self.shape[2]]
+        images = self.images
+        # A square of colour is its side alone, as in the names of entries before there were others.
+        form = images.height if images == ImageShape.of(images.height) else list(images.dimensions)
+        facts = [_DECODER, PIL.__version__, decoder_version(), form]
         digest = hashlib.sha256(f"{facts}".encode())
         digest.update(content_hashes(self.manifest.root, self.manifest.files, progress).tobytes())
         return digest.hexdigest()[:32]
 
     def pixels(self, progress: Progress | None) -> np.ndarray:
-        """The decoded images, uint8 [N, 3, S, S], a read-only memory map.
+        """The decoded images, uint8 [N, C, H, W], a read-only memory map.
 
         Raises:
             FairpruneError: images that cannot be decoded, all at once; the cache cannot be written (exit code 3).
@@ -149,7 +154,7 @@ class Cache:
         for i in chunk:
             file = self.manifest.files[i]
             try:
-                results.append(decode_file(os.path.join(self.manifest.root, file), self.shape[2]))
+                results.append(decode_file(os.path.join(self.manifest.root, file), self.images))
             except ImageFault as fault:
                 results.append(f"{self.manifest.where(i)}: image {file!r} {fault.text}")
         return results

@@ -17,6 +17,7 @@ from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.core.files import cache_dir
 from fairprune_cli.core.locks import locked
 from fairprune_cli.data.images import content_hashes as fingerprint
+from fairprune_cli.data.manifest.image_shape import ImageShape
 
 LIMIT = "FAIRPRUNE_CACHE_LIMIT"
 DEFAULT_LIMIT = "50GB"
@@ -26,18 +27,23 @@ _UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
 
 @dataclass(frozen=True)
 class Entry:
-    """The decoded images of one data set at one size; `used` is seconds since 1970."""
+    """The decoded images of one data set in one shape; `used` is seconds since 1970.
+
+    Attributes:
+        shape: None of a damaged entry.
+    """
 
     folder: Path
     name: str
     images: int
-    side: int
+    shape: ImageShape | None
     bytes: int
     used: float
 
     def document(self) -> dict[str, Any]:
         return {
-            "entry": self.folder.name, "name": self.name, "images": self.images, "side": self.side,
+            "entry": self.folder.name, "name": self.name, "images": self.images,
+            "size": self.shape and self.shape.size, "channels": self.shape and self.shape.channels,
             "bytes": self.bytes, "used": self.used,
         }  # fmt: skip
 
@@ -78,10 +84,10 @@ def _entry(folder: Path) -> Entry:
     try:
         used = (folder / META).stat().st_mtime
         meta = json.loads((folder / META).read_text(encoding="utf-8"))
-        shape = [int(n) for n in meta["shape"]]
-        return Entry(folder, str(meta.get("manifest", "")), shape[0], shape[2], size, used)
+        count, *shape = [int(n) for n in meta["shape"]]
+        return Entry(folder, str(meta.get("manifest", "")), count, ImageShape(*shape), size, used)
     except (OSError, ValueError, TypeError, KeyError, IndexError):
-        return Entry(folder, "(damaged)", 0, 0, size, used)
+        return Entry(folder, "(damaged)", 0, None, size, used)
 
 
 def touch(folder: Path) -> None:

@@ -1,10 +1,11 @@
-"""From an image file to the model's square of bytes, as fast as the libraries allow.
+"""From an image file to the bytes of the model's input, as fast as the libraries allow.
 
 Ordinary JPEGs go through torchcodec, the successor of torchvision's decoder, which gives Pillow's pixels in half of its
 time (benchmarks/decoders.py). All others, and JPEGs far larger than needed, go through Pillow, which decodes those at a
 fraction; so does everything where torchcodec does not load, as beside a torch of another release. Both are then cropped
 and scaled by the same kernel, torch's antialiased bilinear one on bytes, which takes a quarter of the time of Pillow's.
-A file that torchcodec refuses is left to Pillow, whose verdict is that of `data check`.
+A file that torchcodec refuses is left to Pillow, whose verdict is that of `data check`. Grey is made of colour as
+Pillow's `convert("L")` makes it, whoever decodes.
 """
 
 from __future__ import annotations
@@ -18,38 +19,48 @@ from typing import cast
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
 from fairprune_cli.data.images.pillow import open_image, read_image_file
-from fairprune_cli.data.manifest.transform import SMALLEST_SIDE
+from fairprune_cli.data.manifest.image_shape import SMALLEST_SIDE, ImageShape, Shape
 
 # JPEG markers without a length (ITU T.81, table B.1), and those of frames.
 _BARE = frozenset({0x01, *range(0xD0, 0xD9)})
 _FRAMES = frozenset({0xC0, 0xC1, 0xC2})
 
 
-def decode(data: bytes, size: int) -> np.ndarray:
-    """The image as uint8 [3, size, size]: the shorter side scaled to `size`, the centre taken.
+def decode(data: bytes, shape: Shape) -> np.ndarray:
+    """The image as uint8 [C, H, W]: the largest part of these proportions around the centre, scaled.
 
     Raises:
         ImageFault: not an image, truncated, or smaller than 8 pixels on a side.
     """
-    pixels = _torchcodec(data, size)
+    shape = ImageShape.of(shape)
+    longer, grey = max(shape.height, shape.width), shape.channels == 1
+    pixels = _torchcodec(data, longer)
     if pixels is None:
         # Channels last, as Pillow has them: the kernel takes them so, and no copy is needed.
-        pixels = torch.from_numpy(np.array(open_image(io.BytesIO(data), wanted=size))).permute(2, 0, 1)
-    pixels = squared(pixels, size)
-    return pixels.expand(3, size, size).contiguous().numpy()
+        pixels = _channels_first(open_image(io.BytesIO(data), wanted=longer, grey=grey))
+    elif grey and len(pixels) == 3:
+        pixels = _channels_first(Image.fromarray(pixels.permute(1, 2, 0).contiguous().numpy()).convert("L"))
+    return centred(pixels, shape).expand(shape.dimensions).contiguous().numpy()
 
 
-def decode_file(path: str, size: int) -> np.ndarray:
+def _channels_first(image: Image.Image) -> Tensor:
+    """uint8 [C, H, W], the channels last in memory."""
+    pixels = torch.from_numpy(np.array(image))
+    return pixels[None] if pixels.ndim == 2 else pixels.permute(2, 0, 1)
+
+
+def decode_file(path: str, shape: Shape) -> np.ndarray:
     """As `decode`, of a file.
 
     Raises:
         ImageFault: also when the file is missing or cannot be read.
     """
-    return decode(read_image_file(path), size)
+    return decode(read_image_file(path), shape)
 
 
 def jpeg_shape(data: bytes) -> tuple[int, int, int] | None:
@@ -88,10 +99,10 @@ def decoder_version() -> str:
     return "Pillow" if jpeg_decoder() is None else f"torchcodec {metadata.version('torchcodec')}"
 
 
-def _torchcodec(data: bytes, size: int) -> Tensor | None:
-    """The decoded file, uint8 [1 or 3, H, W], or None where Pillow is to decode it."""
+def _torchcodec(data: bytes, wanted: int) -> Tensor | None:
+    """The decoded file, uint8 [1 or 3, H, W], or None where Pillow is to decode it; wanted: as for `open_image`."""
     shape = jpeg_shape(data)
-    if shape is None or shape[2] not in (1, 3) or not SMALLEST_SIDE <= min(shape[:2]) < 4 * size:
+    if shape is None or shape[2] not in (1, 3) or not SMALLEST_SIDE <= min(shape[:2]) < 4 * wanted:
         return None
     if (work := jpeg_decoder()) is None:
         return None
@@ -102,14 +113,19 @@ def _torchcodec(data: bytes, size: int) -> Tensor | None:
         return None
 
 
-def squared(pixels: Tensor, size: int) -> Tensor:
-    """The centre square, scaled: uint8 [C, H, W] to [C, size, size]; halves are rounded as torchvision rounds them."""
+def centred(pixels: Tensor, shape: Shape) -> Tensor:
+    """The largest part of the shape's proportions around the centre, scaled: uint8 [C, h, w] to [C, H, W].
+
+    Halves are rounded as torchvision rounds them.
+    """
+    shape = ImageShape.of(shape)
     height, width = pixels.shape[1:]
-    if (height, width) == (size, size):
+    wanted = shape.height, shape.width
+    if (height, width) == wanted:
         return pixels
-    side = min(height, width)
-    top, left = round((height - side) / 2), round((width - side) / 2)
-    square = pixels[:, top : top + side, left : left + side]
-    if side == size:
-        return square
-    return functional.interpolate(square[None], (size, size), mode="bilinear", antialias=True)[0]
+    high, wide = (max(round(side), 1) for side in shape.largest_part(height, width))
+    top, left = round((height - high) / 2), round((width - wide) / 2)
+    part = pixels[:, top : top + high, left : left + wide]
+    if (high, wide) == wanted:
+        return part
+    return functional.interpolate(part[None], wanted, mode="bilinear", antialias=True)[0]

@@ -1,4 +1,4 @@
-"""Image files: decoded to RGB as a model needs them, and checked for damage."""
+"""Image files: decoded to colour or grey as a model needs them, and checked for damage."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import IO, TypeVar
 import numpy as np
 from PIL import Image
 
-from fairprune_cli.data.manifest.transform import SMALLEST_SIDE
+from fairprune_cli.data.manifest.image_shape import SMALLEST_SIDE, ImageShape, Shape
 
 Progress = Callable[[int, int], None]
 _T = TypeVar("_T")
@@ -28,28 +28,35 @@ class ImageFault(Exception):
         self.text = text
 
 
-def open_image(path: str | Path | IO[bytes], size: int | None = None, *, wanted: int | None = None) -> Image.Image:
-    """An image file as 8-bit RGB, turned as its EXIF orientation says; with `size`, size x size pixels.
+def open_image(
+    path: str | Path | IO[bytes], shape: Shape | None = None, *, wanted: int | None = None, grey: bool = False
+) -> Image.Image:
+    """An image file as 8-bit RGB, or as grey (L), turned as its EXIF orientation says; scaled where a shape is given.
 
     Grey, CMYK, palette and 16-bit images are converted; transparency is dropped, as torchvision's image
-    folders do. The shorter side is scaled to `size` (bilinear with antialiasing) and the centre is taken.
+    folders do. The largest part of the shape's proportions around the centre is scaled, bilinear with antialiasing.
 
     Args:
-        wanted: side that the caller is going to scale to; a JPEG far larger than that is decoded at a fraction, still
-            at least twice the target. `size` when None.
+        shape: its height and width; one channel means grey.
+        wanted: longer side that the caller is going to scale to; a JPEG far larger than that is decoded at a fraction,
+            still at least twice the target. The shape's own when None.
 
     Raises:
         ImageFault: missing, not an image, truncated, or smaller than 8 pixels on a side.
     """
-    wanted = wanted or size
+    if shape is not None:
+        shape = ImageShape.of(shape)
+        wanted, grey = max(shape.height, shape.width), shape.channels == 1
     with _faults(), Image.open(path) as opened:
         image: Image.Image = opened
         _check_side(opened)
         if wanted is not None:
             opened.draft(None, (2 * wanted, 2 * wanted))
         image = _upright(image)
-        # Grey is scaled before it is tripled.
-        return _rgb(_resized(image, size)) if image.mode == "L" else _resized(_rgb(image), size)
+        if image.mode != "L":
+            image = _rgb(image).convert("L") if grey else _rgb(image)
+        image = _resized(image, shape)  # grey is scaled before it is tripled
+        return image if grey else _rgb(image)
 
 
 def read_image_file(path: str) -> bytes:
@@ -149,13 +156,15 @@ def _rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def _resized(image: Image.Image, size: int | None) -> Image.Image:
+def _resized(image: Image.Image, shape: ImageShape | None) -> Image.Image:
     width, height = image.size
-    if size is None or (width, height) == (size, size):
+    if shape is None or (height, width) == (shape.height, shape.width):
         return image
-    side = min(width, height)
-    left, top = (width - side) / 2, (height - side) / 2
-    return image.resize((size, size), Image.Resampling.BILINEAR, box=(left, top, left + side, top + side))
+    high, wide = shape.largest_part(height, width)
+    left, top = (width - wide) / 2, (height - high) / 2
+    return image.resize(
+        (shape.width, shape.height), Image.Resampling.BILINEAR, box=(left, top, left + wide, top + high)
+    )
 
 
 def decoding_threads() -> int:

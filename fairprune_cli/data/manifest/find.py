@@ -14,6 +14,7 @@ from fairprune_cli.data.manifest.build import build_manifest, examine
 from fairprune_cli.data.manifest.columns import AttributeSpec
 from fairprune_cli.data.manifest.init import init_manifest
 from fairprune_cli.data.manifest.manifest import Grouping, Manifest
+from fairprune_cli.data.manifest.spec import transform_in
 from fairprune_cli.data.manifest.transform import Transform
 from fairprune_cli.data.tables.table import SPLITS
 
@@ -27,6 +28,7 @@ __all__ = [
     "find_manifest",
     "init_manifest",
     "load_manifest",
+    "transform_in_manifest",
 ]
 
 
@@ -47,6 +49,19 @@ def examine_manifest(path: Path, problems: Problems) -> Manifest | None:
     """
     data, path = _read(path)
     return examine(data, path, problems)
+
+
+def transform_in_manifest(path: Path) -> Transform | None:
+    """The input transform that a manifest names, whatever else it says and whether its table and images are here.
+
+    Raises:
+        FairpruneError: the file cannot be read, or its transform is at fault.
+    """
+    data, path = _read(path)
+    problems = Problems(str(path))
+    transform = transform_in(data.decode("utf-8-sig", "replace"), problems)
+    problems.raise_if_any()
+    return transform
 
 
 def _read(path: Path) -> tuple[bytes, Path]:

@@ -14,8 +14,9 @@ import yaml
 from fairprune_cli.core import plugins
 from fairprune_cli.core.errors import Problems
 from fairprune_cli.data.manifest.columns import AttributeSpec, read_bins, read_label, read_names
+from fairprune_cli.data.manifest.image_shape import SMALLEST_SIDE
 from fairprune_cli.data.manifest.task_spec import HEAD_KEYS, TaskSpec, named_tasks, read_task
-from fairprune_cli.data.manifest.transform import SMALLEST_SIDE, Transform, read_transform
+from fairprune_cli.data.manifest.transform import Transform, read_transform
 from fairprune_cli.data.manifest.yaml_section import YamlSection, kind_of
 from fairprune_cli.data.tables.table import SPLITS
 
@@ -67,6 +68,12 @@ def parse(text: str, folder: str, problems: Problems) -> Spec:
         transform=transform or Transform(SMALLEST_SIDE, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
         split_names=split_names,
     )
+
+
+def transform_in(text: str, problems: Problems) -> Transform | None:
+    """The input transform of a manifest of which nothing else is looked at; faults of it go to `problems`."""
+    top = YamlSection(_mapping(text, problems), "", problems)
+    return read_transform(top.section("transform")) if top.has("transform") else None
 
 
 def _mapping(text: str, problems: Problems) -> yaml.MappingNode:

@@ -5,25 +5,40 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import cast
 
 import yaml
 
 from fairprune_cli.core.errors import FairpruneError, Problem, Problems
+from fairprune_cli.data.manifest.image_shape import LARGEST_SIDE, SMALLEST_SIDE, ImageShape, Size
 from fairprune_cli.data.manifest.yaml_section import YamlSection
 
-SMALLEST_SIDE = 8
+CHANNELS = {1: "one number (grey)", 3: "three numbers (red, green, blue)"}
 
 
 @dataclass(frozen=True)
 class Transform:
-    """An image as the model's input: size x size pixels, then (value / 255 - mean) / std per channel."""
+    """An image as the model's input: its centre at `size` pixels, then (value / 255 - mean) / std per channel.
 
-    size: int
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    Attributes:
+        size: the side of a square, or (height, width).
+        mean, std: one number each for grey images, three for colour.
+    """
+
+    size: Size
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "size", self.shape.size)  # equal sides are one number, however they were given
+
+    @property
+    def shape(self) -> ImageShape:
+        return ImageShape.sized(len(self.mean), self.size)
 
     def to_dict(self) -> dict[str, object]:
-        return {"size": self.size, "mean": list(self.mean), "std": list(self.std)}
+        size = self.size if isinstance(self.size, int) else list(self.size)
+        return {"size": size, "mean": list(self.mean), "std": list(self.std)}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, object], where: str = "transform") -> Transform:
@@ -47,17 +62,33 @@ class Transform:
 def read_transform(section: YamlSection) -> Transform | None:
     """The transform that a section describes; None after noting what is wrong with it."""
     section.only("size", "mean", "std")
-    size = section.number("size")
+    size = _size(section)
     means, deviations = section.numbers("mean"), section.numbers("std")
-    if not math.isnan(size) and not (size.is_integer() and SMALLEST_SIDE <= size <= 4096):
-        section.fault("size", f"expected a whole number from {SMALLEST_SIDE} to 4096, found {size:g}")
-        size = math.nan
-    for key, values in (("mean", means), ("std", deviations)):
-        if values and len(values) != 3:
-            section.fault(key, f"expected three numbers (red, green, blue), found {len(values)}")
+    counts = {key: len(values) for key, values in (("mean", means), ("std", deviations)) if values}
+    for key, count in counts.items():
+        if count not in CHANNELS:
+            section.fault(key, f"expected {' or '.join(CHANNELS.values())}, found {count}")
+    if set(counts.values()) == set(CHANNELS):
+        section.fault("std", f"has {len(deviations)} numbers, mean has {len(means)}")
     if deviations and min(deviations) <= 0:
         section.fault("std", "must be above 0")
-    if math.isnan(size) or len(means) != 3 or len(deviations) != 3 or min(deviations) <= 0:
+    if size is None or len(means) not in CHANNELS or len(deviations) != len(means) or min(deviations) <= 0:
         return None
-    mean, std = (means[0], means[1], means[2]), (deviations[0], deviations[1], deviations[2])
-    return Transform(int(size), mean, std)
+    return Transform(size, means, deviations)
+
+
+def _size(section: YamlSection) -> Size | None:
+    """One number or two, height and width; None after noting a fault."""
+    several = section.is_list("size")
+    sides = section.numbers("size") if several else (section.number("size"),)
+    if any(math.isnan(side) for side in sides) or not sides:
+        return None
+    if several and len(sides) != 2:
+        section.fault("size", f"expected one number, or two for height and width, found {len(sides)}")
+        return None
+    for side in sides:
+        if not (side.is_integer() and SMALLEST_SIDE <= side <= LARGEST_SIDE):
+            section.fault("size", f"expected a whole number from {SMALLEST_SIDE} to {LARGEST_SIDE}, found {side:g}")
+            return None
+    whole = tuple(int(side) for side in sides)
+    return cast("tuple[int, int]", whole) if several else whole[0]

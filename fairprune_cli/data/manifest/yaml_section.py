@@ -53,6 +53,9 @@ class YamlSection:
     def is_mapping(self, key: str) -> bool:
         return isinstance(self.nodes.get(key), yaml.MappingNode)
 
+    def is_list(self, key: str) -> bool:
+        return isinstance(self.nodes.get(key), yaml.SequenceNode)
+
     def text(self, key: str, default: str | None = None) -> str:
         """A printable string; a missing one is a fault unless there is a default. "" stands for a fault."""
         if not self.has(key):

@@ -23,7 +23,7 @@ _PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 
 
 def write(job: ExportJob, path: Path) -> None:
-    """Trace the model: input `images` [batch, 3, S, S], output `logits` [batch, K], the batch free.
+    """Trace the model: input `images` [batch, C, H, W], output `logits` [batch, K], the batch free.
 
     Where the network gives several tensors, there are as many outputs, named by their keys or `output0`, `output1`.
     The header is in the model's metadata under `fairprune.<key>`, the input transform included.
@@ -59,7 +59,7 @@ def write(job: ExportJob, path: Path) -> None:
 
 
 def reload(job: ExportJob, path: Path) -> Callable[[Tensor], Tensor | list[Tensor]]:
-    """The file run by ONNX Runtime on the CPU, as a function of images [B, 3, S, S]; several outputs in a list."""
+    """The file run by ONNX Runtime on the CPU, as a function of images [B, C, H, W]; several outputs in a list."""
     import onnxruntime
     import torch
 

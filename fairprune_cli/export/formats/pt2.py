@@ -21,7 +21,7 @@ HEADER_FILE = "fairprune.json"  # in the archive: architecture, classes, transfo
 
 
 def write(job: ExportJob, path: Path) -> None:
-    """Trace the model for images [B, 3, S, S], B free and at least 1.
+    """Trace the model for images [B, C, H, W], B free and at least 1.
 
     Raises:
         FairpruneError: torch.export cannot trace the model.
@@ -45,7 +45,7 @@ def write(job: ExportJob, path: Path) -> None:
 
 
 def reload(job: ExportJob, path: Path) -> Callable[[Tensor], Tensor]:
-    """The graph as a function of images [B, 3, S, S]."""
+    """The graph as a function of images [B, C, H, W]."""
     import torch
 
     return torch.export.load(io.BytesIO(path.read_bytes())).module()

@@ -35,7 +35,7 @@ def reload(job: ExportJob, path: Path) -> Callable[[Tensor], Tensor]:
 
     from fairprune_cli.models.file import codec
 
-    source, found = job.model.state_dict(), codec.read_model(path)[0]
+    source, found = codec.stored_tensors(job.model, job.header.removed), codec.read_model(path)[0]
     differing = sorted(source.keys() ^ found.keys())
     differing += [
         name
@@ -46,4 +46,4 @@ def reload(job: ExportJob, path: Path) -> Callable[[Tensor], Tensor]:
         raise FairpruneError(
             f"the file does not give back {', '.join(differing)}", where=str(path), code=ExitCode.RUNTIME
         )
-    return codec.load_network(path, arch=job.header.architecture).float()
+    return codec.load_network(path, job.structure).float()

@@ -109,7 +109,8 @@ def skeleton(name: str, num_classes: int) -> nn.Module:
     if is_import_path(name):
         raise FairpruneError(
             f"the file names {name!r} as its architecture, and a file's word is no reason to import code",
-            hint=f"if that is your own code, say so with --arch {name!r}",
+            hint=f"if that is your own code, say so with --arch {name!r}; of a network that was pickled whole, name the"
+            " file with --arch FILE.pt --trust-checkpoint",
         )
     if num_classes < 1:
         raise FairpruneError(f"a network needs at least one class, not {num_classes}", where=name)
@@ -117,10 +118,14 @@ def skeleton(name: str, num_classes: int) -> nn.Module:
         return build(name, num_classes, seed=0)  # its constructors read values, which tensors on meta lack
     try:
         with torch.device("meta"):
-            return _build(name, num_classes)
+            made = _build(name, num_classes)
     # regnet computes its widths with tensors, which have no values there.
     except NotImplementedError:
         return build(name, num_classes, seed=0)
+    # What no state dict holds would stay without numbers.
+    saved = made.state_dict()
+    loose = any(buffer not in saved for buffer, _ in made.named_buffers())
+    return build(name, num_classes, seed=0) if loose else made
 
 
 def _build(name: str, num_classes: int) -> nn.Module:

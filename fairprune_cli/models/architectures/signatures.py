@@ -1,4 +1,4 @@
-"""Recognise an architecture by the names and shapes of its tensors, whatever its number of classes."""
+"""Names and shapes of an architecture's tensors, whatever its number of classes."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
-from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.core.plugins import is_import_path
-from fairprune_cli.models.architectures.fingerprints import COUNTER, TABLE, candidates
-from fairprune_cli.models.architectures.registry import build, names, other_names, skeleton
+from fairprune_cli.models.architectures.fingerprints import COUNTER
+from fairprune_cli.models.architectures.registry import build, skeleton
 
 _PROBE = 1009
 """A number of classes that no layer has as its width, so that the tensors of the head can be told."""
@@ -49,22 +49,58 @@ class Signature:
     shapes: Mapping[str, tuple[int, ...]]
     heads: Mapping[str, Growth]
 
+    def absent_biases(self, state: Mapping[str, Tensor]) -> frozenset[str]:
+        """Biases of the head that `state` lacks although it has their weights: a head without bias."""
+        biases = [head for head in self.heads if head not in state and head.endswith("bias")]
+        weights = self.heads.keys() & state.keys()
+        return frozenset(bias for bias in biases if f"{bias.removesuffix('bias')}weight" in weights)
+
     def classes_of(self, state: Mapping[str, Tensor]) -> int | None:
         """Number of classes in the head of `state`; None where it has no such head or heads that differ."""
-        found = {growth.classes(state[head].shape) if head in state else None for head, growth in self.heads.items()}
+        heads = self.heads.keys() - self.absent_biases(state)
+        found = {self.heads[head].classes(state[head].shape) if head in state else None for head in heads}
         return found.pop() if len(found) == 1 else None
 
-    def difference(self, state: Mapping[str, Tensor]) -> str:
-        """The first tensor in which `state` differs, in words; empty where it fits."""
-        classes = self.classes_of(state)
+    def differences(self, state: Mapping[str, Tensor]) -> list[str]:
+        """Every tensor in which `state` differs, in words; none where it fits. A head may be without bias."""
+        found, absent, classes = [], self.absent_biases(state), self.classes_of(state)
+        for key, shape in self.shapes.items():
+            if key in absent:
+                continue
+            if key not in state:
+                found.append(f"{key} is missing")
+                continue
+            here, wanted = tuple(state[key].shape), shape
+            if key in self.heads:
+                own = classes or self.heads[key].classes(here)
+                if own is None:
+                    found.append(f"{key} is {_by(here)} here, which fits no number of classes")
+                    continue
+                wanted = self.heads[key].shape(shape, own)
+            if here != wanted:
+                found.append(f"{key} is {_by(wanted)} there and {_by(here)} here")
+        if self.heads and not found and classes is None:
+            found.append("the tensors of its head give different numbers of outputs")
+        extra = [key for key in state if key not in self.shapes and not key.endswith(COUNTER)]
+        return found + [f"{key} does not belong to it" for key in extra]
+
+    def narrower(self, state: Mapping[str, Tensor]) -> list[str]:
+        """Tensors that are smaller than the architecture's, where all names and kinds of shapes fit; else none."""
+        if self.shapes.keys() - self.absent_biases(state) != {key for key in state if not key.endswith(COUNTER)}:
+            return []
+        smaller = []
         for key, shape in self.shapes.items():
             if key not in state:
-                return f"{key} is missing"
-            wanted = self.heads[key].shape(shape, classes) if classes and key in self.heads else shape
-            if tuple(state[key].shape) != wanted:
-                return f"{key} is {_by(wanted)} there and {_by(tuple(state[key].shape))} here"
-        extra = [key for key in state if key not in self.shapes and not key.endswith(COUNTER)]
-        return f"{extra[0]} does not belong to it" if extra else ""
+                continue
+            here = tuple(state[key].shape)
+            if key in self.heads and (classes := self.heads[key].classes(here)):
+                shape = self.heads[key].shape(shape, classes)
+            wrong = len(here) != len(shape) or here[2:] != shape[2:] or 0 in here
+            if wrong or any(n > most for n, most in zip(here, shape, strict=True)):
+                return []
+            if here != shape:
+                smaller.append(key)
+        return smaller
 
     def likeness(self, state: Mapping[str, Tensor]) -> tuple[float, int]:
         """How close it is: share of names in common, then number of equal shapes."""
@@ -74,12 +110,19 @@ class Signature:
         return len(common) / max(1, len(keys | self.shapes.keys())), equal
 
 
+def shortened(differences: list[str], shown: int = 3) -> str:
+    """The first few, and how many more there are."""
+    more = len(differences) - shown
+    return ", ".join(differences[:shown]) + (f", and {more} more" if more > 0 else "")
+
+
 def _by(shape: tuple[int, ...]) -> str:
     return "x".join(map(str, shape)) if shape else "a single number"
 
 
 def _shapes(model: nn.Module) -> dict[str, tuple[int, ...]]:
-    return {key: tuple(tensor.shape) for key, tensor in model.state_dict().items()}
+    # A layer that takes its width from its first images has no shapes yet.
+    return {key: tuple(tensor.shape) for key, tensor in model.state_dict().items() if not is_lazy(tensor)}
 
 
 def _growth(shape: Sequence[int], next_shape: Sequence[int]) -> Growth | None:
@@ -105,33 +148,3 @@ def signature(name: str) -> Signature:
         heads = {key: Growth() for key, shape in shapes.items() if shape[:1] == (_PROBE,)}
     kept = {key: shape for key, shape in shapes.items() if not key.endswith(COUNTER)}
     return Signature(name, kept, heads)
-
-
-def identify(state: Mapping[str, Tensor]) -> tuple[str, int]:
-    """Name and number of classes of the one architecture, ours or torchvision's, that `state` fits entirely.
-
-    Args:
-        state: tensors by name, without prefixes such as `module.`.
-
-    Raises:
-        FairpruneError: none fits (the message names the closest one and where it differs), or several do.
-    """
-    # torchvision's are found by their digest; only what that leaves open has to be built.
-    own = [name for name in names() if name not in TABLE.values()]
-    found = [name for name in candidates(state) if name in {*names(), *other_names()}]
-    fitting = [one for one in map(signature, [*own, *found]) if not one.difference(state)]
-    if len(fitting) == 1:
-        classes = fitting[0].classes_of(state)
-        if classes:
-            return fitting[0].name, classes
-    if len(fitting) > 1:
-        choices = " and ".join(one.name for one in fitting)
-        raise FairpruneError(f"the tensors fit several architectures: {choices}", hint="say which one with --arch NAME")
-    closest = max(map(signature, names()), key=lambda one: one.likeness(state))
-    difference = closest.difference(state) or "it has no outputs"
-    alike = closest.likeness(state)[0] > 0.5
-    text = f"closest is {closest.name}, but {difference}" if alike else f"none of {', '.join(names())} is near"
-    hint = "name it with --arch timm/NAME or --arch package.module:factory"
-    if alike and closest.likeness(state)[0] == 1.0:
-        hint += "; a network with channels removed can be read from the model.safetensors of its run only"
-    raise FairpruneError(f"the architecture cannot be told from the tensors: {text}", hint=hint)

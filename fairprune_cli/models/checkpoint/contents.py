@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,8 +14,11 @@ from safetensors import safe_open
 from torch import Tensor, nn
 
 from fairprune_cli.core.errors import FairpruneError, nearest
-from fairprune_cli.models.checkpoint.state_dict import WRAPPERS, find_weights, to_state
+from fairprune_cli.models import architectures
+from fairprune_cli.models.checkpoint.inert import TensorRef
+from fairprune_cli.models.checkpoint.state_dict import converted, read_tensors, without_prefixes
 from fairprune_cli.models.checkpoint.torch_file import Damaged, open_torch_file, reading
+from fairprune_cli.models.checkpoint.weight_tables import Weights, WeightTable, find_table
 
 MODEL_FILE = "model.safetensors"
 """The model's name in a run folder."""
@@ -26,18 +29,23 @@ class Contents:
     """What a file holds.
 
     Attributes:
-        state: weights by name: no prefixes, float32, finite, on the CPU.
+        state: tensors by their names in the file, in their own precision, masks folded in, on the CPU.
         root: the whole saved object; classes are inert records unless `trusted`.
-        notes: a sentence for each change that was made to the weights.
+        notes: a sentence for each choice and change that was made.
         trusted: whether it was unpickled for real.
-        module: the network, where it was unpickled for real and is a whole one.
+        table: where in the file the tensors are, and the network where it is a whole one.
     """
 
     state: dict[str, Tensor]
     root: Any = None
     notes: list[str] = field(default_factory=list)
     trusted: bool = False
-    module: nn.Module | None = None
+    table: WeightTable = field(default_factory=lambda: WeightTable((), {}))
+
+    @property
+    def module(self) -> nn.Module | None:
+        """The network itself, where it was unpickled for real and is a whole one."""
+        return self.table.module if isinstance(self.table.module, nn.Module) else None
 
 
 def find_model_file(path: Path) -> Path:
@@ -95,31 +103,58 @@ def safetensors_metadata(file: Path) -> dict[str, str] | None:
             return dict(opened.metadata() or {})
 
 
-def read_contents(file: Path, trust: bool) -> Contents:
+def read_contents(file: Path, trust: bool, weights: str | None = None) -> Contents:
     """Read a file that is no model file of fairprune.
 
     Args:
         file: of torch.save, torch.export.save or safetensors.
         trust: unpickle for real, which runs the code that the file names; nothing to do with safetensors.
+        weights: as for `find_table`.
 
     Raises:
-        FairpruneError: damaged, without weights, or with weights that are not finite.
+        FairpruneError: damaged or without weights.
     """
     with named(str(file)), reading(file):
         if safetensors_metadata(file) is not None:
             with safe_open(str(file), framework="pt") as opened:
-                tensors = {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118
-            state, notes = to_state(tensors, _no_reference)
-            return Contents(state, notes=notes)
+                tensors: Weights = {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118
+                # safetensors' save_model leaves out all names but one of what shares memory, and says which.
+                said = (opened.metadata() or {}).items()
+            tensors |= {key: tensors[other] for key, other in said if other in tensors and key not in tensors}
+            return _contents(tensors, weights, _tensor)
         if trust:
-            return _unpickled(_unpickle(file))
+            made = _contents(unpickled(file), weights, _tensor)
+            made.trusted = True
+            return made
         with open(file, "rb") as stream:
             opened_file = open_torch_file(stream, file.stat().st_size)
-            state, notes = to_state(find_weights(opened_file.root), opened_file.tensor)
-            return Contents(state, opened_file.root, notes)
+            return _contents(opened_file.root, weights, opened_file.tensor)
 
 
-def _unpickle(file: Path) -> Any:
+def read_state(path: Path, trust: bool = False) -> dict[str, Tensor]:
+    """The weights of a checkpoint as a state dict: no prefixes, float32, finite, on the CPU."""
+    file = find_model_file(Path(path))
+    if (metadata := safetensors_metadata(file)) is not None and metadata.get("format") == "fairprune":
+        from fairprune_cli.models.file.codec import read_model
+
+        return {
+            key: value.float() if value.is_floating_point() else value for key, value in read_model(file)[0].items()
+        }
+    with named(str(file)):
+        state = read_contents(file, trust).state
+        return converted({name: state[origin] for name, origin in without_prefixes(state).items()})[0]
+
+
+def _contents(root: Any, weights: str | None, read: Callable[[TensorRef | Tensor], Tensor]) -> Contents:
+    table, chosen = find_table(root, weights)
+    if isinstance(table.module, nn.Module):
+        architectures.refuse_lazy(table.module)
+    state, notes = read_tensors(table.weights, read)
+    return Contents(state, root, [*chosen, *notes], table=table)
+
+
+def unpickled(file: Path) -> Any:
+    """What a file holds, unpickled for real: it RUNS whatever code the file names."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # e.g. that it found a TorchScript program
@@ -133,22 +168,6 @@ def _unpickle(file: Path) -> Any:
         ) from error
 
 
-def _no_reference(ref: object) -> Tensor:
-    raise AssertionError(f"a reference without a file: {ref}")
-
-
-def _unpickled(root: Any) -> Contents:
-    """What a trusted file held: a module, in a dict or not, or tensors."""
-    node = root
-    while not isinstance(node, nn.Module) and isinstance(node, Mapping):
-        inner = [node[key] for key in WRAPPERS if isinstance(node.get(key), nn.Module | Mapping)]
-        if not inner:
-            break
-        node = inner[0]
-    if not isinstance(node, nn.Module):
-        state, notes = to_state(find_weights(root), _no_reference)
-        return Contents(state, root, notes, trusted=True)
-    while isinstance(node, nn.DataParallel | nn.parallel.DistributedDataParallel):
-        node = node.module
-    state, notes = to_state(dict(node.state_dict()), _no_reference)
-    return Contents(state, root, notes, trusted=True, module=node.float())
+def _tensor(ref: TensorRef | Tensor) -> Tensor:
+    assert isinstance(ref, Tensor)
+    return ref.detach().cpu()

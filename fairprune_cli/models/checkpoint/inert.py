@@ -1,12 +1,12 @@
 """Records that stand in for the objects of a pickle, and what a call in a pickle means as data.
 
-Only the few functions that rebuild tensors, parameters and plain containers mean anything; every other class
+Only the few functions that rebuild tensors, parameters, bytes and plain containers mean anything; every other class
 becomes an `Inert` record. Nothing is imported and nothing of the file is called.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 MAX_OPCODES = 5_000_000
@@ -49,13 +49,17 @@ class StorageRef:
 
 @dataclass(eq=False)
 class TensorRef:
-    """A tensor whose numbers have not been read yet; offset and stride count elements of the storage."""
+    """A tensor whose numbers have not been read yet; offset and stride count elements of the storage.
+
+    `frozen`: it is a parameter that asks for no gradient.
+    """
 
     storage: StorageRef
     offset: int
     size: tuple[int, ...]
     stride: tuple[int, ...]
     type_name: str
+    frozen: bool = False
 
 
 def printable(text: object, limit: int) -> str:
@@ -73,15 +77,27 @@ class Copies:
 
     def __init__(self) -> None:
         self.count = 0
+        self.letters = 0  # of the texts in the pickle that have not become bytes yet
 
     def of(self, values: Any) -> Any:
         """`values`, a sequence that is about to be copied."""
         if not isinstance(values, list | tuple | set | frozenset):
             raise PickleError("the pickle in it makes a container of something that is no sequence")
-        self.count += len(values)
+        self.add(len(values))
+        return values
+
+    def add(self, count: int) -> None:
+        """So many values more."""
+        self.count += count
         if self.count > MAX_OPCODES:
             raise PickleError(f"the pickle in it copies more than {MAX_OPCODES} values")
-        return values
+
+    def encoded(self, text: str) -> bytes:
+        """The bytes that a text stands for; each text of a pickle may become bytes once."""
+        self.letters -= len(text)
+        if self.letters < 0:
+            raise PickleError("the pickle in it makes more bytes than it has")
+        return text.encode("latin1")
 
 
 def make(function: Any, arguments: Any, copies: Copies) -> Any:
@@ -92,18 +108,23 @@ def make(function: Any, arguments: Any, copies: Copies) -> Any:
     module, name = function.module, function.name
     if (module, name) == ("collections", "OrderedDict"):
         pairs = copies.of(arguments[0]) if arguments else ()
-        return {hashable(key): value for key, value in pairs}
+        return {hashable(key, copies): value for key, value in pairs}
     if module in ("builtins", "__builtin__") and name in _CONTAINERS:
         values = copies.of(arguments[0]) if arguments else ()
         if name.endswith("set"):
-            values = [hashable(value) for value in values]
+            values = [hashable(value, copies) for value in values]
         return _CONTAINERS[name](values)
+    # How bytes are written by the protocol that torch.save uses.
+    if (module, name) == ("_codecs", "encode") and arguments[1:] == ("latin1",) and isinstance(arguments[0], str):
+        return copies.encoded(arguments[0])
     if (module, name) == ("torch", "Size"):
         return tuple(copies.of(arguments[0]))
     if module == "torch._utils" and name in _TENSOR_BUILDERS:
         return _tensor(name, arguments)
     if module == "torch._utils" and name in _PARAMETER_BUILDERS:
-        return arguments[0]
+        tensor = arguments[0]
+        frozen = isinstance(tensor, TensorRef) and arguments[1:2] == (False,)
+        return replace(tensor, frozen=True) if frozen else tensor
     if module == "torch._tensor" and name.startswith("_rebuild_from_type") and len(arguments) >= 3:
         # A tensor of a subclass; the arguments of its plain form are inside. One level, so no recursion.
         inner = arguments[0]
@@ -112,13 +133,23 @@ def make(function: Any, arguments: Any, copies: Copies) -> Any:
     return Inert(function, arguments)
 
 
-def hashable(value: Any) -> Any:
+_DEEPEST_KEY = 16
+
+
+def hashable(value: Any, copies: Copies) -> Any:
     """A value that may be hashed. Python hashes a tuple anew each time, and nested ones by recursion."""
-    parts = value if isinstance(value, tuple) else (value,)
-    if len(parts) > 16 or any(isinstance(part, tuple) for part in parts):
-        raise PickleError("the pickle in it has long or nested tuples as dictionary keys")
-    if any(isinstance(part, int) and part.bit_length() > 128 for part in parts):
-        raise PickleError("the pickle in it has huge numbers as dictionary keys")
+    waiting, depth = [value], 0
+    while waiting:
+        if depth > _DEEPEST_KEY:
+            raise PickleError(f"the pickle in it has keys of nested tuples, more than {_DEEPEST_KEY} deep")
+        if any(isinstance(part, int) and part.bit_length() > 128 for part in waiting):
+            raise PickleError("the pickle in it has huge numbers as dictionary keys")
+        inner: list[Any] = []
+        for part in waiting:
+            if isinstance(part, tuple):
+                copies.add(len(part))
+                inner += part
+        waiting, depth = inner, depth + 1
     return value
 
 

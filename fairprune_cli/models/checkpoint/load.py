@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.core.files import atomic_path, sha256_file
@@ -21,8 +22,10 @@ from fairprune_cli.models.checkpoint.contents import (
     safetensors_metadata,
 )
 from fairprune_cli.models.checkpoint.inert import Inert
-from fairprune_cli.models.checkpoint.state_dict import clean_names
+from fairprune_cli.models.checkpoint.recognise import recognise
+from fairprune_cli.models.checkpoint.state_dict import converted, without_prefixes
 from fairprune_cli.models.checkpoint.torch_file import reading
+from fairprune_cli.models.checkpoint.trusted import class_name, known_as, structure_file, structure_in, unwrapped
 
 USUAL_CLASSES = 1000  # what a factory is asked for that does not heed it, or whose head does not tell
 
@@ -33,7 +36,9 @@ class LoadedModel:
 
     Attributes:
         model: in eval mode, float32, on the CPU.
-        architecture: name for `architectures.build`; of a trusted module that fits none, its class.
+        architecture: name for `architectures.build`; of a trusted module that is none of ours, its class.
+        structure: what builds the same network again, as `codec.load_with_header` takes it: the architecture's name,
+            or a trusted module as it was before anything was removed.
         classes: for how many the architecture is built; 0 where it is not asked, as of a network of one's own whose
             outputs do not depend on it. How many outputs a network has is seen by running it.
         source: the file that was read.
@@ -43,6 +48,7 @@ class LoadedModel:
         transform: size, mean and std of the input, where the file says them.
         extra: what `save_checkpoint` was given as such.
         trusted: whether the file was unpickled for real, running whatever code it names.
+        dtypes: the number format that each tensor of the model has in the file, by its name in the model.
         warnings: {code, text} of all that the user should know about how it was read.
     """
 
@@ -51,55 +57,73 @@ class LoadedModel:
     classes: int
     source: Path
     sha256: str
+    structure: str | nn.Module = ""
     metadata: dict[str, Any] = field(default_factory=dict)
     class_names: tuple[str, ...] | None = None
     transform: dict[str, Any] | None = None
     extra: dict[str, Any] = field(default_factory=dict)
     trusted: bool = False
+    dtypes: dict[str, torch.dtype] = field(default_factory=dict)
     warnings: list[dict[str, str]] = field(default_factory=list)
 
 
-def load_model(path: Path, arch: str | None = None, trust: bool = False) -> LoadedModel:
+def load_model(
+    path: Path, arch: str | nn.Module | None = None, trust: bool = False, weights: str | None = None
+) -> LoadedModel:
     """Load a network from a .pt, .pth, .pt2 or .safetensors file or a run folder.
 
     Args:
         path: the file, or a folder that holds a `model.safetensors`.
-        arch: architecture, instead of recognising it; `package.module:factory` is imported.
+        arch: architecture, instead of recognising it; `package.module:factory` is imported. With `trust` also the
+            file of a network that was pickled whole, which is unpickled and gives the structure. A network serves to
+            load the weights into a copy of it.
         trust: unpickle for real, which RUNS the code that the file names; where that gives a module and
             `arch` is None, the module's own forward is used.
+        weights: `ema` or `raw`, or the key under which the file keeps them; None takes the raw ones where there are
+            both, and `warnings` says so.
 
     Raises:
         FairpruneError: missing, damaged or without weights; the architecture cannot be told or does not fit;
-            weights that are not finite.
+            weights that are not finite, or not there.
     """
     file = find_model_file(Path(path))
     with reading(file):
         digest = sha256_file(file)
-    if (metadata := safetensors_metadata(file)) is not None and metadata.get("format") == "fairprune":
-        return _load_own(file, digest, arch)
-    contents = read_contents(file, trust)
-    loaded = LoadedModel(nn.Identity(), "", 0, file, digest, trusted=contents.trusted)
-    loaded.warnings = [{"code": "checkpoint-converted", "text": text} for text in contents.notes]
-    if contents.trusted:
-        text = f"{file.name} was unpickled as trusted: code that the file names has run"
+    structure = structure_file(arch, trust) if isinstance(arch, str) else None
+    arch = arch if structure is None else structure_in(structure)
+    own = (metadata := safetensors_metadata(file)) is not None and metadata.get("format") == "fairprune"
+    if own:
+        loaded = _load_own(file, digest, arch)
+        if weights is not None:
+            text = f"{file.name} is a model file of fairprune, which holds one set of weights: --weights says nothing"
+            loaded.warnings.append({"code": "weights", "text": text})
+    else:
+        loaded = _load_other(file, digest, arch, trust, weights)
+    if structure is not None:
+        loaded.trusted = True
+        text = f"{structure.name} was unpickled as trusted, for its network: code that the file names has run"
         loaded.warnings.append({"code": "trusted-checkpoint", "text": text})
-    with named(str(file)):
-        if contents.module is not None and arch is None:
-            _use_module(loaded, contents)
-        else:
-            _use_state(loaded, contents, arch)
     loaded.model.eval()
     return loaded
 
 
-def read_state(path: Path, trust: bool = False) -> dict[str, Tensor]:
-    """The weights of a checkpoint as a state dict: no prefixes, float32, finite, on the CPU."""
-    file = find_model_file(Path(path))
-    if (metadata := safetensors_metadata(file)) is not None and metadata.get("format") == "fairprune":
-        from fairprune_cli.models.file.codec import read_model
-
-        return _float(read_model(file)[0])
-    return read_contents(file, trust).state
+def _load_other(file: Path, digest: str, arch: str | nn.Module | None, trust: bool, weights: str | None) -> LoadedModel:
+    """From a file that is none of fairprune's."""
+    contents = read_contents(file, trust, weights)
+    loaded = LoadedModel(nn.Identity(), "", 0, file, digest, trusted=contents.trusted)
+    if contents.trusted:
+        text = f"{file.name} was unpickled as trusted: code that the file names has run"
+        loaded.warnings.append({"code": "trusted-checkpoint", "text": text})
+    with named(str(file)):
+        if isinstance(arch, nn.Module):
+            _use_structure(loaded, contents, arch)
+        elif contents.module is not None and arch is None:
+            _use_module(loaded, contents)
+        else:
+            _use_state(loaded, contents, arch, weights)
+    converted_first = [{"code": "checkpoint-converted", "text": text} for text in contents.notes]
+    loaded.warnings = converted_first + loaded.warnings
+    return loaded
 
 
 def check_class_names(loaded: LoadedModel, classes: Sequence[str]) -> None:
@@ -152,36 +176,59 @@ def save_checkpoint(
 
 
 def _use_module(loaded: LoadedModel, contents: Contents) -> None:
-    """A trusted module keeps its own forward; its architecture is only a name for the report."""
+    """A trusted module keeps its own forward, and has an architecture's name where it computes the same as that."""
     assert contents.module is not None
-    if isinstance(contents.module, torch.jit.ScriptModule):
+    module = unwrapped(contents.module)
+    if isinstance(module, torch.jit.ScriptModule):
         raise FairpruneError(
             "it is a TorchScript program, whose layers cannot be changed",
             hint="build the network from its own code, load these weights into it and save its state dict",
         )
-    loaded.model = contents.module
-    kind = type(contents.module)
+    loaded.dtypes = {name: tensor.dtype for name, tensor in module.state_dict().items()}
+    contents.notes += converted(module.state_dict())[1]  # refuses numbers that are not finite
+    loaded.model = module.float()
+    _note_plain(loaded, architectures.make_plain(module))
+    known = known_as(module)
+    if known is None:
+        loaded.architecture = class_name(module)
+        loaded.structure = copy.deepcopy(module)
+    else:
+        loaded.architecture, loaded.classes = known
+        loaded.structure = loaded.architecture
+
+
+def _use_structure(loaded: LoadedModel, contents: Contents, module: nn.Module) -> None:
+    """The weights of one file in the network of another, which was unpickled."""
+    names = without_prefixes(contents.state)
+    state, changes = converted({name: contents.state[origin] for name, origin in names.items()})
+    contents.notes += changes
+    loaded.structure = module
+    loaded.model = architectures.fit_to_state(copy.deepcopy(module), state)
+    loaded.dtypes = {name: contents.state[origin].dtype for name, origin in names.items()}
+    loaded.architecture = class_name(module)
+
+
+def _use_state(loaded: LoadedModel, contents: Contents, arch: str | None, weights: str | None) -> None:
+    said = _said(contents.root)
+    name = said.get("architecture", "")
+    known = architectures.is_supported(name) or name in architectures.other_names()
     try:
-        loaded.architecture, loaded.classes = architectures.identify(contents.state)
-    except FairpruneError:
-        loaded.architecture = f"{kind.__module__}:{kind.__qualname__}"
-
-
-def _use_state(loaded: LoadedModel, contents: Contents, arch: str | None) -> None:
-    state, said = contents.state, _said(contents.root)
-    if arch is None:
-        arch = _recognised(state, contents.root)
-    with named(f"--arch {arch}"):
-        signature = architectures.signature(arch)
-    # The network itself may have names that begin like a prefix: compare both without.
-    original = clean_names(signature.shapes)
-    state = {original.get(key, key): tensor for key, tensor in state.items()}
-    classes = signature.classes_of(state) or 0
-    make = architectures.build if architectures.is_import_path(arch) else architectures.skeleton
-    model = make(arch, classes or USUAL_CLASSES)
-    loaded.model = architectures.load_strictly(model, state, str(loaded.source))
-    loaded.architecture = arch
-    loaded.classes = classes
+        with named("" if arch is None else f"--arch {arch}"):
+            found = recognise(contents, arch, name if known else "", weights)
+    except FairpruneError as error:
+        if arch is None and architectures.is_import_path(name):
+            error.hint = f"the file names {name[:100]!r}; if that is your own code, say so with --arch"
+        elif arch is None and isinstance(contents.table.module, Inert) and "--trust-checkpoint" not in error.hint:
+            error.hint += "; --trust-checkpoint runs the network's own code, if you trust where it comes from"
+        raise
+    contents.notes += found.notes
+    loaded.warnings += [{"code": "changed-network", "text": text} for text in found.differences]
+    _note_plain(loaded, found.computed)
+    loaded.model = found.model
+    loaded.dtypes = {name: found.dtypes[name] for name in found.model.state_dict() if name in found.dtypes}
+    loaded.architecture = loaded.structure = found.place.signature.name
+    signature = found.place.signature
+    loaded.classes = classes = signature.classes_of(found.model.state_dict()) or 0
     names, transform, extra = said.get("classes"), said.get("transform"), said.get("extra")
     if isinstance(names, list | tuple) and classes in (0, len(names)) and all(isinstance(n, str) for n in names):
         loaded.class_names = tuple(names)
@@ -189,46 +236,33 @@ def _use_state(loaded: LoadedModel, contents: Contents, arch: str | None) -> Non
     loaded.extra = extra if isinstance(extra, dict) else {}
 
 
+def _note_plain(loaded: LoadedModel, sentences: Sequence[str]) -> None:
+    loaded.warnings += [{"code": "computed-weights", "text": text} for text in sentences]
+
+
 def _said(root: Any) -> dict[str, Any]:
     """What a checkpoint of `save_checkpoint` says beside its weights."""
     return root if isinstance(root, dict) and isinstance(root.get("architecture"), str) else {}
 
 
-def _recognised(state: dict[str, Tensor], root: Any) -> str:
-    """The architecture the file names, if its tensors fit that one; else the one they fit."""
-    name = _said(root).get("architecture", "")
-    known = architectures.is_supported(name) or name in architectures.other_names()
-    if known and not architectures.signature(name).difference(state):
-        return name
-    try:
-        return architectures.identify(state)[0]
-    except FairpruneError as error:
-        if architectures.is_import_path(name):
-            error.hint = f"the file names {name[:100]!r}; if that is your own code, say so with --arch"
-        elif isinstance(root, Inert):
-            error.hint += "; --trust-checkpoint runs the network's own code, if you trust where it comes from"
-        raise
-
-
-def _load_own(file: Path, digest: str, arch: str | None) -> LoadedModel:
+def _load_own(file: Path, digest: str, arch: str | nn.Module | None) -> LoadedModel:
     from fairprune_cli.models.file.codec import load_with_header
 
     model, header = load_with_header(file, arch)
+    dtypes = {name: tensor.dtype for name, tensor in model.state_dict().items()}
     numbered = header.classes == tuple(str(index) for index in range(len(header.classes)))
     return LoadedModel(
         model.float(),
-        arch or header.architecture,
+        arch if isinstance(arch, str) else header.architecture,
         header.built_for,
         file,
         digest,
+        arch or header.architecture,
         metadata=asdict(header),
         class_names=None if numbered else tuple(header.classes),
         transform=dict(header.transform) or None,
+        dtypes=dtypes,
     )
-
-
-def _float(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
 
 
 def _plain(value: Any) -> Any:

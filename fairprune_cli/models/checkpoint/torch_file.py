@@ -100,13 +100,16 @@ class TorchFile:
         self._budget = 4 * size
         self._lent: set[str] = set()
 
-    def tensor(self, ref: TensorRef) -> Tensor:
-        """The tensor behind a reference, contiguous; it shares no memory with any other.
+    def tensor(self, ref: TensorRef | Tensor) -> Tensor:
+        """The tensor behind a reference, or a copy of one; contiguous, it shares no memory with any other.
 
         Raises:
             Damaged: it reaches beyond its storage, its type is unknown, or all tensors together claim
                 more than four times the file.
         """
+        if isinstance(ref, Tensor):
+            self._take(ref.numel(), ref.dtype)
+            return ref.clone(memory_format=torch.contiguous_format)
         dtype = _TYPES.get(ref.type_name)
         if dtype is None:
             raise Damaged(
@@ -116,9 +119,7 @@ class TorchFile:
             return torch.empty(ref.size, dtype=dtype)
         count = math.prod(ref.size)
         reach = ref.offset + 1 + sum((n - 1) * step for n, step in zip(ref.size, ref.stride, strict=True))
-        self._budget -= count * dtype.itemsize
-        if count * dtype.itemsize > self._size or self._budget < 0:
-            raise Damaged(f"its tensors claim more bytes than the file's {self._size}")
+        self._take(count, dtype)
         data = self._storages.read(ref.storage.key)
         available = len(data) // dtype.itemsize
         if reach > available:
@@ -129,6 +130,11 @@ class TorchFile:
         whole = count == available and view.is_contiguous() and ref.storage.key not in self._lent
         self._lent.add(ref.storage.key)
         return view if whole else view.clone(memory_format=torch.contiguous_format)
+
+    def _take(self, count: int, dtype: torch.dtype) -> None:
+        self._budget -= count * dtype.itemsize
+        if count * dtype.itemsize > self._size or self._budget < 0:
+            raise Damaged(f"its tensors claim more bytes than the file's {self._size}")
 
 
 class Storages:

@@ -65,6 +65,8 @@ class _Machine:
             name = opcode.name
             if name in _VALUES:
                 self.stack.append(argument)
+                if isinstance(argument, str):
+                    self.copies.letters += len(argument)
             elif name in _ACTIONS:
                 _ACTIONS[name](self, argument)
             elif name not in _IGNORED:
@@ -113,13 +115,13 @@ class _Machine:
         if not isinstance(table, dict) or len(values) % 2:
             raise PickleError("the pickle in it sets items of something that holds none")
         for key, value in zip(values[::2], values[1::2], strict=True):
-            table[hashable(key)] = value
+            table[hashable(key, self.copies)] = value
 
     def extend(self, values: list[Any]) -> None:
         target = self.top()
         elements = target.elements if isinstance(target, Inert) else target
         if isinstance(elements, set):
-            elements.update(hashable(value) for value in values)
+            elements.update(hashable(value, self.copies) for value in values)
         elif isinstance(elements, list):
             elements.extend(values)
         else:
@@ -196,7 +198,7 @@ _ACTIONS: dict[str, Callable[[_Machine, Any], Any]] = {
     "TUPLE2": lambda m, _: m.push(m.pop_many(2)),
     "TUPLE3": lambda m, _: m.push(m.pop_many(3)),
     "LIST": lambda m, _: m.push(m.pop_to_mark()),
-    "FROZENSET": lambda m, _: m.push(frozenset(hashable(value) for value in m.pop_to_mark())),
+    "FROZENSET": lambda m, _: m.push(frozenset(hashable(value, m.copies) for value in m.pop_to_mark())),
     "DICT": lambda m, _: m.push_dict(),
     "APPEND": lambda m, _: m.extend([m.pop()]),
     "APPENDS": lambda m, _: m.extend(m.pop_to_mark()),

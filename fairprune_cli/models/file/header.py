@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Container, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from fairprune_cli import __version__
@@ -30,11 +30,13 @@ class ModelHeader:
         classes: names in the order of the model's outputs; decimal numbers where names are unknown.
         transform: `manifest.Transform.to_dict()`, or {} where the input transform is unknown.
         granularity: dense, channel, weight or 2:4.
-        removed: what was removed where: {tensor: {"shape": dense shape, "kept": entries kept}}.
+        removed: what was removed where: an `Account` of architectures/fitting.py, and {"shape", "kept"} of each tensor
+            that lost single weights.
         tool_version: version of fairprune that wrote the file.
         outputs: for how many classes the architecture is built, where these are not as many as `classes`; else 0.
         tasks: where the scores stand, {"name", "classes", "output", "outputs", "threshold"} for each task, as a
             manifest says it; () where the network has one score for each of the classes.
+        aliases: further names of weights that are tied, with the name that their tensor has in the file.
     """
 
     architecture: str
@@ -43,6 +45,7 @@ class ModelHeader:
     granularity: str
     removed: dict[str, Any]
     tool_version: str = __version__
+    aliases: dict[str, str] = field(default_factory=dict)
     outputs: int = 0
     tasks: tuple[dict[str, Any], ...] = ()
 
@@ -57,6 +60,7 @@ class ModelHeader:
             "granularity": self.granularity,
             "removed": dump(self.removed),
             "tool_version": __version__,
+            **({"aliases": dump(self.aliases)} if self.aliases else {}),
             **({"outputs": str(self.outputs)} if self.outputs else {}),
             **({"tasks": dump(list(self.tasks))} if self.tasks else {}),
         }
@@ -85,6 +89,9 @@ class ModelHeader:
         classes = parsed(metadata, "classes", list, problems)
         transform = parsed(metadata, "transform", dict, problems)
         removed = parsed(metadata, "removed", dict, problems)
+        aliases = parsed(metadata, "aliases", dict, problems) if "aliases" in metadata else {}
+        if not all(isinstance(name, str) for name in aliases.values()):
+            problems.add("header: aliases are not names")
         if not classes or not all(isinstance(name, str) for name in classes):
             problems.add("header: classes is not a list of names")
         problems.extend(_faults_of_removed(removed))
@@ -103,8 +110,9 @@ class ModelHeader:
         problems.raise_if_any(MEND)
         version = metadata.get("tool_version", "")
         return cls(
-            metadata["architecture"], tuple(classes), transform, granularity, removed, version, outputs, tuple(tasks)
-        )
+            metadata["architecture"], tuple(classes), transform, granularity, removed, version, aliases, outputs,
+            tuple(tasks),
+        )  # fmt: skip
 
 
 def _outputs(metadata: Mapping[str, str], problems: Problems) -> int:
@@ -131,8 +139,13 @@ def _faults_of_task(task: Any) -> list[str]:
     return [] if sound else ["header: one of tasks is not what docs/format.md says of them"]
 
 
+def buffers_left_out(removed: Mapping[str, Any]) -> list[str]:
+    """Names of the buffers that shrank, so that a file has to hold them, though a state dict leaves them out."""
+    return sorted(name for name, told in removed.items() if isinstance(told, dict) and told.get("persistent") is False)
+
+
 def _faults_of_removed(removed: Mapping[str, Any]) -> list[str]:
-    """What is wrong with `removed`: {tensor: {"shape": before any pruning, where it changed, "kept": entries}}."""
+    """What is wrong with `removed`."""
     faults = []
     for name, entry in removed.items():
         told: dict[str, Any] = entry if isinstance(entry, dict) else {}
@@ -142,6 +155,11 @@ def _faults_of_removed(removed: Mapping[str, Any]) -> list[str]:
             faults.append(f"header: removed of {name!r}: shape or kept is missing or no count")
         elif "shape" in told and kept > math.prod(shape):
             faults.append(f"header: removed of {name!r}: keeps {kept} of {math.prod(shape)} entries")
+        dims = told.get("dims", [])
+        if not isinstance(dims, list) or not all(_is_count(dim) and dim < len(shape) for dim in dims):
+            faults.append(f"header: removed of {name!r}: dims are not dimensions of its shape")
+        if told.get("persistent", False) is not False:
+            faults.append(f"header: removed of {name!r}: persistent is there only where it is false")
     return faults
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fairprune_cli.pruning.channels.spaces import OUTPUTS, ChannelSpace, Coupling, Slot
+from fairprune_cli.pruning.channels.spaces import FROZEN, OUTPUTS, ChannelSpace, Coupling, Slot
 from fairprune_cli.pruning.channels.walk import WalkFailed, coupling
 
-__all__ = ["OUTPUTS", "ChannelSpace", "Coupling", "Slot", "WalkFailed", "coupling"]
+__all__ = ["FROZEN", "OUTPUTS", "ChannelSpace", "Coupling", "Slot", "WalkFailed", "coupling"]

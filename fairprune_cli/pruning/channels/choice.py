@@ -15,6 +15,7 @@ import numpy as np
 from torch import nn
 
 from fairprune_cli.core.errors import FairpruneError
+from fairprune_cli.data.manifest.image_shape import Shape
 from fairprune_cli.models.multiply_adds import multiply_adds
 from fairprune_cli.pruning.channels.removal import ChannelSpace
 from fairprune_cli.pruning.options import TargetOptions
@@ -92,14 +93,14 @@ def channel_count(kept: Sequence[int]) -> int:
     return sum(kept)
 
 
-def mac_count(model: nn.Module, spaces: Sequence[ChannelSpace], size: int) -> ParameterCount:
-    """Multiply-adds that are left for one image of edge `size` in pixels.
+def mac_count(model: nn.Module, spaces: Sequence[ChannelSpace], shape: Shape) -> ParameterCount:
+    """Multiply-adds that are left for one image.
 
     An entry of a weight counts as often as it is multiplied. The scores of N tokens and their sum over the values cost
     2 N^2 per inner channel, of which a head of `SelfAttention` has as many as a third of its rows of in_proj_bias: each
     of these counts 2 N^2 / 3 times. What is no product of an entry and its inputs stays as it is in the dense model.
     """
-    found = multiply_adds(model, size)
+    found = multiply_adds(model, shape)
     known = dict(model.named_parameters())
     by_name = {**found.weights, **{f"{name}.in_proj_bias": count for name, count in found.attention.items()}}
     counted = {name: count for name, count in by_name.items() if name in known}

@@ -7,13 +7,17 @@ marks [1, C, 1, 1]. Mark 0 is no channel. Operations move marks about as they mo
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
 
 Ints = NDArray[np.int64]
+
+Terms = tuple[tuple[Ints, Fraction], ...]
+"""A number that depends on widths: how many of these channels are left, each kind times a factor, added up."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +64,9 @@ class Ledger:
     slots: dict[tuple[str, int], Ints] = field(default_factory=dict)
     gates: dict[str, Ints] = field(default_factory=dict)
     sources: list[frozenset[str]] = field(default_factory=lambda: [frozenset()])
+    producers: dict[str, tuple[str, int]] = field(default_factory=dict)
+    equal: list[tuple[Terms, Terms, str]] = field(default_factory=list)
+    at: str = ""
 
     def slot(self, tensor: str, dim: int, size: int) -> Ints:
         """The marks of a tensor's dimension."""
@@ -95,6 +102,27 @@ class Ledger:
     def read(self, ids: Ints, sources: Ints) -> None:
         """A layer mixes these channels, after they went through the gates of `sources`."""
         self.reads.append((ids, sources))
+
+    def produce(self, tensor: str, layer: str, dim: int) -> None:
+        """Declare that a layer's weight produces the channels of one of its dimensions."""
+        self.producers.setdefault(tensor, (layer, dim))
+
+    def same(self, one: Terms, other: Terms, why: str) -> None:
+        """The two numbers differ by as much as they do now, whatever is removed; what would change that stays."""
+        self.equal.append((one, other, f"{self.at}: {why}" if self.at else why))
+
+    def unequal(self, roots: Ints) -> Iterable[tuple[Ints, str]]:
+        """Channels that must stay for all of `same` to hold, with the reasons."""
+        for one, other, why in self.equal:
+            terms = [(ids, float(scale)) for ids, scale in one] + [(ids, -float(scale)) for ids, scale in other]
+            if not terms:
+                continue
+            ids = np.concatenate([roots[part] for part, _ in terms])
+            found, at = np.unique(ids, return_inverse=True)
+            changes = np.bincount(at, np.concatenate([np.full(part.size, scale) for part, scale in terms]))
+            wrong = found[(np.abs(changes) > 1e-9) & (found > 0)]
+            if wrong.size:
+                yield wrong, why
 
     def roots(self) -> Ints:
         """[count] the smallest mark that each one is tied to."""

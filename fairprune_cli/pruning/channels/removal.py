@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from fairprune_cli.core.errors import FairpruneError
+from fairprune_cli.data.manifest.image_shape import ImageShape, Shape
 from fairprune_cli.models.inference import blank_images
 from fairprune_cli.models.strides import is_channels_last
-from fairprune_cli.pruning.channels import ChannelSpace, Coupling, Slot, WalkFailed, coupling
+from fairprune_cli.models.widths import set_widths
+from fairprune_cli.pruning.channels import FROZEN, ChannelSpace, Coupling, Slot, WalkFailed, coupling
+from fairprune_cli.pruning.options import TargetOptions
 
 __all__ = [
     "ChannelSpace", "Coupling", "Slot", "channel_coupling", "channel_spaces", "kept_per_space", "remove_channels",
@@ -25,54 +29,56 @@ __all__ = [
 _HINT = "use --granularity weight"
 
 
-def channel_spaces(model: nn.Module, size: int) -> list[ChannelSpace]:
-    """`channel_coupling(model, size).spaces`."""
-    return channel_coupling(model, size).spaces
+def channel_spaces(model: nn.Module, shape: Shape) -> list[ChannelSpace]:
+    """`channel_coupling(model, shape).spaces`."""
+    return channel_coupling(model, shape).spaces
 
 
-def channel_coupling(model: nn.Module, size: int) -> Coupling:
+def channel_coupling(model: nn.Module, shape: Shape, prune_frozen: bool = TargetOptions.prune_frozen) -> Coupling:
     """What can be removed from a model, in the order of its modules, and what cannot; left as it was.
 
     Args:
-        size: side of the square input in pixels.
+        shape: of the images.
+        prune_frozen: whether parameters that do not train may lose channels.
 
     Raises:
         FairpruneError: the network cannot be walked through, nothing in it can be removed, or what is left of it
             after a removal does not run.
     """
     try:
-        found = coupling(model, size)
+        found = coupling(model, shape, prune_frozen)
     except WalkFailed as error:
-        _check_images(model, size)
+        _check_images(model, shape)
         raise FairpruneError(
             f"channels of this architecture cannot be traced ({error})", where=error.at, hint=_HINT
         ) from error
     if not found.spaces:
         layer, why = next(iter(found.fixed.items()), ("", ""))
         reason = f"; {layer}: {why}" if layer else ""
-        raise FairpruneError(f"the model has no channels that can be removed{reason}", hint=_HINT)
-    _try_removal(model, found.spaces, size)
+        hint = f"{_HINT}, or --prune-frozen" if any(why.endswith(FROZEN) for why in found.fixed.values()) else _HINT
+        raise FairpruneError(f"the model has no channels that can be removed{reason}", hint=hint)
+    _try_removal(model, found.spaces, shape)
     return found
 
 
 @torch.no_grad()
-def _check_images(model: nn.Module, size: int, training: bool = False) -> None:
+def _check_images(model: nn.Module, shape: Shape, training: bool = False) -> None:
     """Raise a FairpruneError where it is the images that the network does not take."""
     dense = copy.deepcopy(model, {id(p): p for p in model.parameters()}).train(training)
     try:
-        dense(blank_images(model, 2, size))
+        dense(blank_images(model, 2, shape))
     except FairpruneError:
         raise
     except Exception as error:
         when = " in training" if training else ""
         raise FairpruneError(
-            f"the network does not take images of {size}x{size} pixels{when}: {str(error).splitlines()[0]}",
+            f"the network does not take {ImageShape.of(shape)}{when}: {str(error).splitlines()[0]}",
             hint="set `transform: {size: ...}` of the manifest to what it was trained on",
         ) from error
 
 
 @torch.no_grad()
-def _try_removal(model: nn.Module, spaces: Sequence[ChannelSpace], size: int) -> None:
+def _try_removal(model: nn.Module, spaces: Sequence[ChannelSpace], shape: Shape) -> None:
     """Run a copy without half of all channels: what does not fit shows here, not in the midst of training.
 
     That is code with a width written into it, or layers that only training runs, such as auxiliary classifiers.
@@ -84,14 +90,14 @@ def _try_removal(model: nn.Module, spaces: Sequence[ChannelSpace], size: int) ->
         if not list(module.children()):
             module.register_forward_pre_hook(lambda *_, name=name: last.__setitem__(0, name))
     remove_channels(smaller, spaces, torch.cat([torch.arange(space.size) % 2 == 0 for space in spaces]))
-    images = blank_images(model, 2, size)
+    images = blank_images(model, 2, shape)
     try:
         # Dropout draws random numbers, and a trial must not move those of the run.
         with torch.random.fork_rng(devices=[images.device] if images.device.type == "cuda" else []):
             smaller.eval()(images[:1])
             smaller.train()(images)
     except Exception as error:
-        _check_images(model, size, training=True)
+        _check_images(model, shape, training=True)
         raise FairpruneError(
             f"the network does not run with fewer channels ({type(error).__name__}: {str(error).splitlines()[0]})",
             where=last[0], hint=_HINT,
@@ -123,17 +129,30 @@ def remove_channels(model: nn.Module, spaces: Sequence[ChannelSpace], keep: Tens
     for (name, dim), stays in left.items():
         if not bool(stays.all()):
             indices.setdefault(name, {})[dim] = torch.nonzero(stays)[:, 0]
-    for name, dims in indices.items():
-        owner, _, leaf = name.rpartition(".")
-        module = model.get_submodule(owner)
-        tensor = take(getattr(module, leaf).detach(), dims)
-        if leaf in module._parameters:
-            module._parameters[leaf] = nn.Parameter(tensor)
-        else:
-            module._buffers[leaf] = tensor
-        if leaf == "weight":
-            _set_width(module, tensor)
+    _replace(model, indices)
     return indices
+
+
+def _replace(model: nn.Module, indices: Mapping[str, Mapping[int, Tensor]]) -> None:
+    """Put the kept indices of each tensor in its place, or places: a weight that is tied stays one."""
+    tensors = {**dict(model.named_buffers()), **dict(model.named_parameters())}
+    places: dict[int, list[tuple[nn.Module, dict[str, Any], str]]] = {}
+    for module in model.modules():
+        tables: tuple[dict[str, Any], ...] = module._parameters, module._buffers
+        for table in tables:
+            for leaf, tensor in table.items():
+                places.setdefault(id(tensor), []).append((module, table, leaf))
+    changed: dict[nn.Module, None] = {}
+    for name, dims in indices.items():
+        old = tensors[name]
+        new = take(old.detach(), dims)
+        if isinstance(old, nn.Parameter):
+            new = nn.Parameter(new, old.requires_grad)
+        for module, table, leaf in places[id(old)]:
+            table[leaf] = new
+            changed[module] = None
+    for module in changed:
+        set_widths(module)
 
 
 def take(tensor: Tensor, dims: Mapping[int, Tensor]) -> Tensor:
@@ -142,17 +161,3 @@ def take(tensor: Tensor, dims: Mapping[int, Tensor]) -> Tensor:
     for dim, index in dims.items():
         tensor = tensor.index_select(dim, index.to(tensor.device))
     return tensor.clone(memory_format=form)
-
-
-def _set_width(module: nn.Module, weight: Tensor) -> None:
-    """Make the module's declared widths agree with its weight."""
-    if isinstance(module, nn.Conv2d):
-        # Groups go as a whole, so the outputs of one stay as many as they were.
-        module.groups = module.groups * weight.shape[0] // module.out_channels if module.groups > 1 else 1
-        module.out_channels, module.in_channels = weight.shape[0], weight.shape[1] * module.groups
-    elif isinstance(module, nn.Linear):
-        module.out_features, module.in_features = weight.shape
-    elif isinstance(module, nn.modules.batchnorm._BatchNorm):
-        module.num_features = weight.shape[0]
-    elif isinstance(module, nn.LayerNorm):
-        module.normalized_shape = (weight.shape[0],)

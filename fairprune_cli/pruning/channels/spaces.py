@@ -8,6 +8,8 @@ from torch import Tensor
 
 OUTPUTS = "the network's outputs"
 """Why the classifier's outputs stay."""
+FROZEN = "is frozen"
+"""Why a layer's do whose parameters do not train, after its name."""
 
 
 @dataclass(frozen=True)

@@ -51,6 +51,7 @@ class Masks(ABC):
         self._held_factors: list[Tensor] = []
         self._held_of: dict[str, Tensor] | None = None
 
+    unused: Sequence[nn.Parameter] = ()  # masked weights that no image is multiplied by
     keep: Tensor  # bool [U]
     sizes: list[int]  # units of each layer, or set of coupled channels; adds up to U
 

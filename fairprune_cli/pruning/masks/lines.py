@@ -29,7 +29,10 @@ def line(tensor: Tensor, parameter: Tensor) -> Tensor:
 def gradient_line(name: str, parameter: nn.Parameter) -> Tensor:
     """The gradient's entries in the order in which the parameter's lie in memory, [n]."""
     if parameter.grad is None:
-        raise FairpruneError(f"no gradient reaches {name}", hint="use another --granularity")
+        raise FairpruneError(
+            f"the score needs a gradient of {name}, and none reaches it: the network's code cuts it off there",
+            hint="use a --method that needs none, such as magnitude, or freeze the parameter",
+        )
     return line(parameter.grad.detach(), parameter)
 
 

@@ -6,7 +6,7 @@ The pattern is that of NVIDIA's sparse tensor cores (Mishra et al., arXiv 2104.0
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -42,10 +42,14 @@ class TwoOfFourMasks(WeightMasks):
     Args:
         alive: what an earlier pruning left, as for `WeightMasks`; also of tensors that the pattern does not fit. Where
             it left fewer than two weights of a block, the mask keeps two places and one of them holds a zero.
+        names: tensors that are masked where the pattern fits; all prunable ones when None.
     """
 
-    def __init__(self, model: nn.Module, alive: Mapping[str, Tensor] | None = None) -> None:
-        fitting = [name for name, weight in prunable_weights(model).items() if pattern_fits(weight.shape)]
+    def __init__(
+        self, model: nn.Module, alive: Mapping[str, Tensor] | None = None, names: Sequence[str] | None = None
+    ) -> None:
+        weights = prunable_weights(model)
+        fitting = [name for name in (weights if names is None else names) if pattern_fits(weights[name].shape)]
         if not fitting:
             raise FairpruneError(
                 "no convolution or linear weight has rows that blocks of four divide", where="--granularity 2:4",
@@ -53,7 +57,7 @@ class TwoOfFourMasks(WeightMasks):
             )  # fmt: skip
         super().__init__(model, layer_floor=0.0, names=fitting, alive=alive)
         self.held = {name: mask.to(self.keep.device) for name, mask in (alive or {}).items()}
-
+        self._counted_names = frozenset(weights if names is None else names)
         # The pattern may be there already, though some blocks may have lost more.
         self._there = self._alive is not None and int(self._alive.view(-1, BLOCK).sum(1).max()) <= KEPT
 

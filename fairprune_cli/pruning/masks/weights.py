@@ -33,7 +33,7 @@ class WeightMasks(Masks):
             one entry), so that no layer dies; 0..1.
         names: tensors that are masked; all prunable ones when None.
         alive: what an earlier pruning left, True where kept, by tensor name; whatever it removed is zero, counts as
-            removed and never comes back. A tensor that is not named is whole.
+            removed and never comes back. A tensor that is not named is whole. Those that are not masked here are held.
     """
 
     def __init__(
@@ -41,6 +41,7 @@ class WeightMasks(Masks):
         alive: Mapping[str, Tensor] | None = None,
     ) -> None:  # fmt: skip
         super().__init__(model, list(prunable_weights(model) if names is None else names))
+        self._counted_names = frozenset(self.tensors)
         self.layer_floor = layer_floor
         self.sizes = [p.numel() for p in self.tensors.values()]
         device = self._stash.device
@@ -55,6 +56,7 @@ class WeightMasks(Masks):
             self._alive = self._by_unit(torch.cat(lines))
             self._removed = ~self._alive
             self._left = [truth.count(part) for part in self._alive.split(self.sizes)]
+        self.held = {name: mask.to(device) for name, mask in (alive or {}).items() if name not in self.tensors}
         self._use(ones, self._entry_mask(ones))
         if self._alive is not None:
             self.apply(self._alive)
@@ -82,7 +84,7 @@ class WeightMasks(Masks):
         return self.kept == round((1.0 - sparsity) * self.total)
 
     def counted(self, model: nn.Module) -> dict[str, nn.Parameter]:
-        return prunable_weights(model)
+        return {name: weight for name, weight in prunable_weights(model).items() if name in self._counted_names}
 
     # The units are the entries in the order of the memory, in which they need no copy. Masks in another order have
     # these four of their own.

@@ -11,6 +11,7 @@ import torch
 from fairprune_cli.core.transfer import as_accelerator
 from fairprune_cli.data.batches.pixels import Augmentation, Normaliser, gathered
 from fairprune_cli.data.manifest.find import Transform
+from fairprune_cli.data.manifest.image_shape import ImageShape
 from tests.support.batches import made_up
 
 COUNT = 24
@@ -82,3 +83,33 @@ def test_every_value_is_normalised_to_the_bit_in_the_layout_asked_for(
     assert result.is_contiguous(memory_format=torch.channels_last if last else torch.contiguous_format)
     assert result.data_ptr() % 64 == 0
     assert np.array_equal(given.numpy(), images)
+
+
+def test_oblong_images_against_a_loop() -> None:
+    rng = np.random.default_rng(1)
+    images = rng.integers(0, 256, (12, 1, 7, 15), dtype=np.uint8)
+    flip, down, right = rng.random(12) < 0.5, rng.integers(-2, 3, 12), rng.integers(-4, 5, 12)
+    y, x = Augmentation(flip, down, right).sources(ImageShape(1, 7, 15))
+    assert (y.shape, x.shape) == ((12, 7), (12, 15))
+    result = gathered(*map(torch.from_numpy, (images, y, x))).numpy()
+    for i in range(12):
+        padded = np.pad(images[i], ((0, 0), (2, 2), (4, 4)), mode="reflect")
+        shifted = padded[:, 2 - down[i] : 9 - down[i], 4 - right[i] : 19 - right[i]]
+        assert np.array_equal(result[i], shifted[:, :, ::-1] if flip[i] else shifted)
+
+
+def test_shifts_are_a_share_of_each_side() -> None:
+    change = Augmentation.draw(4000, ImageShape(1, 40, 80), torch.Generator().manual_seed(0))
+    assert (change.down.min(), change.down.max()) == (-3, 3)
+    assert (change.right.min(), change.right.max()) == (-6, 6)
+
+
+@pytest.mark.parametrize("accelerator", [False, True])
+@pytest.mark.parametrize("last", [False, True])
+def test_grey_values_are_normalised_by_one_number(accelerator: bool, last: bool) -> None:
+    transform = Transform((8, 32), (0.485,), (0.229,))
+    images = np.arange(512, dtype=np.uint16).astype(np.uint8).reshape(2, 1, 8, 32)
+    expected = (images.astype(np.float32) / np.float32(255) - np.float32(0.485)) / np.float32(0.229)
+    with as_accelerator() if accelerator else contextlib.nullcontext():
+        result = Normaliser(transform, channels_last=last)(torch.from_numpy(images))
+    assert np.array_equal(result.numpy(), expected)

@@ -277,3 +277,20 @@ class TestAssociation:
         document = associate("sex", ("m", "f"), ("no", "yes"), np.array([[8, 2], [0, 0]])).document()
         assert document["cramers_v"] is None
         assert "only one group" in document["cramers_v_undefined"]
+
+
+def test_an_oblong_transform_has_its_own_measure(data: Path) -> None:
+    from PIL import Image
+
+    manifest = data / "manifest.yaml"
+    grey = "transform: {size: [8, 16], mean: [0.5], std: [0.25]}\n"
+    manifest.write_text(manifest.read_text().replace(TRANSFORM, grey))
+    for row, size in (("01", (32, 16)), ("02", (15, 40)), ("03", (64, 17)), ("04", (66, 16)), ("05", (40, 41))):
+        Image.new("RGB", size, tuple(size) * 2).save(data / "images" / f"{row}.png")
+    findings = {f.code: f.text for f in check_data(data).findings if f.code in ("enlarged", "oblong")}
+    # All others are 16 wide and 20 high: more than twice as high as 8x16 is, as are the second and the fifth.
+    assert findings["enlarged"].startswith("1 images are smaller than the 8x16 pixels")
+    assert "as '02.png' with 15x40" in findings["enlarged"]
+    assert findings["oblong"].startswith("46 images are more than twice as long or as wide as 8x16")
+    manifest.write_text(manifest.read_text().replace("[8, 16]", "[16, 8]"))
+    assert "3 images" in {f.code: f.text for f in check_data(data).findings}["oblong"]

@@ -101,3 +101,13 @@ def test_without_attributes_the_labels_alone_are_shown(data: Path) -> None:
     text = (data / "manifest.yaml").read_text()
     (data / "manifest.yaml").write_text(re.sub(r"attributes:.*\n", "", text))
     assert len(gallery.draw(load_manifest(data), "train").images) == 2 * gallery.EACH
+
+
+def test_thumbnails_are_what_the_model_sees(data: Path) -> None:
+    manifest = data / "manifest.yaml"
+    grey = "transform: {size: [8, 16], mean: [0.5], std: [0.25]}\n"
+    manifest.write_text(manifest.read_text().replace(TRANSFORM, grey))
+    shown = gallery.draw(load_manifest(data), "train").images
+    assert {(image.mode, image.size) for _, _, image in shown if image} == {("L", (gallery.SIDE, gallery.SIDE // 2))}
+    stats(data, data / "p.svg")
+    assert f'width="{gallery.SIDE}" height="{gallery.SIDE // 2}"' in (data / "p.svg").read_text()

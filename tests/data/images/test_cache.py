@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import os
@@ -10,6 +11,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import PIL
 import pytest
 import torch
 
@@ -18,9 +20,10 @@ from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.core.terminal import Terminal
 from fairprune_cli.data.batches import pool as batches
 from fairprune_cli.data.batches.pool import Pool, load_images
-from fairprune_cli.data.images import cache_store
+from fairprune_cli.data.images import cache_store, decode
 from fairprune_cli.data.images import content_hashes as fingerprint
-from fairprune_cli.data.manifest.find import Manifest, load_manifest
+from fairprune_cli.data.manifest.find import Manifest, Transform, load_manifest
+from fairprune_cli.data.manifest.image_shape import ImageShape
 from tests.support.datasets import SIDE, TRANSFORM, draw
 
 COUNT = 6
@@ -54,9 +57,9 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     seen: list[str] = []
     real = cache.decode_file
 
-    def spy(path: str, size: int) -> np.ndarray:
+    def spy(path: str, shape: ImageShape) -> np.ndarray:
         seen.append(path)
-        return real(path, size)
+        return real(path, shape)
 
     monkeypatch.setattr(cache, "decode_file", spy)
     return seen
@@ -181,7 +184,7 @@ def test_the_command_shows_and_empties_it(tmp_path: Path) -> None:
     load_images(make(tmp_path / "faces"), [])
     document = json.loads(run(False, True))
     (entry,) = document["entries"]
-    assert (entry["name"], entry["images"], entry["side"]) == ("faces", COUNT, SIDE)
+    assert (entry["name"], entry["images"], entry["size"]) == ("faces", COUNT, SIDE)
     assert entry["bytes"] > ENTRY
     assert "faces" in run(False, False)
     assert "1 entries removed" in run(True, False)
@@ -204,3 +207,22 @@ def test_on_a_device_of_its_own_the_batches_are_the_same(tmp_path: Path, monkeyp
     assert images.resident(torch.device("cpu")) is resident
     first, second = (pool.sampler(2, "cpu", 3, True).next() for pool in (plain, moved))
     assert torch.equal(first.images, second.images)
+
+
+def test_each_shape_has_an_entry_and_those_of_colour_squares_keep_their_names(tmp_path: Path) -> None:
+    manifest = make(tmp_path / "one")
+    hashes = fingerprint.content_hashes(manifest.root, manifest.files)
+    # As before there were other shapes: what is decoded already is found.
+    facts = f"{[2, PIL.__version__, decode.decoder_version(), SIDE]}".encode()
+    name = hashlib.sha256(facts + hashes.tobytes()).hexdigest()[:32]
+    load_images(manifest, [])
+    assert [entry.folder.name for entry in cache_store.entries()] == [name]
+    grey = load_images(manifest, [], transform=Transform(SIDE, (0.5,), (0.25,)))
+    oblong = load_images(manifest, [], transform=Transform((8, SIDE), (0.5,), (0.25,)))
+    turned = load_images(manifest, [], transform=Transform((SIDE, 8), (0.5,), (0.25,)))
+    greys = [(1, SIDE, SIDE), (1, 8, SIDE), (1, SIDE, 8)]
+    assert [images.pixels.shape[1:] for images in (grey, oblong, turned)] == greys
+    shapes = {entry.shape for entry in cache_store.entries()}
+    assert shapes == {ImageShape(3, SIDE, SIDE), *(ImageShape(*shape) for shape in greys)}
+    for i, file in enumerate(manifest.files):
+        assert np.array_equal(grey.pixels[i], decode.decode_file(f"{manifest.root}/{file}", ImageShape(1, SIDE, SIDE)))

@@ -16,6 +16,7 @@ from torchvision.transforms.v2 import functional
 from fairprune_cli.data.images import decode as module
 from fairprune_cli.data.images.decode import decode, decode_file, decoder_version, jpeg_decoder, jpeg_shape
 from fairprune_cli.data.images.pillow import ImageFault, verify_image
+from fairprune_cli.data.manifest.image_shape import ImageShape
 
 pytestmark = pytest.mark.filterwarnings("error::DeprecationWarning")  # a decoder that is going to be taken away
 
@@ -177,3 +178,78 @@ def test_decoding_does_not_change_the_threads_of_torch() -> None:
     before = torch.get_num_threads()
     decode(saved(smooth(40, 40), "JPEG"), SIZE)
     assert torch.get_num_threads() == before
+
+
+# --- grey, and sides of their own ------------------------------------------------------------------------------------
+
+
+def grey(image: Image.Image) -> np.ndarray:
+    """As Pillow makes it: the oracle of what a grey network is fed."""
+    return np.asarray(image.convert("L"))[None]
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(8, 40), st.integers(8, 40), st.sampled_from([0, 1, 2]), st.booleans())
+def test_grey_is_pillows_to_the_bit_whoever_decodes(
+    seed: int, height: int, width: int, subsampling: int, fast: bool
+) -> None:
+    noise = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    data = saved(Image.fromarray(noise), "JPEG", quality=90, subsampling=subsampling)
+    with pytest.MonkeyPatch.context() as patch:
+        if not fast:
+            patch.setattr(module, "jpeg_decoder", lambda: None)
+        found = decode(data, ImageShape(1, height, width))
+    assert np.array_equal(found, grey(Image.open(io.BytesIO(data)).convert("RGB")))
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "RGBA", "LA", "P", "1", "I;16"])
+def test_grey_of_other_kinds(mode: str) -> None:
+    image = smooth(24, 18)
+    if mode == "I;16":
+        data = saved(Image.fromarray(grey(image)[0].astype(np.uint16) * 256), "PNG")
+        wanted = grey(image)
+    else:
+        image = image.convert(mode)
+        data = saved(image, "PNG")
+        wanted = grey(image.convert("RGB"))
+    found = decode(data, ImageShape(1, 18, 24))
+    assert found.dtype == np.uint8
+    assert np.array_equal(found, wanted)
+
+
+def test_grey_is_made_before_it_is_scaled() -> None:
+    data = saved(smooth(50, 37), "PNG")
+    pixels = torch.from_numpy(grey(Image.open(io.BytesIO(data))).copy())
+    square = functional.center_crop(pixels, [37, 37])
+    wanted = functional.resize(square, [SIZE, SIZE], antialias=True).numpy()
+    assert np.array_equal(decode(data, ImageShape(1, SIZE, SIZE)), wanted)
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "rows", "columns"),
+    [(60, 96, slice(6, 54), slice(0, 96)), (48, 100, slice(0, 48), slice(2, 98)), (48, 96, slice(0, 48), slice(0, 96))],
+)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_an_oblong_input_shows_the_largest_part_around_the_centre(
+    channels: int, height: int, width: int, rows: slice, columns: slice
+) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    image = Image.fromarray(pixels)
+    whole = grey(image) if channels == 1 else pixels.transpose(2, 0, 1)
+    assert np.array_equal(decode(saved(image, "PNG"), ImageShape(channels, 48, 96)), whole[:, rows, columns])
+
+
+def test_an_oblong_input_is_scaled_by_one_factor() -> None:
+    data = saved(smooth(130, 61), "PNG")
+    part = functional.pil_to_tensor(Image.open(io.BytesIO(data)))[:, :, 4:126]  # 61 x 122 of 61 x 130
+    wanted = functional.resize(part, [24, 48], antialias=True).numpy()
+    assert np.array_equal(decode(data, ImageShape(3, 24, 48)), wanted)
+
+
+def test_large_jpegs_keep_enough_pixels_for_the_longer_side() -> None:
+    pixels = np.zeros((400, 400, 3), dtype=np.uint8)
+    pixels[:, 150:] = 255  # an edge, which a fraction that is as high as the input, and half as wide, would blur
+    data = saved(Image.fromarray(pixels), "JPEG", quality=95)
+    part = torch.from_numpy(pixels.transpose(2, 0, 1).copy())[:, 183:216]
+    wanted = functional.resize(part, [8, 96], antialias=True).numpy()
+    assert np.abs(decode(data, ImageShape(3, 8, 96)).astype(int) - wanted).max() <= 40

@@ -248,7 +248,12 @@ def test_links_must_stay_inside_the_image_root(data: Path) -> None:
     [
         ("size: 16", "size: 16.5", "transform.size: expected a whole number"),
         ("size: 16", "size: big", "line 10: transform.size: expected a number, found 'big'"),
-        ("mean: [0.5, 0.5, 0.5]", "mean: [0.5]", "transform.mean: expected three numbers"),
+        ("mean: [0.5, 0.5, 0.5]", "mean: [0.5, 0.5]", "transform.mean: expected one number (grey) or three numbers"),
+        ("mean: [0.5, 0.5, 0.5]", "mean: [0.5]", "transform.std: has 3 numbers, mean has 1"),
+        ("size: 16", "size: [16]", "transform.size: expected one number, or two for height and width, found 1"),
+        ("size: 16", "size: [16, 7]", "transform.size: expected a whole number from 8 to 4096, found 7"),
+        ("size: 16", "size: [16, 24.5]", "transform.size: expected a whole number from 8 to 4096, found 24.5"),
+        ("size: 16", "size: 16x24", "transform.size: expected a number, found '16x24'"),
         ("std: [0.25, 0.25, 0.25]", "std: [0, 1, 1]", "transform.std: must be above 0"),
         ("version: 1", "version: 2", "reads version 1"),
         (

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import importlib.util
+import io
 import json
 import os
 import struct
 import sys
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
 from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.data.manifest.find import load_manifest
+from fairprune_cli.models.checkpoint.inert import PickleError
 from fairprune_cli.models.checkpoint.load import load_model
+from fairprune_cli.models.checkpoint.unpickle import read_pickle
 from fairprune_cli.run.options import resolve
 
 FUZZ = Path(__file__).parents[3] / "benchmarks" / "fuzz.py"
@@ -82,3 +88,37 @@ def test_a_device_file_or_a_pipe_is_no_checkpoint(tmp_path: Path) -> None:
     os.mkfifo(pipe)
     with pytest.raises(FairpruneError, match="not a regular file"):
         load_model(pipe)
+
+
+def test_networks_that_share_what_is_in_them_cost_no_more_than_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A small file of a thousand networks with the same hundred modules in each."""
+    monkeypatch.setattr("fairprune_cli.models.checkpoint.weight_tables._MAX_MODULES", 1000)
+    inner = torch.nn.Sequential(*(torch.nn.Linear(1, 1) for _ in range(100)))
+    torch.save([torch.nn.Sequential(inner) for _ in range(60)], tmp_path / "c.pt")
+    with pytest.raises(FairpruneError, match="more than 1000 modules"):
+        load_model(tmp_path / "c.pt")
+
+
+def test_arrays_that_share_their_bytes_are_copied_within_the_files_size(tmp_path: Path) -> None:
+    class Reconstructed:
+        """Pickles as an array of a megabyte that a thousand others are as well."""
+
+        data = bytes(1 << 20)
+
+        def __reduce__(self) -> tuple[Any, ...]:
+            made, arguments, _ = np.zeros(1, np.float64).__reduce__()
+            return made, arguments, (1, (1 << 17,), np.dtype("f8"), False, self.data)
+
+    torch.save({f"layer{i}.weight": Reconstructed() for i in range(1000)}, tmp_path / "c.pt", pickle_protocol=4)
+    with pytest.raises(FairpruneError, match="claim more bytes than the file"):
+        load_model(tmp_path / "c.pt")
+
+
+def test_text_becomes_bytes_once(tmp_path: Path) -> None:
+    """`_codecs.encode` is how torch.save writes bytes; called again and again on one text it would fill the memory."""
+    text = b"X" + struct.pack("<I", 1 << 16) + b"a" * (1 << 16) + b"q\x01"
+    calls = b"c_codecs\nencode\nq\x02" + text + b"00" + b"h\x02h\x01X\x06\x00\x00\x00latin1\x86R" * 50
+    with pytest.raises(PickleError, match="more bytes than it has"):
+        read_pickle(io.BytesIO(calls + b"."))

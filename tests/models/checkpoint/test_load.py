@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import copy
 import hashlib
 import json
 import random
@@ -25,8 +26,9 @@ from torch import nn
 
 from fairprune_cli.core.errors import ExitCode, FairpruneError
 from fairprune_cli.models import architectures
-from fairprune_cli.models.checkpoint.load import check_class_names, load_model, read_state, save_checkpoint
-from fairprune_cli.models.checkpoint.state_dict import WRAPPERS
+from fairprune_cli.models.checkpoint.contents import read_state
+from fairprune_cli.models.checkpoint.load import check_class_names, load_model, save_checkpoint
+from fairprune_cli.models.checkpoint.weight_tables import WRAPPERS
 
 MODELS = {name: architectures.build(name, 3, seed=1).eval() for name in ("resnet10-w16", "resnet10", "mobilenet_v2")}
 SMALL = MODELS["resnet10-w16"]
@@ -58,7 +60,9 @@ def test_every_wrapping_and_prefix(tmp_path: Path, name: str, wrapper: str, pref
     assert not loaded.model.training
     assert loaded.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
     assert loaded.metadata == {}
-    assert loaded.warnings == []
+    assert [w["text"] for w in loaded.warnings] == ["the averaged weights (EMA) under 'ema' are used"] * (
+        wrapper == "ema"
+    )
 
 
 def test_the_order_of_the_wrappers(tmp_path: Path) -> None:
@@ -153,7 +157,8 @@ def test_a_trusted_module_keeps_its_own_forward(tmp_path: Path) -> None:
     with torch.no_grad():
         own, plain = loaded.model(images), load_model(path).model(images)
     assert torch.allclose(own, 2 * plain, atol=1e-6)
-    assert (loaded.architecture, loaded.classes, loaded.trusted) == ("resnet10-w16", 3, True)
+    assert (loaded.architecture, loaded.classes, loaded.trusted) == (f"{__name__}:Doubled", 0, True)
+    assert isinstance(loaded.structure, Doubled)
 
 
 def test_a_trusted_module_of_no_known_architecture(tmp_path: Path) -> None:
@@ -175,6 +180,18 @@ def test_other_precisions_become_float32(tmp_path: Path, dtype: torch.dtype, suf
     assert all(p.dtype == torch.float32 for p in loaded.model.parameters())
     assert torch.equal(loaded.model.fc.weight, state["fc.weight"].float())
     assert loaded.warnings[0]["code"] == "checkpoint-converted"
+    assert loaded.dtypes == {name: tensor.dtype for name, tensor in state.items()}
+
+
+def test_the_number_format_of_each_tensor_is_remembered_under_its_name_in_the_model(tmp_path: Path) -> None:
+    mixed = {key: tensor.half() if key.startswith("fc.") else tensor for key, tensor in SMALL.state_dict().items()}
+    torch.save({"state_dict": {f"module.{key}": tensor for key, tensor in mixed.items()}}, tmp_path / "a.pt")
+    assert load_model(tmp_path / "a.pt").dtypes == {key: tensor.dtype for key, tensor in mixed.items()}
+    torch.save(copy.deepcopy(SMALL).to(torch.bfloat16), tmp_path / "whole.pt")
+    for trust in (False, True):
+        dtypes = load_model(tmp_path / "whole.pt", trust=trust).dtypes
+        assert set(dtypes) == set(mixed)
+        assert dtypes["conv1.weight"] == dtypes["bn1.running_var"] == torch.bfloat16
 
 
 def test_missing_batch_counters_are_filled(tmp_path: Path) -> None:
@@ -238,6 +255,7 @@ def test_own_model_files_and_run_folders(tmp_path: Path) -> None:
     assert loaded.source == tmp_path / "model.safetensors"
     assert loaded.metadata["granularity"] == "channel"
     assert loaded.transform == transform
+    assert loaded.dtypes == {name: tensor.dtype for name, tensor in narrow.state_dict().items()}
     assert read_state(tmp_path).keys() == narrow.state_dict().keys()
 
 
@@ -340,7 +358,7 @@ def test_arch_overrides_and_must_fit(tmp_path: Path) -> None:
     assert load_model(path, arch="resnet10-w16").classes == 3
     with pytest.raises(FairpruneError) as caught:
         load_model(path, arch="resnet18")
-    assert "layer1.1.conv1.weight is missing" in str(caught.value)
+    assert "conv1.weight is 64x3x7x7 there and 16x3x3x3 here" in str(caught.value)
     assert re.search(r"and \d+ more", str(caught.value))
     with pytest.raises(FairpruneError, match="no architecture 'resnet11'"):
         load_model(path, arch="resnet11")

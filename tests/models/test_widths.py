@@ -1,0 +1,65 @@
+import pytest
+import torch
+from torch import nn
+
+from fairprune_cli.models.widths import set_widths
+
+
+def _narrowed(layer: nn.Module, **shapes: tuple[int, ...]) -> nn.Module:
+    for name, shape in shapes.items():
+        if name in layer._parameters:
+            layer._parameters[name] = nn.Parameter(torch.ones(shape))
+        else:
+            layer._buffers[name] = torch.ones(shape)
+    set_widths(layer)
+    return layer
+
+
+@pytest.mark.parametrize(
+    ("layer", "shapes", "fresh", "image"),
+    [
+        (nn.Conv2d(8, 12, 3), {"weight": (5, 7, 3, 3), "bias": (5,)}, nn.Conv2d(7, 5, 3), (7, 6, 6)),
+        (
+            nn.Conv2d(8, 12, 3, groups=4), {"weight": (6, 2, 3, 3), "bias": (6,)},
+            nn.Conv2d(4, 6, 3, groups=2), (4, 6, 6),
+        ),
+        (nn.Conv2d(8, 8, 3, groups=8), {"weight": (1, 1, 3, 3), "bias": (1,)}, nn.Conv2d(1, 1, 3), (1, 6, 6)),
+        (nn.Conv1d(8, 12, 3), {"weight": (5, 7, 3), "bias": (5,)}, nn.Conv1d(7, 5, 3), (7, 6)),
+        (nn.ConvTranspose2d(8, 12, 2), {"weight": (7, 5, 2, 2), "bias": (5,)}, nn.ConvTranspose2d(7, 5, 2), (7, 6, 6)),
+        (
+            nn.ConvTranspose2d(8, 12, 2, groups=4), {"weight": (4, 3, 2, 2), "bias": (6,)},
+            nn.ConvTranspose2d(4, 6, 2, groups=2), (4, 6, 6),
+        ),
+        (nn.Linear(8, 12), {"weight": (5, 7), "bias": (5,)}, nn.Linear(7, 5), (7,)),
+        (
+            nn.BatchNorm2d(8, affine=False), {"running_mean": (5,), "running_var": (5,)},
+            nn.BatchNorm2d(5, affine=False), (5, 4, 4),
+        ),
+        (
+            nn.InstanceNorm2d(8, affine=True), {"weight": (5,), "bias": (5,)},
+            nn.InstanceNorm2d(5, affine=True), (5, 4, 4),
+        ),
+        (nn.GroupNorm(4, 8), {"weight": (6,), "bias": (6,)}, nn.GroupNorm(3, 6), (6, 4, 4)),
+        (nn.GroupNorm(1, 8), {"weight": (5,), "bias": (5,)}, nn.GroupNorm(1, 5), (5, 4, 4)),
+        (nn.GroupNorm(8, 8), {"weight": (1,), "bias": (1,)}, nn.GroupNorm(1, 1), (1, 4, 4)),
+        (nn.LayerNorm(8), {"weight": (5,), "bias": (5,)}, nn.LayerNorm(5), (5,)),
+        (nn.LayerNorm((8, 4, 4)), {"weight": (5, 4, 4), "bias": (5, 4, 4)}, nn.LayerNorm((5, 4, 4)), (5, 4, 4)),
+        (nn.RMSNorm(8), {"weight": (5,)}, nn.RMSNorm(5), (5,)),
+        (nn.PReLU(8), {"weight": (5,)}, nn.PReLU(5), (5, 4, 4)),
+    ],
+)  # fmt: skip
+def test_a_narrowed_layer_declares_and_computes_what_one_built_so_does(layer, shapes, fresh, image):
+    narrowed = _narrowed(layer, **shapes).eval()
+    assert repr(narrowed) == repr(fresh)
+    fresh.load_state_dict(narrowed.state_dict())
+    x = torch.rand(2, *image)
+    assert torch.equal(narrowed(x), fresh.eval()(x))
+    set_widths(narrowed)
+    assert repr(narrowed) == repr(fresh)
+
+
+@pytest.mark.parametrize("layer", [nn.GroupNorm(2, 8, affine=False), nn.InstanceNorm2d(8), nn.ReLU(), nn.PReLU()])
+def test_a_layer_without_tensors_per_channel_stays_as_it_is(layer):
+    before = repr(layer)
+    set_widths(layer)
+    assert repr(layer) == before
