@@ -15,9 +15,7 @@ NETWORKS = importlib.import_module("_own_networks").NETWORKS
 LARGE = {"forms.TorchvisionInside", "forms.TorchvisionChildren", "forms.Extracted"}
 # Whose parts of the package are not there yet.
 WAITING = {
-    "norms.WrittenOutNorm", "convolutions.InvertedResidual", "convolutions.DepthMultiplier", "convolutions.ShuffleNet",
-    "convolutions.Transposed", "transformers.conv_mixer", "buffers.BlurPool", "forms.GreyFromColour",
-    "forms.GreyImages", "outputs.FairFaceLike", "outputs.FortyScores", "outputs.FortyHeads", "outputs.OneScore",
+    "outputs.FairFaceLike", "outputs.FortyScores", "outputs.FortyHeads", "outputs.OneScore",
     "outputs.OneSigmoid", "outputs.TransposedHead", "outputs.HeadFirst", "outputs.SlicedHead",
     "outputs.AuxiliaryInTraining", "outputs.DistilledHeads", "outputs.DictOutput", "outputs.NamedTupleOutput",
     "outputs.DataclassOutput", "outputs.TupleOutput", "outputs.ListOfTasks", "outputs.NamedHeads",

@@ -129,7 +129,8 @@ class TorchFile:
         view = flat.as_strided(ref.size, stride, ref.offset)
         whole = count == available and view.is_contiguous() and ref.storage.key not in self._lent
         self._lent.add(ref.storage.key)
-        return view if whole else view.clone(memory_format=torch.contiguous_format)
+        # Not the view itself, whose steps along sizes of one may make it look channels-last.
+        return flat.view(ref.size) if whole else view.clone(memory_format=torch.contiguous_format)
 
     def _take(self, count: int, dtype: torch.dtype) -> None:
         self._budget -= count * dtype.itemsize
