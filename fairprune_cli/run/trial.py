@@ -16,6 +16,7 @@ from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.core.files import temporary_folder
 from fairprune_cli.models.file import codec
 from fairprune_cli.models.file.rounding import rounded
+from fairprune_cli.models.read_out import detach
 from fairprune_cli.models.sameness import same_network
 from fairprune_cli.pruning.channels.removal import take
 from fairprune_cli.run.prepare import Prepared
@@ -56,6 +57,7 @@ def try_out(run: Prepared) -> None:
 def _pruned(run: Prepared) -> tuple[nn.Module, dict[str, Tensor]]:
     """A pruned copy with its weights as the file will hold them, and what is stored sparse of it."""
     pruned = copy.deepcopy(run.dense)
+    detach(pruned)  # the file holds the network as it is, whatever is read out of it
     keep = _chosen(run)
     gone = run.masks.remove(pruned, keep)
     sparse = {name: take(mask, gone.get(name, {})) for name, mask in run.masks.sparse_entries(keep).items()}

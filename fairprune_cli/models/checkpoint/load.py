@@ -27,6 +27,8 @@ from fairprune_cli.models.checkpoint.state_dict import converted, without_prefix
 from fairprune_cli.models.checkpoint.torch_file import reading
 from fairprune_cli.models.checkpoint.trusted import class_name, known_as, structure_file, structure_in, unwrapped
 
+USUAL_CLASSES = 1000  # what a factory is asked for that does not heed it, or whose head does not tell
+
 
 @dataclass
 class LoadedModel:
@@ -37,7 +39,8 @@ class LoadedModel:
         architecture: name for `architectures.build`; of a trusted module that is none of ours, its class.
         structure: what builds the same network again, as `codec.load_with_header` takes it: the architecture's name,
             or a trusted module as it was before anything was removed.
-        classes: number of outputs.
+        classes: for how many the architecture is built; 0 where it is not asked, as of a network of one's own whose
+            outputs do not depend on it. How many outputs a network has is seen by running it.
         source: the file that was read.
         sha256: of that file.
         metadata: the header of a model file of fairprune; of another that lost channels, `removed` alone; else {}.
@@ -123,25 +126,13 @@ def _load_other(file: Path, digest: str, arch: str | nn.Module | None, trust: bo
     return loaded
 
 
-def check_classes(loaded: LoadedModel, classes: Sequence[str]) -> None:
-    """Compare the head of a network with the classes of a manifest.
-
-    Raises:
-        FairpruneError: the number of outputs differs, or the file names the same classes in another order.
-    """
-    where = str(loaded.source)
-    if loaded.classes != len(classes):
-        raise FairpruneError(
-            f"the network has {loaded.classes} outputs, the manifest has {len(classes)} classes"
-            f" ({', '.join(list(classes)[:8])}{' …' if len(classes) > 8 else ''})",
-            where=where,
-            hint="use the manifest the network was trained for, or correct its `classes`",
-        )
+def check_class_names(loaded: LoadedModel, classes: Sequence[str]) -> None:
+    """Raise FairpruneError where the file names the same classes as a manifest, in another order."""
     ordered = loaded.class_names
     if ordered and ordered != tuple(classes) and sorted(ordered) == sorted(classes):
         raise FairpruneError(
             f"the network's outputs are {', '.join(ordered)}, the manifest says {', '.join(classes)}",
-            where=where,
+            where=str(loaded.source),
             hint="write the manifest's `classes` in the order of the network's outputs",
         )
 
@@ -188,13 +179,18 @@ def _use_module(loaded: LoadedModel, contents: Contents) -> None:
     """A trusted module keeps its own forward, and has an architecture's name where it computes the same as that."""
     assert contents.module is not None
     module = unwrapped(contents.module)
+    if isinstance(module, torch.jit.ScriptModule):
+        raise FairpruneError(
+            "it is a TorchScript program, whose layers cannot be changed",
+            hint="build the network from its own code, load these weights into it and save its state dict",
+        )
     loaded.dtypes = {name: tensor.dtype for name, tensor in module.state_dict().items()}
     contents.notes += converted(module.state_dict())[1]  # refuses numbers that are not finite
     loaded.model = module.float()
     _note_plain(loaded, architectures.make_plain(module))
     known = known_as(module)
     if known is None:
-        loaded.architecture, loaded.classes = class_name(module), _outputs(module)
+        loaded.architecture = class_name(module)
         loaded.structure = copy.deepcopy(module)
     else:
         loaded.architecture, loaded.classes = known
@@ -211,7 +207,7 @@ def _use_structure(loaded: LoadedModel, contents: Contents, module: nn.Module) -
     if removed := architectures.account_of(loaded.model, architectures.shapes_of(module)):
         loaded.metadata = {"removed": removed}
     loaded.dtypes = {name: contents.state[origin].dtype for name, origin in names.items()}
-    loaded.architecture, loaded.classes = class_name(module), _outputs(loaded.model)
+    loaded.architecture = class_name(module)
 
 
 def _use_state(loaded: LoadedModel, contents: Contents, arch: str | None, weights: str | None) -> None:
@@ -236,11 +232,9 @@ def _use_state(loaded: LoadedModel, contents: Contents, arch: str | None, weight
     loaded.dtypes = {name: found.dtypes[name] for name in found.model.state_dict() if name in found.dtypes}
     loaded.architecture = loaded.structure = found.place.signature.name
     signature = found.place.signature
-    loaded.classes = (signature.classes_of(found.model.state_dict()) or 1000) if signature.heads else 0
-    if not signature.heads:
-        loaded.classes = _outputs(found.model)
+    loaded.classes = classes = signature.classes_of(found.model.state_dict()) or 0
     names, transform, extra = said.get("classes"), said.get("transform"), said.get("extra")
-    if isinstance(names, list | tuple) and len(names) == loaded.classes and all(isinstance(n, str) for n in names):
+    if isinstance(names, list | tuple) and classes in (0, len(names)) and all(isinstance(n, str) for n in names):
         loaded.class_names = tuple(names)
     loaded.transform = transform if isinstance(transform, dict) else None
     loaded.extra = extra if isinstance(extra, dict) else {}
@@ -255,25 +249,16 @@ def _said(root: Any) -> dict[str, Any]:
     return root if isinstance(root, dict) and isinstance(root.get("architecture"), str) else {}
 
 
-def _outputs(model: nn.Module) -> int:
-    """Outputs of the last linear or convolutional layer."""
-    sizes = [m.weight.shape[0] for m in model.modules() if isinstance(m, nn.Linear | nn.Conv2d)]
-    if not sizes:
-        raise FairpruneError("the network has no linear or convolutional layer, so no head can be found")
-    return sizes[-1]
-
-
 def _load_own(file: Path, digest: str, arch: str | nn.Module | None) -> LoadedModel:
     from fairprune_cli.models.file.codec import load_with_header
 
     model, header = load_with_header(file, arch)
-    classes = len(header.classes)
     dtypes = {name: tensor.dtype for name, tensor in model.state_dict().items()}
-    numbered = header.classes == tuple(str(index) for index in range(classes))
+    numbered = header.classes == tuple(str(index) for index in range(len(header.classes)))
     return LoadedModel(
         model.float(),
         arch if isinstance(arch, str) else header.architecture,
-        classes,
+        header.built_for,
         file,
         digest,
         arch or header.architecture,
