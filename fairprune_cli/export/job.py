@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.data.manifest.image_shape import ImageShape, Size
 from fairprune_cli.data.manifest.transform import Transform
-from fairprune_cli.models.checkpoint.load import USUAL_CLASSES
+from fairprune_cli.models.checkpoint.recognise import USUAL_CLASSES
 from fairprune_cli.models.file import codec
 from fairprune_cli.models.file.header import ModelHeader
 from fairprune_cli.models.file.rounding import SOURCE, rounded

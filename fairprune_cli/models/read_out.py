@@ -8,6 +8,7 @@ so that names, tensors and files stay the network's own; whoever traces or expor
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -185,6 +186,8 @@ def tensors_of(given: Any) -> dict[Key, Tensor]:
     listed: dict[Key, Any] = {}
     if isinstance(given, Mapping):
         listed = {key if isinstance(key, int) else str(key): value for key, value in given.items()}
+    elif dataclasses.is_dataclass(given) and not isinstance(given, type):
+        listed = {field.name: getattr(given, field.name) for field in dataclasses.fields(given)}
     elif hasattr(given, "_fields"):
         listed = dict(zip(given._fields, given, strict=True))
     elif isinstance(given, tuple | list):

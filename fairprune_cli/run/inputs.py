@@ -26,7 +26,7 @@ from fairprune_cli.data.manifest.find import (
 )
 from fairprune_cli.data.manifest.image_shape import ImageShape
 from fairprune_cli.data.manifest.task import Task, with_heads
-from fairprune_cli.models.checkpoint.load import LoadedModel, check_class_names, load_model
+from fairprune_cli.models.checkpoint.load import LoadedModel, check_class_names, load_usable
 from fairprune_cli.models.inference import refuse_other_channels
 from fairprune_cli.models.read_out import ReadOut, attach
 from fairprune_cli.models.score_search import find_scores
@@ -119,7 +119,8 @@ def open_model(
     Raises:
         FairpruneError: it cannot be loaded, or does not give what the manifest's classes ask for.
     """
-    loaded = load_model(path, settings.arch or structure, trust, settings.weights)
+    wanted = max((max(task.head.outputs or (len(task.classes) - 1,)) + 1 for task in manifest.tasks), default=None)
+    loaded = load_usable(path, settings.arch or structure, trust, settings.weights, wanted)
     for warning in loaded.warnings:
         terminal.warn(warning["text"], code=warning["code"])
     check_class_names(loaded, manifest.classes)

@@ -27,8 +27,6 @@ from fairprune_cli.models.checkpoint.state_dict import converted, without_prefix
 from fairprune_cli.models.checkpoint.torch_file import reading
 from fairprune_cli.models.checkpoint.trusted import class_name, known_as, structure_file, structure_in, unwrapped
 
-USUAL_CLASSES = 1000  # what a factory is asked for that does not heed it, or whose head does not tell
-
 
 @dataclass
 class LoadedModel:
@@ -49,6 +47,8 @@ class LoadedModel:
         extra: what `save_checkpoint` was given as such.
         trusted: whether the file was unpickled for real, running whatever code it names.
         dtypes: the number format that each tensor of the model has in the file, by its name in the model.
+        refusal: why it is not to be worked with: the network that was pickled computes something else than the
+            architecture that its tensors fit, which this is.
         warnings: {code, text} of all that the user should know about how it was read.
     """
 
@@ -64,12 +64,26 @@ class LoadedModel:
     extra: dict[str, Any] = field(default_factory=dict)
     trusted: bool = False
     dtypes: dict[str, torch.dtype] = field(default_factory=dict)
+    refusal: FairpruneError | None = None
     warnings: list[dict[str, str]] = field(default_factory=list)
 
 
+def load_usable(
+    path: Path, arch: str | nn.Module | None = None, trust: bool = False, weights: str | None = None,
+    classes: int | None = None,
+) -> LoadedModel:  # fmt: skip
+    """`load_model`, for whoever works with the network; its refusal is raised as well."""
+    loaded = load_model(path, arch, trust, weights, classes)
+    if loaded.refusal is not None:
+        loaded.refusal.where = loaded.refusal.where or str(loaded.source)
+        raise loaded.refusal
+    return loaded
+
+
 def load_model(
-    path: Path, arch: str | nn.Module | None = None, trust: bool = False, weights: str | None = None
-) -> LoadedModel:
+    path: Path, arch: str | nn.Module | None = None, trust: bool = False, weights: str | None = None,
+    classes: int | None = None,
+) -> LoadedModel:  # fmt: skip
     """Load a network from a .pt, .pth, .pt2 or .safetensors file or a run folder.
 
     Args:
@@ -81,6 +95,7 @@ def load_model(
             `arch` is None, the module's own forward is used.
         weights: `ema` or `raw`, or the key under which the file keeps them; None takes the raw ones where there are
             both, and `warnings` says so.
+        classes: what a factory is asked for where the tensors do not tell how many there are.
 
     Raises:
         FairpruneError: missing, damaged or without weights; the architecture cannot be told or does not fit;
@@ -98,7 +113,7 @@ def load_model(
             text = f"{file.name} is a model file of fairprune, which holds one set of weights: --weights says nothing"
             loaded.warnings.append({"code": "weights", "text": text})
     else:
-        loaded = _load_other(file, digest, arch, trust, weights)
+        loaded = _load_other(file, digest, arch, trust, weights, classes)
     if structure is not None:
         loaded.trusted = True
         text = f"{structure.name} was unpickled as trusted, for its network: code that the file names has run"
@@ -107,7 +122,9 @@ def load_model(
     return loaded
 
 
-def _load_other(file: Path, digest: str, arch: str | nn.Module | None, trust: bool, weights: str | None) -> LoadedModel:
+def _load_other(
+    file: Path, digest: str, arch: str | nn.Module | None, trust: bool, weights: str | None, classes: int | None
+) -> LoadedModel:
     """From a file that is none of fairprune's."""
     contents = read_contents(file, trust, weights)
     loaded = LoadedModel(nn.Identity(), "", 0, file, digest, trusted=contents.trusted)
@@ -120,7 +137,7 @@ def _load_other(file: Path, digest: str, arch: str | nn.Module | None, trust: bo
         elif contents.module is not None and arch is None:
             _use_module(loaded, contents)
         else:
-            _use_state(loaded, contents, arch, weights)
+            _use_state(loaded, contents, arch, weights, classes)
     converted_first = [{"code": "checkpoint-converted", "text": text} for text in contents.notes]
     loaded.warnings = converted_first + loaded.warnings
     return loaded
@@ -210,13 +227,15 @@ def _use_structure(loaded: LoadedModel, contents: Contents, module: nn.Module) -
     loaded.architecture = class_name(module)
 
 
-def _use_state(loaded: LoadedModel, contents: Contents, arch: str | None, weights: str | None) -> None:
+def _use_state(
+    loaded: LoadedModel, contents: Contents, arch: str | None, weights: str | None, wanted: int | None
+) -> None:
     said = _said(contents.root)
     name = said.get("architecture", "")
     known = architectures.is_supported(name) or name in architectures.other_names()
     try:
         with named("" if arch is None else f"--arch {arch}"):
-            found = recognise(contents, arch, name if known else "", weights)
+            found = recognise(contents, arch, name if known else "", weights, wanted)
     except FairpruneError as error:
         if arch is None and architectures.is_import_path(name):
             error.hint = f"the file names {name[:100]!r}; if that is your own code, say so with --arch"
@@ -225,6 +244,7 @@ def _use_state(loaded: LoadedModel, contents: Contents, arch: str | None, weight
         raise
     contents.notes += found.notes
     loaded.warnings += [{"code": "changed-network", "text": text} for text in found.differences]
+    loaded.refusal = found.refusal
     _note_plain(loaded, found.computed)
     loaded.model = found.model
     if found.removed:
