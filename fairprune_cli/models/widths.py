@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import warnings
+
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 from torch.nn.modules.instancenorm import _InstanceNorm
+
+# Torch warns where a norm without tensors declares another width than it is given, which nothing depends on: no tensor
+# that is left would tell the new one.
+warnings.filterwarnings("ignore", message="input's size at dim=", category=UserWarning)
 
 # Tensors that have an entry per channel, the first that a norm has is asked.
 _PER_CHANNEL = ("weight", "bias", "running_mean", "running_var")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 
 class Written(nn.Module):
@@ -417,6 +418,99 @@ class Efficient(nn.Module):
         return x * torch.sigmoid(y).expand_as(x)
 
 
+class Blur(nn.Module):
+    """One kernel, in a buffer, for each channel."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        kernel = torch.tensor([1.0, 2.0, 1.0])
+        self.width = width
+        self.register_buffer("kernel", (kernel[:, None] * kernel[None]).repeat(width, 1, 1, 1) / 16)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv2d(F.pad(x, (1, 1, 1, 1), "reflect"), self.kernel, stride=2, groups=x.shape[1])
+
+
+def _blurred(how: str) -> Callable[[Any, Tensor], Tensor]:
+    kernel = torch.ones(1, 1, 3, 3) / 9
+
+    def blur(_: Any, x: Tensor) -> Tensor:
+        c = x.size(1)
+        kernels = kernel.expand(c, 1, 3, 3) if how == "expand" else kernel.repeat(c, 1, 1, 1)
+        return F.conv2d(x, kernels, stride=2, padding=1, groups=c)
+
+    return blur
+
+
+class Standardised(nn.Conv2d):
+    """Centres and scales each filter before it is used.
+
+    Args:
+        over: how mean and deviation are taken.
+    """
+
+    def __init__(self, inputs: int, outputs: int, over: str, groups: int = 1) -> None:
+        super().__init__(inputs, outputs, 3, padding=1, groups=groups)
+        self.over = over
+        if over == "scaled":
+            self.gain = nn.Parameter(torch.rand(outputs, 1, 1, 1) + 0.5)
+
+    def standardised(self) -> Tensor:
+        w = self.weight
+        if self.over == "all":
+            return w / w.abs().max()
+        if self.over == "steps":
+            w = w - w.mean(dim=1, keepdim=True).mean(dim=2, keepdim=True).mean(dim=3, keepdim=True)
+            deviation = w.view(w.size(0), -1).std(dim=1).view(-1, 1, 1, 1) + 1e-5
+            return w / deviation.expand_as(w)
+        variance, mean = torch.var_mean(w, dim=[1, 2, 3], keepdim=True, unbiased=False)
+        w = (w - mean) * torch.rsqrt(variance + 1e-10)
+        return w * self.gain if self.over == "scaled" else w
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv2d(x, self.standardised(), self.bias, self.stride, self.padding, self.dilation, self.groups)
+
+
+class Places(nn.Module):
+    """Tokens with something learned for each place.
+
+    Args:
+        placed: of the network and its tokens.
+    """
+
+    def __init__(self, placed: Callable[[Any, Tensor], Tensor]) -> None:
+        super().__init__()
+        self.stem, self.placed = nn.Conv2d(3, 12, 4, 4), placed
+        self.table, self.rows = nn.Parameter(torch.randn(1, 4, 12)), nn.Embedding(4, 12)
+        self.inner, self.norm, self.head = nn.Linear(12, 10), nn.BatchNorm1d(10), nn.Linear(10, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.placed(self, self.stem(x).flatten(2).transpose(1, 2))
+        return self.head(F.relu(self.norm(self.inner(x).mean(1))))
+
+
+def _resized_table(m: Any, x: Tensor) -> Tensor:
+    table = m.table.reshape(1, 2, 2, -1).permute(0, 3, 1, 2)
+    table = F.interpolate(table, size=(2, 2), mode="bilinear").permute(0, 2, 3, 1).flatten(1, 2)
+    return x + table
+
+
+def _ranged(width: int) -> Tensor:
+    return torch.arange(0, width).float()[:, None, None]
+
+
+class Extracted(nn.Module):
+    """Features of inner layers, by code that is generated."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        inner = nn.Sequential(block(3, 8), block(8, 12))
+        self.features, self.head = fx.symbolic_trace(inner), nn.Linear(12, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.features(x).mean((2, 3)))
+
+
 def maxout(x: Tensor) -> Tensor:
     b, c, h, w = x.shape
     return x.view(b, c // 2, 2, h, w).max(2)[0]
@@ -579,8 +673,17 @@ FOLLOWED: dict[str, Callable[[], nn.Module]] = {
         batch_first=True,
     ),
     "attention of one": lambda: Multihead(lambda m, x: torch.stack([m(a, a, a)[0] for a in x]), batch_first=True),
-    "own attention": lambda: OwnTransformer("columns"),
-    "own attention, whole heads": lambda: OwnTransformer("wholes"),
+    "own blur": lambda: does(
+        lambda m, x: F.conv2d(x, m.w, groups=x.size(1)), w=nn.Parameter(torch.rand(12, 1, 2, 2))
+    ),
+    "one blur for all": lambda: does(_blurred("expand")),
+    "one blur for all, repeated": lambda: does(_blurred("repeat")),
+    "blur as a layer": lambda: between(Blur(12)),
+    "places by number": lambda: does(lambda _, x: x.reshape(x.shape[1] * 0 + len(x), *x.shape[1:])),
+    "larger of halves": lambda: does(lambda _, x: torch.max(*x.chunk(2, 1)), after=6),
+    "larger of halves, by number": lambda: does(lambda _, x: torch.maximum(*x.split(x.size(1) // 2, 1)), after=6),
+    "features of inner layers": Extracted,
+    "standardised weights, grouped": lambda: between(Standardised(12, 12, over="dims", groups=3)),
 }  # fmt: skip
 
 # What loses channels although something is computed over all of them, so that no masked network is the same.
@@ -597,6 +700,18 @@ INEXACT: dict[str, Callable[[], nn.Module]] = {
     "constant": lambda: does(lambda _, x: 1 - x),
     "where": lambda: does(lambda _, x: torch.where(x > 0.2, x, torch.full_like(x, 0.2))),
     "mixer": lambda: Mixer(16, 12),
+    "ones as many": lambda: does(lambda _, x: x + torch.ones(x.shape[1], 1, 1) + x.new_ones(1, x.size(1), 1, 1)),
+    "own attention": lambda: OwnTransformer("columns"),
+    "own attention, whole heads": lambda: OwnTransformer("wholes"),
+    "table of places": lambda: Places(lambda m, x: x + m.table),
+    "table of places, a part": lambda: Places(lambda m, x: x + m.table[:, : x.shape[1]]),
+    "table of places, scaled": lambda: Places(lambda m, x: x + 0.5 * m.table.expand(x.size(0), -1, -1)),
+    "table of places, resized": lambda: Places(_resized_table),
+    "table of places, beside": lambda: Places(lambda m, x: torch.cat([x, m.table.expand(len(x), -1, -1)], 1)),
+    "places by number, looked up": lambda: Places(lambda m, x: x + m.rows(torch.arange(x.size(1)) % 4)[None]),
+    "standardised weights": lambda: between(Standardised(12, 12, over="dims")),
+    "standardised weights, by means of means": lambda: between(Standardised(12, 12, over="steps")),
+    "standardised weights, scaled": lambda: between(Standardised(12, 12, over="scaled")),
 }  # fmt: skip
 
 # What keeps the channels of its first layer, and a part of the reason.
@@ -616,10 +731,28 @@ KEPT: dict[str, tuple[Callable[[], nn.Module], str]] = {
     ),
     "layer norm without scales": (lambda: between(nn.Flatten(1), nn.LayerNorm(12 * 64, elementwise_affine=False),
                                                   nn.Unflatten(1, (12, 8, 8))), "number of channels"),
-    "own blur": (
-        lambda: does(lambda m, x: F.conv2d(x, m.w, groups=x.size(1)), w=nn.Parameter(torch.rand(12, 1, 2, 2))),
+    "pairs by number": (
+        lambda: does(lambda m, x: F.conv2d(x, m.w, groups=x.size(1) // 2), w=nn.Parameter(torch.rand(12, 2, 2, 2))),
         "number of",
     ),
+    "range": (lambda: does(lambda _, x: x * torch.arange(x.size(1))[:, None, None]), "cannot shrink"),
+    "range, in another function": (lambda: does(lambda _, x: x * _ranged(x.size(1))), "cannot shrink"),
+    "python's range": (lambda: does(lambda _, x: x * (1 + sum(range(x.size(1))))), "computes with the number"),
+    "list": (lambda: does(lambda _, x: x * torch.tensor([2.0] * x.size(1))[:, None, None]), "cannot shrink"),
+    "formatted": (lambda: does(lambda _, x: x * {"12": 2}.get(f"{x.size(1)}", 1)), "computes with the number"),
+    "looked up": (lambda: does(lambda _, x: x * {12: 2}.get(x.size(1), 1)), "computes with the number"),
+    "whole numbers": (
+        lambda: does(lambda _, x: x * int(x.size(1)) / float(x.shape[1]) * (x.size(1) % 5)), "computes with the number"
+    ),
+    "logarithm": (lambda: does(lambda _, x: x * math.log(x.size(1))), "computes with the number"),
+    "bits": (lambda: does(lambda _, x: x * x.size(1).bit_length()), "computes with the number"),
+    "resized to the width": (
+        lambda: does(lambda _, x: F.interpolate(x, size=(x.size(1), x.size(1)))), "number of channels"
+    ),
+    "picked from a list": (lambda: does(lambda _, x: x * [*range(20)][: x.size(1)][-1]), "computes with the number"),
+    "asked for at the end": (lambda: does(lambda _, x: x * torch.eye(x.size(1), 4)[0, 0]), "number of channels"),
+    "table for another width": (lambda: Places(lambda m, x: x + m.table.view(1, 4, 12)), "cannot shrink"),
+    "weight of one scale": (lambda: between(Standardised(12, 12, over="all")), "value of its own"),
     "groups in the code": (
         lambda: does(lambda m, x: F.group_norm(x, 3, m.w, m.b), w=nn.Parameter(torch.rand(12)),
                      b=nn.Parameter(torch.rand(12))), "number of groups in its code",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
@@ -48,9 +49,10 @@ class Weight:
     Attributes:
         shape: its sizes.
         name: of the tensor.
-        dims: the tensor's dimension that each axis is; -1 for an axis of size 1 that was put in.
+        dims: the tensor's dimension that each axis is; -1 where it is none of them.
         trained: whether it is a parameter, whose zeros a mask can hold.
         mixed: axes over which it was normed, so that zeros are not absence.
+        parts: the tensor's dimensions, with their sizes, that lie one after the other along an axis.
     """
 
     shape: tuple[int, ...]
@@ -58,17 +60,32 @@ class Weight:
     dims: tuple[int, ...]
     trained: bool
     mixed: frozenset[int] = field(default_factory=frozenset)
+    parts: Mapping[int, tuple[tuple[int, int], ...]] = field(default_factory=dict)
 
     def slot(self, ledger: Ledger, axis: int) -> Ints:
-        """Marks of one axis."""
+        """Marks of one axis; what lies there in parts stays."""
         if self.dims[axis] < 0:
+            for ids in self.slots(ledger, axis):
+                ledger.fix(ids, f"{self.name} is reshaped")
             return np.zeros(self.shape[axis], np.int64)
         return ledger.slot(self.name, self.dims[axis], self.shape[axis])
+
+    def slots(self, ledger: Ledger, axis: int) -> list[Ints]:
+        """Marks of all of the tensor's dimensions that an axis is made of."""
+        if self.dims[axis] >= 0:
+            return [self.slot(ledger, axis)]
+        return [ledger.slot(self.name, dim, size) for dim, size in self.parts.get(axis, ())]
+
+    @property
+    def axes(self) -> list[int]:
+        """Axes that have channels, or might have."""
+        return [a for a, size in enumerate(self.shape) if size > 1 and (self.dims[a] >= 0 or a in self.parts)]
 
     def permuted(self, order: list[int]) -> Weight:
         at = {axis: position for position, axis in enumerate(order)}
         shape, dims = tuple(self.shape[axis] for axis in order), tuple(self.dims[axis] for axis in order)
-        return Weight(shape, self.name, dims, self.trained, frozenset(at[axis] for axis in self.mixed))
+        parts = {at[axis]: part for axis, part in self.parts.items()}
+        return Weight(shape, self.name, dims, self.trained, frozenset(at[axis] for axis in self.mixed), parts)
 
     def fix(self, ledger: Ledger, why: str) -> None:
         """It stays whole."""
@@ -76,11 +93,17 @@ class Weight:
             if size > 1:
                 ledger.fix(self.slot(ledger, axis), why)
 
-    def spread(self, ledger: Ledger) -> Marks | None:
-        """Marks of it as a value: such as a scale per channel. None where it has several dimensions."""
-        axes = [axis for axis, size in enumerate(self.shape) if size > 1]
-        if len(axes) != 1:
+    def spread(self, ledger: Ledger, axis: int | None = None) -> Marks | None:
+        """Marks of it as a value: such as a scale per channel, or a table of which one axis has channels.
+
+        Args:
+            axis: that has them. None for the only one that can, and then the result is None where there are several.
+        """
+        axes = self.axes if axis is None else [axis % len(self.shape)]
+        if len(axes) != 1 or axes[0] not in self.axes or axes[0] in self.parts:
             return None
+        for other in {*self.axes} - {*axes}:
+            ledger.fix(self.slot(ledger, other), "it meets a value that cannot shrink")
         ids = self.slot(ledger, axes[0])
         source = 0
         if self.dims[axes[0]] == 0 and self.trained:
@@ -125,14 +148,33 @@ class Call:
     def argument(self, position: int, name: str, default: Any = None) -> Any:
         return self.args[position] if len(self.args) > position else self.kwargs.get(name, default)
 
-    def value(self, operand: Any) -> Operand:
-        """A weight as a value, and values as they are."""
+    def value(self, operand: Any, axis: int | None = None) -> Operand:
+        """A weight as a value, channels along one axis where it has several, and values as they are."""
         if isinstance(operand, Weight):
-            marks = operand.spread(self.ledger)
+            marks = operand.spread(self.ledger, axis)
             if marks is None:
                 operand.fix(self.ledger, f"{self.where}: it is a value of its own")
             return Operand(operand.shape, marks, constant=True)
         return operand if isinstance(operand, Operand) else Operand((), None, constant=True)
+
+    def values(self, given: Iterable[Any]) -> list[Operand | None]:
+        """Tensors among the arguments as values that broadcast.
+
+        A weight with several dimensions, such as a table of places, has its channels where the others have theirs.
+        """
+        given = list(given)
+        found = [
+            self.value(one) if isinstance(one, Operand) or (isinstance(one, Weight) and len(one.axes) < 2) else None
+            for one in given
+        ]
+        marked = [(one, one.marks) for one in found if one is not None and one.marks is not None]
+        ends = {axis - len(one.shape) for one, marks in marked for axis in marks.axes}
+        end = ends.pop() if len(ends) == 1 else None
+        return [
+            self.value(one, None if end is None or end < -len(one.shape) else end) if value is None and
+            isinstance(one, Weight) else value
+            for one, value in zip(given, found, strict=True)
+        ]  # fmt: skip
 
     def numbers(self, value: Any, why: str = "it is given a number of channels") -> Marks | None:
         """What is counted in these arguments stays; there is nothing more to say of the result."""

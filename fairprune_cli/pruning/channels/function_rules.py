@@ -43,6 +43,7 @@ POOLS = tuple(
         ("adaptive_max", "_with_indices"), ("fractional_max", ""), ("fractional_max", "_with_indices"),
     )
 )  # fmt: skip
+ALIKE = ("zeros", "ones", "full", "empty", "rand", "randn")
 RESIZES = ("interpolate", "upsample", "upsample_nearest", "upsample_bilinear", "grid_sample")
 ADD = ("add", "iadd", "radd", "sub", "isub", "rsub", "subtract", "maximum", "minimum", "fmax", "fmin")
 MULTIPLY = ("mul", "imul", "rmul", "multiply")
@@ -123,16 +124,19 @@ def _resize(call: Call) -> Result:
     return _per_channel(call, len(call.first.shape) - 2)
 
 
+def reduced_axes(call: Call) -> Any:
+    """The axes that a reduction goes over, a list of them where the code names one."""
+    dims = call.argument(2 if call.name in ("norm", "vector_norm") else 1, "dim", call.kwargs.get("axis"))
+    return [dims] if isinstance(dims, int) and not isinstance(dims, bool) else dims
+
+
 def _reduce(call: Call) -> Result:
     """Over places only. Of max and min also the form of two values, and the position beside the result."""
-    first, marks = call.first, call.first.marks
-    at = 2 if call.name in ("norm", "vector_norm", "logsumexp_") else 1
-    dims = call.argument(at, "dim", call.kwargs.get("axis"))
+    first, marks, dims = call.first, call.first.marks, reduced_axes(call)
     if call.name in ("max", "min", "amax", "amin") and isinstance(dims, Operand | Weight):
         return _elementwise(call)
     if marks is None:
         return call.numbers(dims)
-    dims = [dims] if isinstance(dims, int) and not isinstance(dims, bool) else dims
     if not dims or not all(isinstance(d, int) for d in dims) or any(marks.ids.shape[d] > 1 for d in dims):
         word = "averages" if call.name == "mean" else f"takes the {call.name}"
         return call.refuse(f"it {word} over channels")
@@ -158,7 +162,11 @@ def _places(call: Call) -> Result:
 
 
 def _numbered(call: Call) -> Result:
-    """New values of a given size are not the image's."""
+    """New values of a given size are not the image's; where they are alike there can be as many as channels."""
+    sizes: Any = call.args[1 if call.name.startswith("new_") else 0 :] or (call.kwargs.get("size", ()),)
+    sizes = sizes[0] if isinstance(sizes[0], tuple | list) else sizes
+    if call.name.removeprefix("new_") in ALIKE and len(sizes) == len(call.shape):
+        return shape_rules.as_many(call, sizes)
     return call.numbers((call.args, call.kwargs))
 
 
@@ -168,7 +176,7 @@ def _elementwise(call: Call) -> Result:
     if call.name == "where" and len(given) == 1:
         return call.unknown()
     call.numbers(given)
-    pairs = [(value, call.value(value) if isinstance(value, Operand | Weight) else None) for value in given]
+    pairs = list(zip(given, call.values(given), strict=True))
     operands = [operand for _, operand in pairs if operand is not None]
     marked = _many(call, operands)
     if not marked:

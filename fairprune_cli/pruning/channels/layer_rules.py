@@ -19,6 +19,7 @@ from fairprune_cli.pruning.channels.calls import (
     spread,
 )
 from fairprune_cli.pruning.channels.marks import Ints, Marks
+from fairprune_cli.pruning.channels.sizes import Number
 
 NOT_CHANNELS = "does not see it as channels"
 Row = tuple[Ints, Ints]  # marks and sources along one axis
@@ -63,6 +64,8 @@ def convolution(call: Call) -> Result:
     first, weight, bias = call.first, call.argument(1, "weight"), call.argument(2, "bias")
     groups, rank = call.argument(6, "groups", 1), len(call.shape)
     transposed = "transpose" in call.name
+    if isinstance(groups, Number):
+        return _as_many_groups(call, groups, bias)
     entering = along(call, first, 1, NOT_CHANNELS) if len(first.shape) > 1 else None
     written = groups != 1 and not (isinstance(groups, int) and call.declares)
     if (
@@ -87,6 +90,49 @@ def convolution(call: Call) -> Result:
     return spread(*produced(call, weight, 0, bias, outputs), 1, rank)
 
 
+def _as_many_groups(call: Call, groups: Number, bias: Any) -> Result:
+    """Each channel by itself, as many as there are: by a kernel of its own or by copies of one."""
+    first, weight, rank = call.first, call.argument(1, "weight"), len(call.shape)
+    entering = along(call, first, 1, NOT_CHANNELS) if len(first.shape) > 1 else None
+    own = isinstance(weight, Weight) and weight.dims == tuple(range(rank)) and not weight.mixed
+    alone = isinstance(weight, Operand | Weight) and weight.shape[:2] == (groups.value, 1)
+    if not alone or entering is None or first.shape[1] != groups.value or len(first.shape) != rank:
+        return call.refuse("it has the number of groups in its code")
+    call.same(groups, entering[0])
+    if own:
+        call.ledger.tie(entering[0], weight.slot(call.ledger, 0))
+        if not weight.trained and bias is None:
+            return spread(*entering, 1, rank)
+        return spread(*produced(call, weight, 0, bias), 1, rank)
+    kernels = along(call, call.value(weight), 0, NOT_CHANNELS)
+    if kernels is None:
+        return call.refuse("it has no weight of its own")
+    call.ledger.tie(entering[0], kernels[0])
+    if bias is None:
+        return spread(*entering, 1, rank)
+    if isinstance(bias, Weight):
+        call.ledger.tie(entering[0], bias.slot(call.ledger, 0))
+    else:
+        call.fix(call.value(bias), "it is the bias of a layer")
+        call.ledger.fix(entering[0], f"{call.where}: its bias cannot shrink")
+    return spread(entering[0], np.zeros_like(entering[0]), 1, rank)
+
+
+def embedding(call: Call) -> Result:
+    """Rows of a table, as many as are asked for: the channels lie along its second dimension."""
+    table, index = call.argument(1, "weight"), call.argument(0, "input")
+    if isinstance(index, Weight) and len(index.axes) > 1:
+        table, index = index, table  # torch.embedding
+    if not isinstance(table, Weight) or len(table.shape) != 2 or call.value(index).marks is not None:
+        return call.unknown()
+    if call.argument(3, "max_norm") is not None or table.dims != (0, 1):
+        return call.unknown()
+    marks = table.spread(call.ledger, 1)
+    if marks is None:
+        return None
+    return spread(marks.ids.ravel(), marks.sources.ravel(), len(call.shape) - 1, len(call.shape))
+
+
 def linear(call: Call) -> Result:
     """F.linear(x, weight, bias)."""
     first, weight = call.argument(0, "input"), call.argument(1, "weight")
@@ -109,5 +155,5 @@ def through(call: Call, first: Operand, axis: int, weight: Weight, inputs: int, 
 
 RULES: Mapping[str, Callable[[Call], Result]] = {
     **dict.fromkeys([f"conv{t}{n}d" for t in ("", "_transpose") for n in (1, 2, 3)], convolution),
-    "linear": linear,
+    "linear": linear, "embedding": embedding,
 }

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from fractions import Fraction
+from types import CodeType
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,6 +68,8 @@ class Ledger:
     sources: list[frozenset[str]] = field(default_factory=lambda: [frozenset()])
     producers: dict[str, tuple[str, int]] = field(default_factory=dict)
     equal: list[tuple[Terms, Terms, str]] = field(default_factory=list)
+    several: list[Ints] = field(default_factory=list)
+    asked: list[tuple[Any, tuple[CodeType, int], str]] = field(default_factory=list)
     at: str = ""
 
     def slot(self, tensor: str, dim: int, size: int) -> Ints:
@@ -106,6 +110,21 @@ class Ledger:
     def produce(self, tensor: str, layer: str, dim: int) -> None:
         """Declare that a layer's weight produces the channels of one of its dimensions."""
         self.producers.setdefault(tensor, (layer, dim))
+
+    def keep_two(self, ids: Ints) -> None:
+        """Of these channels, which the code would take for none if there was one, two stay at least."""
+        self.several.append(ids.ravel())
+
+    def passed_on(self, code: CodeType, instruction: int) -> None:
+        """What this instruction asked numbers for, it asked to pass them on to the walk."""
+        self.asked = [one for one in self.asked if one[1] != (code, instruction)]
+
+    def settle(self) -> None:
+        """Numbers that were asked for and not passed on are plain for good."""
+        for number, _, at in self.asked:
+            self.at = at
+            number.plain()
+        self.asked.clear()
 
     def same(self, one: Terms, other: Terms, why: str) -> None:
         """The two numbers differ by as much as they do now, whatever is removed; what would change that stays."""

@@ -13,10 +13,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torchvision.ops import StochasticDepth
 
 from fairprune_cli.models.architectures.attention import SelfAttention
-from fairprune_cli.pruning.channels import function_rules, norm_rules, product_rules, shape_rules
-from fairprune_cli.pruning.channels.calls import ONE, Call, Held, Operand, Result, Weight, operands_in
+from fairprune_cli.pruning.channels import function_rules, norm_rules, product_rules, shape_rules, weight_rules
+from fairprune_cli.pruning.channels.calls import Call, Held, Operand, Result, Weight, operands_in
 from fairprune_cli.pruning.channels.marks import Ledger
-from fairprune_cli.pruning.channels.sizes import Number, Sizes, numbers_in, size_along, without_numbers
+from fairprune_cli.pruning.channels.sizes import Number, Place, Sizes, caller, numbers_in, without_numbers
 from fairprune_cli.pruning.channels.spaces import OUTPUTS
 
 SILENT = frozenset({
@@ -59,11 +59,15 @@ class Observer(TorchFunctionMode):
         model: in eval or in train mode.
         ledger: where everything is written down.
         opaque: modules that are one operation that nobody understands.
+        plain: places of the code which, when they ask for a number of channels, have to be given a plain one.
     """
 
-    def __init__(self, model: nn.Module, ledger: Ledger, opaque: frozenset[str]) -> None:
+    def __init__(
+        self, model: nn.Module, ledger: Ledger, opaque: frozenset[str], plain: frozenset[Place] = frozenset()
+    ) -> None:
         super().__init__()
-        self.ledger, self.opaque = ledger, opaque
+        self.ledger, self.opaque, self.plain = ledger, opaque, plain
+        self.places: set[Place] = set()
         tensors = (*reversed(list(model.named_buffers())), *model.named_parameters())
         self.names = {id(tensor): name for name, tensor in tensors}
         self.parameters = {id(parameter) for parameter in model.parameters()}
@@ -76,11 +80,13 @@ class Observer(TorchFunctionMode):
         kwargs, name = kwargs or {}, _name(func)
         if self.inside:
             return func(*args, **kwargs)
+        frame = caller()
+        self.ledger.passed_on(frame.f_code, frame.f_lasti)
         tensors = [value for value in _tensors((args, kwargs)) if self._follows(value)]
         if not tensors and not numbers_in((args, kwargs)):
             return func(*args, **kwargs)
         if name in SIZES and tensors:
-            return self._size(name, args, kwargs)
+            return self._size(name, args, kwargs, (frame.f_code, frame.f_lineno))
         self.ledger.at = self._where(name)
         given = self._operands(args), self._operands(kwargs)
         result = func(*without_numbers(args), **without_numbers(kwargs))
@@ -100,26 +106,18 @@ class Observer(TorchFunctionMode):
             if result is not None and not constant:
                 raise Decides(self.stack[-1][0])
             return
-        first = given[0][0] if given[0] else None
-        if isinstance(first, Weight) and len(results) == 1:
-            passed = name in function_rules.KEEP_ZERO or name in shape_rules.PERMUTES
-            rearranged = shape_rules.weight_rearranged(call, first) if passed else None
-            if name == "normalize":
-                rearranged = shape_rules.weight_normed(call, first)
-            if rearranged is not None:
-                setattr(results[0], _TAG, (self.ledger, rearranged, True))
-                return
-        found: Result = function_rules.apply(call)
-        self._tag(results, found, constant)
+        weights = weight_rules.apply(call)
+        self._tag(results, function_rules.apply(call) if weights is None else weights, constant)
 
     def _call(self, name: str, args: Any, kwargs: Any, results: list[Tensor], given: Any = ()) -> Call:
         layer = self.stack[-1]
-        own = [tensor for tensor in layer[1]._parameters.values() if tensor is not None]
-        declares = isinstance(layer[1], DECLARED) and any(a is b for a in _tensors(given) for b in own)
+        own = {self.names.get(id(tensor)) for tensor in layer[1]._parameters.values()} - {None}
+        weights = [one.name for one in operands_in((args, kwargs)) if isinstance(one, Weight)]
+        declares = isinstance(layer[1], DECLARED) and not own.isdisjoint(weights)
         shapes = tuple(tuple(value.shape) for value in results) or ((),)
         return Call(self.ledger, name, self._where(name), layer, args, kwargs, shapes, declares)
 
-    def _tag(self, results: list[Tensor], found: Result, constant: bool) -> None:
+    def _tag(self, results: list[Tensor], found: Result | list[Weight | None], constant: bool) -> None:
         marks = found if isinstance(found, list) else [found, *[None] * (len(results) - 1)]
         for value, one in zip(results, marks, strict=True):
             setattr(value, _TAG, (self.ledger, one, constant))
@@ -149,14 +147,14 @@ class Observer(TorchFunctionMode):
             return tuple(self._operands(part) for part in value)
         return value
 
-    def _size(self, name: str, args: Any, kwargs: Any) -> Any:
+    def _size(self, name: str, args: Any, kwargs: Any, place: Place) -> Any:
         value, dim = args[0], kwargs.get("dim", args[1] if len(args) > 1 else None)
         operand = self._operand(value)
-        shape = Sizes(
-            size_along(self.ledger, operand.marks, axis, size) if isinstance(operand, Operand) else
-            Number(self.ledger, size, ((operand.slot(self.ledger, axis), ONE),)) if size > 1 else size
-            for axis, size in enumerate(operand.shape)
-        )  # fmt: skip
+        shape = Sizes(shape_rules.sizes_of(self.ledger, operand, frozenset({place})))
+        if numbers_in(shape):
+            self.places.add(place)
+        if place in self.plain:
+            shape = Sizes(size.plain() if isinstance(size, Number) else size for size in shape)
         if name == "len":
             return operand.shape[0] if not isinstance(shape[0], Number) else shape[0].plain()
         if name in ("numel", "nelement"):
@@ -168,7 +166,7 @@ class Observer(TorchFunctionMode):
     def _where(self, name: str) -> str:
         """The module whose code the function stands in; a layer of torch's is known by its name alone."""
         inside, module = self.stack[-1]
-        if type(module).forward.__module__.startswith("torch.nn.") and inside:
+        if str(type(module).forward.__module__).startswith("torch.nn.") and inside:
             return inside
         return f"{inside} ({name})" if inside else name
 
@@ -228,8 +226,11 @@ class Observer(TorchFunctionMode):
         """Walk through a network that is in the wanted mode."""
         images = images.clone()
         setattr(images, _TAG, (self.ledger, None, False))
-        with torch.no_grad(), _seen_by(self), _Again(), self:
-            result = model.forward(images)
+        try:
+            with torch.no_grad(), _seen_by(self), _Again(), self:
+                result = model.forward(images)
+        finally:
+            self.ledger.settle()
         self._outputs(result)
 
     def _outputs(self, value: Any) -> None:

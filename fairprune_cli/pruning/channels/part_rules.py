@@ -15,23 +15,19 @@ from fairprune_cli.pruning.channels.sizes import Number
 
 def item(call: Call) -> Result:
     """x[index]: parts of other axes, and halves (thirds, ...) of the channels by their number."""
-    first, index = call.first, call.argument(1, "index")
-    marks, index = first.marks, index if isinstance(index, tuple) else (index,)
-    if not all(part is None or part is Ellipsis or isinstance(part, int | slice) for part in index):
+    first = call.first
+    marks, index = first.marks, whole_index(call, len(first.shape))
+    if index is None:
         return call.refuse("it picks by a list")
     if marks is None:
         return call.numbers(index)
-    if any(part is Ellipsis for part in index):
-        at = next(i for i, part in enumerate(index) if part is Ellipsis)
-        missing = len(first.shape) - sum(part is not None for part in index) + 1
-        index = (*index[:at], *[slice(None)] * missing, *index[at + 1 :])
     axis = 0
     picked: list[int | slice | None] = []
     for part in index:
         if part is None:
             picked.append(None)
             continue
-        if marks.ids.shape[axis] > 1 and not _is_whole(part, marks.ids.shape[axis]):
+        if marks.ids.shape[axis] > 1 and not is_whole(part, marks.ids.shape[axis]):
             marks = _part(call, marks, axis, part)
             if marks is None:
                 return None
@@ -42,7 +38,20 @@ def item(call: Call) -> Result:
     return marks.map(lambda part: part[tuple(picked)])
 
 
-def _is_whole(part: Any, size: int) -> bool:
+def whole_index(call: Call, rank: int) -> tuple[int | slice | None, ...] | None:
+    """The index in x[index], without dots; None where it is not made of numbers and slices."""
+    index = call.argument(1, "index")
+    index = index if isinstance(index, tuple) else (index,)
+    if not all(part is None or part is Ellipsis or isinstance(part, int | slice | Number) for part in index):
+        return None
+    if any(part is Ellipsis for part in index):
+        at = next(i for i, part in enumerate(index) if part is Ellipsis)
+        missing = rank - sum(part is not None for part in index) + 1
+        index = (*index[:at], *[slice(None)] * missing, *index[at + 1 :])
+    return tuple(part.plain() if isinstance(part, Number) else part for part in index)
+
+
+def is_whole(part: Any, size: int) -> bool:
     """Whether an index leaves an axis as it is, now and when it has shrunk."""
     if not isinstance(part, slice) or part.step not in (None, 1):
         return False
@@ -102,7 +111,7 @@ def concatenate(call: Call) -> Result:
     if not isinstance(axis, int) or not isinstance(values, tuple | list):
         return call.unknown()
     axis %= len(call.shape)
-    found = [call.value(value) for value in values]
+    found = [value or Operand((), None) for value in call.values(values)]
     if call.name == "stack":
         found = [_lifted_at(value, axis) for value in found]
     found = [value for value in found if math.prod(value.shape)]

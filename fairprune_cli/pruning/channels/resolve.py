@@ -29,6 +29,7 @@ def resolved_coupling(model: nn.Module, ledger: Ledger) -> Coupling:
     ]  # fmt: skip
     producers.sort(key=lambda producer: order[producer[1]])
     stays = _staying(ledger, roots)
+    several = {root for ids in ledger.several for root in roots[ids].tolist()}
     spaces: list[ChannelSpace] = []
     for (places, gates, inexact), members in _alike(ledger, roots, producers, stays, order).items():
         own = [(layer, tensor, dim) for layer, tensor, dim in producers if any(p[:2] == (tensor, dim) for p in places)]
@@ -51,7 +52,7 @@ def resolved_coupling(model: nn.Module, ledger: Ledger) -> Coupling:
                 slots=tuple(slot(tensor, dim, ledger.slots[tensor, dim]) for tensor, dim, _ in places),
                 gates=tuple(slot(tensor, 0, ledger.gates[tensor]) for tensor in gates),
                 filters=tuple(slot(tensor, 0, ledger.slots[tensor, 0]) for tensor in filters),
-                exact=not inexact,
+                exact=not inexact, least=2 if several & inside else 1,
             )
         )  # fmt: skip
     at = {layer: position for position, (layer, _, _) in enumerate(producers)}

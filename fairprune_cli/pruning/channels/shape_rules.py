@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from fairprune_cli.pruning.channels.calls import Call, Operand, Result, Weight, all_silent, spread
-from fairprune_cli.pruning.channels.marks import Ints, Marks
-from fairprune_cli.pruning.channels.sizes import Number, size_along
+from fairprune_cli.pruning.channels.calls import ONE, Call, Operand, Result, Weight, all_silent, spread
+from fairprune_cli.pruning.channels.marks import Ints, Ledger, Marks
+from fairprune_cli.pruning.channels.sizes import Number, Place, size_along
 
 PERMUTES = ("permute", "transpose", "swapaxes", "swapdims", "movedim", "moveaxis", "t", "T", "mT")
 FREE = -1  # a size that follows from the others
@@ -23,23 +23,51 @@ FREE = -1  # a size that follows from the others
 
 def reshape(call: Call) -> Result:
     """reshape, view, flatten, squeeze, unsqueeze, view_as, unflatten."""
-    first, rank = call.first, len(call.shape)
+    first, sizes = call.first, sizes_given(call)
+    if sizes is None:
+        return call.unknown()
+    if call.name == "squeeze" and first.marks is not None:
+        _keep_squeezed(call, first.marks)
+    return _reshaped(call, first, sizes)
+
+
+def sizes_given(call: Call) -> list[Any] | None:
+    """The result's sizes as the code gives them; None where it gives them in another way."""
+    rank = len(call.shape)
     sizes: list[Any] = [FREE] * rank
     if call.name in ("reshape", "view"):
         given = call.args[1:] or (call.kwargs.get("shape", call.kwargs.get("size", ())),)
         sizes = list(given[0]) if len(given) == 1 and isinstance(given[0], tuple | list) else list(given)
         if len(sizes) != rank or not all(isinstance(size, int | Number) for size in sizes):
-            return call.unknown()
+            return None
     elif call.name in ("view_as", "reshape_as"):
-        like = call.value(call.argument(1, "other"))
-        sizes = [size_along(call.ledger, like.marks, axis, size) for axis, size in enumerate(like.shape)]
+        sizes = sizes_of(call.ledger, call.argument(1, "other"))
     elif call.name == "unflatten":
         axis, parts = call.argument(1, "dim"), call.argument(2, "sizes", call.kwargs.get("unflattened_size"))
         if not isinstance(axis, int) or not isinstance(parts, tuple | list):
-            return call.unknown()
-        axis %= len(first.shape)
+            return None
+        axis %= len(call.args[0].shape)
         sizes[axis : axis + len(parts)] = parts
-    return _reshaped(call, first, sizes)
+    return sizes
+
+
+def sizes_of(ledger: Ledger, like: Operand | Weight, places: frozenset[Place] = frozenset()) -> list[Any]:
+    """Sizes of a value or of a weight, as they depend on channels."""
+    if isinstance(like, Operand):
+        return [size_along(ledger, like.marks, axis, size, places) for axis, size in enumerate(like.shape)]
+    return [
+        Number(ledger, size, ((like.slot(ledger, axis), ONE),), places) if axis in like.axes else size
+        for axis, size in enumerate(like.shape)
+    ]
+
+
+def _keep_squeezed(call: Call, marks: Marks) -> None:
+    """An axis that channels lie along would be gone if one was left of them."""
+    given: Any = (*call.args[1:], *call.kwargs.values())
+    given = given[0] if len(given) == 1 and isinstance(given[0], tuple | list) else given
+    named = {axis % len(call.args[0].shape) for axis in given if isinstance(axis, int)}
+    if marks.axes and (not given or marks.axes[0] in named):
+        call.ledger.keep_two(marks.ids)
 
 
 def _reshaped(call: Call, first: Operand, sizes: list[Any]) -> Marks | None:
@@ -132,8 +160,7 @@ def expand(call: Call) -> Result:
     """expand, expand_as, broadcast_to: copies along axes of size 1."""
     first, rank = call.first, len(call.shape)
     if call.name == "expand_as":
-        like = call.value(call.argument(1, "other"))
-        sizes = [size_along(call.ledger, like.marks, axis, size) for axis, size in enumerate(like.shape)]
+        sizes = sizes_of(call.ledger, call.argument(1, "other"))
     else:
         given = call.args[1:] or (call.kwargs.get("size", ()),)
         sizes = list(given[0]) if len(given) == 1 and isinstance(given[0], tuple | list) else list(given)
@@ -146,11 +173,16 @@ def expand(call: Call) -> Result:
         return spread(marks.ids.ravel(), marks.sources.ravel(), axis, rank)
     if marks is not None:
         call.ledger.fix(marks.ids, f"{call.where}: it meets many channels")
+    return as_many(call, sizes)
+
+
+def as_many(call: Call, sizes: Sequence[Any]) -> Marks | None:
+    """A new value that has as many channels as another has, along one axis."""
     numbers = [axis for axis, size in enumerate(sizes) if isinstance(size, Number)]
     one = sizes[numbers[0]] if len(numbers) == 1 else None
     if isinstance(one, Number) and len(one.terms) == 1 and one.terms[0][1] == 1 and len(one.terms[0][0]) == one.value:
         ids = one.terms[0][0]
-        return spread(ids, np.zeros_like(ids), numbers[0], rank)
+        return spread(ids, np.zeros_like(ids), numbers[0], len(sizes))
     return call.numbers(sizes)
 
 
@@ -160,7 +192,9 @@ def repeat(call: Call) -> Result:
     given = call.args[1:] or (call.kwargs.get("repeats", call.kwargs.get("dims", ())),)
     times = list(given[0]) if len(given) == 1 and isinstance(given[0], tuple | list) else list(given)
     if first.marks is None:
-        return call.numbers(times)
+        once = (1,) * (len(call.shape) - len(first.shape)) + first.shape
+        many = [size for time, size in zip(times, once, strict=True) if isinstance(time, Number)]
+        return as_many(call, times) if many == [1] else call.numbers(times)
     if not all(isinstance(time, int) for time in times) or len(times) < len(first.shape):
         return call.unknown()
     if not first.marks.axes:
@@ -206,14 +240,6 @@ def weight_normed(call: Call, weight: Weight) -> Weight | None:
     if not isinstance(dim, int):
         return None
     return replace(weight, mixed=weight.mixed | {dim % len(weight.shape)})
-
-
-def weight_rearranged(call: Call, weight: Weight) -> Weight | None:
-    """A weight whose axes change places, or that is only passed on; None where it becomes another value."""
-    if call.name in PERMUTES:
-        order = axis_order(call, len(weight.shape))
-        return None if order is None else weight.permuted(order)
-    return weight if call.shape == weight.shape else None
 
 
 RULES: Mapping[str, Callable[[Call], Result]] = {

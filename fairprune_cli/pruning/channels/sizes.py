@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
+import inspect
+import math
 import operator
 from collections.abc import Callable
 from fractions import Fraction
+from types import CodeType, FrameType
 from typing import Any
 
 import numpy as np
 
 from fairprune_cli.pruning.channels.marks import Ledger, Marks, Terms
 
+Place = tuple[CodeType, int]
+"""A function's code and a line of it."""
 _COMPUTES = "the network's code computes with the number of channels"
+
+
+def caller() -> FrameType:
+    """Of the function that asks: the code that called it."""
+    frame = inspect.currentframe()
+    for _ in range(2):
+        assert frame is not None
+        frame = frame.f_back
+    assert frame is not None
+    return frame
 
 
 class Number:
@@ -24,10 +39,11 @@ class Number:
         ledger: of the walk that it belongs to.
         value: with all channels there.
         terms: what it is made of, up to a constant.
+        places: of the code that asked for the sizes that it is made of.
     """
 
-    def __init__(self, ledger: Ledger, value: int, terms: Terms) -> None:
-        self.ledger, self.value, self.terms = ledger, value, terms
+    def __init__(self, ledger: Ledger, value: int, terms: Terms, places: frozenset[Place] = frozenset()) -> None:
+        self.ledger, self.value, self.terms, self.places = ledger, value, terms, places
 
     def plain(self, why: str = _COMPUTES) -> int:
         """The number for good."""
@@ -35,13 +51,13 @@ class Number:
         return self.value
 
     def _scaled(self, value: int, scale: Fraction) -> Number:
-        return Number(self.ledger, value, tuple((ids, each * scale) for ids, each in self.terms))
+        return Number(self.ledger, value, tuple((ids, each * scale) for ids, each in self.terms), self.places)
 
     def __add__(self, other: Any) -> Any:
         if isinstance(other, Number):
-            return Number(self.ledger, self.value + other.value, self.terms + other.terms)
+            return Number(self.ledger, self.value + other.value, self.terms + other.terms, self.places | other.places)
         if isinstance(other, int):
-            return Number(self.ledger, self.value + other, self.terms)
+            return Number(self.ledger, self.value + other, self.terms, self.places)
         return self.plain() + other
 
     __radd__ = __add__
@@ -97,7 +113,10 @@ class Number:
         return self.value != 0
 
     def __index__(self) -> int:
-        return self.plain()
+        # Torch asks as well when it only passes the number on to the walk, which then takes this back.
+        frame = caller()
+        self.ledger.asked.append((self, (frame.f_code, frame.f_lasti), self.ledger.at))
+        return self.value
 
     def __int__(self) -> int:
         return self.plain()
@@ -114,21 +133,6 @@ class Number:
     def __rfloordiv__(self, other: Any) -> Any:
         return other // self.plain()
 
-    def __mod__(self, other: Any) -> Any:
-        return self.plain() % (other.plain() if isinstance(other, Number) else other)
-
-    def __rmod__(self, other: Any) -> Any:
-        return other % self.plain()
-
-    def __pow__(self, other: Any) -> Any:
-        return self.plain() ** (other.plain() if isinstance(other, Number) else other)
-
-    def __rpow__(self, other: Any) -> Any:
-        return other ** self.plain()
-
-    def __divmod__(self, other: Any) -> Any:
-        return divmod(self.plain(), other)
-
     def __neg__(self) -> Any:
         return self._scaled(-self.value, Fraction(-1))
 
@@ -138,6 +142,31 @@ class Number:
     def __repr__(self) -> str:
         return str(self.value)
 
+    def __str__(self) -> str:
+        return str(self.plain())
+
+    def __format__(self, form: str) -> str:
+        return format(self.plain(), form)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return getattr(self.plain(), name)
+
+
+def _plain_operator(name: str) -> Callable[..., Any]:
+    def compute(self: Number, *others: Any) -> Any:
+        return getattr(self.plain(), name)(*(other.plain() if isinstance(other, Number) else other for other in others))
+
+    return compute
+
+
+for _operator in ("mod", "pow", "divmod", "and", "or", "xor", "lshift", "rshift"):
+    for _name in (f"__{_operator}__", f"__r{_operator}__"):
+        setattr(Number, _name, _plain_operator(_name))
+for _operator in ("invert", "pos", "round", "trunc", "floor", "ceil"):
+    setattr(Number, f"__{_operator}__", _plain_operator(f"__{_operator}__"))
+
 
 class Sizes(tuple[Any, ...]):
     """As torch.Size, with a `Number` where channels lie."""
@@ -146,22 +175,21 @@ class Sizes(tuple[Any, ...]):
 
     def numel(self) -> Any:
         """Product of all sizes."""
-        product: Any = 1
-        for size in self:
-            product = product * size
-        return product
+        return math.prod(self)
 
     def __getitem__(self, index: Any) -> Any:
         found = super().__getitem__(index)
         return Sizes(found) if isinstance(index, slice) else found
 
 
-def size_along(ledger: Ledger, marks: Marks | None, axis: int, size: int) -> int | Number:
+def size_along(
+    ledger: Ledger, marks: Marks | None, axis: int, size: int, places: frozenset[Place] = frozenset()
+) -> int | Number:
     """Size of one axis of a value."""
     if marks is None or marks.ids.shape[axis] == 1:
         return size
     ids = np.moveaxis(marks.ids, axis, 0).reshape(size, -1)[:, 0]
-    return Number(ledger, size, ((ids, Fraction(1)),))
+    return Number(ledger, size, ((ids, Fraction(1)),), places)
 
 
 def without_numbers(value: Any) -> Any:

@@ -45,6 +45,7 @@ class ChannelSpace:
         filters: the parameters that produce the channels; first dimension.
         exact: closing the gates gives the same outputs as removal. False where a layer norm, or something else that
             does not keep zeros, reads the channels.
+        least: channels that have to stay for the network's code to run.
     """
 
     name: str
@@ -53,6 +54,7 @@ class ChannelSpace:
     gates: tuple[Slot, ...]
     filters: tuple[Slot, ...]
     exact: bool = True
+    least: int = 1
 
 
 @dataclass(frozen=True)

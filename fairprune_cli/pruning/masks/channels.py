@@ -213,7 +213,10 @@ class ChannelMasks(Masks):
         return self.choose(Arriving(scores).numpy(), sparsity)
 
     def choose(self, scores: np.ndarray, sparsity: float) -> Tensor:
-        floor = [min(n, max(1, round(self.min_channels * n))) for n in self.sizes]
+        floor = [
+            min(n, max(space.least, round(self.min_channels * n)))
+            for n, space in zip(self.sizes, self.spaces, strict=True)
+        ]
         try:
             kept = choose_channels(scores, self.spaces, self.count, sparsity, floor, self.round_to)
         except FairpruneError as error:

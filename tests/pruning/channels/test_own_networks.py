@@ -44,7 +44,7 @@ def drawn(spaces: Sequence[ChannelSpace], seed: int) -> list[Tensor]:
     generator, kept = torch.Generator().manual_seed(seed), []
     for space in spaces:
         keep = torch.rand(space.size, generator=generator) < 0.6
-        keep[torch.randint(space.size, (1,), generator=generator)] = True
+        keep[torch.randperm(space.size, generator=generator)[: space.least]] = True
         kept.append(keep)
     return kept
 
