@@ -13,7 +13,7 @@ from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.models import architectures
 from fairprune_cli.models.architectures import Placement
 from fairprune_cli.models.checkpoint.contents import Contents
-from fairprune_cli.models.checkpoint.module_differences import inner_module, module_differences
+from fairprune_cli.models.checkpoint.module_differences import inner_module, module_differences, surroundings
 from fairprune_cli.models.checkpoint.module_tree import module_tree
 from fairprune_cli.models.checkpoint.state_dict import converted
 from fairprune_cli.models.checkpoint.weight_tables import is_averaged, is_teacher
@@ -205,10 +205,13 @@ def _differences(
     module = contents.table.module
     if module is None:
         return [], None
-    given = inner_module(module_tree(module), place.prefix)
+    whole = module_tree(module)
+    given = inner_module(whole, place.prefix)
     if given is None:
         return [], None
     found, name = module_differences(given, module_tree(model)), place.signature.name
+    around = surroundings(whole, place.prefix)
+    found.changed[:0], found.unknown[:0] = around.changed, around.unknown
     refusal, texts = None, []
     if found.changed and arch is None:
         refusal = FairpruneError(
