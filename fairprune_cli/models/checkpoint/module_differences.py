@@ -75,6 +75,8 @@ def module_differences(given: ModuleNode, built: ModuleNode) -> ModuleDifference
     while waiting:
         path, one, other = waiting.pop()
         one = _unwrapped(one)
+        if not other.children:
+            one = _alone(one)
         label = path or "the network"
         if one.forward:
             found.changed.append(f"the forward of {label} was replaced")
@@ -141,6 +143,14 @@ def _unwrapped(node: ModuleNode) -> ModuleNode:
     while node.kind in _WRAPPERS and len(node.children) == 1:
         (node,) = node.children.values()
     return node
+
+
+def _alone(node: ModuleNode) -> ModuleNode:
+    """The one layer of a sequence that computes something; the node itself where there are more or none."""
+    if node.kind != "Sequential" or not _known(node) or node.forward or node.hooks:
+        return node
+    layers = [child for child in node.children.values() if child.kind not in _NOTHING]
+    return layers[0] if len(layers) == 1 else node
 
 
 def _known(node: ModuleNode) -> bool:
