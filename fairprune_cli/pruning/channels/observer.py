@@ -106,7 +106,7 @@ class Observer(TorchFunctionMode):
             if result is not None and not constant:
                 raise Decides(self.stack[-1][0])
             return
-        weights = weight_rules.apply(call)
+        weights = weight_rules.apply_to_weights(call)
         self._tag(results, function_rules.apply(call) if weights is None else weights, constant)
 
     def _call(self, name: str, args: Any, kwargs: Any, results: list[Tensor], given: Any = ()) -> Call:
