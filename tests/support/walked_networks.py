@@ -449,8 +449,8 @@ class Standardised(nn.Conv2d):
         over: how mean and deviation are taken.
     """
 
-    def __init__(self, inputs: int, outputs: int, over: str, groups: int = 1) -> None:
-        super().__init__(inputs, outputs, 3, padding=1, groups=groups)
+    def __init__(self, inputs: int, outputs: int, over: str, groups: int = 1, kernel: int = 3) -> None:
+        super().__init__(inputs, outputs, kernel, padding=kernel // 2, groups=groups)
         self.over = over
         if over in ("scaled", "norm"):
             self.gain = nn.Parameter(torch.rand(outputs, 1, 1, 1) + 0.5)
@@ -716,6 +716,7 @@ INEXACT: dict[str, Callable[[], nn.Module]] = {
     "standardised weights": lambda: between(Standardised(12, 12, over="dims")),
     "standardised weights, by means of means": lambda: between(Standardised(12, 12, over="steps")),
     "standardised weights, by a norm": lambda: between(Standardised(12, 12, over="norm")),
+    "standardised weights, one pixel": lambda: between(Standardised(12, 12, over="norm", kernel=1)),
     "standardised weights, scaled": lambda: between(Standardised(12, 12, over="scaled")),
 }  # fmt: skip
 

@@ -185,7 +185,7 @@ def _reshaped(call: Call, weight: Weight, sizes: Sequence[Any]) -> Weight:
         elif free and len(before) > 1 and isinstance(size, int) and size == shape_rules.FREE:
             parts[axis] = tuple((dim, each) for each, dim in before)
         else:
-            call.numbers([sizes[one] for one in after])
+            call.numbers([sizes[one] for one in after], "a value that cannot shrink is given its width")
             _lose(call, weight, before)
     return Weight(call.shape, weight.name, tuple(dims), weight.trained, parts=parts)
 
