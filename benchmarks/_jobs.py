@@ -114,10 +114,11 @@ def trainer_of(job: Job, pool: Pool) -> Trainer:
     named = [
         SimpleNamespace(name=f"a{a}", groups=tuple(map(str, range(count)))) for a, count in enumerate(job.attributes)
     ]
-    manifest = SimpleNamespace(classes=("0", "1"))
+    task = SimpleNamespace(name="", classes=("0", "1"))
+    manifest = SimpleNamespace(classes=task.classes, tasks=[task])
     data: Any = SimpleNamespace(groupings=named, manifest=manifest)
     notion = fairness.get(settings.notion, CLASSES)
-    assembly = Assembly(settings, methods.get(job.method), notion, dense, student, masks, data, device)
+    assembly = Assembly(settings, methods.get(job.method), (notion,), dense, student, masks, data, device)
     return assembly.trainer(PruningPools(pool, pool, pool))
 
 

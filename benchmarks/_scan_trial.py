@@ -29,6 +29,7 @@ from fairprune_cli.core.terminal import Terminal
 from fairprune_cli.models import architectures
 from fairprune_cli.models.file import codec
 from fairprune_cli.models.inference import evaluating
+from fairprune_cli.models.read_out import as_given
 from fairprune_cli.pruning.masks import ChannelMasks
 from fairprune_cli.run.options import resolve
 from fairprune_cli.run.prepare import Prepared, prepare
@@ -208,7 +209,7 @@ def _runnable(dense: nn.Module, shapes: tuple[Shape, ...]) -> tuple[Shape, ...]:
 def results(model: nn.Module, shape: Shape) -> list[Tensor]:
     """All tensors that it gives for two images."""
     images = torch.randn(2, *shape, generator=torch.Generator().manual_seed(1))
-    with evaluating(model):
+    with as_given(model), evaluating(model):
         return [one for one in _tensors(model(images)) if one.is_floating_point()]
 
 

@@ -55,16 +55,22 @@ class Sums:
     def __init__(self, rows: int) -> None:
         self.table = np.zeros((rows, BINS, 4), np.int64)
 
-    def add(self, logits: Tensor, right: NDArray[np.bool_], rows: NDArray[np.int64]) -> None:
+    def add(
+        self, logits: Tensor, right: NDArray[np.bool_], rows: NDArray[np.int64],
+        predicted: NDArray[np.int64] | None = None,
+    ) -> None:  # fmt: skip
         """Take in images on the host.
 
         Args:
             logits: [B, K]; right: [B].
             rows: [T, B], T rows that each image belongs to.
+            predicted: [B] class that is predicted, where that is not the one of the largest logit.
         """
         # The largest softmax probability, without the others.
         sure = 1 / (logits - logits.amax(1, keepdim=True)).exp().sum(1)
         confidence = sure.nan_to_num(0.0).float().numpy()  # logits that are not finite end the audit anyway
+        if predicted is not None:
+            confidence = logits.softmax(1).nan_to_num(0.0).float().numpy()[np.arange(len(predicted)), predicted]
         bins = np.clip(np.ceil(confidence * np.float32(BINS)).astype(np.int64), 1, BINS) - 1
         unit = np.float32(UNIT)
         columns = np.ones_like(confidence), right, confidence / unit, (confidence - right) ** 2 / unit

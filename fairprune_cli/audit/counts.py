@@ -24,6 +24,7 @@ from fairprune_cli.core.device import tf32
 from fairprune_cli.core.distributed import Ranks
 from fairprune_cli.core.errors import ExitCode, FairpruneError
 from fairprune_cli.models.inference import evaluating
+from fairprune_cli.models.read_out import shift_of, without_shift
 
 DENSE = "dense"
 
@@ -48,6 +49,7 @@ def audit_models(
     watch: Callable[[Seen, Mapping[str, Tensor]], None] | None = None,
     ranks: Ranks | None = None,
     say: Callable[[str], None] = lambda _: None,
+    task: int = 0,
 ) -> AuditResult:
     """Count what every model predicts, all of them on the same batches, in float32 throughout.
 
@@ -60,7 +62,7 @@ def audit_models(
         watch: called with all images, some at a time, and the models' logits on them, on the host.
         ranks: several processes with the same models and images, all of which call this: they take turns at the
             batches, which are the same as in one process, and all have the whole result. `pool` is then a `Pool`.
-        say: told when memory ran out and what is done about it.
+        say: told when memory ran out and what is done about it; task: whose scores are counted, by its number.
 
     Raises:
         FairpruneError: no images, or outputs that do not fit the classes (exit code 2); logits that are not
@@ -69,7 +71,7 @@ def audit_models(
     if len(pool) == 0:
         raise FairpruneError("there is no image to audit", hint="choose a split that has images, or another manifest")
     device = torch.device(device)
-    tally = _Tally(list(models), [len(grouping.groups) for grouping in groupings], len(classes))
+    tally = _Tally(models, task, [len(grouping.groups) for grouping in groupings], len(classes))
     batches: Any = pool.batches
     at_once = 1
     if ranks is not None and ranks.several:
@@ -84,7 +86,7 @@ def audit_models(
         if watch is not None:
             watch(images, logits)
 
-    logits_of, arrivals = InPieces(len(classes), say), ToHost(look)
+    logits_of, arrivals = InPieces(len(classes), say, task), ToHost(look)
     together = contextlib.nullcontext() if ranks is None else ranks.together()
     with together, tf32(device, False), evaluating(*models.values()), torch.inference_mode():
         for batch in batches(batch_size, device):
@@ -105,8 +107,9 @@ class _Tally:
     takes the images that are in none.
     """
 
-    def __init__(self, models: list[str], sizes: list[int], classes: int) -> None:
-        self.classes, self.models = classes, models
+    def __init__(self, models: Mapping[str, nn.Module], task: int, sizes: list[int], classes: int) -> None:
+        self.classes, self.models = classes, list(models)
+        self.shifts = {name: shift_of(model, task) for name, model in models.items()}
         self.paired = [name for name in models if name != DENSE] if DENSE in models else []
         self.sizes = np.array(sizes, dtype=np.int64)
         # Where the rows of all images begin, of each attribute, and where the last ones end.
@@ -135,7 +138,8 @@ class _Tally:
             predictions = table.argmax(1).numpy()
             _count(self.counts[name], rows, labels * self.classes + predictions)
             right[name] = predictions == labels
-            self.sureness[name].add(table, right[name], rows)
+            scores = without_shift(table, self.shifts[name])
+            self.sureness[name].add(scores, right[name], rows, None if scores is table else predictions)
         for name in self.paired:
             _count(self.pairs[name], rows, right[DENSE] * 2 + right[name])
 

@@ -54,6 +54,7 @@ class GateResult:
             decide; None where no number would or none is known.
         model: the model that was judged, where several were; empty otherwise.
         label: the rule's own name in a policy; empty where it has none.
+        task: the task that was judged, where there are several; empty otherwise.
         qualifier: the notion, where a policy's rule names one that is not accuracy.
         notion, confidence, min_group: how it was judged; the notion of a gap only.
     """
@@ -70,6 +71,7 @@ class GateResult:
     needed_of: str = ""
     model: str = ""
     label: str = ""
+    task: str = ""
     qualifier: str = ""
     notion: str = ""
     confidence: float | None = None
@@ -79,6 +81,7 @@ class GateResult:
     def name(self) -> str:
         name = self.metric if self.attribute is None else f"{self.metric} {self.attribute}"
         name = f"{self.label}: {name}" if self.label else name
+        name = f"{self.task}: {name}" if self.task else name
         name = f"{name} ({self.qualifier})" if self.qualifier else name
         return f"{name} [{self.model}]" if self.model else name
 

@@ -13,6 +13,7 @@ from fairprune_cli.core.errors import ExitCode, FairpruneError
 from fairprune_cli.core.out_of_memory import is_out_of_memory
 from fairprune_cli.core.transfer import Arriving, on_host
 from fairprune_cli.data.batches.batch import Known, known_of
+from fairprune_cli.models.read_out import scores_of
 
 AT_ONCE = 64 * 2**20  # bytes of logits that are brought from an accelerator in one piece
 
@@ -47,12 +48,13 @@ class InPieces:
     """Logits of a batch, from a model in eval mode, in which images do not see each other: any division will do.
 
     Args:
-        classes: outputs that a model must have.
+        classes: outputs that a model must have, for the task.
         say: told when memory ran out and what is done about it.
+        task: number of the task whose scores are wanted.
     """
 
-    def __init__(self, classes: int, say: Callable[[str], None]) -> None:
-        self.classes, self.say = classes, say
+    def __init__(self, classes: int, say: Callable[[str], None], task: int = 0) -> None:
+        self.classes, self.say, self.task = classes, say, task
         self.pieces = 1
 
     def __call__(self, name: str, model: nn.Module, images: Tensor) -> Tensor:
@@ -64,9 +66,9 @@ class InPieces:
         while True:
             try:
                 if self.pieces == 1:
-                    return self._checked(name, model(images))
+                    return self._checked(name, model, model(images))
                 parts = images.tensor_split(min(self.pieces, len(images)))
-                return torch.cat([self._checked(name, model(part)) for part in parts])
+                return torch.cat([self._checked(name, model, model(part)) for part in parts])
             except Exception as error:
                 if not is_out_of_memory(error):
                     raise
@@ -80,7 +82,9 @@ class InPieces:
             if images.is_cuda:
                 torch.cuda.empty_cache()
 
-    def _checked(self, name: str, logits: object) -> Tensor:
+    def _checked(self, name: str, model: nn.Module, logits: object) -> Tensor:
+        if isinstance(logits, torch.Tensor) and logits.ndim == 2:
+            logits = scores_of(model, logits, self.task)
         if not isinstance(logits, torch.Tensor) or logits.ndim != 2:
             raise FairpruneError("the model does not return a table of logits, images x classes", where=name)
         if logits.shape[1] != self.classes:

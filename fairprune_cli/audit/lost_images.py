@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from fairprune_cli.audit.figures import Example, Examples
+from fairprune_cli.models.read_out import without_shift
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -45,10 +46,13 @@ class _Lost:
 
 
 class LostImages:
-    """Looks on at an audit (`audit_models(..., watch=...)`) and remembers the `most` plainest losses of each group."""
+    """Looks on at an audit (`audit_models(..., watch=...)`) and remembers the `most` plainest losses of each group.
 
-    def __init__(self, groupings: Sequence[NamedGroups], most: int) -> None:
-        self.groupings, self.most = groupings, most
+    `shift` is what the logits of the second of two classes lack, for a threshold other than one half.
+    """
+
+    def __init__(self, groupings: Sequence[NamedGroups], most: int, shift: float = 0.0) -> None:
+        self.groupings, self.most, self.shift = groupings, most, shift
         self.found: dict[tuple[str, str, str], list[_Lost]] = {}
 
     def __call__(self, batch: Seen, logits: Mapping[str, Tensor]) -> None:
@@ -61,7 +65,8 @@ class LostImages:
             predicted = other.argmax(1)
             lost = (right & (predicted != batch.labels)).nonzero().squeeze(1)
             if len(lost):
-                self._keep(name, batch, lost, dense[lost], other[lost], predicted[lost])
+                before, after = (without_shift(scores[lost], self.shift) for scores in (dense, other))
+                self._keep(name, batch, lost, before, after, predicted[lost])
 
     def _keep(self, model: str, batch: Seen, lost: Tensor, dense: Tensor, other: Tensor, predicted: Tensor) -> None:
         labels = batch.labels[lost]

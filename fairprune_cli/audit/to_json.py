@@ -100,7 +100,7 @@ def gate_record(result: GateResult) -> Record:
     record: Record = {"name": result.name, "metric": result.metric, "bound": result.bound}
     if result.attribute is not None:
         record["attribute"] = result.attribute
-    for key in ("model", "notion", "confidence", "min_group"):
+    for key in ("task", "model", "notion", "confidence", "min_group"):
         if getattr(result, key):
             record[key] = getattr(result, key)
     record |= {"value": result.value, "low": result.low, "high": result.high}

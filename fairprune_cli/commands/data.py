@@ -198,17 +198,26 @@ def stats(
         for file in shown.faulty:
             terminal.warn(f"{file} cannot be decoded; see `fairprune data check`", code="image")
         terminal.note(f"written: {out}")
+    by_task = {task.name: manifest.of_task(task.name).counts(options.attr or None) for task in manifest.tasks}
     if as_json:
-        terminal.json(json.dumps({"manifest": str(manifest.path), "splits": counts}, indent=2, ensure_ascii=False))
+        document: dict[str, Any] = {"manifest": str(manifest.path), "splits": counts}
+        if len(by_task) > 1:
+            document["tasks"] = by_task
+        terminal.json(json.dumps(document, indent=2, ensure_ascii=False))
         return ExitCode.OK
-    classes = list(manifest.classes)
+    for task in manifest.tasks:
+        title = f"{manifest.name}: images per split, group and label{f' of {task.name}' if task.name else ''}"
+        _show_counts(title, by_task[task.name], list(task.classes), terminal)
+    return ExitCode.OK
+
+
+def _show_counts(title: str, counts: dict[str, dict[str, Any]], classes: list[str], terminal: Terminal) -> None:
     rows: list[list[str]] = []
     for split, part in counts.items():
         rows.append(_row(f"{split}: all", part, classes))
         for attribute, groups in part["attributes"].items():
             rows += [_row(f"  {attribute} = {group}", entry, classes) for group, entry in groups.items()]
-    terminal.table(f"{manifest.name}: images per split, group and label", ["", "images", *classes], rows)
-    return ExitCode.OK
+    terminal.table(title, ["", "images", *classes], rows)
 
 
 def _row(name: str, entry: dict[str, Any], classes: list[str]) -> list[str]:

@@ -46,6 +46,7 @@ def inspected(
     from fairprune_cli.models import measure
     from fairprune_cli.models.checkpoint.load import load_model
     from fairprune_cli.models.file import codec
+    from fairprune_cli.models.score_search import outputs_of
     from fairprune_cli.run.audit import model_file
 
     loaded = load_model(path, arch, trust, weights)
@@ -59,7 +60,9 @@ def inspected(
         file_bytes=file.stat().st_size,
         masks=codec.read_masks(file) if own else None, removed=metadata.get("removed"),
     )  # fmt: skip
+    given = outputs_of(loaded.model, shape)
     return {
-        "model": str(path), "sha256": loaded.sha256, "classes": loaded.classes,
+        "model": str(path), "sha256": loaded.sha256, "classes": loaded.classes or sum(one.width for one in given[:1]),
+        "outputs": {"output" if one.key is None else str(one.key): one.width for one in given},
         "granularity": metadata.get("granularity", "dense"), **document, "warnings": loaded.warnings,
     }, loaded.warnings  # fmt: skip

@@ -95,9 +95,9 @@ def export(
             exists; the reloaded file gives other results than the source (nothing is left behind then).
     """
     _check_store(to, store)  # before minutes are spent on loading
-    from fairprune_cli.models.checkpoint.load import load_model
+    from fairprune_cli.models.checkpoint.load import load_usable
 
-    loaded = load_model(Path(model_path), arch, trust, weights)
+    loaded = load_usable(Path(model_path), arch, trust, weights)
     return export_model(
         loaded, to, out, force=force, input_size=input_size, store=store, transform=transform, manifest=manifest
     )

@@ -15,12 +15,17 @@ from torch import Tensor, nn
 from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.data.manifest.image_shape import ImageShape, Size
 from fairprune_cli.data.manifest.transform import Transform
+from fairprune_cli.models.checkpoint.recognise import USUAL_CLASSES
 from fairprune_cli.models.file import codec
 from fairprune_cli.models.file.header import ModelHeader
 from fairprune_cli.models.file.rounding import SOURCE, rounded
 from fairprune_cli.models.inference import taking_images
 from fairprune_cli.models.layers import prunable_weights
 from fairprune_cli.models.measure import images_of
+from fairprune_cli.models.read_out import tensors_of
+from fairprune_cli.models.score_search import outputs_of
+
+LOGITS = "logits"  # the output of a network that has one
 
 
 class Exportable(Protocol):
@@ -60,6 +65,15 @@ class ExportJob:
     shape: ImageShape
     samples: Tensor | None = None
 
+    @property
+    def outputs(self) -> list[str]:
+        """What the tensors that the network gives are called, in its order: `logits` where there is one alone."""
+        with torch.inference_mode():
+            keys = list(tensors_of(self.reference(self.images(1))))
+        if len(keys) == 1:
+            return [LOGITS]
+        return [key if isinstance(key, str) else f"output{key}" for key in keys]
+
     def images(self, batch: int) -> Tensor:
         """Standard normal images float32 [batch, C, H, W], the same every time."""
         shape = (batch, *self.shape.dimensions)
@@ -87,7 +101,9 @@ def job_of(loaded: Exportable, otherwise: Transform | Size | None = None) -> Exp
         model = codec.load_network(source, loaded.structure)  # in the dtypes of the file
     else:
         masks = _zeros(model)
-        header = _inferred(loaded, masks)
+        shape = images_of(reference, loaded.transform, otherwise)
+        given = [] if loaded.classes else outputs_of(model, shape)
+        header = _inferred(loaded, masks, given[0].width if given else 1)
         model = _as_stored(model, loaded.dtypes)
     if any(tensor.dtype != torch.float32 for tensor in reference.parameters()):
         reference = copy.deepcopy(reference).float()
@@ -124,7 +140,7 @@ def largest_difference(job: ExportJob, reloaded: Callable[[Tensor], Tensor]) -> 
     by itself.
 
     Args:
-        reloaded: images float32 [B, C, H, W] to logits [B, K].
+        reloaded: images float32 [B, C, H, W] to what the network gives: a tensor, or several in a tuple or a dict.
     """
     difference = scale = 0.0
     with torch.inference_mode():
@@ -132,12 +148,19 @@ def largest_difference(job: ExportJob, reloaded: Callable[[Tensor], Tensor]) -> 
         if job.samples is not None:
             batches += [job.samples, job.samples[:1]]
         for images in batches:
-            expected, found = job.reference(images).double(), reloaded(images).double()
-            if expected.shape != found.shape:
-                raise FairpruneError(f"logits of shape {list(found.shape)}, not {list(expected.shape)}")
-            difference = max(difference, (expected - found).abs().max().item())
-            scale = max(scale, expected.abs().max().item())
+            pairs = zip(_listed(job.reference(images)), _listed(reloaded(images)), strict=True)
+            for expected, found in pairs:
+                if expected.squeeze().shape != found.squeeze().shape:
+                    raise FairpruneError(f"logits of shape {list(found.shape)}, not {list(expected.shape)}")
+                # A squeeze in the network's code takes the axis of one image away, in a graph it does not.
+                difference = max(difference, (expected.squeeze() - found.squeeze()).abs().max().item())
+                scale = max(scale, expected.abs().max().item())
     return difference, scale
+
+
+def _listed(given: Any) -> list[Tensor]:
+    """The tensors that a network gave, in its order, as float64."""
+    return [tensor.double() for tensor in tensors_of(given).values()]
 
 
 def _zeros(model: nn.Module) -> dict[str, Tensor]:
@@ -145,24 +168,27 @@ def _zeros(model: nn.Module) -> dict[str, Tensor]:
     return {name: mask for name, mask in nonzero.items() if not bool(mask.all())}
 
 
-def _inferred(loaded: Exportable, masks: Mapping[str, Tensor]) -> ModelHeader:
-    """A header for a model of unknown history: smaller than its architecture, with zeros, or dense."""
+def _inferred(loaded: Exportable, masks: Mapping[str, Tensor], outputs: int) -> ModelHeader:
+    """A header for a model of unknown history: smaller than its architecture, with zeros, or dense.
+
+    Args:
+        outputs: that it gives, where its architecture does not say how many.
+    """
     from fairprune_cli.models import architectures
 
     given = loaded.structure
-    full = (given if isinstance(given, nn.Module) else architectures.build(given, loaded.classes)).state_dict()
-    removed: dict[str, Any] = {
-        name: {"shape": list(full[name].shape), "kept": tensor.numel()}
-        for name, tensor in loaded.model.state_dict().items()
-        if name in full and full[name].shape != tensor.shape
-    }
+    built_for = loaded.classes or USUAL_CLASSES
+    built = copy.deepcopy(given) if isinstance(given, nn.Module) else architectures.build(given, built_for)
+    architectures.materialise(built, architectures.shapes_of(loaded.model))
+    architectures.make_plain(built)
+    removed = architectures.account_of(loaded.model, architectures.shapes_of(built))
     granularity = "channel" if removed else "weight" if masks else "dense"
     for name, mask in masks.items():
         entry = removed.setdefault(name, {"shape": list(mask.shape)})
         entry["kept"] = int(mask.sum())
     return ModelHeader(
         architecture=loaded.architecture,
-        classes=loaded.class_names or tuple(str(index) for index in range(loaded.classes)),
+        classes=loaded.class_names or tuple(str(index) for index in range(loaded.classes or outputs)),
         transform=loaded.transform or {},
         granularity=granularity,
         removed=removed,

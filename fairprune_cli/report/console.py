@@ -28,7 +28,53 @@ def percents(value: float | None, low: float | None = None, high: float | None =
 
 def print_report(report: dict[str, Any], terminal: Terminal, folder: Path | None) -> None:
     """The table of a prune or audit run: groups and gaps, size and speed, gates, where to look."""
-    results, degradation = report["results"], report.get("degradation") or {}
+    tasks = report.get("tasks") or {report.get("task", ""): report}
+    first = report.get("task", "")
+    for task in sorted(tasks, key=lambda name: name != first):
+        _print_groups(report, tasks[task], task, terminal)
+    if several := report.get("models"):
+        terminal.table("size", ["", *several], [
+            [label, *(show(entry[key]) for entry in several.values())] for label, key, show in (
+                ("parameters", "parameters", "{:,}".format), ("MACs (millions)", "macs", _millions),
+                ("bytes (MB)", "file_bytes", _megabytes),
+            )
+        ])  # fmt: skip
+    elif size := _size_rows(report):
+        terminal.table("size and speed", ["", "dense", "pruned", "ratio"], size)
+    elif own := report.get("size"):
+        terminal.result(
+            f"{own['parameters']:,} parameters, {own['macs'] / 1e6:.1f} M MACs, {own['file_bytes'] / 1e6:.2f} MB"
+        )
+    _print_other_outputs(report, terminal)
+    for text in report.get("notices", []):
+        terminal.result(f"note: {text}")
+    for task, record in tasks.items():
+        if task != first:
+            for text in record.get("notices", []):
+                terminal.result(f"note: {task}: {text}")
+    for gate in report["gates"]:
+        terminal.result(f"gate {gate['name']}: {gate['verdict']}: {gate['reason']}")
+    terminal.result(f"verdict: {report['verdict']} ({VERDICTS[report['verdict']]})")
+    if folder is not None:
+        terminal.result(f"written: {folder} (open {folder / 'report.html'} in a browser)")
+
+
+def _print_other_outputs(report: dict[str, Any], terminal: Terminal) -> None:
+    """A line per model on the outputs that no task uses: the worst of them."""
+    for model, moves in (report.get("other_outputs") or {}).items():
+        known = [move for move in moves if move["correlation"] is not None]
+        if known:
+            worst = min(known, key=lambda move: move["correlation"])
+            mean = sum(move["correlation"] for move in known) / len(known)
+            terminal.result(
+                f"other outputs of {model}: {len(moves)}, correlation with the dense model's {mean:.3f} on average, "
+                f"least {worst['correlation']:.3f} (output {worst['name']})"
+            )
+
+
+def _print_groups(report: dict[str, Any], record: dict[str, Any], task: str, terminal: Terminal) -> None:
+    """Groups and gaps of a task; `record` has its figures."""
+    results, degradation = record["results"], record.get("degradation") or {}
     models = list(results)
     paired = models == ["dense", "pruned"]
     confidence = 100 * _setting(report, "confidence", FigureOptions.confidence)
@@ -47,29 +93,10 @@ def print_report(report: dict[str, Any], terminal: Terminal, folder: Path | None
         if paired:
             cells.append(_gap(changes, "gap"))
         rows.append([f"{attribute}: gap", *cells, ""])
-    terminal.table(f"accuracy per group, with {confidence:g} % intervals", columns, rows)
-    if len(models) > 2 and (losses := report.get("degradations") or {}):
+    title = f"{task}: accuracy per group" if task else "accuracy per group"
+    terminal.table(f"{title}, with {confidence:g} % intervals", columns, rows)
+    if len(models) > 2 and (losses := record.get("degradations") or {}):
         _print_losses(losses, terminal)
-    if several := report.get("models"):
-        terminal.table("size", ["", *several], [
-            [label, *(show(entry[key]) for entry in several.values())] for label, key, show in (
-                ("parameters", "parameters", "{:,}".format), ("MACs (millions)", "macs", _millions),
-                ("bytes (MB)", "file_bytes", _megabytes),
-            )
-        ])  # fmt: skip
-    elif size := _size_rows(report):
-        terminal.table("size and speed", ["", "dense", "pruned", "ratio"], size)
-    elif own := report.get("size"):
-        terminal.result(
-            f"{own['parameters']:,} parameters, {own['macs'] / 1e6:.1f} M MACs, {own['file_bytes'] / 1e6:.2f} MB"
-        )
-    for text in report.get("notices", []):
-        terminal.result(f"note: {text}")
-    for gate in report["gates"]:
-        terminal.result(f"gate {gate['name']}: {gate['verdict']}: {gate['reason']}")
-    terminal.result(f"verdict: {report['verdict']} ({VERDICTS[report['verdict']]})")
-    if folder is not None:
-        terminal.result(f"written: {folder} (open {folder / 'report.html'} in a browser)")
 
 
 def _print_losses(losses: dict[str, Any], terminal: Terminal) -> None:
@@ -160,11 +187,19 @@ def print_training(document: dict[str, Any], terminal: Terminal) -> None:
     )
 
 
+def _outputs(document: dict[str, Any]) -> str:
+    """The outputs in words: 18 outputs, or those of each tensor that the network gives."""
+    widths = document["outputs"]
+    if list(widths) == ["output"]:
+        return f"{widths['output']} outputs"
+    return ", ".join(f"{width} outputs in {name!r}" for name, width in widths.items()) or "no table of outputs"
+
+
 def print_inspection(document: dict[str, Any], terminal: Terminal) -> None:
     """The result of `fairprune inspect`."""
     sparsity = document["sparsity"]
     terminal.table(
-        f"{document['model']}: {document['architecture']}, {document['classes']} classes, {document['granularity']}",
+        f"{document['model']}: {document['architecture']}, {_outputs(document)}, {document['granularity']}",
         ["layer", "shape", "kept", "of", "sparsity"],
         [
             [layer["name"], "x".join(map(str, layer["shape"])), f"{layer['kept']:,}", f"{layer['total']:,}",

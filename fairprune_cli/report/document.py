@@ -197,12 +197,21 @@ Block = Heading | Note | Table | Plot | Gallery
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the report: what it is called, why one reads it, and its blocks."""
+    """A part of the report: what it is called, why one reads it, and its blocks.
+
+    `task` is the number of the task it speaks of, where there are several; 1 for the first.
+    """
 
     name: str
     title: str
     lead: Sequence[str]
     blocks: Sequence[Block]
+    task: int = 0
+
+    @property
+    def anchor(self) -> str:
+        """What links go to; no two sections of a report have the same."""
+        return f"{self.name}-{self.task}" if self.task > 1 else self.name
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from fairprune_cli.report.plain import plain
@@ -27,6 +28,7 @@ class Gate:
     verdict: str
     reason: str
     model: str = ""
+    task: str = ""
 
 
 class View:
@@ -69,6 +71,22 @@ class View:
             if key.rsplit(".", 1)[-1].replace("-", "_") == name:
                 return value
         return None
+
+    @cached_property
+    def tasks(self) -> dict[str, View]:
+        """A view of each task alone, the report's first one first; {} where there is only one."""
+        known = self.mapping("tasks")
+        first = self.text("task")
+        names = sorted(
+            (name for name in known if isinstance(known[name], dict)), key=lambda n: (n != first, natural(n))
+        )
+        return {name: View(self._of_task(known[name])) for name in names} if len(names) > 1 else {}
+
+    def _of_task(self, record: Mapping[str, Any]) -> dict[str, Any]:
+        """The report as if the task were its only one."""
+        data = self.mapping("data") | {"counts": record.get("counts")}
+        left = {key: value for key, value in self.report.items() if key not in ("task", "tasks", "examples", "size")}
+        return left | {"degradation": None, "degradations": None, **record, "data": data}
 
     @property
     def verdict(self) -> str:
@@ -191,6 +209,7 @@ def _gate(item: Mapping[str, Any]) -> Gate:
         verdict=verdict if verdict in VERDICTS[:3] else "inconclusive",
         reason=str(item.get("reason") or ""),
         model=str(item.get("model") or ""),
+        task=str(item.get("task") or ""),
     )
 
 

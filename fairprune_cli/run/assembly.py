@@ -18,6 +18,8 @@ from fairprune_cli.data.batches.stratified import Strata, StratifiedSampler
 from fairprune_cli.fairness import notions as fairness
 from fairprune_cli.fairness import relaxations
 from fairprune_cli.fairness.constraint import Constraint
+from fairprune_cli.fairness.joint import JointConstraint
+from fairprune_cli.models.read_out import read_out_of
 from fairprune_cli.pruning import methods
 from fairprune_cli.pruning.masks import Masks
 from fairprune_cli.pruning.schedule import FORWARD_ONLY, Budget, Plan
@@ -25,6 +27,8 @@ from fairprune_cli.run.inputs import Data, PruningPools
 from fairprune_cli.run.options import Settings
 from fairprune_cli.training.objective import Objective
 from fairprune_cli.training.trainer import Groups, Trainer
+
+LEAST_SPREAD = 1e-6  # variance that an output of the dense model counts as having, should it say the same of all images
 
 
 def constrained_notion(settings: Settings, method: type[methods.Method], classes: int) -> fairness.Notion:
@@ -42,7 +46,7 @@ class Assembly:
 
     Attributes:
         method: its class.
-        notion: that is constrained.
+        notions: that are constrained, one per task.
         dense: the model as it came; student: its copy, which is pruned, with `masks` over it.
         ranks: processes that train it together.
         channels_last: whether the student lies so in memory, and wants its images so.
@@ -50,7 +54,7 @@ class Assembly:
 
     settings: Settings
     method: type[methods.Method]
-    notion: fairness.Notion
+    notions: tuple[fairness.Notion, ...]
     dense: nn.Module
     student: nn.Module
     masks: Masks
@@ -65,12 +69,15 @@ class Assembly:
         method = self.method(self.masks, settings)
         plan = self.method.plan(method.options)
         constraint, reference = self._constraint(pools)
-        teacher, outputs = self._teacher(pools.lower)
+        teacher, spread, outputs = self._teacher(pools)
         saliency = plan.rounds * settings.saliency_batches if self.method.upper_gradient else 0
         return Trainer(
             self.student, self.masks,
-            Objective(method, constraint, teacher, settings.distill, settings.temperature),
-            Groups({g.name: g.groups for g in self.data.groupings}),
+            Objective(
+                method, constraint, teacher, settings.distill, settings.temperature, read_out_of(self.dense),
+                settings.hold_outputs, spread,
+            ),
+            self._groups,
             self._sampler(pools.lower, 1, lambda strata: constraint.pull(strata.labels, strata.groups, strata.sizes)),
             self._sampler(pools.upper, 2, None),
             self._budget(plan, len(pools.lower), reference + outputs + saliency),
@@ -81,20 +88,37 @@ class Assembly:
     def _multiplier_data(self) -> str:
         return self.method.dual.data or self.settings.multiplier_data
 
-    def _constraint(self, pools: PruningPools) -> tuple[Constraint, float]:
-        """The constraint, and the passes that its reference to the dense model costs."""
-        settings, dual = self.settings, self.method.dual
+    @property
+    def _groups(self) -> Groups:
+        """Names of the groups by attribute, and by task where there are several."""
+        tasks = self.data.manifest.tasks
+        return Groups({
+            f"{task.name}: {g.name}" if len(tasks) > 1 else g.name: g.groups
+            for task in tasks for g in self.data.groupings
+        })  # fmt: skip
+
+    def _constraint(self, pools: PruningPools) -> tuple[Constraint | JointConstraint, float]:
+        """The constraint on all tasks, and the passes that its reference to the dense model costs."""
+        read_out = read_out_of(self.dense)
+        parts, costs = zip(*(self._task_constraint(pools, t) for t in range(len(self.notions))), strict=True)
+        if read_out is None or read_out.plain:
+            return parts[0], costs[0]
+        return JointConstraint(parts, read_out.columns, read_out.width), sum(costs)
+
+    def _task_constraint(self, pools: PruningPools, task: int) -> tuple[Constraint, float]:
+        settings, dual, notion = self.settings, self.method.dual, self.notions[task]
         groups = [len(g.groups) for g in self.data.groupings]
         reference, cost = None, 0.0
-        if self.notion.relative:
+        if notion.relative:
             pool = pools.lower if self._multiplier_data == "lower" else pools.upper
             result = audit_models(
-                {"dense": self.dense}, pool, self.data.groupings, self.data.manifest.classes, self.device
-            )
+                {"dense": self.dense}, pool.of_task(task), self.data.groupings,
+                self.data.manifest.tasks[task].classes, self.device, task=task,
+            )  # fmt: skip
             reference = [result.counts("dense", g.name).astype(float) for g in self.data.groupings]
             cost = FORWARD_ONLY * len(pool) / settings.batch_size
         constraint = Constraint(
-            self.notion, groups, relaxations.get(dual.relaxation or settings.relaxation),
+            notion, groups, relaxations.get(dual.relaxation or settings.relaxation),
             tolerance=settings.tolerance, rate=settings.multiplier_rate,
             cap=settings.multiplier_cap if dual.cap is None else dual.cap,
             # A buffer per group remembers as many images in all as one for everybody.
@@ -105,16 +129,25 @@ class Assembly:
         )  # fmt: skip
         return constraint, cost
 
-    def _teacher(self, lower: Pool) -> tuple[Tensor | None, float]:
-        """The dense model's logits by row of the manifest, on the images as they are, and the passes they cost."""
-        if not self.settings.distill and not self.method.teacher:
-            return None, 0.0
+    def _teacher(self, pools: PruningPools) -> tuple[Tensor | None, Tensor | None, float]:
+        """The dense model's logits [N, W] by row of the manifest, on the images as they are, and what they cost.
+
+        Between them [W], their variance over the lower images, which is what outputs that are held are measured by.
+        """
+        read_out = read_out_of(self.dense)
+        held = self.settings.hold_outputs > 0 and read_out is not None and bool(read_out.others)
+        if not held and not self.settings.distill and not self.method.teacher:
+            return None, None, 0.0
         manifest = self.data.manifest
-        table = torch.zeros(len(manifest), len(manifest.classes), device=self.device)
+        width = len(manifest.classes) if read_out is None else read_out.width
+        table = torch.zeros(len(manifest), width, device=self.device)
+        looks = [pools.lower, pools.upper] if held and self.method.upper_gradient else [pools.lower]
         with torch.no_grad():
-            for batch in lower.batches(self.settings.batch_size, self.device):
-                table[batch.rows] = self.dense(batch.images)
-        return table, FORWARD_ONLY * len(lower) / self.settings.batch_size
+            for pool in looks:
+                for batch in pool.batches(self.settings.batch_size, self.device):
+                    table[batch.rows] = self.dense(batch.images)
+        spread = table[torch.from_numpy(pools.lower.rows).to(self.device)].var(0).clamp_min(LEAST_SPREAD)
+        return table, spread if held else None, FORWARD_ONLY * sum(map(len, looks)) / self.settings.batch_size
 
     def _sampler(self, pool: Pool, offset: int, adaptive: Callable[[Strata], np.ndarray] | None) -> EndlessBatches:
         """Batches in the student's layout; even shares where none adapt, be it here or by the settings."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +12,20 @@ from torch import nn
 
 from fairprune_cli import __version__, report
 from fairprune_cli.audit import to_json
-from fairprune_cli.audit.counts import audit_models
-from fairprune_cli.audit.figures import AuditFigures, Judgement
-from fairprune_cli.audit.gates import GateResult, exit_code
+from fairprune_cli.audit.counts import DENSE, audit_models
+from fairprune_cli.audit.figures import Judgement
+from fairprune_cli.audit.gates import GateResult, exit_code, verdict
 from fairprune_cli.audit.lost_images import LostImages
 from fairprune_cli.audit.notices import notices
+from fairprune_cli.audit.other_outputs import other_outputs
 from fairprune_cli.audit.policy import Policy
 from fairprune_cli.audit.result import AuditResult
 from fairprune_cli.core.distributed import Ranks
 from fairprune_cli.core.errors import ExitCode
 from fairprune_cli.core.terminal import Terminal
 from fairprune_cli.data.batches.pool import Pool
+from fairprune_cli.data.manifest.task import Task
+from fairprune_cli.models.read_out import read_out_of, shift_of
 from fairprune_cli.run.inputs import Data, absent_combinations
 from fairprune_cli.run.options import Settings
 
@@ -65,51 +68,103 @@ class AuditStep:
             describe: the command's own parts of the report; called after the audit, by the first process alone.
             done: called by the first process when the report is written.
         """
-        result, lost = self._look()
+        looks = [self._look(task) for task in range(len(self.data.manifest.tasks))]
         if self.group.number:
             told, code = self.group.from_first(None)
             return Outcome(told, code, out)
-        figures = result.figures(judgement_of(self.settings))
-        gates, verdict = self.policy.judge(result, figures)
+        judged = [self._judged(*look, task) for task, look in zip(self.data.manifest.tasks, looks, strict=True)]
+        gates = [gate for one in judged for gate in one.gates]
+        overall = verdict(gates)
         document = {
             "schema_version": report.SCHEMA_VERSION, "tool_version": __version__,
-            "data": _data(self.data, self.settings.split), **to_json.audit_record(figures), **describe(),
-            **self._verdict(gates, verdict, figures),
+            "data": _data(self.data, self.settings.split), **judged[0].record, **describe(),
+            **self._verdict(gates, overall, judged[0]),
         }  # fmt: skip
-        if lost is not None:
-            document["examples"] = to_json.examples_record(lost.examples(self.pool.images, self.data.manifest.classes))
+        if len(judged) > 1:
+            document["task"] = judged[0].task.name
+            document["tasks"] = {one.task.name: self._task_record(one) for one in judged}
+        if moved := self._other_outputs():
+            document["other_outputs"] = moved
         if out is not None:
             report.write(document, out)
         done()
-        outcome = Outcome(document, exit_code(verdict), out)
+        outcome = Outcome(document, exit_code(overall), out)
         self.group.from_first((outcome.report, outcome.code))
         return outcome
 
-    def _look(self) -> tuple[AuditResult, LostImages | None]:
+    def _look(self, task: int) -> tuple[AuditResult, LostImages | None]:
         """One pass over the images, divided among the processes; all of them have the counts and the lost images."""
-        settings, groupings = self.settings, self.data.groupings
-        lost = LostImages(groupings, settings.show_examples) if settings.show_examples else None
-        with self.terminal.progress("auditing", len(self.pool)) as display:
+        settings, groupings, tasks = self.settings, self.data.groupings, self.data.manifest.tasks
+        shift = shift_of(next(iter(self.models.values())), task)
+        lost = LostImages(groupings, settings.show_examples, shift) if settings.show_examples else None
+        title = f"auditing {tasks[task].name}" if len(tasks) > 1 else "auditing"
+        with self.terminal.progress(title, len(self.pool)) as display:
             result = audit_models(
-                {name: model.to(self.device) for name, model in self.models.items()}, self.pool, groupings,
-                self.data.manifest.classes, self.device, batch_size=self.batch_size,
+                {name: model.to(self.device) for name, model in self.models.items()}, self.pool.of_task(task),
+                groupings, tasks[task].classes, self.device, batch_size=self.batch_size,
                 progress=lambda done, total: display.update(done), watch=lost, ranks=self.group,
-                say=lambda text: self.terminal.warn(text, code="memory"),
+                say=lambda text: self.terminal.warn(text, code="memory"), task=task,
             )  # fmt: skip
         if lost is not None:
             lost.merge(self.group.from_others(lost.found))
         return result, lost
 
-    def _verdict(self, gates: Sequence[GateResult], verdict: str, figures: AuditFigures) -> dict[str, Any]:
+    def _judged(self, result: AuditResult, lost: LostImages | None, task: Task) -> _Judged:
+        """Figures and gates of a task."""
+        figures = result.figures(judgement_of(self.settings))
+        gates, _ = self.policy.judge(result, figures)
+        if len(self.data.manifest.tasks) > 1:
+            gates = [replace(gate, task=task.name) for gate in gates]
+        record = to_json.audit_record(figures)
+        if lost is not None:
+            record["examples"] = to_json.examples_record(lost.examples(self.pool.images, task.classes))
+        return _Judged(task, gates, record, notices(figures))
+
+    def _task_record(self, judged: _Judged) -> dict[str, Any]:
+        return {
+            "classes": list(judged.task.classes), "verdict": verdict(judged.gates), "notices": judged.notices,
+            "gates": [to_json.gate_record(gate) for gate in judged.gates], **judged.record,
+            "counts": _data(self.data.of_task(judged.task.name), self.settings.split)["counts"],
+        }  # fmt: skip
+
+    def _other_outputs(self) -> dict[str, Any]:
+        """How far the outputs that no task uses moved from the dense model's, by model; {} where there are none."""
+        dense = self.models.get(DENSE)
+        read_out = None if dense is None else read_out_of(dense)
+        if dense is None or read_out is None or not read_out.others:
+            return {}
+        with self.terminal.progress("other outputs", len(self.pool) * (len(self.models) - 1)) as display:
+            return {
+                name: [
+                    asdict(move)
+                    for move in other_outputs(
+                        dense, model, self.pool, self.device, self.batch_size, lambda done, _: display.update(done)
+                    )
+                ]
+                for name, model in self.models.items()
+                if name != DENSE and read_out_of(model) == read_out
+            }
+
+    def _verdict(self, gates: Sequence[GateResult], overall: str, first: _Judged) -> dict[str, Any]:
         """Gates, notices, and the warnings of the whole command."""
         document: dict[str, Any] = {
-            "gates": [to_json.gate_record(gate) for gate in gates], "verdict": verdict, "notion": self.settings.notion,
+            "gates": [to_json.gate_record(gate) for gate in gates], "verdict": overall, "notion": self.settings.notion,
         }  # fmt: skip
         if self.policy.source:
             document["policy"] = {"source": self.policy.source, "sha256": self.policy.sha256}
-        document["notices"] = notices(figures) + absent_combinations(self.data, self.settings.split)
+        document["notices"] = first.notices + absent_combinations(self.data, self.settings.split)
         document["warnings"] = list(self.terminal.warnings)
         return document
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """What the audit says of a task: its gates, its parts of the report, and remarks."""
+
+    task: Task
+    gates: list[GateResult]
+    record: dict[str, Any]
+    notices: list[str]
 
 
 def judgement_of(settings: Settings) -> Judgement:

@@ -15,10 +15,11 @@ from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.core.signals import stop_on_signals
 from fairprune_cli.core.terminal import Terminal
 from fairprune_cli.data.batches.pool import ImageSet
+from fairprune_cli.data.manifest.task import outputs_for
 from fairprune_cli.models import architectures, measure
 from fairprune_cli.models.checkpoint.load import save_checkpoint
 from fairprune_cli.models.inference import fault_of_training
-from fairprune_cli.run.inputs import decoded_images, open_data
+from fairprune_cli.run.inputs import decoded_images, open_data, read_tasks
 from fairprune_cli.run.options import Resolved
 from fairprune_cli.training.dense import pool_accuracy, train_dense
 
@@ -55,13 +56,14 @@ def train_checkpoint(request: TrainRequest, terminal: Terminal) -> dict[str, Any
     for split in ("train", "val"):
         if not len(data.rows(split)):
             raise FairpruneError(f"the {split} split has no images", where=str(manifest.path))
-    model = architectures.build(settings.arch, len(manifest.classes), seed=settings.seed)
+    model = architectures.build(settings.arch, outputs_for(manifest.tasks), seed=settings.seed)
     document: dict[str, Any] = {
         "architecture": settings.arch, "classes": list(manifest.classes), "path": str(request.out),
         "images": {name: len(data.rows(name)) for name in ("train", "val", "test")}, "epochs": settings.epochs,
         "device": str(device),
     }  # fmt: skip
     measure.macs(model, manifest.transform.shape)  # fails here where it does not take such images
+    read_tasks(model, manifest.tasks, manifest.transform.shape, terminal)
     if request.dry_run:
         return document | {"dry_run": True}
     images: ImageSet = decoded_images(data, manifest.transform, terminal)
@@ -79,7 +81,7 @@ def train_checkpoint(request: TrainRequest, terminal: Terminal) -> dict[str, Any
         records = train_dense(model, images.pool(data.rows("train")), val, settings, device, on_step, stop)
     if stop.code is not None:
         raise FairpruneError("training was stopped; nothing was written", code=stop.code)
-    reached = pool_accuracy(model, val, device)
+    reached = pool_accuracy(model, val.of_task(0), device)
     extra = {"seed": settings.seed, "epochs": settings.epochs, "val_accuracy": reached}
     save_checkpoint(
         request.out, model, architecture=settings.arch, classes=manifest.classes,

@@ -24,8 +24,12 @@ from fairprune_cli.data.manifest.find import (
     load_manifest,
     transform_in_manifest,
 )
-from fairprune_cli.models.checkpoint.load import LoadedModel, check_classes, load_model
+from fairprune_cli.data.manifest.image_shape import ImageShape
+from fairprune_cli.data.manifest.task import Task, with_heads
+from fairprune_cli.models.checkpoint.load import LoadedModel, check_class_names, load_usable
 from fairprune_cli.models.inference import refuse_other_channels
+from fairprune_cli.models.read_out import ReadOut, attach
+from fairprune_cli.models.score_search import find_scores
 from fairprune_cli.run.options import Settings
 
 
@@ -44,6 +48,10 @@ class Data:
         """The same data with the named attributes beside those it has."""
         more = [self.manifest.grouping(name) for name in names if name not in self.attributes]
         return Data(self.manifest, (*self.groupings, *more)) if more else self
+
+    def of_task(self, name: str) -> Data:
+        """The same data with one task alone."""
+        return Data(self.manifest.of_task(name), self.groupings)
 
     def rows(self, *splits: str) -> np.ndarray:
         """Rows of the manifest in any of the named splits, int64, ascending."""
@@ -100,18 +108,45 @@ def open_model(
     path: Path, settings: Settings, manifest: Manifest, terminal: Terminal, trust: bool,
     structure: nn.Module | None = None,
 ) -> LoadedModel:  # fmt: skip
-    """Load a model and hold it against the manifest's classes and transform.
+    """Load a model, find the scores of the manifest's tasks in what it gives, and hang that read-out on it.
 
-    The model keeps its own input transform where its file names one.
+    The model keeps its own input transform where its file names one, and its file's word on where the scores stand
+    counts where the manifest says nothing.
 
     Args:
         structure: a network to build the model's file on, where the settings name no architecture.
+
+    Raises:
+        FairpruneError: it cannot be loaded, or does not give what the manifest's classes ask for.
     """
-    loaded = load_model(path, settings.arch or structure, trust, settings.weights)
+    wanted = max((max(task.head.outputs or (len(task.classes) - 1,)) + 1 for task in manifest.tasks), default=None)
+    loaded = load_usable(path, settings.arch or structure, trust, settings.weights, wanted)
     for warning in loaded.warnings:
         terminal.warn(warning["text"], code=warning["code"])
-    check_classes(loaded, manifest.classes)
+    check_class_names(loaded, manifest.classes)
+    tasks = with_heads(manifest.tasks, loaded.metadata.get("tasks", ()))
+    own = Transform.from_dict(loaded.transform, str(path)) if loaded.transform else manifest.transform
+    try:
+        read_out = read_tasks(loaded.model, tasks, own.shape, terminal)
+    except FairpruneError as error:
+        raise FairpruneError(error.what, where=error.where or str(path), hint=error.hint, code=error.code) from error
+    loaded.classes = loaded.classes or read_out.entries[0].width
     return loaded
+
+
+def read_tasks(model: nn.Module, tasks: Sequence[Task], shape: ImageShape, terminal: Terminal) -> ReadOut:
+    """Find where a network has the scores of the tasks, say what is noteworthy about it, and hang that read-out on it.
+
+    Raises:
+        FairpruneError: as `find_scores`.
+    """
+    found = find_scores(model, tasks, shape)
+    for text in found.notes:
+        terminal.note(text)
+    for text in found.warnings:
+        terminal.warn(text, code="probabilities")
+    attach(model, found.read_out)
+    return found.read_out
 
 
 def transform_of(loaded: LoadedModel, manifest: Manifest, terminal: Terminal) -> Transform:

@@ -22,6 +22,8 @@ from fairprune_cli.fairness import relaxations
 from fairprune_cli.models import measure
 from fairprune_cli.models.checkpoint.load import LoadedModel
 from fairprune_cli.models.inference import fault_of_training
+from fairprune_cli.models.read_out import read_out_of
+from fairprune_cli.models.score_search import refuse_other_outputs_in_training
 from fairprune_cli.pruning import methods, target
 from fairprune_cli.pruning.masks import Masks
 from fairprune_cli.run.assembly import constrained_notion
@@ -37,7 +39,8 @@ class Prepared:
     """A run before its first step.
 
     Attributes:
-        settings: of the run; method: what it names; notion: that is constrained; policy: what the audit is judged by.
+        settings: of the run; method: what it names; notions: that are constrained, one per task; policy: what the audit
+            is judged by.
         terminal: where the run talks; group: the processes that share it; device, threads: what it computes on.
         started: seconds since the epoch.
         data: with the attributes of the constraint; audited: with those of the policy, too; rows: who reads which.
@@ -53,7 +56,7 @@ class Prepared:
     threads: int
     device: torch.device
     method: type[methods.Method]
-    notion: fairness.Notion
+    notions: tuple[fairness.Notion, ...]
     policy: Policy
     data: Data
     audited: Data
@@ -92,16 +95,19 @@ def prepare(model: Path, settings: Settings, terminal: Terminal, trust: bool, gr
     method = _method(settings, group)
     policy = policy_of(settings)
     data = open_data(settings, model, terminal)
-    refuse_broken_plug_ins(len(data.manifest.classes))
+    for task in data.manifest.tasks:
+        refuse_broken_plug_ins(len(task.classes))
     # A policy may ask about more attributes than the constraint looks at.
     audited = data.with_attributes(policy.attributes)
     rows = pruning_rows(data, settings)
-    notion = constrained_notion(settings, method, len(data.manifest.classes))
+    notions = tuple(constrained_notion(settings, method, len(task.classes)) for task in data.manifest.tasks)
     loaded = open_model(model, settings, data.manifest, terminal, trust)
     transform = transform_of(loaded, data.manifest, terminal)
     dense = loaded.model.eval().to(device)
     target.refuse_frozen(dense)
     measure.macs(dense, transform.shape)  # fails here where it does not take such images
+    if (read_out := read_out_of(dense)) is not None:
+        refuse_other_outputs_in_training(dense, read_out, transform.shape)
     student = copy.deepcopy(dense)
     channels_last = _layout(loaded, transform)
     if channels_last:
@@ -112,7 +118,7 @@ def prepare(model: Path, settings: Settings, terminal: Terminal, trust: bool, gr
     if masks.start > NOTED_START:
         terminal.note(f"{masks.start:.1%} of the prunable weights are removed already; they stay removed")
     return Prepared(
-        settings, terminal, group, started, threads, device, method, notion, policy, data, audited, rows, loaded,
+        settings, terminal, group, started, threads, device, method, notions, policy, data, audited, rows, loaded,
         transform, before, dense, student, masks, channels_last,
     )  # fmt: skip
 

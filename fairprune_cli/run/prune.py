@@ -16,6 +16,7 @@ from fairprune_cli.core.errors import ExitCode, FairpruneError
 from fairprune_cli.core.signals import stop_on_signals
 from fairprune_cli.core.terminal import Terminal
 from fairprune_cli.data.batches.pool import ImageSet
+from fairprune_cli.models.read_out import attach, read_out_of
 from fairprune_cli.run.audit_step import AuditStep, Outcome
 from fairprune_cli.run.folder import RunFolder, SilentFolder, default_folder
 from fairprune_cli.run.inputs import PruningPools, decoded_images
@@ -151,6 +152,8 @@ def _audit(
     run: Prepared, trainer: Trainer, images: ImageSet, pools: PruningPools, folder: RunFolder, resolved: Resolved
 ) -> Outcome:
     pruned = as_written(folder.model, run.loaded.structure, run.group)
+    if (read_out := read_out_of(run.dense)) is not None:
+        attach(pruned, read_out)
     step = AuditStep(
         {"dense": run.dense, "pruned": pruned},
         images.regrouped(run.audited.groupings).pool(pools.audit.rows), run.audited, run.settings, run.policy,

@@ -84,8 +84,8 @@ def report_parts(made: Pruned) -> dict[str, Any]:
     if stored_as := shorter_formats(settings.store, run.loaded.dtypes):
         document["storage"] = to_json.storage_record(
             rounding_cost.storage_cost(
-                run.student, pruned, stored_as, made.audited, run.data.groupings, run.data.manifest.classes,
-                run.device, judgement_of(settings),
+                run.student, pruned, stored_as, made.audited.of_task(0), run.data.groupings,
+                run.data.manifest.classes, run.device, judgement_of(settings),
             )
         )  # fmt: skip
     return document

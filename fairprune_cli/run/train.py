@@ -33,7 +33,7 @@ def trainer_of(run: Prepared, pools: PruningPools, folder: RunFolder, state: Map
     trainer = Assembly(
         run.settings,
         run.method,
-        run.notion,
+        run.notions,
         run.dense,
         run.student,
         run.masks,

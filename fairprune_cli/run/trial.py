@@ -16,8 +16,8 @@ from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.core.files import temporary_folder
 from fairprune_cli.models.file import codec
 from fairprune_cli.models.file.rounding import rounded
+from fairprune_cli.models.read_out import detach
 from fairprune_cli.models.sameness import same_network
-from fairprune_cli.models.strides import like
 from fairprune_cli.pruning.channels.removal import take
 from fairprune_cli.run.prepare import Prepared
 from fairprune_cli.run.save import write_model
@@ -45,7 +45,6 @@ def try_out(run: Prepared) -> None:
                 f"the pruned network could not be written and read back: {error.what}",
                 where=str(run.loaded.source), hint=error.hint or _hint(run),
             ) from error  # fmt: skip
-    _lie_alike(pruned, stored)
     for images in _images(run):
         if found := same_network(pruned, stored, images):
             raise FairpruneError(
@@ -58,6 +57,7 @@ def try_out(run: Prepared) -> None:
 def _pruned(run: Prepared) -> tuple[nn.Module, dict[str, Tensor]]:
     """A pruned copy with its weights as the file will hold them, and what is stored sparse of it."""
     pruned = copy.deepcopy(run.dense)
+    detach(pruned)  # the file holds the network as it is, whatever is read out of it
     keep = _chosen(run)
     gone = run.masks.remove(pruned, keep)
     sparse = {name: take(mask, gone.get(name, {})) for name, mask in run.masks.sparse_entries(keep).items()}
@@ -66,21 +66,7 @@ def _pruned(run: Prepared) -> tuple[nn.Module, dict[str, Tensor]]:
         tensors[name].mul_(mask)
     for name, tensor in rounded(pruned.state_dict(), run.settings.store, run.loaded.dtypes).items():
         pruned.state_dict()[name].copy_(tensor)
-    for tensor in (*pruned.parameters(), *pruned.buffers()):  # as a file's lie in memory, which may decide a last bit
-        tensor.data = torch.empty_like(tensor, memory_format=torch.contiguous_format).copy_(tensor)
     return pruned, sparse
-
-
-@torch.no_grad()
-def _lie_alike(one: nn.Module, other: nn.Module) -> None:
-    """Give the parameters of the first the strides of the second's: a layer may sum in another order for others.
-
-    The step along a dimension of one entry, such as the channels of grey images, means nothing and is in no file.
-    """
-    wanted = dict(other.named_parameters())
-    for name, parameter in one.named_parameters():
-        if name in wanted and wanted[name].shape == parameter.shape:
-            parameter.data = like(parameter.data, wanted[name])
 
 
 def _chosen(run: Prepared) -> Tensor:

@@ -80,7 +80,7 @@ def limits_of(
 ) -> Limits:
     """What the records of a run are held against; the dense model is looked at on some of the upper images."""
     chosen = np.random.default_rng(settings.seed).permutation(len(upper))[:LOOK_AT]
-    some = upper.images.pool(upper.rows[np.sort(chosen)])
+    some = upper.of_task(0).images.pool(upper.rows[np.sort(chosen)])
     cap = settings.multiplier_cap if method.dual.cap is None else method.dual.cap
     return Limits(
         tolerance=settings.tolerance, multiplier_cap=cap, sparsity=settings.sparsity,

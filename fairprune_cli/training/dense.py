@@ -16,6 +16,7 @@ from fairprune_cli.core.transfer import Arriving, on_host
 from fairprune_cli.data.batches.pool import Pool
 from fairprune_cli.models.frozen import training_mode
 from fairprune_cli.models.inference import evaluating
+from fairprune_cli.models.read_out import by_task, read_out_of, scores_of
 from fairprune_cli.pruning.schedule import cosine_lr
 from fairprune_cli.training.optimizer import sgd
 from fairprune_cli.training.options import DenseOptions
@@ -33,11 +34,14 @@ class DenseEpoch:
 
 
 def pool_accuracy(model: nn.Module, pool: Pool, device: torch.device, batch_size: int = 256) -> float:
-    """Share of the pool that the model classifies right, in eval mode (the mode is restored)."""
+    """Share of the pool that the model classifies right, in eval mode (the mode is restored).
+
+    Of several tasks the first counts, and the pool has its labels alone.
+    """
     right = torch.zeros((), dtype=torch.int64, device=device)
     with evaluating(model), torch.inference_mode():
         for batch in pool.batches(batch_size, device):
-            right += (model(batch.images).argmax(1) == batch.labels).sum()
+            right += (scores_of(model, model(batch.images)).argmax(1) == batch.labels).sum()
     return int(right) / max(len(pool), 1)
 
 
@@ -51,6 +55,8 @@ def train_dense(
     should_stop: Callable[[], bool] = lambda: False,
 ) -> list[DenseEpoch]:
     """Train in place; the model is left with the weights of the epoch that was best on `val`.
+
+    Of several tasks the loss is the mean of theirs; accuracies are those of the first.
 
     Args:
         on_step: called with (step, steps, mean loss of the epoch so far, best validation accuracy so far).
@@ -78,15 +84,17 @@ def train_dense(
             group["lr"] = cosine_lr(step, total, options.lr, warmup=min(per_epoch, total // 10))
         batch = sampler.next()
         logits = model(batch.images)
-        loss = F.cross_entropy(logits, batch.labels)
+        parts = list(by_task(read_out_of(model), logits, batch.labels))
+        loss = sum((F.cross_entropy(*part) for part in parts[1:]), F.cross_entropy(*parts[0])) / len(parts)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         ends = (step + 1) % per_epoch == 0
-        sums.add(step + 1, loss.detach(), logits.detach(), batch.labels, now=ends)
+        scores, labels = parts[0]
+        sums.add(step + 1, loss.detach(), scores.detach(), labels, now=ends)
         optimizer.step()
         on_step(step + 1, total, sums.mean_loss, max(best, 0.0))
         if ends:
-            reached = pool_accuracy(model, val, device)
+            reached = pool_accuracy(model, val.of_task(0), device)
             records.append(DenseEpoch(len(records) + 1, sums.mean_loss, sums.right / sums.seen, reached))
             sums = _Sums(total)
             if reached >= best:

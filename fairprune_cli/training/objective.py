@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -13,6 +14,8 @@ from torch import Tensor
 from fairprune_cli.core.transfer import on_host, sent
 from fairprune_cli.data.batches.batch import Known
 from fairprune_cli.fairness.constraint import Constraint
+from fairprune_cli.fairness.joint import JointConstraint
+from fairprune_cli.models.read_out import ReadOut, by_task
 from fairprune_cli.pruning.methods import Method
 from fairprune_cli.training.options import TrainOptions
 
@@ -20,7 +23,7 @@ from fairprune_cli.training.options import TrainOptions
 class Answers(NamedTuple):
     """What a loss asks of a batch, beside the logits."""
 
-    labels: Tensor  # int64 [B]
+    labels: Tensor  # int64 [B], or [B, T] of several tasks
     rows: Tensor  # int64 [B], position in the manifest
     weights: Tensor | None  # float32 [B], what an image stands for; 1 each where None
 
@@ -28,7 +31,7 @@ class Answers(NamedTuple):
 class Terms(NamedTuple):
     """The multipliers' part in the Lagrangian of a batch."""
 
-    term: Tensor  # float32 [S, B, K], as from `Constraint.term`
+    term: Tensor  # float32 [S, B, K], as from `Constraint.term`, or [S, B, W]
     scale: Tensor  # float32 [], 1 + the sum of the multipliers
 
 
@@ -36,31 +39,76 @@ class Terms(NamedTuple):
 class Objective:
     """Loss and Lagrangian of a batch.
 
+    Of several tasks it is the mean of their losses. Outputs that no task uses are held to the dense model's: their mean
+    `distance`, times `hold`, is added.
+
     Attributes:
         method: gives the loss of each image.
         constraint: gives the fairness term.
-        teacher: [N, K] logits of the dense model by row of the manifest; needed by `distill` > 0 and some methods.
+        teacher: [N, W] logits of the dense model by row of the manifest; needed by `distill` > 0, by `hold` > 0 and by
+            some methods.
         distill: share of the loss that is distillation from the dense model, 0..1 (Hinton et al., arXiv 1503.02531).
         temperature: of the distillation, > 0.
+        read_out: where each task's scores are in the logits [B, W]; None where these are one task's scores, [B, K].
+        hold: weight of the other outputs' distance to the dense model's, from 0.
+        spread: [W] variance of the dense model's logits over images; needed by `hold` > 0.
     """
 
     method: Method
-    constraint: Constraint
+    constraint: Constraint | JointConstraint
     teacher: Tensor | None = None
     distill: float = TrainOptions.distill
     temperature: float = TrainOptions.temperature
+    read_out: ReadOut | None = None
+    hold: float = 0.0
+    spread: Tensor | None = None
+
+    @property
+    def columns(self) -> tuple[slice, ...]:
+        """Where each task's scores are in the logits; () where these are one task's and nothing else."""
+        return () if self.read_out is None or self.read_out.plain else self.read_out.columns
+
+    @property
+    def holds(self) -> bool:
+        """Whether outputs are held to the dense model's."""
+        return self.hold > 0 and self.read_out is not None and bool(self.read_out.others)
+
+    def first(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits [B, K] and labels [B] of the first task."""
+        return next(iter(by_task(self.read_out, logits, labels)))
 
     def lower(self, logits: Tensor, batch: Any) -> Tensor:
         """Mean loss of a lower batch, a scalar."""
         teacher = None if self.teacher is None else self.teacher[batch.rows]
-        losses = self.method.image_loss(logits, batch.labels, teacher)
+        parts = by_task(self.read_out, logits, batch.labels)
+        if teacher is None:
+            losses = _mean_of([self._image_loss(*part, None) for part in parts])
+        else:
+            dense = by_task(self.read_out, teacher, batch.labels)
+            losses = _mean_of([self._image_loss(*part, one) for part, (one, _) in zip(parts, dense, strict=True)])
+        return mean(self._with_held(losses, logits, batch.rows), weights_of(batch))
+
+    def _image_loss(self, logits: Tensor, labels: Tensor, teacher: Tensor | None) -> Tensor:
+        losses = self.method.image_loss(logits, labels, teacher)
         if self.distill and teacher is not None:
             losses = (1.0 - self.distill) * losses + self.distill * distillation(logits, teacher, self.temperature)
-        return mean(losses, weights_of(batch))
+        return losses
 
-    def upper(self, logits: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
-        """Mean cross-entropy of (a part of) an upper batch, a scalar."""
-        return mean(F.cross_entropy(logits, labels, reduction="none"), weights)
+    def upper(
+        self, logits: Tensor, labels: Tensor, weights: Tensor | None = None, rows: Tensor | None = None
+    ) -> Tensor:
+        """Mean cross-entropy of (a part of) an upper batch, a scalar; rows [B] where outputs are held."""
+        losses = _mean_of(
+            [F.cross_entropy(scores, own, reduction="none") for scores, own in by_task(self.read_out, logits, labels)]
+        )
+        return mean(losses if rows is None else self._with_held(losses, logits, rows), weights)
+
+    def _with_held(self, losses: Tensor, logits: Tensor, rows: Tensor) -> Tensor:
+        """The losses [B], with the distance of the outputs that are held."""
+        if not self.holds or self.teacher is None or self.spread is None or self.read_out is None:
+            return losses
+        rest = self.read_out.rest
+        return losses + self.hold * distance(logits[:, rest], self.teacher[rows][:, rest], self.spread[rest])
 
     def terms(self, known: Known, device: torch.device) -> Terms | None:
         """What the multipliers say about a batch, on the device.
@@ -91,6 +139,25 @@ def mean(values: Tensor, weights: Tensor | None) -> Tensor:
     if weights is None:
         return values.mean()
     return (weights * values).sum() / weights.sum()
+
+
+def distance(outputs: Tensor, dense: Tensor, spread: Tensor) -> Tensor:
+    """Mean over outputs of r^2, or 2 |r| - 1 where |r| > 1 (Huber), of each image, [B].
+
+    r = (outputs - dense) / the dense outputs' standard deviation.
+
+    An output that says nearly the same of all images has a tiny deviation, and a square would drown the tasks.
+
+    Args:
+        outputs, dense: [B, H]; spread: [H], variance of the dense outputs, above 0.
+    """
+    deviation = spread.sqrt()
+    return 2.0 * F.huber_loss(outputs / deviation, dense / deviation, reduction="none").mean(1)
+
+
+def _mean_of(losses: Sequence[Tensor]) -> Tensor:
+    """The mean of the tasks' losses, [B]."""
+    return losses[0] if len(losses) == 1 else torch.stack(list(losses)).mean(0)
 
 
 def distillation(logits: Tensor, teacher: Tensor, temperature: float) -> Tensor:

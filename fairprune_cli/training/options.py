@@ -43,6 +43,10 @@ class TrainOptions(DenseOptions, MaskOptions):
     )  # fmt: skip
     distill: float = setting(0.0, "share of the loss that is distillation from the dense model", low=0.0, high=1.0)
     temperature: float = setting(2.0, "of the distillation", above=0.0)
+    hold_outputs: float = setting(
+        1.0, "weight with which outputs that no task uses are held to the dense model's; 0 lets them go", low=0.0,
+        high=1000.0,
+    )  # fmt: skip
     average: float = setting(0.0, "last share of the steps whose weights are averaged", low=0.0, high=1.0)
 
     @property

@@ -7,7 +7,7 @@ the next ones set out. On the CPU they are there at once.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -40,10 +40,11 @@ class Readings:
     Args:
         steps: of the whole run, for messages.
         clip_norm: above which a gradient counts as clipped.
+        columns: where each task's scores are in the logits; () where these are one task's and nothing else.
     """
 
-    def __init__(self, steps: int, clip_norm: float) -> None:
-        self.steps, self.clip_norm = steps, clip_norm
+    def __init__(self, steps: int, clip_norm: float, columns: Sequence[slice] = ()) -> None:
+        self.steps, self.clip_norm, self.columns = steps, clip_norm, columns
         self._noted: list[_Note] = []
         self._sent: list[tuple[Arriving | None, list[_Note]]] = []
         self._last = 0  # step at which figures last set out
@@ -123,7 +124,7 @@ class Readings:
             means.add_move(float(returned))
             return
         assert note.known is not None
-        right, seen = answers(note.values[-1], note.known)
+        right, seen = answers(note.values[-1], note.known, self.columns)
         if note.kind == "upper":
             means.add_upper(right, seen, len(note.known.labels))
             return

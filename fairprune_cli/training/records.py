@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from fairprune_cli.data.batches.batch import Known
 from fairprune_cli.fairness.constraint import Constraint
+from fairprune_cli.fairness.joint import JointConstraint
 
 
 @dataclass(frozen=True)
@@ -110,15 +111,25 @@ class Means:
         return self.images / max(self.seconds, 1e-9)
 
 
-def answers(logits: np.ndarray, known: Known) -> tuple[float, float]:
-    """Images classified right and images in all, each counting what it stands for; logits [B, K]."""
-    right = logits.argmax(1) == known.labels
+def answers(logits: np.ndarray, known: Known, columns: Sequence[slice] = ()) -> tuple[float, float]:
+    """Images classified right and images in all, each counting what it stands for.
+
+    Args:
+        logits: [B, K], or [B, W] with the scores of each task in its `columns`; then the mean over the tasks counts.
+    """
+    if columns:
+        labels = known.labels if known.labels.ndim > 1 else known.labels[:, None]
+        right = np.mean([logits[:, own].argmax(1) == labels[:, t] for t, own in enumerate(columns)], axis=0)
+    else:
+        right = logits.argmax(1) == known.labels
     if known.weights is None:
         return float(right.sum()), float(len(right))
     return float(right @ known.weights), float(known.weights.sum())
 
 
-def step_figures(step: int, total: int, means: Means, sparsity: float, constraint: Constraint) -> StepFigures:
+def step_figures(
+    step: int, total: int, means: Means, sparsity: float, constraint: Constraint | JointConstraint
+) -> StepFigures:
     """The figures of this step; of several attributes the one with the widest gap."""
     worst = max(constraint.violations(), key=lambda v: -1.0 if math.isnan(v.exact) else v.exact, default=None)
     return StepFigures(
@@ -128,7 +139,9 @@ def step_figures(step: int, total: int, means: Means, sparsity: float, constrain
     )  # fmt: skip
 
 
-def record(epoch: int, step: int, means: Means, sparsity: float, constraint: Constraint, groups: Groups) -> EpochRecord:
+def record(
+    epoch: int, step: int, means: Means, sparsity: float, constraint: Constraint | JointConstraint, groups: Groups
+) -> EpochRecord:
     """The record of an epoch that ends at `step`."""
     names, violations = groups.names, constraint.violations()
     # Several rates of a group (odds) share a line in the report: the largest multiplier speaks for them.

@@ -17,7 +17,6 @@ from torch import nn
 
 from fairprune_cli.core.distributed import Ranks
 from fairprune_cli.data.batches.batch import known_of
-from fairprune_cli.fairness.constraint import Constraint
 from fairprune_cli.models.frozen import training_mode
 from fairprune_cli.pruning.masks import Masks
 from fairprune_cli.pruning.methods import Method
@@ -70,7 +69,7 @@ class Trainer:
     ) -> None:  # fmt: skip
         self.model, self.masks, self.objective = model, masks, objective
         self.method: Method = objective.method
-        self.constraint: Constraint = objective.constraint
+        self.constraint = objective.constraint
         self.groups, self.lower, self.upper = groups, lower, upper
         self.budget, self.sparsity, self.options, self.on_progress = budget, sparsity, options, on_progress
         self.steps, self.plan = budget.lower_steps, budget.plan
@@ -83,7 +82,7 @@ class Trainer:
         self._stream = OwnStream(masks.keep.device)
         self._round_steps, self._fair_edges = self.plan.round_steps(self.steps), self.plan.fair_edges(self.steps)
         self._means = Means()
-        self._readings = Readings(self.steps, options.clip_norm)
+        self._readings = Readings(self.steps, options.clip_norm, objective.columns)
         self._average = WeightAverage()
         self._weights = LowerStep(model, masks, objective, self.compute, options)
         self._looks = UpperStep(model, masks, objective, self.compute)

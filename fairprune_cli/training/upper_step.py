@@ -45,10 +45,10 @@ class UpperStep:
             for part, chosen in enumerate(method.parts(known.groups)):
                 if len(chosen) == len(known.labels):  # all of it, so there is nothing to pick
                     every = self._whole(batch, terms)
-                    method.upper_step(part, every, batch.labels)
+                    method.upper_step(part, *self.objective.first(every, batch.labels))
                     continue
                 index, labels, logits = self._part(batch, np.asarray(chosen))
-                method.upper_step(part, logits, labels)
+                method.upper_step(part, *self.objective.first(logits, labels))
                 if every is None:
                     every = logits.new_zeros(len(known.labels), logits.shape[1])
                 every[index] = logits
@@ -57,30 +57,40 @@ class UpperStep:
         assert every is not None
         return every
 
+    def _rows(self, batch: Any) -> Tensor | None:
+        """The batch's rows in the manifest, where the loss asks for the dense model's outputs there."""
+        rows: Tensor | None = batch.rows if self.objective.holds else None
+        return rows
+
     def _whole(self, batch: Any, terms: Terms | None) -> Tensor:
         return self.compute.fitting(
             len(batch.images),
-            lambda: self._passes(batch.images, batch.labels, weights_of(batch), *(terms or (None, None))),
+            lambda: self._passes(
+                batch.images, batch.labels, weights_of(batch), self._rows(batch), *(terms or (None, None))
+            ),
         )[0]
 
     def _part(self, batch: Any, chosen: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
         """Positions on the device, labels, and logits of a part, whose gradient it leaves in the parameters."""
         index = sent(chosen, batch.labels.device)
-        labels, weights = batch.labels[index], weights_of(batch)
+        labels, weights, rows = batch.labels[index], weights_of(batch), self._rows(batch)
         own, counts = part_of(chosen, len(batch.labels), self.compute.ranks)
         images = batch.images[sent(own, batch.images.device)]
         weights = None if weights is None else weights[index]
-        (logits,) = self.compute.fitting(len(images), lambda: self._gradient(images, labels, weights, counts=counts))
+        rows = None if rows is None else rows[index]
+        (logits,) = self.compute.fitting(
+            len(images), lambda: self._gradient(images, labels, weights, rows, counts=counts)
+        )
         return index, labels, logits
 
     def _gradient(
-        self, images: Tensor, labels: Tensor, weights: Tensor | None, term: Tensor | None = None,
-        scale: Tensor | None = None, *, counts: Sequence[int] | None = None,
+        self, images: Tensor, labels: Tensor, weights: Tensor | None, rows: Tensor | None = None,
+        term: Tensor | None = None, scale: Tensor | None = None, *, counts: Sequence[int] | None = None,
     ) -> tuple[Tensor]:  # fmt: skip
         """Leave the gradient in the parameters; logits [B, K]."""
         every = self.compute.ranks.counts(len(labels)) if counts is None else list(counts)
         done = self.compute.forward(self.model, images, every)
-        loss = self.objective.upper(done.logits, labels, weights)
+        loss = self.objective.upper(done.logits, labels, weights, rows)
         if term is not None and scale is not None:
             loss = self.objective.lagrangian(loss, done.logits, Terms(term, scale))
         self.model.zero_grad(set_to_none=True)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 import tracemalloc
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from fairprune_cli.audit import to_json
 from fairprune_cli.audit.counts import audit_models
 from fairprune_cli.audit.notices import notices
 from fairprune_cli.core.errors import ExitCode, FairpruneError
+from fairprune_cli.models.read_out import OutputTable, ReadOut, Scores, attach
 
 CLASSES = ("neutral", "smiling")
 
@@ -237,3 +239,27 @@ def test_memory_does_not_grow_with_the_images() -> None:
 def test_small_groups_are_told() -> None:
     figures = audit_models(models(), pool(), [GENDER, AGE], CLASSES).figures()
     assert any("age: too few images" in text and "ancient (0); 30 are" in text for text in notices(figures))
+
+
+def test_a_threshold_moves_what_is_predicted_and_not_how_sure_the_model_is() -> None:
+    scores = torch.tensor([[-2.0], [-0.5], [0.5], [2.0]])
+    pool = Pool(scores, torch.tensor([0, 1, 0, 1]), torch.zeros(4, 0, dtype=torch.long))
+    model = nn.Identity()
+    attach(model, ReadOut((OutputTable(None, 1),), (Scores(0, (0,), 0.3),)))
+    result = audit_models({"dense": model}, pool, [], CLASSES)
+    sigmoids = [1 / (1 + math.exp(-s)) for s in (-2.0, -0.5, 0.5, 2.0)]
+    predicted = [int(p > 0.3) for p in sigmoids]
+    assert predicted == [0, 1, 1, 1]
+    assert result.overall["dense"].tolist() == [[1, 1], [0, 2]]  # label x prediction
+    sure = [p if k else 1 - p for p, k in zip(sigmoids, predicted, strict=True)]
+    assert float(result.sureness["dense"][""].confidence.sum()) == pytest.approx(sum(sure), abs=1e-5)
+
+
+def test_each_task_is_audited_on_its_own_columns() -> None:
+    table = torch.tensor([[1.0, 0.0, 5.0, 0.0], [0.0, 1.0, 0.0, 5.0]])
+    model = nn.Identity()
+    attach(model, ReadOut((OutputTable(None, 4),), (Scores(0, (2, 3)), Scores(0, (1, 0)))))
+    for task, labels in enumerate(([0, 1], [1, 0])):
+        pool = Pool(table, torch.tensor(labels), torch.zeros(2, 0, dtype=torch.long))
+        counts = audit_models({"dense": model}, pool, [], CLASSES, task=task).overall["dense"]
+        assert int(np.trace(counts)) == 2

@@ -13,13 +13,6 @@ BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 sys.path.append(str(BENCHMARKS))
 NETWORKS = importlib.import_module("_own_networks").NETWORKS
 LARGE = {"forms.TorchvisionInside", "forms.TorchvisionChildren", "forms.Extracted"}
-# Whose parts of the package are not there yet.
-WAITING = {
-    "outputs.FairFaceLike", "outputs.FortyScores", "outputs.FortyHeads", "outputs.OneScore",
-    "outputs.OneSigmoid", "outputs.TransposedHead", "outputs.HeadFirst", "outputs.SlicedHead",
-    "outputs.AuxiliaryInTraining", "outputs.DistilledHeads", "outputs.DictOutput", "outputs.NamedTupleOutput",
-    "outputs.DataclassOutput", "outputs.TupleOutput", "outputs.ListOfTasks", "outputs.NamedHeads",
-}  # fmt: skip
 # By weight the kinds differ little, but for these.
 BY_WEIGHT = ("shared.", "outputs.", "transformers.Multihead", "buffers.")
 
@@ -29,7 +22,7 @@ def scan() -> Any:
     return importlib.import_module("_scan_trial")
 
 
-@pytest.mark.parametrize("name", [name for name in NETWORKS if name not in LARGE | WAITING])
+@pytest.mark.parametrize("name", [name for name in NETWORKS if name not in LARGE])
 def test_an_own_network_is_equal_to_the_bit_when_it_is_read_back(name: str, scan: Any) -> None:
     network = NETWORKS[name]
     kinds = scan.GRANULARITIES if name.startswith(BY_WEIGHT) else ("channel",)

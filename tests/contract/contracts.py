@@ -22,6 +22,7 @@ from fairprune_cli.audit.to_json import audit_record, metric_key
 from fairprune_cli.core import plugins
 from fairprune_cli.core.errors import FairpruneError, Problems
 from fairprune_cli.data.manifest.find import Manifest, init_manifest, load_manifest
+from fairprune_cli.data.manifest.image_shape import ImageShape
 from fairprune_cli.export.job import ExportJob
 from fairprune_cli.fairness import notions, relaxations
 from fairprune_cli.models import architectures
@@ -271,7 +272,7 @@ def _job(seed: int) -> ExportJob:
             parameter.data *= masks[name]
     transform = {"size": 32, "mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25]}
     header = ModelHeader("resnet10-w16", ("neutral", "smiling"), transform, "weight", {})
-    return ExportJob(model, model, header, masks, 32)
+    return ExportJob(model, model, "resnet10-w16", header, masks, ImageShape.of(32))
 
 
 def export_can_be_read_back(name: str, folder: Path) -> None:

@@ -10,6 +10,7 @@ from torch import nn
 
 from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.models import architectures
+from tests.support import heads
 
 NAMES = architectures.names()
 
@@ -295,3 +296,14 @@ def test_skeleton_never_imports_for_a_file() -> None:
     with pytest.raises(FairpruneError, match="no reason to import code"):
         architectures.skeleton("own_nets_xyz:plain", 2)
     assert "own_nets_xyz" not in sys.modules
+
+
+@pytest.mark.parametrize(("name", "classes"), [("Trunk", 5), ("Transposed", 5), ("Pairs", 5), ("HeadFirst", None)])
+def test_a_head_is_known_by_how_it_grows_with_the_classes(name: str, classes: int | None) -> None:
+    kind = getattr(heads, name)
+    state = (kind(5) if classes else kind()).state_dict()
+    known = architectures.signature(f"tests.support.heads:{name}")
+    assert known.classes_of(state) == classes
+    assert known.differences(state) == []
+    if name == "Pairs":  # 2 outputs per class: an odd number is that of no class count
+        assert known.classes_of({**state, "fc.bias": state["fc.bias"][:9]}) is None

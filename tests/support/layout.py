@@ -19,12 +19,12 @@ WITHIN = {
         "options", "tables", "dataset_format", "formats", "manifest", "images", "batches", "checks", "drawn_faces",
     ),
     "models": (
-        "options", "strides", "inference", "sameness", "frozen", "widths", "architectures", "layers", "file",
-        "checkpoint", "multiply_adds", "stopwatch", "measure", "peak_memory",
+        "options", "strides", "inference", "read_out", "score_search", "sameness", "frozen", "widths", "architectures",
+        "layers", "file", "checkpoint", "multiply_adds", "stopwatch", "measure", "peak_memory",
     ),
     "fairness": (
         "options", "relaxations", "notion", "notions", "margins", "surrogate", "group_rows", "tally", "multipliers",
-        "term", "constraint",
+        "term", "constraint", "joint",
     ),
     "pruning": ("options", "channels", "masks", "schedule", "method", "group_method", "methods", "target"),
 }  # fmt: skip

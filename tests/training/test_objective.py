@@ -14,6 +14,7 @@ from fairprune_cli.data.batches.batch import Known
 from fairprune_cli.fairness import notions as fairness
 from fairprune_cli.fairness import relaxations
 from fairprune_cli.fairness.constraint import Constraint
+from fairprune_cli.models.read_out import OutputTable, ReadOut, Scores
 from fairprune_cli.pruning import methods
 from fairprune_cli.pruning.masks import WeightMasks
 from fairprune_cli.pruning.methods import MethodOptions
@@ -85,3 +86,48 @@ def test_weighted_mean() -> None:
     values, weights = torch.tensor([1.0, 5.0]), torch.tensor([3.0, 1.0])
     assert float(mean(values, weights)) == 2.0
     assert float(mean(values, None)) == 3.0
+
+
+READ_OUT = ReadOut((OutputTable(None, 6),), (Scores(0, (0, 1)), Scores(0, (2,), 0.2)), ((0, (3, 4, 5)),))
+
+
+def several(hold: float) -> tuple[Objective, torch.Tensor]:
+    """Two tasks, of two scores and of one with a threshold, and three outputs beside them."""
+    torch.manual_seed(3)
+    method = methods.get("magnitude")(WeightMasks(nn.Linear(2, 3)), MethodOptions())
+    teacher = torch.randn(10, 7)
+    spread = torch.tensor([1.0, 1.0, 1.0, 1.0, 0.25, 4.0, 1.0])
+    return Objective(method, constraint(), teacher, read_out=READ_OUT, hold=hold, spread=spread), teacher
+
+
+def by_hand(table: torch.Tensor, labels: list[list[int]], dense: torch.Tensor, hold: float) -> list[float]:
+    """The loss of each image, in a loop: cross-entropies of the tasks, and the distance of the other outputs."""
+    losses = []
+    for row, (first, second), held in zip(table.tolist(), labels, dense.tolist(), strict=True):
+        entropy = -math.log(softmax(row[:2])[first])
+        probability = 1 / (1 + math.exp(-(row[3] + math.log(0.2 / 0.8))))  # without the threshold's shift
+        binary = -math.log(probability if second else 1 - probability)
+        parts = zip(row[4:], held[4:], (0.25, 4.0, 1.0), strict=True)
+        losses.append((entropy + binary) / 2 + hold * sum(far(a, b, v) for a, b, v in parts) / 3)
+    return losses
+
+
+def far(a: float, b: float, variance: float) -> float:
+    r = abs(a - b) / math.sqrt(variance)
+    return r * r if r <= 1 else 2 * r - 1
+
+
+def test_tasks_are_averaged_and_other_outputs_held() -> None:
+    labels = [[0, 1], [1, 0], [1, 1]]
+    rows, weights = torch.tensor([4, 0, 7]), torch.tensor([2.0, 1.0, 1.0])
+    raw = torch.randn(3, 6)
+    table = READ_OUT.read(raw)
+    for hold in (0.0, 0.7):
+        objective, teacher = several(hold)
+        expected = by_hand(table, labels, teacher[rows], hold)
+        batch = SimpleNamespace(labels=torch.tensor(labels), rows=rows, weights=weights)
+        mean_by_hand = sum(w * one for w, one in zip(weights.tolist(), expected, strict=True)) / 4
+        assert objective.holds == (hold > 0)
+        assert float(objective.lower(table, batch)) == pytest.approx(mean_by_hand, rel=1e-5)
+        upper = objective.upper(table, torch.tensor(labels), weights, rows if hold else None)
+        assert float(upper) == pytest.approx(mean_by_hand, rel=1e-5)

@@ -11,7 +11,7 @@ from torch import Tensor
 class Known(NamedTuple):
     """What the host knows of a batch without asking the device for it."""
 
-    labels: np.ndarray  # int64 [B]
+    labels: np.ndarray  # int64 [B], or [B, T] of several tasks
     groups: np.ndarray  # int64 [B, A], -1 = in no group
     weights: np.ndarray | None = None  # float32 [B], what an image stands for; 1 each where None
 
@@ -20,7 +20,7 @@ class Batch(NamedTuple):
     """B images as the model sees them, of C channels, H pixels high and W wide."""
 
     images: Tensor  # float32 [B, C, H, W], normalised
-    labels: Tensor  # int64 [B]
+    labels: Tensor  # int64 [B], or [B, T] of several tasks
     groups: Tensor  # int64 [B, A], -1 = in no group
     rows: Tensor  # int64 [B], position in the manifest
     weights: Tensor | None = None  # float32 [B], what an image stands for; 1 each where None

@@ -38,7 +38,7 @@ class ImageSet:
     """All N images of a manifest, decoded."""
 
     pixels: np.ndarray  # uint8 [N, C, H, W], a read-only memory map
-    labels: np.ndarray  # int64 [N]
+    labels: np.ndarray  # int64 [N], or [N, T] of several tasks
     groups: np.ndarray  # int64 [N, A], a column per grouping
     groupings: tuple[Grouping, ...]
     manifest: Manifest
@@ -65,6 +65,10 @@ class ImageSet:
     def regrouped(self, groupings: Sequence[Grouping]) -> ImageSet:
         """The same images with a column of groups per grouping."""
         return replace(self, groups=_columns(groupings, len(self.manifest)), groupings=tuple(groupings))
+
+    def of_task(self, task: int) -> ImageSet:
+        """The same images with the labels of one task alone, by its number."""
+        return replace(self, labels=self.manifest.tasks[task].labels)
 
     def pool(self, rows: np.ndarray) -> Pool:
         """The images at these positions of the manifest (int64 [n]), in this order."""
@@ -94,7 +98,9 @@ def load_images(
     groups = _columns(groupings, len(manifest))
     cache = Cache(manifest, transform.shape)
     pixels = cache.pixels(progress)
-    return ImageSet(pixels, manifest.labels, groups, groupings, manifest, transform, cache.digest)
+    tasks = manifest.tasks
+    labels = np.stack([task.labels for task in tasks], 1) if len(tasks) > 1 else manifest.labels
+    return ImageSet(pixels, labels, groups, groupings, manifest, transform, cache.digest)
 
 
 def _columns(groupings: Sequence[Grouping], count: int) -> np.ndarray:
@@ -104,7 +110,7 @@ def _columns(groupings: Sequence[Grouping], count: int) -> np.ndarray:
 
 
 class Pool:
-    """Some images of an `ImageSet`: labels int64 [n], groups int64 [n, A], rows int64 [n]."""
+    """Some images of an `ImageSet`: labels int64 [n] (of T tasks [n, T]), groups int64 [n, A], rows int64 [n]."""
 
     def __init__(self, images: ImageSet, rows: np.ndarray) -> None:
         rows = np.asarray(rows, dtype=np.int64)
@@ -122,6 +128,10 @@ class Pool:
     def identity(self) -> int:
         """A checksum of which images these are."""
         return checksum(self.rows)
+
+    def of_task(self, task: int) -> Pool:
+        """The same images with the labels of one task alone, by its number."""
+        return self.images.of_task(task).pool(self.rows)
 
     @property
     def groupings(self) -> tuple[Grouping, ...]:

@@ -22,6 +22,8 @@ from fairprune_cli.data.tables.partition import cells_of
 
 # A stratum is drawn at most so many times as often as it occurs, or a handful of images would be learnt by heart.
 MOST = 10.0
+# Strata by the labels of all tasks together, where there are no more of them than this; else by those of the first.
+MOST_JOINT = 64
 
 
 @dataclass(frozen=True)
@@ -29,8 +31,8 @@ class Strata:
     """Combinations of label and groups that occur in a pool.
 
     Attributes:
-        labels: int64 [C]; groups: int64 [C, A], -1 for none; sizes: int64 [C]; of_image: int64 [n], the stratum
-            of each position in the pool.
+        labels: int64 [C], or [C, T] of several tasks; groups: int64 [C, A], -1 for none; sizes: int64 [C]; of_image:
+            int64 [n], the stratum of each position in the pool.
     """
 
     labels: np.ndarray
@@ -40,10 +42,14 @@ class Strata:
 
     @classmethod
     def of(cls, pool: Pool) -> Strata:
+        labels = pool.labels
+        if labels.ndim > 1 and len(np.unique(cells_of([*labels.T, *pool.groups.T]))) > MOST_JOINT:
+            labels = labels[:, 0]
+        columns = [labels] if labels.ndim == 1 else list(labels.T)
         _, first, of_image, sizes = np.unique(
-            cells_of([pool.labels, *pool.groups.T]), return_index=True, return_inverse=True, return_counts=True
+            cells_of([*columns, *pool.groups.T]), return_index=True, return_inverse=True, return_counts=True
         )
-        return cls(pool.labels[first], pool.groups[first], sizes, of_image)
+        return cls(labels[first], pool.groups[first], sizes, of_image)
 
     def even(self) -> np.ndarray:
         """Pull of each stratum under which all of them have the same share of a batch, [C]."""

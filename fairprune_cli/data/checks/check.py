@@ -63,8 +63,14 @@ def check_data(path: Path, progress: Progress | None = None) -> Checked:
     looked = look_at_images(manifest, progress, known)
     findings += looked.findings
     findings += _unnamed(manifest)
-    findings += [f for grouping in manifest.attributes.values() for f in _groups(manifest, grouping)]
-    associations = tuple(_associate(manifest, grouping) for grouping in manifest.attributes.values())
+    findings += [f for grouping in manifest.attributes.values() for f in _alike(grouping)]
+    several = len(manifest.tasks) > 1
+    associations: tuple[Association, ...] = ()
+    for task in manifest.tasks:
+        alone = manifest.of_task(task.name)
+        label = f"label of {task.name}" if several else "label"
+        findings += [f for grouping in manifest.attributes.values() for f in _cells(alone, grouping, label)]
+        associations += tuple(_associate(alone, grouping, task.name) for grouping in manifest.attributes.values())
     findings += [Finding("association", one.text, "", 0, WARNING, True) for one in associations if one.notable]
     findings += [Finding.of(note, NOTE) for note in problems.notes]
     order = (ERROR, WARNING, NOTE)
@@ -90,14 +96,19 @@ def _unnamed(manifest: Manifest) -> list[Finding]:
     return [Finding("unnamed", f"{text} {min(found)!r}", min(found), 0, WARNING, True)]
 
 
-def _groups(manifest: Manifest, grouping: Grouping) -> list[Finding]:
-    """Groups with the same name in another spelling, and combinations of label and group with few images."""
-    found = []
+def _alike(grouping: Grouping) -> list[Finding]:
+    """Groups with the same name in another spelling."""
     spellings = Counter(name.casefold() for name in grouping.groups)
     alike = [name for name in grouping.groups if spellings[name.casefold()] > 1]
-    if alike:
-        text = f"{grouping.name}: {', '.join(map(repr, alike))} differ in case alone and are different groups"
-        found.append(Finding("alike-groups", text, "", 0, WARNING, True))
+    if not alike:
+        return []
+    text = f"{grouping.name}: {', '.join(map(repr, alike))} differ in case alone and are different groups"
+    return [Finding("alike-groups", text, "", 0, WARNING, True)]
+
+
+def _cells(manifest: Manifest, grouping: Grouping, label: str) -> list[Finding]:
+    """Combinations of label and group with few images."""
+    found = []
     for code, split in enumerate(SPLITS):
         chosen = manifest.splits == code
         counts = _counts(manifest, grouping, chosen)
@@ -109,7 +120,7 @@ def _groups(manifest: Manifest, grouping: Grouping) -> list[Finding]:
         empty = sum(n == 0 for n, _, _ in cells)
         none = f", {empty} of them none" if empty else ""
         text = (
-            f"{split}: {len(cells)} of {counts.size} combinations of {grouping.name} and label have fewer than "
+            f"{split}: {len(cells)} of {counts.size} combinations of {grouping.name} and {label} have fewer than "
             f"{LEAST_IMAGES} images{none}: {', '.join(named[:_SHOWN])}{more}"
         )
         found.append(Finding("empty-cell" if empty else "small-cell", text, "", 0, WARNING, True))
@@ -124,9 +135,10 @@ def _counts(manifest: Manifest, grouping: Grouping, chosen: np.ndarray) -> np.nd
     return np.bincount(cells, minlength=len(grouping.groups) * size).reshape(len(grouping.groups), size)
 
 
-def _associate(manifest: Manifest, grouping: Grouping) -> Association:
+def _associate(manifest: Manifest, grouping: Grouping, task: str) -> Association:
     counts = _counts(manifest, grouping, np.ones(len(manifest), dtype=bool))
-    return associate(grouping.name, grouping.groups, manifest.classes, counts)
+    name = f"{task}: {grouping.name}" if task else grouping.name
+    return associate(name, grouping.groups, manifest.classes, counts)
 
 
 def _sizes(sizes: np.ndarray) -> dict[str, Any] | None:

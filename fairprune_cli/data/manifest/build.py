@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from fairprune_cli.core.errors import FairpruneError, Problems
+from fairprune_cli.data.manifest.columns import AttributeSpec
 from fairprune_cli.data.manifest.groups import SourceColumn, coded
 from fairprune_cli.data.manifest.manifest import Grouping, Manifest, untested
 from fairprune_cli.data.manifest.rows import Records, read_records
-from fairprune_cli.data.manifest.spec import AttributeSpec, Spec, parse
+from fairprune_cli.data.manifest.spec import Spec, parse
+from fairprune_cli.data.manifest.task import Task
+from fairprune_cli.data.manifest.task_spec import TaskSpec, head_faults
 from fairprune_cli.data.tables.codes import encode
 from fairprune_cli.data.tables.folders import check_files
 from fairprune_cli.data.tables.partition import assign_parts, random_keys
@@ -59,7 +63,8 @@ def _check(spec: Spec, path: Path, records: Records, sha256: str, problems: Prob
     root = path.parent / spec.images
     rows = records.rows.tolist()
     count = len(rows)
-    classes, labels = _labels(spec, records, root, warnings, problems)
+    tasks = _tasks(spec, records, root, warnings, problems)
+    labels = tasks[0].labels  # by which images are divided
     persons = _person_numbers(records, warnings)
     groupings = {}
     for attribute in spec.attributes:
@@ -90,7 +95,7 @@ def _check(spec: Spec, path: Path, records: Records, sha256: str, problems: Prob
         path=path,
         name=spec.name,
         images=root,
-        classes=classes,
+        classes=tasks[0].classes,
         transform=spec.transform,
         sha256=sha256,
         files=files,
@@ -101,31 +106,49 @@ def _check(spec: Spec, path: Path, records: Records, sha256: str, problems: Prob
         persons=persons,
         table=records.table,
         warnings=tuple(warnings),
+        tasks=tasks,
     )
 
 
+def _tasks(spec: Spec, records: Records, root: Path, warnings: list[str], problems: Problems) -> tuple[Task, ...]:
+    """The tasks with their classes and labels, -1 where a label is at fault."""
+    found = []
+    for task, cells in zip(spec.tasks, records.labels, strict=True):
+        before = len(problems.found)
+        classes, labels = _labels(task, spec.format, cells, records, root, warnings, problems)
+        if len(problems.found) == before and not task.classes:  # else the document's lines were named already
+            place = f"tasks.{task.name}." if task.name else ""
+            faults = head_faults(task.head, len(classes))
+            problems.extend(f"{place}{key}: {text}" for key, text in faults.items())
+        found.append(Task(task.name, classes, labels, task.head))
+    return tuple(found)
+
+
 def _labels(
-    spec: Spec, records: Records, root: Path, warnings: list[str], problems: Problems
-) -> tuple[tuple[str, ...], np.ndarray]:
+    task: TaskSpec, kind: str, cells: list[str] | None, records: Records, root: Path, warnings: list[str],
+    problems: Problems,
+) -> tuple[tuple[str, ...], np.ndarray]:  # fmt: skip
     rows = records.rows.tolist()
-    if records.labels is None:
-        return spec.classes, np.full(len(rows), -1, dtype=np.int64)
-    if spec.format == "table" and spec.label is None and not spec.classes:
+    if cells is None:
+        return task.classes, np.full(len(rows), -1, dtype=np.int64)
+    if kind == "table" and task.label is None and not task.classes:
         return (), np.full(len(rows), -1, dtype=np.int64)  # that there are no classes is a problem already
     # Class folders give the labels even where a table gives the rest.
-    folder = spec.format == "folder"
+    folder = kind == "folder"
     source, at = (root.absolute().name, [0] * len(rows)) if folder else (records.table, rows)
-    label = spec.label or AttributeSpec("label", "label", None)
-    column = SourceColumn(records.labels, source, at, records.usual.get(label.column))
+    label = task.label or AttributeSpec("label", "label", None)
+    if task.name:
+        label = replace(label, name=f"tasks.{task.name}.label")
+    column = SourceColumn(cells, source, at, records.usual.get(label.column))
     before = len(problems.found)
-    classes, labels = coded(label, column, problems, warnings, spec.classes)
+    classes, labels = coded(label, column, problems, warnings, task.classes)
     if len(classes) < 2 and len(problems.found) == before:
         problems.add(f"only one class, {''.join(classes)!r}: a classifier needs at least two")
     absent = [name for k, name in enumerate(classes) if not (labels == k).any()]
     if absent and len(problems.found) == before:
-        warnings.append(f"no image of class {', '.join(absent)}")
+        warnings.append(f"{f'task {task.name}: ' if task.name else ''}no image of class {', '.join(absent)}")
     if label.bins and (bare := int((labels < 0).sum())) and len(problems.found) == before:
-        problems.add(f"{records.table}: label: {bare:,} cells are empty", "unknown-value", records.table)
+        problems.add(f"{records.table}: {label.name}: {bare:,} cells are empty", "unknown-value", records.table)
     return classes, labels
 
 

@@ -11,9 +11,10 @@ from pathlib import Path
 
 from fairprune_cli.core.errors import FairpruneError, Problems
 from fairprune_cli.data.manifest.build import build_manifest, examine
+from fairprune_cli.data.manifest.columns import AttributeSpec
 from fairprune_cli.data.manifest.init import init_manifest
 from fairprune_cli.data.manifest.manifest import Grouping, Manifest
-from fairprune_cli.data.manifest.spec import AttributeSpec, transform_in
+from fairprune_cli.data.manifest.spec import transform_in
 from fairprune_cli.data.manifest.transform import Transform
 from fairprune_cli.data.tables.table import SPLITS
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fairprune_cli.core.errors import Problems
-from fairprune_cli.data.manifest.spec import AttributeSpec
+from fairprune_cli.data.manifest.columns import AttributeSpec
 from fairprune_cli.data.tables.codes import bin_names, encode, encode_bins, occurring
 
 _MOST = 100

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from fairprune_cli.core.errors import FairpruneError, Problems, nearest
+from fairprune_cli.data.manifest.task import Task
 from fairprune_cli.data.manifest.transform import Transform
 from fairprune_cli.data.tables.table import SPLITS
 
@@ -27,7 +28,10 @@ class Grouping:
 
 @dataclass(frozen=True, eq=False)
 class Manifest:
-    """A checked manifest with its N images; arrays run in the order of the table or folder listing."""
+    """A checked manifest with its N images; arrays run in the order of the table or folder listing.
+
+    `classes` and `labels` are those of the first of its `tasks`, and mostly there is only one.
+    """
 
     path: Path
     name: str
@@ -43,6 +47,11 @@ class Manifest:
     persons: np.ndarray | None  # int64 [N], a number per person
     table: str  # file name of the table, for messages
     warnings: tuple[str, ...]
+    tasks: tuple[Task, ...] = ()  # at least one
+
+    def __post_init__(self) -> None:
+        if not self.tasks:
+            object.__setattr__(self, "tasks", (Task("", self.classes, self.labels),))
 
     def __len__(self) -> int:
         return len(self.files)
@@ -92,6 +101,11 @@ class Manifest:
         problems.extend(untested(grouping, self.splits))
         problems.raise_if_any("leave the intersection out, or merge its small groups")
         return grouping
+
+    def of_task(self, name: str) -> Manifest:
+        """The same images with one task alone."""
+        (task,) = (task for task in self.tasks if task.name == name)
+        return replace(self, classes=task.classes, labels=task.labels, tasks=(task,))
 
     def counts(self, attributes: Sequence[str] | None = None) -> dict[str, dict[str, Any]]:
         """{split: {"n", "labels": {class: n}, "attributes": {attribute: {group: {"n", "labels"}}}}}.

@@ -12,7 +12,9 @@ import numpy as np
 from fairprune_cli.core import plugins
 from fairprune_cli.core.errors import Problems
 from fairprune_cli.data import dataset_format
-from fairprune_cli.data.manifest.spec import AttributeSpec, Spec
+from fairprune_cli.data.manifest.columns import AttributeSpec
+from fairprune_cli.data.manifest.spec import Spec
+from fairprune_cli.data.manifest.task_spec import TaskSpec
 from fairprune_cli.data.tables.codes import some_rows
 from fairprune_cli.data.tables.folders import list_folder
 from fairprune_cli.data.tables.table import TextTable, read_table
@@ -24,7 +26,7 @@ class Records:
 
     table: str
     files: list[str] | None
-    labels: list[str] | None
+    labels: tuple[list[str] | None, ...]  # of each task
     splits: list[str] | None
     persons: list[str] | None
     attributes: Mapping[str, list[str]]
@@ -38,8 +40,7 @@ class Records:
 
 def read_records(spec: Spec, folder: Path, digest: hashlib._Hash, problems: Problems) -> Records | None:
     wanted = [*spec.columns.values(), *(attribute.column for attribute in spec.attributes)]
-    if spec.label is not None:
-        wanted.append(spec.label.column)
+    wanted += [task.label.column for task in spec.tasks if task.label is not None]
     # The sidecar of a published data set is read whole: which of its columns are asked for is not known yet.
     named = wanted if spec.format in ("table", "folder") else None
     table = read_table(folder / spec.table, problems, named) if spec.table else None
@@ -53,19 +54,25 @@ def read_records(spec: Spec, folder: Path, digest: hashlib._Hash, problems: Prob
         return _native_records(spec, folder / spec.images, table, digest, problems)
     if table is None:
         return None
-    columns = dict(spec.columns)
-    if spec.label is not None:
-        columns["label"] = spec.label.column
     found = {
-        key: table.column(columns[key], key, problems) if key in columns else None
+        key: table.column(spec.columns[key], key, problems) if key in spec.columns else None
         for key in ("image", "label", "split", "person")
     }
+    labels = tuple(
+        found["label"] if task.label is None else table.column(task.label.column, _purpose(task), problems)
+        for task in spec.tasks
+    )
     attributes = {}
     for attribute in spec.attributes:
         cells = table.column(attribute.column, f"attribute {attribute.name}", problems)
         if cells is not None:
             attributes[attribute.name] = cells
-    return Records(table.name, found["image"], found["label"], found["split"], found["person"], attributes, table.rows)
+    return Records(table.name, found["image"], labels, found["split"], found["person"], attributes, table.rows)
+
+
+def _purpose(task: TaskSpec) -> str:
+    """What the column of a task's labels is for, in messages."""
+    return f"label of the task {task.name}" if task.name else "label"
 
 
 def _native_records(
@@ -76,7 +83,7 @@ def _native_records(
         return None
     # A column of the sidecar comes before one of the data set itself.
     beside = set() if table is None else set(table.header)
-    specs = [s for s in (spec.label, *spec.attributes) if s is not None]
+    specs = [s for s in (*(task.label for task in spec.tasks), *spec.attributes) if s is not None]
     wanted = list(dict.fromkeys(s.column for s in specs if s.column not in beside))
     source: dataset_format.Source | None = plugins.DATASET_FORMAT.load(spec.format).read(root, wanted, problems)
     if source is None:
@@ -114,8 +121,10 @@ def _native_records(
     if spec.by_person and persons is None:
         problems.add("splits.by: this data set comes without identities: give columns: {person: COLUMN} with a table")
     records = Records(
-        source.table, source.files, cells_of(spec.label) if spec.label is not None else None, splits, persons,
-        attributes, source.rows, tuple(warnings), {k: v for k, v in source.usual.items() if k not in beside},
+        source.table, source.files,
+        tuple(None if task.label is None else cells_of(task.label) for task in spec.tasks),
+        splits, persons, attributes, source.rows, tuple(warnings),
+        {k: v for k, v in source.usual.items() if k not in beside},
         source.fractions, source.by_person, source.val_share if splits is not None else 0.0,
     )  # fmt: skip
     return _labelled(records)
@@ -123,16 +132,17 @@ def _native_records(
 
 def _labelled(records: Records) -> Records:
     """Without the images that a published table gives no label: counted, as the authors' own tables have such gaps."""
-    labels = records.labels
-    if labels is None or not (bare := sum(not label for label in labels)) or bare == len(labels):
+    listed = [labels for labels in records.labels if labels is not None]
+    whole = [i for i, labels in enumerate(zip(*listed, strict=True)) if all(labels)]
+    if not listed or not whole or not (bare := len(listed[0]) - len(whole)):
         return records
-    kept = [i for i, label in enumerate(labels) if label]
+    kept = whole
 
     def some(cells: list[str] | None) -> list[str] | None:
         return None if cells is None else [cells[i] for i in kept]
 
     return replace(
-        records, files=some(records.files), labels=some(labels), splits=some(records.splits),
+        records, files=some(records.files), labels=tuple(map(some, records.labels)), splits=some(records.splits),
         persons=some(records.persons), rows=records.rows[kept],
         attributes={name: [cells[i] for i in kept] for name, cells in records.attributes.items()},
         warnings=(*records.warnings, f"{bare:,} images have no label and are left out"),
@@ -182,7 +192,7 @@ def _folder_records(
                 warnings.append(f"{count - len(known):,} images have no row in {table.name}")
     return Records(
         table.name if table is not None else root.absolute().name,
-        listing.files, listing.labels, splits, persons, attributes, rows, tuple(warnings),
+        listing.files, (listing.labels,), splits, persons, attributes, rows, tuple(warnings),
     )  # fmt: skip
 
 

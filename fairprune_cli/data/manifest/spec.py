@@ -5,35 +5,20 @@
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import yaml
 
 from fairprune_cli.core import plugins
 from fairprune_cli.core.errors import Problems
+from fairprune_cli.data.manifest.columns import AttributeSpec, read_bins, read_label, read_names
 from fairprune_cli.data.manifest.image_shape import SMALLEST_SIDE
+from fairprune_cli.data.manifest.task_spec import HEAD_KEYS, TaskSpec, named_tasks, read_task
 from fairprune_cli.data.manifest.transform import Transform, read_transform
 from fairprune_cli.data.manifest.yaml_section import YamlSection, kind_of
 from fairprune_cli.data.tables.table import SPLITS
-
-
-@dataclass(frozen=True)
-class AttributeSpec:
-    """How groups (or classes) come out of a column: by `values`, by `bins`, by `names`, or all that occur.
-
-    `names` maps cells to the names of groups; several cells may share one. With `bins` it names the bins, and its
-    keys are their positions.
-    """
-
-    name: str
-    column: str
-    values: tuple[str, ...] | None = None
-    bins: tuple[float, ...] | None = None
-    missing: str = "drop"  # or "unknown", a group of its own
-    names: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -45,13 +30,12 @@ class Spec:
     table: str  # the sidecar table under `folder`, "" for none
     images: str
     columns: Mapping[str, str]
-    classes: tuple[str, ...]
+    tasks: tuple[TaskSpec, ...]  # at least one
     attributes: tuple[AttributeSpec, ...]
     fractions: tuple[float, float, float] | None
     seed: int
     by_person: bool
     transform: Transform
-    label: AttributeSpec | None = None  # where `label` says more than the name of a column
     split_names: Mapping[str, str] | None = None  # cell of the split column -> split
 
 
@@ -65,12 +49,7 @@ def parse(text: str, folder: str, problems: Problems) -> Spec:
     table, images, needed = _places(top, kind)
     columns = _columns(top, kind, needed)
     fractions, seed, by_person, split_names = _splits(top, kind, columns)
-    classes = top.texts("classes") if top.has("classes") else ()
-    label = _label(top, kind, columns)
-    if kind == "table" and not top.has("classes") and not (label and (label.names or label.bins)):
-        top.fault("classes", "is missing: the names of the labels, in the order of the model's outputs")
-    elif len(classes) == 1:
-        top.fault("classes", "a classifier needs at least two")
+    tasks = _tasks(top, kind, columns)
     attributes = _attributes(top, kind, table)
     if not top.has("transform"):
         top.fault("transform", "is missing: {size: 64, mean: [0.5, 0.5, 0.5], std: [0.25, 0.25, 0.25]}")
@@ -81,13 +60,12 @@ def parse(text: str, folder: str, problems: Problems) -> Spec:
         table=table,
         images=images,
         columns=columns,
-        classes=classes,
+        tasks=tasks,
         attributes=attributes,
         fractions=fractions,
         seed=seed,
         by_person=by_person,
         transform=transform or Transform(SMALLEST_SIDE, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
-        label=label,
         split_names=split_names,
     )
 
@@ -122,11 +100,12 @@ def _mapping(text: str, problems: Problems) -> yaml.MappingNode:
 
 def _places(top: YamlSection, kind: str) -> tuple[str, str, tuple[str, ...]]:
     """Table, image root and the columns that the format needs, after a look at the document's keys."""
-    common = ("version", "name", "format", "classes", "attributes", "splits", "transform", "columns")
+    common = ("version", "name", "format", "classes", *HEAD_KEYS, "attributes", "splits", "transform", "columns")
     formats = native_formats()
     if kind == "table":
-        top.only(*common, "table", "images", "label")
-        return top.text("table"), top.text("images", "."), ("image",) if top.has("label") else ("image", "label")
+        top.only(*common, "table", "images", "label", "tasks")
+        labelled = top.has("label") or top.has("tasks")
+        return top.text("table"), top.text("images", "."), ("image",) if labelled else ("image", "label")
     if kind not in ("folder", *formats):
         if kind:
             top.fault(
@@ -136,7 +115,7 @@ def _places(top: YamlSection, kind: str) -> tuple[str, str, tuple[str, ...]]:
             )
         # What the other keys mean depends on the format, so nothing more can be said of them.
         top.problems.raise_if_any()
-    top.only(*common, "root", "attributes_table", *(("label",) if kind != "folder" else ()))
+    top.only(*common, "root", "attributes_table", *(("label", "tasks") if kind != "folder" else ()))
     return top.text("attributes_table", ""), top.text("root", "."), ()
 
 
@@ -168,7 +147,7 @@ def _splits(
         section.only("names")
         if "split" not in columns:
             section.fault("names", "needs a split column, as in columns: {split: partition}")
-        names = _names(section)
+        names = read_names(section)
         for name in sorted(set(names.values()) - set(SPLITS)):
             section.fault("names", f"{name!r} is no split: train, val or test")
         return None, 0, False, names
@@ -195,50 +174,25 @@ def _splits(
     return shares, int(seed), by == "person" and knows_persons, None
 
 
-def _label(top: YamlSection, kind: str, columns: Mapping[str, str]) -> AttributeSpec | None:
-    """What is to be predicted: `label: COLUMN`, or `label: {column: COLUMN, names: {..}}` or with `bins`."""
-    if kind == "folder" or not (top.has("label") or kind in native_formats()):
-        return None
-    if not top.has("label"):
-        top.fault("label", "is missing: the column that is to be predicted, as in label: Blond_Hair")
-        return None
-    if "label" in columns:
-        top.fault("label", "stands under `columns` as well: remove one of the two")
-    if not top.is_mapping("label"):
-        column = top.text("label")
-        return AttributeSpec("label", column) if column else None
-    section = top.section("label")
-    section.only("column", "names", "bins")
-    bins = _bins(section)
-    names = _names(section, bins) if section.has("names") else None
-    return AttributeSpec("label", section.text("column"), None, bins or None, names=names)
-
-
-def _names(section: YamlSection, bins: Sequence[float] | None = None) -> dict[str, str]:
-    """`names`: {cell: name}, or with bins a list with a name for each."""
-    if bins is not None:
-        listed = section.texts("names")
-        if listed and len(listed) != len(bins) - 1:
-            section.fault("names", f"expected a name for each of the {len(bins) - 1} bins, found {len(listed)}")
-        names = {str(i): name for i, name in enumerate(listed)}
-    else:
-        inner = section.section("names")
-        names = {key.strip(): inner.text(key) for key in inner.nodes}
-    if any("*" in name for name in names.values()):
-        section.fault("names", "a group's name must not contain `*`, which joins attributes")
-    return {cell: name for cell, name in names.items() if name}
-
-
-def _bins(section: YamlSection) -> tuple[float, ...] | None:
-    """Edges in rising order; () stands for a fault, None for no bins."""
-    if not section.has("bins"):
-        return None
-    bins = section.numbers("bins")
-    if len(bins) < 2 or any(b <= a for a, b in itertools.pairwise(bins)):
-        if bins:
-            section.fault("bins", "expected at least two edges in rising order")
-        return ()
-    return bins
+def _tasks(top: YamlSection, kind: str, columns: Mapping[str, str]) -> tuple[TaskSpec, ...]:
+    """What is to be predicted: the tasks under `tasks`, else the one without a name."""
+    needs_classes = kind == "table"
+    if top.has("tasks"):
+        for key in ("label", "classes", *HEAD_KEYS):
+            if key in top.nodes:
+                top.fault(key, "belongs to a task where there are `tasks`: move it there")
+        if "label" in columns:
+            top.fault("columns", "label belongs to a task where there are `tasks`: move it there")
+        return named_tasks(top.section("tasks"), needs_classes)
+    label = None
+    if kind != "folder" and (top.has("label") or kind in native_formats()):
+        if not top.has("label"):
+            top.fault("label", "is missing: the column that is to be predicted, as in label: Blond_Hair")
+        else:
+            if "label" in columns:
+                top.fault("label", "stands under `columns` as well: remove one of the two")
+            label = read_label(top)
+    return (read_task(top, "", label, needs_classes),)
 
 
 def _attributes(top: YamlSection, kind: str, table: str) -> tuple[AttributeSpec, ...]:
@@ -253,7 +207,7 @@ def _attributes(top: YamlSection, kind: str, table: str) -> tuple[AttributeSpec,
         one = YamlSection(section.nodes[name] if section.has(name) else None, f"attributes.{name}.", top.problems)
         one.only("column", "values", "bins", "missing", "names")
         values = one.texts("values") if one.has("values") else None
-        bins = _bins(one)
+        bins = read_bins(one)
         missing = one.text("missing", "drop")
         if missing not in ("drop", "unknown"):
             one.fault("missing", f"expected drop or unknown, found {missing!r}")
@@ -263,6 +217,6 @@ def _attributes(top: YamlSection, kind: str, table: str) -> tuple[AttributeSpec,
             one.fault("values", "a group's name must not contain `*`, which joins attributes")
         if values == () or bins == ():
             continue
-        names = _names(one, bins) if one.has("names") else None
+        names = read_names(one, bins) if one.has("names") else None
         found.append(AttributeSpec(name, one.text("column", name), values, bins, missing, names))
     return tuple(found)

@@ -25,6 +25,7 @@ _PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 def write(job: ExportJob, path: Path) -> None:
     """Trace the model: input `images` [batch, C, H, W], output `logits` [batch, K], the batch free.
 
+    Where the network gives several tensors, there are as many outputs, named by their keys or `output0`, `output1`.
     The header is in the model's metadata under `fairprune.<key>`, the input transform included.
 
     Raises:
@@ -44,7 +45,7 @@ def write(job: ExportJob, path: Path) -> None:
                 (job.images(2),),
                 dynamo=True,
                 input_names=["images"],
-                output_names=["logits"],
+                output_names=job.outputs,
                 dynamic_shapes=({0: torch.export.Dim("batch", min=1)},),
                 verbose=False,
             )
@@ -57,8 +58,8 @@ def write(job: ExportJob, path: Path) -> None:
     program.save(str(path), external_data=False)
 
 
-def reload(job: ExportJob, path: Path) -> Callable[[Tensor], Tensor]:
-    """The file run by ONNX Runtime on the CPU, as a function of images [B, C, H, W]."""
+def reload(job: ExportJob, path: Path) -> Callable[[Tensor], Tensor | list[Tensor]]:
+    """The file run by ONNX Runtime on the CPU, as a function of images [B, C, H, W]; several outputs in a list."""
     import onnxruntime
     import torch
 
@@ -66,7 +67,10 @@ def reload(job: ExportJob, path: Path) -> Callable[[Tensor], Tensor]:
     options.intra_op_num_threads = torch.get_num_threads()
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
-    def run(images: Tensor) -> Tensor:
-        return torch.from_numpy(session.run(["logits"], {"images": images.numpy()})[0])
+    names = job.outputs
+
+    def run(images: Tensor) -> Tensor | list[Tensor]:
+        given = [torch.from_numpy(found) for found in session.run(names, {"images": images.numpy()})]
+        return given[0] if len(given) == 1 else given
 
     return run

@@ -37,15 +37,18 @@ class LoadedModel:
         architecture: name for `architectures.build`; of a trusted module that is none of ours, its class.
         structure: what builds the same network again, as `codec.load_with_header` takes it: the architecture's name,
             or a trusted module as it was before anything was removed.
-        classes: number of outputs.
+        classes: for how many the architecture is built; 0 where it is not asked, as of a network of one's own whose
+            outputs do not depend on it. How many outputs a network has is seen by running it.
         source: the file that was read.
         sha256: of that file.
-        metadata: the header of a model file of fairprune, else {}.
+        metadata: the header of a model file of fairprune; of another that lost channels, `removed` alone; else {}.
         class_names: in the order of the outputs, where the file says them.
         transform: size, mean and std of the input, where the file says them.
         extra: what `save_checkpoint` was given as such.
         trusted: whether the file was unpickled for real, running whatever code it names.
         dtypes: the number format that each tensor of the model has in the file, by its name in the model.
+        refusal: why it is not to be worked with: the network that was pickled computes something else than the
+            architecture that its tensors fit, which this is.
         warnings: {code, text} of all that the user should know about how it was read.
     """
 
@@ -61,12 +64,26 @@ class LoadedModel:
     extra: dict[str, Any] = field(default_factory=dict)
     trusted: bool = False
     dtypes: dict[str, torch.dtype] = field(default_factory=dict)
+    refusal: FairpruneError | None = None
     warnings: list[dict[str, str]] = field(default_factory=list)
 
 
+def load_usable(
+    path: Path, arch: str | nn.Module | None = None, trust: bool = False, weights: str | None = None,
+    classes: int | None = None,
+) -> LoadedModel:  # fmt: skip
+    """`load_model`, for whoever works with the network; its refusal is raised as well."""
+    loaded = load_model(path, arch, trust, weights, classes)
+    if loaded.refusal is not None:
+        loaded.refusal.where = loaded.refusal.where or str(loaded.source)
+        raise loaded.refusal
+    return loaded
+
+
 def load_model(
-    path: Path, arch: str | nn.Module | None = None, trust: bool = False, weights: str | None = None
-) -> LoadedModel:
+    path: Path, arch: str | nn.Module | None = None, trust: bool = False, weights: str | None = None,
+    classes: int | None = None,
+) -> LoadedModel:  # fmt: skip
     """Load a network from a .pt, .pth, .pt2 or .safetensors file or a run folder.
 
     Args:
@@ -78,6 +95,7 @@ def load_model(
             `arch` is None, the module's own forward is used.
         weights: `ema` or `raw`, or the key under which the file keeps them; None takes the raw ones where there are
             both, and `warnings` says so.
+        classes: what a factory is asked for where the tensors do not tell how many there are.
 
     Raises:
         FairpruneError: missing, damaged or without weights; the architecture cannot be told or does not fit;
@@ -95,7 +113,7 @@ def load_model(
             text = f"{file.name} is a model file of fairprune, which holds one set of weights: --weights says nothing"
             loaded.warnings.append({"code": "weights", "text": text})
     else:
-        loaded = _load_other(file, digest, arch, trust, weights)
+        loaded = _load_other(file, digest, arch, trust, weights, classes)
     if structure is not None:
         loaded.trusted = True
         text = f"{structure.name} was unpickled as trusted, for its network: code that the file names has run"
@@ -104,7 +122,9 @@ def load_model(
     return loaded
 
 
-def _load_other(file: Path, digest: str, arch: str | nn.Module | None, trust: bool, weights: str | None) -> LoadedModel:
+def _load_other(
+    file: Path, digest: str, arch: str | nn.Module | None, trust: bool, weights: str | None, classes: int | None
+) -> LoadedModel:
     """From a file that is none of fairprune's."""
     contents = read_contents(file, trust, weights)
     loaded = LoadedModel(nn.Identity(), "", 0, file, digest, trusted=contents.trusted)
@@ -117,31 +137,19 @@ def _load_other(file: Path, digest: str, arch: str | nn.Module | None, trust: bo
         elif contents.module is not None and arch is None:
             _use_module(loaded, contents)
         else:
-            _use_state(loaded, contents, arch, weights)
+            _use_state(loaded, contents, arch, weights, classes)
     converted_first = [{"code": "checkpoint-converted", "text": text} for text in contents.notes]
     loaded.warnings = converted_first + loaded.warnings
     return loaded
 
 
-def check_classes(loaded: LoadedModel, classes: Sequence[str]) -> None:
-    """Compare the head of a network with the classes of a manifest.
-
-    Raises:
-        FairpruneError: the number of outputs differs, or the file names the same classes in another order.
-    """
-    where = str(loaded.source)
-    if loaded.classes != len(classes):
-        raise FairpruneError(
-            f"the network has {loaded.classes} outputs, the manifest has {len(classes)} classes"
-            f" ({', '.join(list(classes)[:8])}{' …' if len(classes) > 8 else ''})",
-            where=where,
-            hint="use the manifest the network was trained for, or correct its `classes`",
-        )
+def check_class_names(loaded: LoadedModel, classes: Sequence[str]) -> None:
+    """Raise FairpruneError where the file names the same classes as a manifest, in another order."""
     ordered = loaded.class_names
     if ordered and ordered != tuple(classes) and sorted(ordered) == sorted(classes):
         raise FairpruneError(
             f"the network's outputs are {', '.join(ordered)}, the manifest says {', '.join(classes)}",
-            where=where,
+            where=str(loaded.source),
             hint="write the manifest's `classes` in the order of the network's outputs",
         )
 
@@ -188,13 +196,18 @@ def _use_module(loaded: LoadedModel, contents: Contents) -> None:
     """A trusted module keeps its own forward, and has an architecture's name where it computes the same as that."""
     assert contents.module is not None
     module = unwrapped(contents.module)
+    if isinstance(module, torch.jit.ScriptModule):
+        raise FairpruneError(
+            "it is a TorchScript program, whose layers cannot be changed",
+            hint="build the network from its own code, load these weights into it and save its state dict",
+        )
     loaded.dtypes = {name: tensor.dtype for name, tensor in module.state_dict().items()}
     contents.notes += converted(module.state_dict())[1]  # refuses numbers that are not finite
     loaded.model = module.float()
     _note_plain(loaded, architectures.make_plain(module))
     known = known_as(module)
     if known is None:
-        loaded.architecture, loaded.classes = class_name(module), _outputs(module)
+        loaded.architecture = class_name(module)
         loaded.structure = copy.deepcopy(module)
     else:
         loaded.architecture, loaded.classes = known
@@ -208,17 +221,21 @@ def _use_structure(loaded: LoadedModel, contents: Contents, module: nn.Module) -
     contents.notes += changes
     loaded.structure = module
     loaded.model = architectures.fit_to_state(copy.deepcopy(module), state)
+    if removed := architectures.account_of(loaded.model, architectures.shapes_of(module)):
+        loaded.metadata = {"removed": removed}
     loaded.dtypes = {name: contents.state[origin].dtype for name, origin in names.items()}
-    loaded.architecture, loaded.classes = class_name(module), _outputs(loaded.model)
+    loaded.architecture = class_name(module)
 
 
-def _use_state(loaded: LoadedModel, contents: Contents, arch: str | None, weights: str | None) -> None:
+def _use_state(
+    loaded: LoadedModel, contents: Contents, arch: str | None, weights: str | None, wanted: int | None
+) -> None:
     said = _said(contents.root)
     name = said.get("architecture", "")
     known = architectures.is_supported(name) or name in architectures.other_names()
     try:
         with named("" if arch is None else f"--arch {arch}"):
-            found = recognise(contents, arch, name if known else "", weights)
+            found = recognise(contents, arch, name if known else "", weights, wanted)
     except FairpruneError as error:
         if arch is None and architectures.is_import_path(name):
             error.hint = f"the file names {name[:100]!r}; if that is your own code, say so with --arch"
@@ -227,16 +244,17 @@ def _use_state(loaded: LoadedModel, contents: Contents, arch: str | None, weight
         raise
     contents.notes += found.notes
     loaded.warnings += [{"code": "changed-network", "text": text} for text in found.differences]
+    loaded.refusal = found.refusal
     _note_plain(loaded, found.computed)
     loaded.model = found.model
+    if found.removed:
+        loaded.metadata = {"removed": found.removed}
     loaded.dtypes = {name: found.dtypes[name] for name in found.model.state_dict() if name in found.dtypes}
     loaded.architecture = loaded.structure = found.place.signature.name
     signature = found.place.signature
-    loaded.classes = (signature.classes_of(found.model.state_dict()) or 1000) if signature.heads else 0
-    if not signature.heads:
-        loaded.classes = _outputs(found.model)
+    loaded.classes = classes = signature.classes_of(found.model.state_dict()) or 0
     names, transform, extra = said.get("classes"), said.get("transform"), said.get("extra")
-    if isinstance(names, list | tuple) and len(names) == loaded.classes and all(isinstance(n, str) for n in names):
+    if isinstance(names, list | tuple) and classes in (0, len(names)) and all(isinstance(n, str) for n in names):
         loaded.class_names = tuple(names)
     loaded.transform = transform if isinstance(transform, dict) else None
     loaded.extra = extra if isinstance(extra, dict) else {}
@@ -251,25 +269,16 @@ def _said(root: Any) -> dict[str, Any]:
     return root if isinstance(root, dict) and isinstance(root.get("architecture"), str) else {}
 
 
-def _outputs(model: nn.Module) -> int:
-    """Outputs of the last linear or convolutional layer."""
-    sizes = [m.weight.shape[0] for m in model.modules() if isinstance(m, nn.Linear | nn.Conv2d)]
-    if not sizes:
-        raise FairpruneError("the network has no linear or convolutional layer, so no head can be found")
-    return sizes[-1]
-
-
 def _load_own(file: Path, digest: str, arch: str | nn.Module | None) -> LoadedModel:
     from fairprune_cli.models.file.codec import load_with_header
 
     model, header = load_with_header(file, arch)
-    classes = len(header.classes)
     dtypes = {name: tensor.dtype for name, tensor in model.state_dict().items()}
-    numbered = header.classes == tuple(str(index) for index in range(classes))
+    numbered = header.classes == tuple(str(index) for index in range(len(header.classes)))
     return LoadedModel(
         model.float(),
         arch if isinstance(arch, str) else header.architecture,
-        classes,
+        header.built_for,
         file,
         digest,
         arch or header.architecture,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +21,8 @@ from fairprune_cli.models.checkpoint.weight_tables import is_averaged, is_teache
 _USUAL = ("module", "_orig_mod", "model", "backbone")
 """Prefixes of DataParallel, torch.compile and training frameworks, about which nothing is said."""
 
+USUAL_CLASSES = 1000  # what a factory is asked for where neither its head nor the data tells
+
 
 @dataclass
 class Recognised:
@@ -30,30 +33,35 @@ class Recognised:
         place: where its tensors are in the file.
         notes: what was converted, chosen or left out, a sentence each.
         differences: of a pickled network from the architecture whose tensors it has, a sentence each.
+        refusal: what to refuse it with where it computes something else than that.
         computed: what `architectures.make_plain` said.
         dtypes: the number formats of the tensors in the file, by their names in the network.
+        removed: what another tool removed from the architecture's network, as `architectures.Account`.
     """
 
     model: nn.Module
     place: Placement
     notes: list[str] = field(default_factory=list)
     differences: list[str] = field(default_factory=list)
+    refusal: FairpruneError | None = None
     computed: list[str] = field(default_factory=list)
     dtypes: dict[str, torch.dtype] = field(default_factory=dict)
+    removed: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
-def recognise(contents: Contents, arch: str | None, said: str = "", weights: str | None = None) -> Recognised:
+def recognise(
+    contents: Contents, arch: str | None, said: str = "", weights: str | None = None, classes: int | None = None
+) -> Recognised:
     """Build the network that the tensors are of and load them.
 
     Args:
         contents: of the file.
         arch: the architecture, as the user typed it; recognised where None.
         said: the architecture that the file names, which is taken where the tensors fit it.
-        weights: which of several copies, as for `load_model`.
+        weights: which of several copies, as for `load_model`; classes: likewise.
 
     Raises:
-        FairpruneError: no architecture fits, or not the one named; a pickled network computes something else than
-            the architecture that its tensors fit; numbers that are not finite.
+        FairpruneError: no architecture fits, or not the one named; numbers that are not finite.
     """
     state = contents.state
     found = _places(state, arch, said)
@@ -63,14 +71,14 @@ def recognise(contents: Contents, arch: str | None, said: str = "", weights: str
         state = shorter if found else state
     if found:
         place = _chosen(found, contents, weights)
-        return _made(place, state, contents, arch)
+        return _made(place, state, contents, arch, classes)
     _refuse_unmet(contents, [], weights)
     if arch is not None:
-        return _made(architectures.placed(state, architectures.signature(arch)), state, contents, arch)
+        return _made(architectures.placed(state, architectures.signature(arch)), state, contents, arch, classes)
     failure = architectures.not_recognised(state)
     for place in architectures.narrowed(state):
         try:
-            return _made(place, state, contents, arch)
+            return _made(place, state, contents, arch, classes)
         except FairpruneError as error:
             failure = FairpruneError(
                 f"{failure.what}; its tensors are narrower than {place.signature.name}'s, and do not fit together:"
@@ -131,22 +139,27 @@ def _refuse_unmet(contents: Contents, found: Sequence[Placement], weights: str |
     raise FairpruneError(what, hint=f"leave out --weights {weights}; {here}")
 
 
-def _made(place: Placement, state: dict[str, Tensor], contents: Contents, arch: str | None) -> Recognised:
+def _made(
+    place: Placement, state: dict[str, Tensor], contents: Contents, arch: str | None, wanted: int | None
+) -> Recognised:
     sig, notes = place.signature, []
     inner, changes = converted(place.state(state))
     notes += changes
-    classes = sig.classes_of(inner) or 1000
+    classes = sig.classes_of(inner) or wanted or USUAL_CLASSES
     own = architectures.is_import_path(sig.name)
     model = (architectures.build if own else architectures.skeleton)(sig.name, classes)
-    differences = _differences(model, place, contents, arch)
+    differences, refusal = _differences(model, place, contents, arch)
     notes += _notes(place, state, inner)
     inner = _whole_numbers(model, architectures.settle_heads(model, sig.name, inner))
     differing = architectures.differences_at(place, state)
     narrower, computed = sig.narrower(inner) if differing else [], []
+    removed: dict[str, dict[str, Any]] = {}
     try:
         if narrower:
             notes.append(f"{len(narrower)} tensors are narrower than {sig.name}'s: it was pruned by another tool")
+            shapes = architectures.shapes_of(model)
             model = architectures.fit_to_state(model, inner)
+            removed = architectures.account_of(model, shapes)
         else:
             parts = {name: state[name] for name in architectures.parts_beside(place, state)}
             parts = {name.removeprefix(place.prefix): tensor for name, tensor in parts.items()}
@@ -160,7 +173,7 @@ def _made(place: Placement, state: dict[str, Tensor], contents: Contents, arch: 
         ) from error
     _freeze(model, place, contents)
     dtypes = {name: state[origin].dtype for name, origin in place.names.items()}
-    return Recognised(model, place, notes, differences, computed, dtypes)
+    return Recognised(model, place, notes, differences, refusal, computed, dtypes, removed)
 
 
 def _notes(place: Placement, state: dict[str, Tensor], inner: dict[str, Tensor]) -> list[str]:
@@ -181,28 +194,31 @@ def _notes(place: Placement, state: dict[str, Tensor], inner: dict[str, Tensor])
     return notes
 
 
-def _differences(model: nn.Module, place: Placement, contents: Contents, arch: str | None) -> list[str]:
+def _differences(
+    model: nn.Module, place: Placement, contents: Contents, arch: str | None
+) -> tuple[list[str], FairpruneError | None]:
     """How a pickled network differs from `model`, a sentence each.
 
-    Raises:
-        FairpruneError: it surely computes something else, and nobody said which architecture to take.
+    With them what to refuse it with where it surely computes something else, and nobody said which architecture to
+    take.
     """
     module = contents.table.module
     if module is None:
-        return []
+        return [], None
     given = inner_module(module_tree(module), place.prefix)
     if given is None:
-        return []
+        return [], None
     found, name = module_differences(given, module_tree(model)), place.signature.name
+    refusal, texts = None, []
     if found.changed and arch is None:
-        raise FairpruneError(
+        refusal = FairpruneError(
             f"its tensors are those of {name}, but the network that was pickled computes something else:"
             f" {architectures.shortened(found.changed)}",
             hint="--trust-checkpoint runs the network's own code, if you trust where it comes from; or name what"
             f" builds it with --arch package.module:factory; --arch {name} takes the plain {name} all the same",
         )
-    texts = []
-    if found.changed:
+        texts.append(refusal.what)
+    elif found.changed:
         texts.append(
             f"the plain {name} is used, as --arch says; the network that was pickled computes something else:"
             f" {architectures.shortened(found.changed)}"
@@ -214,7 +230,7 @@ def _differences(model: nn.Module, place: Placement, contents: Contents, arch: s
         )
     if found.training:
         texts.append(f"differs from {name} in training alone: {architectures.shortened(found.training)}")
-    return texts
+    return texts, refusal
 
 
 def _whole_numbers(model: nn.Module, state: dict[str, Tensor]) -> dict[str, Tensor]:

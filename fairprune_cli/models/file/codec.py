@@ -209,14 +209,14 @@ def _dense_network(
     """What a file's tensors are loaded into, and those that it has."""
     from fairprune_cli.models import architectures
 
-    count = len(header.classes)
-    if not any(tensor.ndim and tensor.shape[0] == count for tensor in state.values()):
-        raise FairpruneError(f"the header names {count} classes, but no tensor has that many outputs")
     if isinstance(arch, nn.Module):
         return copy.deepcopy(arch), state
-    name = arch or header.architecture
+    count, name = header.built_for, arch or header.architecture
     # `skeleton` refuses names that mean "import this"; only what the caller typed may be imported.
     typed = arch is not None and architectures.is_import_path(arch)
+    # A network of one's own may heed the number of classes or not.
+    if not typed and not any(tensor.ndim and tensor.shape[0] == count for tensor in state.values()):
+        raise FairpruneError(f"the header names {count} classes, but no tensor has that many outputs")
     model = (architectures.build if typed else architectures.skeleton)(name, count)
     outputs = architectures.signature(name).classes_of(state)
     if outputs is not None and outputs != count:

@@ -33,6 +33,9 @@ class ModelHeader:
         removed: what was removed where: an `Account` of architectures/fitting.py, and {"shape", "kept"} of each tensor
             that lost single weights.
         tool_version: version of fairprune that wrote the file.
+        outputs: for how many classes the architecture is built, where these are not as many as `classes`; else 0.
+        tasks: where the scores stand, {"name", "classes", "output", "outputs", "threshold"} for each task, as a
+            manifest says it; () where the network has one score for each of the classes.
         aliases: further names of weights that are tied, with the name that their tensor has in the file.
     """
 
@@ -43,6 +46,8 @@ class ModelHeader:
     removed: dict[str, Any]
     tool_version: str = __version__
     aliases: dict[str, str] = field(default_factory=dict)
+    outputs: int = 0
+    tasks: tuple[dict[str, Any], ...] = ()
 
     def to_metadata(self) -> dict[str, str]:
         """The header as the strings of a safetensors header, without `encodings`."""
@@ -56,7 +61,14 @@ class ModelHeader:
             "removed": dump(self.removed),
             "tool_version": __version__,
             **({"aliases": dump(self.aliases)} if self.aliases else {}),
+            **({"outputs": str(self.outputs)} if self.outputs else {}),
+            **({"tasks": dump(list(self.tasks))} if self.tasks else {}),
         }
+
+    @property
+    def built_for(self) -> int:
+        """For how many classes the architecture is built."""
+        return self.outputs or len(self.classes)
 
     @classmethod
     def from_metadata(cls, metadata: Mapping[str, str], where: str = "") -> ModelHeader:
@@ -90,11 +102,41 @@ class ModelHeader:
                 problems.extend(f"header: transform: {line}" for line in error.what.splitlines())
         if not metadata.get("architecture"):
             problems.add("header: architecture is missing")
+        outputs = _outputs(metadata, problems)
+        tasks = parsed(metadata, "tasks", list, problems) if "tasks" in metadata else []
+        problems.extend(fault for task in tasks for fault in _faults_of_task(task))
         if (granularity := metadata.get("granularity", "")) not in STORED_GRANULARITIES:
             problems.add(f"header: unknown granularity {granularity!r}")
         problems.raise_if_any(MEND)
         version = metadata.get("tool_version", "")
-        return cls(metadata["architecture"], tuple(classes), transform, granularity, removed, version, aliases)
+        return cls(
+            metadata["architecture"], tuple(classes), transform, granularity, removed, version, aliases, outputs,
+            tuple(tasks),
+        )  # fmt: skip
+
+
+def _outputs(metadata: Mapping[str, str], problems: Problems) -> int:
+    """The number under `outputs`; 0 where there is none."""
+    text = metadata.get("outputs", "0")
+    if text.isdecimal() and len(text) < 10:
+        return int(text)
+    problems.add("header: outputs is no count")
+    return 0
+
+
+def _faults_of_task(task: Any) -> list[str]:
+    """What is wrong with one of `tasks`."""
+    told: dict[str, Any] = task if isinstance(task, dict) else {}
+    classes, outputs, output = told.get("classes"), told.get("outputs"), told.get("output")
+    threshold = told.get("threshold", 0.5)
+    sound = (
+        isinstance(told.get("name"), str)
+        and isinstance(classes, list) and len(classes) > 1 and all(isinstance(name, str) for name in classes)
+        and (outputs is None or (isinstance(outputs, list) and outputs and all(_is_count(n) for n in outputs)))
+        and (output is None or isinstance(output, str) or _is_count(output))
+        and type(threshold) in (int, float) and 0.0 < threshold < 1.0
+    )  # fmt: skip
+    return [] if sound else ["header: one of tasks is not what docs/format.md says of them"]
 
 
 def buffers_left_out(removed: Mapping[str, Any]) -> list[str]:

@@ -11,6 +11,7 @@ from fairprune_cli.report.values import Measure, measure, number
 from fairprune_cli.report.view import View
 
 ORDER = 57
+BY_TASK = True
 
 
 def build(view: View) -> Section | None:

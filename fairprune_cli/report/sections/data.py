@@ -10,6 +10,7 @@ from fairprune_cli.report.values import natural, number, ordered
 from fairprune_cli.report.view import View
 
 ORDER = 90
+BY_TASK = True
 _ORDER_OF_SPLITS = {"train": 0, "val": 1, "test": 2}
 _MOST_LABELS = 12  # wider tables than this say nothing to a reader; their least label does
 

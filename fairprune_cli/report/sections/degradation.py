@@ -12,6 +12,7 @@ from fairprune_cli.report.values import Measure, measure, natural, number
 from fairprune_cli.report.view import View
 
 ORDER = 50
+BY_TASK = True
 
 
 def build(view: View) -> Section | None:

@@ -10,6 +10,7 @@ from fairprune_cli.report.values import natural, number
 from fairprune_cli.report.view import View
 
 ORDER = 55
+BY_TASK = True
 # A report may come from anywhere: nothing but an embedded JPEG or PNG is passed on to the page.
 _EMBEDDED = re.compile(r"data:image/(?:jpeg|png);base64,[A-Za-z0-9+/]+={0,2}")
 

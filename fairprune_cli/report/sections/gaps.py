@@ -13,6 +13,7 @@ from fairprune_cli.report.values import Measure, ordered
 from fairprune_cli.report.view import View
 
 ORDER = 40
+BY_TASK = True
 _NOT_A_GAP = {"worst_group"}  # an accuracy: higher is better, so it stands in the table only
 
 

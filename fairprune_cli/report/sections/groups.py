@@ -8,6 +8,7 @@ from fairprune_cli.report.values import Measure, measure, natural, number, order
 from fairprune_cli.report.view import View
 
 ORDER = 30
+BY_TASK = True
 RATES = {"tpr": "True positives", "fpr": "False positives", "selection_rate": "Predicted positive"}
 BY_CLASS = {"recall": "Recall", "selection_rate": "Share predicted"}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fairprune_cli.report import words
-from fairprune_cli.report.document import Block, Column, Note, Section, Table, Tone
+from fairprune_cli.report.document import Block, Column, Heading, Note, Section, Table, Tone
 from fairprune_cli.report.values import Measure
 from fairprune_cli.report.view import Gate, View
 
@@ -13,12 +13,21 @@ _TONES: dict[str, Tone] = {"pass": "pass", "fail": "fail", "inconclusive": "inco
 
 def build(view: View) -> Section | None:
     blocks: list[Block] = [Note(verdict_sentence(view), _TONES[view.verdict])]
-    blocks += [Note(text) for text in findings(view)]
+    for name, of in view.tasks.items():
+        blocks += [Heading(name), *_summary(of)]
+    if not view.tasks:
+        blocks += _summary(view)
+    elif size := _size(view):
+        blocks.insert(1, Note(size))
+    return Section("verdict", "Verdict", (), blocks)
+
+
+def _summary(view: View) -> list[Block]:
+    """The main figures of one task, in sentences and as a table."""
+    blocks: list[Block] = [Note(text) for text in findings(view)]
     blocks += [Note(str(text), "notice") for text in view.items("notices") if isinstance(text, str) and text]
     table = _glance(view)
-    if table is not None:
-        blocks.append(table)
-    return Section("verdict", "Verdict", (), blocks)
+    return blocks if table is None else [*blocks, table]
 
 
 def verdict_sentence(view: View) -> str:
@@ -43,6 +52,7 @@ def gate_name(gate: Gate) -> str:
     words_for = {"max-gap": "gap", "max-degradation": "loss by pruning", "min-accuracy": "overall accuracy"}
     name = words_for.get(gate.metric.replace("_", "-"), gate.metric)
     name = f"{name} ({gate.attribute})" if gate.attribute else name
+    name = f"{gate.task}: {name}" if gate.task else name
     return f"{name} of {gate.model}" if gate.model else name
 
 

@@ -30,7 +30,7 @@ def write(report: Mapping[str, Any]) -> str:
     from huggingface_hub import ModelCard
 
     view, document = View(report), build_document(report)
-    sections = {section.name: section for section in document.sections}
+    sections = {section.anchor: section for section in document.sections}
     lines = ["---", card_data(view).to_yaml(), "---", "", f"# {escaped(document.title)}", ""]
     lines += [" · ".join(escaped(fact) for fact in document.facts), ""] if document.facts else []
     if verdict := sections.get("verdict"):
@@ -42,7 +42,7 @@ def write(report: Mapping[str, Any]) -> str:
         ("Evaluation", _EVALUATION),
         ("Model and training", ("gates", "training", "sparsity", *_REST)),
     ):
-        found = [sections[name] for name in names if name in sections]
+        found = [section for name in names for section in document.sections if section.name == name]
         lines += [f"## {title}", ""] if found else []
         for section in found:
             lines += section_lines(section, level=3)

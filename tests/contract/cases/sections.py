@@ -2,4 +2,9 @@
 
 from __future__ import annotations
 
-SECTIONS = {"storage": {"storage": {"format": "bf16", "accuracy_before": 0.9, "accuracy": 0.89}}}
+_MOVE = {"name": "4", "correlation": 0.98, "change": 0.2, "sign_changes": 0.03}
+_STILL = {"name": "5", "correlation": None, "change": None, "sign_changes": 0.0}
+SECTIONS = {
+    "storage": {"storage": {"format": "bf16", "accuracy_before": 0.9, "accuracy": 0.89}},
+    "other-outputs": {"other_outputs": {"pruned": [_MOVE, _STILL]}},
+}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -134,3 +135,18 @@ def test_pull_is_what_an_image_weighs_in_the_lagrangian() -> None:
             weight += total * constraint.multipliers[0][:, label, group].sum() / n
         expected.append(weight)
     assert constraint.pull(labels, groups, sizes) == pytest.approx(expected)
+
+
+def test_strata_of_several_tasks_are_those_of_all_labels_unless_they_are_too_many() -> None:
+    rng = np.random.default_rng(0)
+    groups = rng.integers(0, 2, (300, 1))
+
+    def strata(tasks: int) -> Strata:
+        labels = rng.integers(0, 2, (300, tasks))
+        return Strata.of(SimpleNamespace(labels=labels, groups=groups))  # type: ignore[arg-type]
+
+    joint, many = strata(2), strata(9)
+    assert joint.labels.shape == (8, 2)  # 2 x 2 labels x 2 groups
+    assert joint.sizes.sum() == 300
+    assert many.labels.shape == (4,)  # 512 x 2 would be too many: the first task's label x groups
+    assert many.even() == pytest.approx(300 / (4 * many.sizes))

@@ -18,7 +18,7 @@ from fairprune_cli.models import architectures
 from fairprune_cli.models.architectures.attention import with_free_heads
 from fairprune_cli.models.checkpoint.contents import read_contents
 from fairprune_cli.models.checkpoint.inert import Inert
-from fairprune_cli.models.checkpoint.load import LoadedModel, load_model
+from fairprune_cli.models.checkpoint.load import LoadedModel, load_model, load_usable
 from fairprune_cli.models.checkpoint.module_differences import module_differences
 from fairprune_cli.models.checkpoint.module_tree import module_tree
 
@@ -125,8 +125,10 @@ def codes(loaded: LoadedModel) -> list[str]:
 @pytest.mark.parametrize("kind", CHANGED)
 def test_what_gives_other_outputs_is_an_error(tmp_path: Path, kind: str) -> None:
     change, words = CHANGED[kind]
+    refused = read(tmp_path, change)
+    assert "the network that was pickled computes something else" in refused.warnings[0]["text"]
     with pytest.raises(FairpruneError, match=words) as caught:
-        read(tmp_path, change)
+        load_usable(refused.source)
     assert "--trust-checkpoint" in caught.value.hint
     assert "--arch" in caught.value.hint
     loaded = read(tmp_path, change, arch="resnet10")  # who says so gets the plain one, and is told
@@ -157,7 +159,7 @@ def test_wrappers_are_seen_through(tmp_path: Path, wrapper: Callable[[nn.Module]
     assert "changed-network" not in codes(load_model(tmp_path / "c.pt"))
     torch.save({"model": wrapper(class_of["changed"])}, tmp_path / "c.pt")
     with pytest.raises(FairpruneError, match="maxpool is MaxPool2d there"):
-        load_model(tmp_path / "c.pt")
+        load_usable(tmp_path / "c.pt")
 
 
 def test_what_matters_in_training_alone_is_said(tmp_path: Path) -> None:
@@ -200,7 +202,7 @@ def test_a_normalisation_that_pretrained_weights_switch_on(tmp_path: Path) -> No
     net.transform_input = True
     torch.save(net, tmp_path / "c.pt")
     with pytest.raises(FairpruneError, match="transform_input of the network is False there and True here"):
-        load_model(tmp_path / "c.pt")
+        load_usable(tmp_path / "c.pt")
 
 
 def test_a_pruned_copy_of_a_changed_network_is_refused_as_well(tmp_path: Path) -> None:
@@ -215,7 +217,7 @@ def test_a_pruned_copy_of_a_changed_network_is_refused_as_well(tmp_path: Path) -
     block.conv2.stride = (2, 2)
     torch.save(net, tmp_path / "c.pt")
     with pytest.raises(FairpruneError, match=r"stride of layer1\.0\.conv2"):
-        load_model(tmp_path / "c.pt")
+        load_usable(tmp_path / "c.pt")
 
 
 def test_frozen_parameters_stay_frozen(tmp_path: Path) -> None:

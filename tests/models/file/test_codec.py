@@ -4,6 +4,7 @@ import dataclasses
 import json
 import random
 import struct
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from torch import Tensor, nn
 from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.models import architectures
 from fairprune_cli.models.file import codec, encodings
-from fairprune_cli.models.file.codec import ModelHeader, read_masks, read_model, save_model
+from fairprune_cli.models.file.codec import ModelHeader, load_with_header, read_masks, read_model, save_model
 
 HEADER = ModelHeader(
     architecture="resnet10-w16",
@@ -542,3 +543,37 @@ CALLS = [0]
 def factory(num_classes: int) -> nn.Module:
     CALLS[0] += 1
     return nn.Sequential(nn.Linear(4, num_classes))
+
+
+# --- heads --------------------------------------------------------------------------------------------------
+
+SIGMOID = {"name": "", "classes": ["a", "b"], "outputs": [3], "threshold": 0.2}
+
+
+def test_a_header_tells_where_the_scores_stand_and_what_the_network_is_built_for(tmp_path: Path) -> None:
+    model = architectures.build("resnet10-w16", 5)
+    header = replace(HEADER, architecture="resnet10-w16", classes=("a", "b"), outputs=5, tasks=(SIGMOID,))
+    save_model(tmp_path / "a.safetensors", model, header=replace(header, granularity="dense", removed={}))
+    found, told = load_with_header(tmp_path / "a.safetensors")
+    assert (told.outputs, told.tasks, told.built_for) == (5, (SIGMOID,), 5)
+    assert found(torch.zeros(1, 3, 32, 32)).shape == (1, 5)
+
+
+def test_a_head_with_a_score_per_class_leaves_the_header_as_it_was() -> None:
+    assert not {"outputs", "tasks"} & HEADER.to_metadata().keys()
+    assert replace(HEADER, outputs=0, tasks=()).to_metadata() == HEADER.to_metadata()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"classes": ["a"]}, {"classes": "ab"}, {"name": 3}, {"outputs": [-1]}, {"outputs": []}, {"outputs": [True]},
+        {"threshold": 0}, {"threshold": True}, {"threshold": "x"}, {"output": -1}, {"output": ["a"]},
+    ],
+)  # fmt: skip
+def test_a_damaged_task_in_a_header_is_refused(change: dict[str, Any]) -> None:
+    metadata = replace(HEADER, tasks=({**SIGMOID, **change},)).to_metadata()
+    with pytest.raises(FairpruneError, match="one of tasks is not what"):
+        ModelHeader.from_metadata(metadata)
+    with pytest.raises(FairpruneError, match="outputs is no count"):
+        ModelHeader.from_metadata({**HEADER.to_metadata(), "outputs": "many"})

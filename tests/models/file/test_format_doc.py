@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,8 @@ def test_the_reader_of_the_page_reads_every_encoding(
 def test_the_page_names_all_metadata(tmp_path: Path, reader: Callable) -> None:
     path = tmp_path / "model.safetensors"
     tied = torch.ones(2)
-    save_model(path, {"a": tied, "b": tied}, header=HEADER)
+    tasks = ({"name": "", "classes": ["no", "yes"], "outputs": [3]},)
+    save_model(path, {"a": tied, "b": tied}, header=replace(HEADER, outputs=40, tasks=tasks))
     assert np.array_equal(reader(path)[0]["b"], np.ones(2, np.float32))
     table = PAGE.split("## Metadata")[1].split("\n## ")[0]
     assert set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == set(reader(path)[1])

@@ -288,3 +288,15 @@ def test_the_shapes_of_a_skeleton_with_buffers_of_its_own_are_filled(monkeypatch
     assert not any(buffer.is_meta for buffer in model.buffers())
     assert torch.equal(model.left_out, Scaled(2).left_out)
     assert all(parameter.is_meta for parameter in architectures.skeleton("plain", 2).parameters())
+
+
+def test_what_another_tool_narrowed_is_pruned_on_and_read_back(tmp_path: Path) -> None:
+    from fairprune_cli.models.checkpoint.load import load_model
+
+    torch.save(pruned(made("Plain")).state_dict(), tmp_path / "narrow.pt")
+    loaded = load_model(tmp_path / "narrow.pt", arch=f"{own_networks.__name__}:Plain")
+    model = pruned(loaded.model)
+    told = target.removed(model, loaded.model, {}, target.earlier(loaded))
+    assert told["f.1.1.running_mean"]["shape"] == [12]  # of the architecture, not of what was given
+    codec.save_model(tmp_path / "m.safetensors", model, header=header("own", "channel", told))
+    assert same_network(model, codec.load_network(tmp_path / "m.safetensors", made("Plain")), IMAGES) == ""

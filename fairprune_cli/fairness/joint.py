@@ -1,0 +1,109 @@
+"""Constraints on several tasks of one network at once, each on its own columns of what the network gives."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike
+from torch import Tensor
+
+from fairprune_cli.fairness.constraint import Constraint, Violation
+
+
+class JointConstraint:
+    """A constraint per task, with the same questions and answers as a `Constraint`; lists run task by task.
+
+    The Lagrangian's term is the sum of theirs, and the multipliers it is divided by are all of them:
+
+        (loss + sum over t of term_t) / (1 + sum over t of the multipliers of t)
+
+    Args:
+        parts: a constraint for each task.
+        columns: where the scores of each task are in the table [B, W].
+        width: W.
+    """
+
+    def __init__(self, parts: Sequence[Constraint], columns: Sequence[slice], width: int) -> None:
+        self.parts, self.columns, self.width = list(parts), list(columns), width
+        self.multipliers = [mu for part in parts for mu in part.multipliers]
+        self.tallies = [tally for part in parts for tally in part.tallies]
+
+    def observe(self, logits: Tensor, labels: ArrayLike, groups: ArrayLike, weights: ArrayLike | None = None) -> None:
+        """Count a batch, as `Constraint.observe`; logits [B, W], labels [B] or, of several tasks, [B, T]."""
+        for part, columns, own in zip(self.parts, self.columns, _by_task(labels), strict=True):
+            part.observe(logits[:, columns], own, groups, weights)
+
+    def settle(self) -> None:
+        """Count the batch that was observed last, if it was not yet."""
+        for part in self.parts:
+            part.settle()
+
+    def update(self) -> None:
+        """One step of dual ascent for each task."""
+        for part in self.parts:
+            part.update()
+
+    def term(self, labels: ArrayLike, groups: ArrayLike, weights: ArrayLike | None = None) -> np.ndarray:
+        """The terms of all tasks, float32 [S, B, W]; zeros where no task has its scores."""
+        terms = [part.term(own, groups, weights) for part, own in zip(self.parts, _by_task(labels), strict=True)]
+        whole = np.zeros((*terms[0].shape[:2], self.width), dtype=np.float32)
+        for columns, term in zip(self.columns, terms, strict=True):
+            whole[:, :, columns] = term
+        return whole
+
+    def soften(self, logits: Tensor, term: Tensor) -> Tensor:
+        """The sum of the terms' values: a scalar, differentiable in the logits [B, W]; term [S, B, W]."""
+        values = [
+            part.soften(logits[:, columns], term[:, :, columns])
+            for part, columns in zip(self.parts, self.columns, strict=True)
+        ]
+        return values[0] if len(values) == 1 else sum(values[1:], values[0])
+
+    @property
+    def active(self) -> bool:
+        """Whether any multiplier is above zero."""
+        return any(part.active for part in self.parts)
+
+    @property
+    def weight(self) -> float:
+        """Sum of the multipliers by which the Lagrangian is divided on top of 1."""
+        return sum(part.weight for part in self.parts)
+
+    def pull(self, labels: np.ndarray, groups: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+        """How much an image of each stratum weighs in the Lagrangian, relative to one in the loss alone; [C], from 1.
+
+        Args:
+            labels: int [C], or [C, T'] with the labels of the first T' tasks, which are then all that pull.
+        """
+        by_task = zip(self.parts, _by_task(labels), strict=False)
+        pulls = [part.pull(own, groups, sizes) - 1.0 for part, own in by_task]
+        return 1.0 + np.sum(pulls, axis=0)
+
+    def forget(self) -> None:
+        """Drop the running counts."""
+        for part in self.parts:
+            part.forget()
+
+    def violations(self) -> list[Violation]:
+        """Exact and surrogate gap per task and attribute."""
+        return [found for part in self.parts for found in part.violations()]
+
+    def group_accuracy(self) -> list[np.ndarray]:
+        """Running accuracy per task and attribute, [G]; NaN where a group has not been seen."""
+        return [found for part in self.parts for found in part.group_accuracy()]
+
+    def state_dict(self) -> dict[str, list[Tensor]]:
+        """What decides how the multipliers go on, of each task."""
+        return {f"{t}.{key}": value for t, part in enumerate(self.parts) for key, value in part.state_dict().items()}
+
+    def load_state_dict(self, state: Mapping[str, Sequence[Tensor]]) -> None:
+        for t, part in enumerate(self.parts):
+            start = f"{t}."
+            part.load_state_dict({k.removeprefix(start): v for k, v in state.items() if k.startswith(start)})
+
+
+def _by_task(labels: ArrayLike) -> list[np.ndarray]:
+    """Labels [B] or [B, T] as T arrays [B]."""
+    table = np.asarray(labels)
+    return [table] if table.ndim == 1 else list(table.T)
