@@ -278,7 +278,7 @@ def small_disk() -> None:
     largest_file(1_500_000)
 
 
-def full_disk() -> None:
+def no_room() -> None:
     largest_file(100_000)
 
 
@@ -287,7 +287,7 @@ def full_disk() -> None:
     [
         (images_vanish, 2, "does not exist"), (images_change, 2, "images changed while they were decoded"),
         (small_disk, 3, "decoded images cannot be stored"),
-        (full_disk, 3, "the pruned network could not be written and read back: cannot write"),
+        (no_room, 3, "the pruned network could not be written and read back: cannot write"),
     ],
 )  # fmt: skip
 def test_trouble_while_images_are_decoded_for_the_first_time(
