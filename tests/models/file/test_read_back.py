@@ -174,9 +174,10 @@ def test_an_account_that_does_not_fit_the_network_is_refused(
     assert tensor in str(caught.value)
 
 
-@pytest.mark.parametrize("wrong", [{"dims": [4]}, {"dims": "all"}, {"persistent": True}])
+@pytest.mark.parametrize("wrong", [{"dims": [4]}, {"dims": "all"}, {"persistent": True}, {"dims": [], "shape": None}])
 def test_a_damaged_account_is_refused(wrong: dict, tmp_path: Path) -> None:
     told = {"f.0.0.weight": {"shape": [8, 3, 3, 3], "kept": 216, **wrong}}
+    told["f.0.0.weight"] = {key: value for key, value in told["f.0.0.weight"].items() if value is not None}
     codec.save_model(tmp_path / "m.safetensors", made("Plain"), header=header("own", "channel", told))
     with pytest.raises(FairpruneError, match=r"removed of 'f\.0\.0\.weight'"):
         codec.read_header(tmp_path / "m.safetensors")
@@ -188,6 +189,16 @@ def test_a_buffer_that_shrank_has_to_be_in_the_file(tmp_path: Path) -> None:
     told = target.removed(model, dense, {}, target.Earlier())
     with pytest.raises(FairpruneError, match="'left_out' shrank, but is not there"):
         codec.save_model(tmp_path / "m.safetensors", model.state_dict(), header=header("own", "channel", told))
+
+
+@pytest.mark.parametrize("name", ["nowhere.buffer", "f.buffer", "fc.bias"])
+def test_a_buffer_that_the_network_does_not_have_is_refused(name: str, tmp_path: Path) -> None:
+    dense = made("Plain")
+    told = {name: {"shape": [3], "kept": 2, "dims": [0], "persistent": False}}
+    state = {**dense.state_dict(), name: torch.zeros(2)}
+    codec.save_model(tmp_path / "m.safetensors", state, header=header("own", "channel", told))
+    with pytest.raises(FairpruneError, match=name):
+        codec.load_network(tmp_path / "m.safetensors", dense)
 
 
 # --- tied weights -------------------------------------------------------------------------------------------------
