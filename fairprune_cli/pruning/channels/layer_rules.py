@@ -155,5 +155,6 @@ def through(call: Call, first: Operand, axis: int, weight: Weight, inputs: int, 
 
 RULES: Mapping[str, Callable[[Call], Result]] = {
     **dict.fromkeys([f"conv{t}{n}d" for t in ("", "_transpose") for n in (1, 2, 3)], convolution),
-    "linear": linear, "embedding": embedding,
+    "linear": linear,
+    "embedding": embedding,
 }
