@@ -124,7 +124,8 @@ class Assembly:
             # A buffer per group remembers as many images in all as one for everybody.
             memory=settings.multiplier_memory / (max(groups) if dual.per_group else 1),
             bound=dual.bound or settings.bound, dense=reference, normalise=dual.normalise, per_group=dual.per_group,
-            levelling=settings.levelling if dual.levelling is None else dual.levelling,
+            # A share of the loss's own pull, of which each task has its part.
+            levelling=(settings.levelling if dual.levelling is None else dual.levelling) / len(self.notions),
             decay=settings.multiplier_decay if dual.decay is None else dual.decay,
         )  # fmt: skip
         return constraint, cost
