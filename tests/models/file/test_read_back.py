@@ -6,6 +6,7 @@ import copy
 import dataclasses
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -199,6 +200,28 @@ def test_a_buffer_that_the_network_does_not_have_is_refused(name: str, tmp_path:
     codec.save_model(tmp_path / "m.safetensors", state, header=header("own", "channel", told))
     with pytest.raises(FairpruneError, match=name):
         codec.load_network(tmp_path / "m.safetensors", dense)
+
+
+def test_the_width_that_a_file_tells_of_a_lazy_layer_is_not_allocated(tmp_path: Path) -> None:
+    dense = own_networks.Lazy(2)
+    state = made("Lazy").state_dict()
+    rows, columns = state["fc.weight"].shape
+    told = {"fc.weight": {"shape": [rows, 1 << 50], "kept": rows * columns, "dims": [1]}}
+    codec.save_model(tmp_path / "m.safetensors", state, header=header("own", "channel", told))
+    assert codec.load_network(tmp_path / "m.safetensors", dense).fc.weight.shape == (rows, columns)
+
+
+def test_a_number_of_outputs_that_takes_no_space_in_the_file_is_refused(tmp_path: Path) -> None:
+    from fairprune_cli.models.file.container import write_safetensors
+
+    count = 999_999_999
+    told = dataclasses.replace(header("resnet10-w16", "dense", {}), outputs=count)
+    empty = np.zeros((count, 0), np.float32)
+    write_safetensors(
+        tmp_path / "m.safetensors", {"x": ("F32", [count, 0], empty)}, {**told.to_metadata(), "encodings": "{}"}
+    )
+    with pytest.raises(FairpruneError, match="no tensor has that many outputs"):
+        codec.load_network(tmp_path / "m.safetensors")
 
 
 # --- tied weights -------------------------------------------------------------------------------------------------
