@@ -106,8 +106,8 @@ class Observer(TorchFunctionMode):
             if result is not None and not constant:
                 raise Decides(self.stack[-1][0])
             return
-        weights = weight_rules.apply(call)
-        self._tag(results, function_rules.apply(call) if weights is None else weights, constant)
+        weights = weight_rules.weights_after(call)
+        self._tag(results, function_rules.marks_after(call) if weights is None else weights, constant)
 
     def _call(self, name: str, args: Any, kwargs: Any, results: list[Tensor]) -> Call:
         layer = self.stack[-1]
