@@ -36,7 +36,7 @@ Weights = list[Weight | None]
 _IN_CODE = "the network's code has the number of channels in it"
 
 
-def apply_to_weights(call: Call) -> Weights | None:
+def weights_after(call: Call) -> Weights | None:
     """What a call on weights gives, if it is a weight again; None where it is not, or is none of theirs."""
     first = call.args[0] if call.args else None
     if call.kwargs.get("out") is not None or not call.shapes:
