@@ -87,8 +87,4 @@ def __getattr__(name: str) -> Any:
         from fairprune_cli.audit.policy import Policy
 
         return Policy
-    if name == "architectures":
-        from fairprune_cli.models import architectures
-
-        return architectures
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -27,6 +27,7 @@ from fairprune_cli.models.inference import evaluating
 from fairprune_cli.models.read_out import shift_of, without_shift
 
 DENSE = "dense"
+Watch = Callable[[Seen, Mapping[str, Tensor]], None]
 
 
 class NamedGroups(Protocol):
@@ -46,23 +47,40 @@ def audit_models(
     device: torch.device | str = "cpu",
     batch_size: int = 256,
     progress: Callable[[int, int], None] | None = None,
-    watch: Callable[[Seen, Mapping[str, Tensor]], None] | None = None,
+    watch: Watch | None = None,
     ranks: Ranks | None = None,
     say: Callable[[str], None] = lambda _: None,
-    task: int = 0,
 ) -> AuditResult:
-    """Count what every model predicts, all of them on the same batches, in float32 throughout.
+    """`audit_tasks` of one task, the models' first: `classes` and `watch` are those of it, labels are [B]."""
+    return audit_tasks(
+        models, pool, groupings, [classes], device, batch_size, progress, None if watch is None else [watch], ranks, say
+    )[0]
+
+
+def audit_tasks(
+    models: Mapping[str, nn.Module],
+    pool: ImagePool,
+    groupings: Sequence[NamedGroups],
+    classes: Sequence[Sequence[str]],
+    device: torch.device | str = "cpu",
+    batch_size: int = 256,
+    progress: Callable[[int, int], None] | None = None,
+    watches: Sequence[Watch] | None = None,
+    ranks: Ranks | None = None,
+    say: Callable[[str], None] = lambda _: None,
+) -> list[AuditResult]:
+    """Count what every model predicts, all of them on the same batches, in float32 throughout; a result for each task.
 
     Args:
         models: by name; one called "dense" is what the others are paired with. They are moved to `device`,
             run in eval mode and get back the mode of each of their modules.
         pool: the images; column j of a batch's groups belongs to `groupings[j]`.
-        classes: names of the models' outputs.
+        classes: of each task, names in the order of its scores; the tasks are the models' first ones.
         progress: called with (images done, images in all) after each batch.
-        watch: called with all images, some at a time, and the models' logits on them, on the host.
+        watches: of each task, called with all images, some at a time, and the models' scores of the task, on the host.
         ranks: several processes with the same models and images, all of which call this: they take turns at the
             batches, which are the same as in one process, and all have the whole result. `pool` is then a `Pool`.
-        say: told when memory ran out and what is done about it; task: whose scores are counted, by its number.
+        say: told when memory ran out and what is done about it.
 
     Raises:
         FairpruneError: no images, or outputs that do not fit the classes (exit code 2); logits that are not
@@ -71,22 +89,20 @@ def audit_models(
     if len(pool) == 0:
         raise FairpruneError("there is no image to audit", hint="choose a split that has images, or another manifest")
     device = torch.device(device)
-    tally = _Tally(models, task, [len(grouping.groups) for grouping in groupings], len(classes))
-    batches: Any = pool.batches
-    at_once = 1
-    if ranks is not None and ranks.several:
-        batches = functools.partial(batches, turn=(ranks.number, ranks.count))
-        at_once = ranks.count
+    sizes, widths = [len(grouping.groups) for grouping in groupings], [len(names) for names in classes]
+    tallies = [_Tally(models, task, sizes, width) for task, width in enumerate(widths)]
+    batches, at_once = _turns(pool, ranks)
     done = 0
     for model in models.values():
         model.to(device)  # outside inference mode, or the weights could not be trained any more
 
     def look(images: Seen, logits: Mapping[str, Tensor]) -> None:
-        tally.add(images, logits)
-        if watch is not None:
-            watch(images, logits)
+        for task, (part, scores) in enumerate(_by_task(images, logits, widths)):
+            tallies[task].add(part, scores)
+            if watches is not None:
+                watches[task](part, scores)
 
-    logits_of, arrivals = InPieces(len(classes), say, task), ToHost(look)
+    logits_of, arrivals = InPieces(widths, say), ToHost(look)
     together = contextlib.nullcontext() if ranks is None else ranks.together()
     with together, tf32(device, False), evaluating(*models.values()), torch.inference_mode():
         for batch in batches(batch_size, device):
@@ -96,8 +112,31 @@ def audit_models(
                 progress(done, len(pool))
         arrivals.finish()
     if ranks is not None:
-        ranks.add_counts([torch.from_numpy(table) for table in tally.tables()])
-    return tally.result(tuple(classes), {grouping.name: tuple(grouping.groups) for grouping in groupings})
+        ranks.add_counts([torch.from_numpy(table) for tally in tallies for table in tally.tables()])
+    named = {grouping.name: tuple(grouping.groups) for grouping in groupings}
+    return [tally.result(tuple(names), named) for tally, names in zip(tallies, classes, strict=True)]
+
+
+def _turns(pool: ImagePool, ranks: Ranks | None) -> tuple[Any, int]:
+    """What gives the batches that are this process's, and how many processes look at one at a time."""
+    batches: Any = pool.batches
+    if ranks is None or not ranks.several:
+        return batches, 1
+    return functools.partial(batches, turn=(ranks.number, ranks.count)), ranks.count
+
+
+def _by_task(
+    images: Seen, logits: Mapping[str, Tensor], widths: Sequence[int]
+) -> Iterator[tuple[Seen, Mapping[str, Tensor]]]:
+    """The images with the labels of each task, and the models' scores of it, which lie side by side."""
+    if len(widths) == 1:
+        yield images, logits
+        return
+    start = 0
+    for task, width in enumerate(widths):
+        part = images._replace(labels=images.labels[:, task])
+        yield part, {name: table[:, start : start + width] for name, table in logits.items()}
+        start += width
 
 
 class _Tally:

@@ -13,13 +13,13 @@ from fairprune_cli.core.errors import ExitCode, FairpruneError
 from fairprune_cli.core.out_of_memory import is_out_of_memory
 from fairprune_cli.core.transfer import Arriving, on_host
 from fairprune_cli.data.batches.batch import Known, known_of
-from fairprune_cli.models.read_out import scores_of
+from fairprune_cli.models.read_out import scores_of_first
 
 AT_ONCE = 64 * 2**20  # bytes of logits that are brought from an accelerator in one piece
 
 
 class LabelledBatch(Protocol):
-    """images [B, C, H, W] float32; labels [B] int64; groups [B, A] int64, -1 where in no group."""
+    """images [B, C, H, W] float32; labels [B] int64, of several tasks [B, T]; groups [B, A] int64, -1 where in none."""
 
     @property
     def images(self) -> Tensor: ...
@@ -39,7 +39,7 @@ class ImagePool(Protocol):
 class Seen(NamedTuple):
     """Images that the models have seen, on the host; from an accelerator many batches come together."""
 
-    labels: Tensor  # int64 [B]
+    labels: Tensor  # int64 [B], or [B, T] of several tasks
     groups: Tensor  # int64 [B, A], -1 = in no group
     rows: Tensor | None  # int64 [B], position in the manifest, where the batches had it
 
@@ -48,17 +48,16 @@ class InPieces:
     """Logits of a batch, from a model in eval mode, in which images do not see each other: any division will do.
 
     Args:
-        classes: outputs that a model must have, for the task.
+        classes: how many each task has; the tasks are the models' first ones.
         say: told when memory ran out and what is done about it.
-        task: number of the task whose scores are wanted.
     """
 
-    def __init__(self, classes: int, say: Callable[[str], None], task: int = 0) -> None:
-        self.classes, self.say, self.task = classes, say, task
+    def __init__(self, classes: Sequence[int], say: Callable[[str], None]) -> None:
+        self.tasks, self.classes, self.say = len(classes), sum(classes), say
         self.pieces = 1
 
     def __call__(self, name: str, model: nn.Module, images: Tensor) -> Tensor:
-        """[B, classes]; name: the model's, for errors.
+        """[B, classes of all tasks]; name: the model's, for errors.
 
         Raises:
             FairpruneError: outputs that do not fit the classes (exit code 2); no room for a single image (3).
@@ -84,7 +83,7 @@ class InPieces:
 
     def _checked(self, name: str, model: nn.Module, logits: object) -> Tensor:
         if isinstance(logits, torch.Tensor) and logits.ndim == 2:
-            logits = scores_of(model, logits, self.task)
+            logits = scores_of_first(model, logits, self.tasks)
         if not isinstance(logits, torch.Tensor) or logits.ndim != 2:
             raise FairpruneError("the model does not return a table of logits, images x classes", where=name)
         if logits.shape[1] != self.classes:

@@ -191,7 +191,6 @@ def stats(
     from fairprune_cli.data.checks import gallery
 
     manifest = _open(options)
-    counts = manifest.counts(options.attr or None)
     if out is not None:
         shown = gallery.draw(manifest, split, options.attr or None)
         gallery.write_gallery(shown, out, f"{manifest.name}: {split}", force)
@@ -200,7 +199,7 @@ def stats(
         terminal.note(f"written: {out}")
     by_task = {task.name: manifest.of_task(task.name).counts(options.attr or None) for task in manifest.tasks}
     if as_json:
-        document: dict[str, Any] = {"manifest": str(manifest.path), "splits": counts}
+        document: dict[str, Any] = {"manifest": str(manifest.path), "splits": by_task[manifest.tasks[0].name]}
         if len(by_task) > 1:
             document["tasks"] = by_task
         terminal.json(json.dumps(document, indent=2, ensure_ascii=False))

@@ -90,7 +90,7 @@ def _figures(loaded: LoadedModel, shape: ImageShape, latency: Mapping[str, Mappi
     return {
         "source": str(loaded.source), "sha256": loaded.sha256, "architecture": loaded.architecture,
         "parameters": measure.count_parameters(model), "nonzero": measure.nonzero_parameters(model),
-        "macs": measure.macs(model, shape), "dense_bytes": measure.dense_bytes(model),
+        "macs": measure.macs(model, shape), "dense_bytes": measure.dense_bytes(model, loaded.dtypes),
         "file_bytes": loaded.source.stat().st_size,
         "batch": {
             batch: {**times, "peak_bytes": forward_peak_bytes(model, int(batch), shape)}

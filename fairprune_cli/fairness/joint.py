@@ -58,7 +58,7 @@ class JointConstraint:
             part.soften(logits[:, columns], term[:, :, columns])
             for part, columns in zip(self.parts, self.columns, strict=True)
         ]
-        return values[0] if len(values) == 1 else sum(values[1:], values[0])
+        return sum(values[1:], values[0])
 
     @property
     def active(self) -> bool:

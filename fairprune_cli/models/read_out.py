@@ -229,6 +229,12 @@ def scores_of(model: nn.Module, table: Tensor, task: int = 0) -> Tensor:
     return table if read_out is None or read_out.plain else table[:, read_out.columns[task]]
 
 
+def scores_of_first(model: nn.Module, table: Tensor, tasks: int) -> Tensor:
+    """The scores of so many tasks, the first ones, side by side: [B, K + K' + ...]."""
+    read_out = read_out_of(model)
+    return table if read_out is None or read_out.plain else table[:, : read_out.columns[tasks - 1].stop]
+
+
 def by_task(read_out: ReadOut | None, table: Tensor, labels: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
     """Scores [B, K] and labels [B] of each task: scores whose softmax is a probability, whatever the threshold.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -105,7 +106,19 @@ def _copy(value: Any) -> Any:
         return value.detach().clone()
     if isinstance(value, Mapping):
         return {key: _copy(part) for key, part in value.items()}
-    return [_copy(part) for part in value] if isinstance(value, list | tuple) else value
+    if isinstance(value, list | tuple):
+        return [_copy(part) for part in value]
+    return {name: _copy(part) for name, part in _held(value).items()} or value
+
+
+def _held(value: Any) -> dict[str, Any]:
+    """The tensors, and containers of such, that an object of the network's own class has; {} where it has none."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    if isinstance(value, type | nn.Module) or callable(value):
+        return {}
+    parts = getattr(value, "__dict__", {}).items()
+    return {name: part for name, part in parts if isinstance(part, Tensor | Mapping | list | tuple)}
 
 
 def _difference(one: Any, other: Any) -> str:
@@ -126,4 +139,6 @@ def _difference(one: Any, other: Any) -> str:
         if len(one) != len(other):
             return f"{len(other)} values, not {len(one)}"
         return next((found for a, b in zip(one, other, strict=True) if (found := _difference(a, b))), "")
+    if isinstance(one, int | float) and isinstance(other, int | float):
+        return "" if one == other or (one != one and other != other) else f"other numbers, by {abs(one - other):.3g}"
     return "" if type(one) is type(other) else f"{type(other).__name__}, not {type(one).__name__}"

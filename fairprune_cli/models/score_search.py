@@ -59,7 +59,8 @@ def find_scores(model: nn.Module, tasks: Sequence[Task], shape: Shape) -> FoundS
         shape: of the images.
 
     Raises:
-        FairpruneError: nothing fits a task, or several things do; the network does not take such images.
+        FairpruneError: nothing fits a task, or several things do, or one thing fits two tasks; the network does not
+            take such images.
     """
     tables = _tables(model, shape)
     if not tables:
@@ -88,12 +89,28 @@ def find_scores(model: nn.Module, tasks: Sequence[Task], shape: Shape) -> FoundS
             )
         threshold = 0.5 if task.head.threshold is None else task.head.threshold
         found.append(Scores(at, columns, threshold, undo))
+    _refuse_shared(tasks, found, entries)
     others = []
     for at, entry in enumerate(entries):
         used = {column for scores in found if scores.entry == at for column in scores.columns}
         if rest := tuple(column for column in range(entry.width) if column not in used):
             others.append((at, rest))
     return FoundScores(ReadOut(tuple(entries), tuple(found), tuple(others)), tuple(notes), tuple(warnings))
+
+
+def _refuse_shared(tasks: Sequence[Task], found: Sequence[Scores], entries: Sequence[OutputTable]) -> None:
+    """Raise where two tasks would read, and train, the same numbers by different labels."""
+    of: dict[tuple[int, int], str] = {}
+    for task, scores in zip(tasks, found, strict=True):
+        for column in scores.columns:
+            other = of.setdefault((scores.entry, column), task.name)
+            if other != task.name:
+                key = entries[scores.entry].key
+                raise FairpruneError(
+                    f"the tasks {other} and {task.name} would both have output {column}"
+                    f"{'' if key is None else f' of {key!r}'}",
+                    hint="say in the manifest with `outputs` which of them are whose, as in outputs: [0, 1]",
+                )
 
 
 def refuse_other_outputs_in_training(model: nn.Module, read_out: ReadOut, shape: Shape) -> None:

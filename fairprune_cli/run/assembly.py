@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from fairprune_cli.audit.counts import audit_models
+from fairprune_cli.audit.counts import audit_tasks
 from fairprune_cli.core.distributed import Ranks
 from fairprune_cli.data.batches.pool import Pool
 from fairprune_cli.data.batches.sampler import EndlessBatches
@@ -99,35 +99,40 @@ class Assembly:
 
     def _constraint(self, pools: PruningPools) -> tuple[Constraint | JointConstraint, float]:
         """The constraint on all tasks, and the passes that its reference to the dense model costs."""
-        read_out = read_out_of(self.dense)
-        parts, costs = zip(*(self._task_constraint(pools, t) for t in range(len(self.notions))), strict=True)
+        read_out, cost = read_out_of(self.dense), 0.0
+        references: Sequence[list[np.ndarray] | None] = [None] * len(self.notions)
+        if any(notion.relative for notion in self.notions):
+            references, cost = self._references(pools)
+        parts = [self._task_constraint(*own) for own in zip(self.notions, references, strict=True)]
         if read_out is None or read_out.plain:
-            return parts[0], costs[0]
-        return JointConstraint(parts, read_out.columns, read_out.width), sum(costs)
+            return parts[0], cost
+        return JointConstraint(parts, read_out.columns, read_out.width), cost
 
-    def _task_constraint(self, pools: PruningPools, task: int) -> tuple[Constraint, float]:
-        settings, dual, notion = self.settings, self.method.dual, self.notions[task]
+    def _references(self, pools: PruningPools) -> tuple[list[list[np.ndarray]], float]:
+        """The dense model's counts [G, K, K] by attribute, of each task; and the passes that they cost."""
+        pool = pools.lower if self._multiplier_data == "lower" else pools.upper
+        results = audit_tasks(
+            {"dense": self.dense}, pool, self.data.groupings, [task.classes for task in self.data.manifest.tasks],
+            self.device,
+        )  # fmt: skip
+        counts = [[result.counts("dense", g.name).astype(float) for g in self.data.groupings] for result in results]
+        return counts, FORWARD_ONLY * len(pool) / self.settings.batch_size
+
+    def _task_constraint(self, notion: fairness.Notion, dense: list[np.ndarray] | None) -> Constraint:
+        settings, dual = self.settings, self.method.dual
         groups = [len(g.groups) for g in self.data.groupings]
-        reference, cost = None, 0.0
-        if notion.relative:
-            pool = pools.lower if self._multiplier_data == "lower" else pools.upper
-            result = audit_models(
-                {"dense": self.dense}, pool.of_task(task), self.data.groupings,
-                self.data.manifest.tasks[task].classes, self.device, task=task,
-            )  # fmt: skip
-            reference = [result.counts("dense", g.name).astype(float) for g in self.data.groupings]
-            cost = FORWARD_ONLY * len(pool) / settings.batch_size
-        constraint = Constraint(
+        return Constraint(
             notion, groups, relaxations.get(dual.relaxation or settings.relaxation),
             tolerance=settings.tolerance, rate=settings.multiplier_rate,
             cap=settings.multiplier_cap if dual.cap is None else dual.cap,
             # A buffer per group remembers as many images in all as one for everybody.
             memory=settings.multiplier_memory / (max(groups) if dual.per_group else 1),
-            bound=dual.bound or settings.bound, dense=reference, normalise=dual.normalise, per_group=dual.per_group,
-            levelling=settings.levelling if dual.levelling is None else dual.levelling,
+            bound=dual.bound or settings.bound, dense=dense if notion.relative else None, normalise=dual.normalise,
+            per_group=dual.per_group,
+            # A share of the loss's own pull, of which each task has its part.
+            levelling=(settings.levelling if dual.levelling is None else dual.levelling) / len(self.notions),
             decay=settings.multiplier_decay if dual.decay is None else dual.decay,
         )  # fmt: skip
-        return constraint, cost
 
     def _teacher(self, pools: PruningPools) -> tuple[Tensor | None, Tensor | None, float]:
         """The dense model's logits [N, W] by row of the manifest, on the images as they are, and what they cost.

@@ -63,7 +63,7 @@ def _audit(request: AuditRequest, terminal: Terminal, device: torch.device, grou
         threads = set_threads(settings.threads)
         repeatable(device)
         data = open_data(settings, request.models[0], terminal, every=True).with_attributes(policy.attributes)
-        refuse_broken_plug_ins(len(data.manifest.classes))
+        refuse_broken_plug_ins(*(len(task.classes) for task in data.manifest.tasks))
         _check_dense(request, policy, len(data.manifest.classes))
         rows = data.rows(settings.split)
         if not len(rows):

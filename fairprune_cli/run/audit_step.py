@@ -12,7 +12,7 @@ from torch import nn
 
 from fairprune_cli import __version__, report
 from fairprune_cli.audit import to_json
-from fairprune_cli.audit.counts import DENSE, audit_models
+from fairprune_cli.audit.counts import DENSE, audit_tasks
 from fairprune_cli.audit.figures import Judgement
 from fairprune_cli.audit.gates import GateResult, exit_code, verdict
 from fairprune_cli.audit.lost_images import LostImages
@@ -68,7 +68,7 @@ class AuditStep:
             describe: the command's own parts of the report; called after the audit, by the first process alone.
             done: called by the first process when the report is written.
         """
-        looks = [self._look(task) for task in range(len(self.data.manifest.tasks))]
+        looks = self._look()
         if self.group.number:
             told, code = self.group.from_first(None)
             return Outcome(told, code, out)
@@ -92,22 +92,23 @@ class AuditStep:
         self.group.from_first((outcome.report, outcome.code))
         return outcome
 
-    def _look(self, task: int) -> tuple[AuditResult, LostImages | None]:
+    def _look(self) -> list[tuple[AuditResult, LostImages | None]]:
         """One pass over the images, divided among the processes; all of them have the counts and the lost images."""
         settings, groupings, tasks = self.settings, self.data.groupings, self.data.manifest.tasks
-        shift = shift_of(next(iter(self.models.values())), task)
-        lost = LostImages(groupings, settings.show_examples, shift) if settings.show_examples else None
-        title = f"auditing {tasks[task].name}" if len(tasks) > 1 else "auditing"
-        with self.terminal.progress(title, len(self.pool)) as display:
-            result = audit_models(
-                {name: model.to(self.device) for name, model in self.models.items()}, self.pool.of_task(task),
-                groupings, tasks[task].classes, self.device, batch_size=self.batch_size,
-                progress=lambda done, total: display.update(done), watch=lost, ranks=self.group,
-                say=lambda text: self.terminal.warn(text, code="memory"), task=task,
+        first = next(iter(self.models.values()))
+        lost = [LostImages(groupings, settings.show_examples, shift_of(first, task)) for task in range(len(tasks))]
+        with self.terminal.progress("auditing", len(self.pool)) as display:
+            results = audit_tasks(
+                {name: model.to(self.device) for name, model in self.models.items()}, self.pool, groupings,
+                [task.classes for task in tasks], self.device, batch_size=self.batch_size,
+                progress=lambda done, total: display.update(done), watches=lost if settings.show_examples else None,
+                ranks=self.group, say=lambda text: self.terminal.warn(text, code="memory"),
             )  # fmt: skip
-        if lost is not None:
-            lost.merge(self.group.from_others(lost.found))
-        return result, lost
+        if not settings.show_examples:
+            return [(result, None) for result in results]
+        for one in lost:
+            one.merge(self.group.from_others(one.found))
+        return list(zip(results, lost, strict=True))
 
     def _judged(self, result: AuditResult, lost: LostImages | None, task: Task) -> _Judged:
         """Figures and gates of a task."""

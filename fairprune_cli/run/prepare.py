@@ -95,8 +95,7 @@ def prepare(model: Path, settings: Settings, terminal: Terminal, trust: bool, gr
     method = _method(settings, group)
     policy = policy_of(settings)
     data = open_data(settings, model, terminal)
-    for task in data.manifest.tasks:
-        refuse_broken_plug_ins(len(task.classes))
+    refuse_broken_plug_ins(*(len(task.classes) for task in data.manifest.tasks))
     # A policy may ask about more attributes than the constraint looks at.
     audited = data.with_attributes(policy.attributes)
     rows = pruning_rows(data, settings)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from fairprune_cli.core.device import tf32
 from fairprune_cli.data.batches.pool import Pool
-from fairprune_cli.data.manifest.task import described
+from fairprune_cli.data.manifest.task import described, with_heads
 from fairprune_cli.models.file import codec
 from fairprune_cli.models.file.rounding import rounded
 from fairprune_cli.pruning import target
@@ -45,7 +45,7 @@ def write_model(run: Prepared, path: Path, model: nn.Module, sparse: Mapping[str
         transform=run.transform.to_dict(), granularity=run.settings.granularity,
         removed=target.removed(model, run.dense, sparse, run.before),
         outputs=run.loaded.classes if run.loaded.classes != len(run.data.manifest.classes) else 0,
-        tasks=tuple(described(run.data.manifest.tasks)),
+        tasks=tuple(described(with_heads(run.data.manifest.tasks, run.loaded.metadata.get("tasks", ())))),
     )  # fmt: skip
     tensors = rounded(codec.stored_tensors(model, header.removed), run.settings.store, run.loaded.dtypes)
     codec.save_model(path, tensors, header=header, masks=sparse)

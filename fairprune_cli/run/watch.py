@@ -78,16 +78,21 @@ class Watch:
 def limits_of(
     settings: Settings, method: type[Method], plan: Plan, dense: nn.Module, upper: Pool, device: torch.device
 ) -> Limits:
-    """What the records of a run are held against; the dense model is looked at on some of the upper images."""
+    """What the records of a run are held against; the dense model is looked at on some of the upper images.
+
+    Of several tasks these are means, as the accuracy of an epoch is.
+    """
     chosen = np.random.default_rng(settings.seed).permutation(len(upper))[:LOOK_AT]
-    some = upper.of_task(0).images.pool(upper.rows[np.sort(chosen)])
+    some = upper.images.pool(upper.rows[np.sort(chosen)])
+    labels = some.labels.reshape(len(some), -1).T
     cap = settings.multiplier_cap if method.dual.cap is None else method.dual.cap
     return Limits(
         tolerance=settings.tolerance, multiplier_cap=cap, sparsity=settings.sparsity,
         epochs=settings.epochs, constrained=method.constrained and settings.fairness_on != "none",
         moves_mask_by_gradient=method.upper_gradient and not plan.rounds,
         dense_accuracy=pool_accuracy(dense, some, device),
-        majority_share=float(np.bincount(some.labels).max() / len(some)), memory=settings.multiplier_memory,
+        majority_share=float(np.mean([np.bincount(own).max() / len(some) for own in labels])),
+        memory=settings.multiplier_memory,
     )  # fmt: skip
 
 

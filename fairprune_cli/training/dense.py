@@ -36,13 +36,16 @@ class DenseEpoch:
 def pool_accuracy(model: nn.Module, pool: Pool, device: torch.device, batch_size: int = 256) -> float:
     """Share of the pool that the model classifies right, in eval mode (the mode is restored).
 
-    Of several tasks the first counts, and the pool has its labels alone.
+    Of a pool with the labels of several tasks it is the mean of theirs; with those of one, the first of the model's.
     """
-    right = torch.zeros((), dtype=torch.int64, device=device)
+    right, tasks = torch.zeros((), dtype=torch.int64, device=device), 1
     with evaluating(model), torch.inference_mode():
         for batch in pool.batches(batch_size, device):
-            right += (scores_of(model, model(batch.images)).argmax(1) == batch.labels).sum()
-    return int(right) / max(len(pool), 1)
+            table, labels = model(batch.images), batch.labels.reshape(len(batch.labels), -1)
+            tasks = labels.shape[1]
+            for task in range(tasks):
+                right += (scores_of(model, table, task).argmax(1) == labels[:, task]).sum()
+    return int(right) / max(len(pool) * tasks, 1)
 
 
 def train_dense(

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from fairprune_cli.audit import to_json
-from fairprune_cli.audit.counts import audit_models
+from fairprune_cli.audit.counts import audit_models, audit_tasks
 from fairprune_cli.audit.notices import notices
 from fairprune_cli.core.errors import ExitCode, FairpruneError
 from fairprune_cli.models.read_out import OutputTable, ReadOut, Scores, attach
@@ -255,11 +255,18 @@ def test_a_threshold_moves_what_is_predicted_and_not_how_sure_the_model_is() -> 
     assert float(result.sureness["dense"][""].confidence.sum()) == pytest.approx(sum(sure), abs=1e-5)
 
 
-def test_each_task_is_audited_on_its_own_columns() -> None:
-    table = torch.tensor([[1.0, 0.0, 5.0, 0.0], [0.0, 1.0, 0.0, 5.0]])
-    model = nn.Identity()
+def test_all_tasks_are_audited_in_one_pass_each_on_its_own_columns() -> None:
+    table = torch.tensor([[1.0, 0.0, 5.0, 0.0], [0.0, 1.0, 0.0, 5.0], [0.0, 1.0, 5.0, 0.0]])
+    model, passes = nn.Identity(), []
+    model.register_forward_pre_hook(lambda *_: passes.append(1))
     attach(model, ReadOut((OutputTable(None, 4),), (Scores(0, (2, 3)), Scores(0, (1, 0)))))
-    for task, labels in enumerate(([0, 1], [1, 0])):
-        pool = Pool(table, torch.tensor(labels), torch.zeros(2, 0, dtype=torch.long))
-        counts = audit_models({"dense": model}, pool, [], CLASSES, task=task).overall["dense"]
-        assert int(np.trace(counts)) == 2
+    labels = torch.tensor([[0, 1], [1, 0], [1, 0]])
+    pool = Pool(table, labels, torch.zeros(3, 0, dtype=torch.long))
+    seen: list[list[list[float]]] = [[], []]
+    watches = [lambda _, logits, into=into: into.extend(logits["dense"].tolist()) for into in seen]
+    found = audit_tasks({"dense": model}, pool, [], [CLASSES, CLASSES], watches=watches)
+    assert [one.overall["dense"].tolist() for one in found] == [[[1, 0], [1, 1]], [[2, 0], [0, 1]]]
+    assert seen == [table[:, 2:].tolist(), table[:, [1, 0]].tolist()]
+    assert len(passes) == 1
+    first = audit_models({"dense": model}, Pool(table, labels[:, 0], pool.groups), [], CLASSES)
+    assert first.overall["dense"].tolist() == found[0].overall["dense"].tolist()

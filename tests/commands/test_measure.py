@@ -13,6 +13,7 @@ from torch import nn
 
 import fairprune_cli
 from fairprune_cli import export as exports
+from fairprune_cli.commands import inspect as inspecting
 from fairprune_cli.commands import measure as measuring
 from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.core.terminal import Terminal
@@ -63,6 +64,18 @@ def test_both_models_in_one_document(files: tuple[Path, Path]) -> None:
     assert model["batch"]["32"]["peak_bytes"] > model["batch"]["1"]["peak_bytes"] > model["dense_bytes"]
     measuring.show(document, terminal)
     assert "peak memory, batch of 32" in terminal.out.getvalue()  # type: ignore[attr-defined]
+
+
+def test_bytes_are_those_of_the_files_own_number_formats(tmp_path: Path) -> None:
+    model = architectures.build("resnet10-w16", 2, seed=0).half()
+    torch.save(model.state_dict(), tmp_path / "half.pt")
+    measured = measuring.measure_models(
+        tmp_path / "half.pt", None, arch=None, trust=False, size=32, device="cpu", threads=1, seconds=0.1,
+        terminal=Terminal(out=io.StringIO(), err=io.StringIO()),
+    )  # fmt: skip
+    inspected, _ = inspecting.inspected(tmp_path / "half.pt", None, False, 32, None)
+    stored = sum(tensor.nbytes for tensor in model.state_dict().values())
+    assert measured["models"]["model"]["dense_bytes"] == inspected["bytes"]["dense"] == stored
 
 
 @pytest.mark.parametrize(("store", "loss"), [("fp16", 1e-2), ("bf16", 1e-1)])

@@ -151,7 +151,7 @@ def test_memory_that_runs_out_in_the_audit_halves_the_batches_and_changes_no_cou
 
     model.forward = starved  # type: ignore[method-assign]
     said: list[str] = []
-    logits_of = InPieces(2, said.append)
+    logits_of = InPieces([2], said.append)
     with torch.inference_mode():
         found = logits_of("dense", model, images)
         logits_of("dense", model, images)

@@ -97,6 +97,11 @@ def test_a_slice_is_pruned_alone_and_its_file_tells_where_it_stands(place: Path)
     assert ran.code == 2
     assert "the network has 6 outputs, the manifest has 2 classes" in ran.err
     assert "outputs: [0, 1]" in ran.err
+    # So does the file of a run that was told by the first one's file alone.
+    further = ("prune", str(out), "--data", "none.yaml", "--attr", "gender", "--sparsity", "0.7", *LIGHT)
+    again = run(*further, "--out", str(place / "runs" / "again"), cwd=place)
+    told = run("audit", str(place / "runs" / "again"), "--data", "none.yaml", "--attr", "gender", cwd=place)
+    assert told["results"]["dense"]["correct"] == again["results"]["pruned"]["correct"]
     inspected = run("inspect", str(out), "--size", "40", cwd=place)
     assert inspected["outputs"] == {"output": 6}
     exported = run("export", str(out), "--to", "pt2", cwd=place)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -12,6 +13,19 @@ from fairprune_cli.models.sameness import same_network
 from tests.support.networks import network
 
 IMAGES = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+
+
+@dataclass
+class Fields:
+    logits: Tensor
+    more: Any
+
+
+class Opaque:
+    """A class of the network's own, that is no container torch knows."""
+
+    def __init__(self, logits: Tensor) -> None:
+        self.logits = logits
 
 
 class Gives(nn.Module):
@@ -27,7 +41,10 @@ class Gives(nn.Module):
         if self.fails:
             raise KeyError("what")
         y = self.head(h) * self.scale
-        forms = {"tensor": y, "tuple": (y, h), "dict": {"logits": y, "more": [h, None]}, "number": y.sum().item()}
+        forms = {
+            "tensor": y, "tuple": (y, h), "dict": {"logits": y, "more": [h, None]}, "number": y.sum().item(),
+            "dataclass": Fields(y, [h, None]), "object": Opaque(y),
+        }  # fmt: skip
         return forms[self.form]
 
 
@@ -41,7 +58,7 @@ def test_the_same_network_is_the_same_and_keeps_its_mode() -> None:
     model = network("resnet10-w16").train()
     assert same_network(model, copy.deepcopy(model), IMAGES) == ""
     assert all(module.training for module in model.modules())
-    for form in ("tuple", "dict", "number"):
+    for form in ("tuple", "dict", "number", "dataclass", "object"):
         assert same_network(*twins(form), IMAGES) == ""
 
 
@@ -56,6 +73,13 @@ def test_the_first_layer_that_acts_otherwise_is_named() -> None:
     with torch.no_grad():
         other.head.bias += 0.25
     assert same_network(one, other, IMAGES) == "head gives other numbers, by up to 0.25"
+
+
+def test_a_difference_shows_whatever_the_scores_are_given_in() -> None:
+    for form in ("tensor", "tuple", "dict", "number", "dataclass", "object"):
+        one, other = twins(form)
+        other.scale = 2.0
+        assert same_network(one, other, IMAGES).startswith("the network gives other numbers"), form
 
 
 def test_one_bit_is_a_difference_and_no_number_is_equal_to_itself() -> None:

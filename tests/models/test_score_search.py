@@ -118,6 +118,20 @@ def test_what_does_not_fit_says_what_to_write(model: nn.Module, asked: Task, wha
     assert __import__("re").search(mend, caught.value.hint)
 
 
+@pytest.mark.parametrize(
+    ("model", "asked"),
+    [
+        (Trunk(2), [task(name="sex"), task(name="smile")]),
+        (Trunk(3), [task(name="sex", outputs=(0, 1)), task(name="smile", outputs=(1, 2))]),
+        (heads.InDict(2), [task(name="sex", output="logits"), task(name="smile")]),
+    ],
+)
+def test_two_tasks_cannot_have_one_score(model: nn.Module, asked: list[Task]) -> None:
+    with pytest.raises(FairpruneError, match="tasks sex and smile would both have output") as caught:
+        find_scores(model, asked, SIDE)
+    assert "`outputs`" in caught.value.hint
+
+
 def test_a_network_that_gives_something_else_in_training_is_refused_before_it() -> None:
     model = heads.OtherInTraining()
     found = find_scores(model, [task()], SIDE).read_out

@@ -61,6 +61,8 @@ def is_plain(model: nn.Module) -> bool:
 def materialise(model: nn.Module, shapes: Mapping[str, Sequence[int]]) -> None:
     """Give the layers that take their widths from their first images the widths of a file's tensors, in place.
 
+    They have no numbers before a state is loaded.
+
     Args:
         shapes: of the network's tensors, by name, before any channel was removed.
 
@@ -68,13 +70,16 @@ def materialise(model: nn.Module, shapes: Mapping[str, Sequence[int]]) -> None:
         FairpruneError: such a layer has no tensor there.
     """
     for name, module in model.named_modules():
-        own = {**module._parameters, **module._buffers}
-        waiting: dict[str, Any] = {leaf: tensor for leaf, tensor in own.items() if is_lazy(tensor)}
-        for leaf, tensor in waiting.items():
+        tables: tuple[dict[str, Any], ...] = module._parameters, module._buffers
+        waiting = [(table, leaf) for table in tables for leaf, tensor in table.items() if is_lazy(tensor)]
+        for table, leaf in waiting:
             key = f"{name}.{leaf}".lstrip(".")
             if key not in shapes:
                 raise FairpruneError(f"{name} takes its width from its first images, and {key} is missing")
-            tensor.materialize(tuple(shapes[key]))
+            # Without memory: how wide it was before a removal is only what a file says.
+            empty = torch.empty(tuple(shapes[key]), dtype=table[leaf].data.dtype, device="meta")
+            wanted = table[leaf].requires_grad
+            table[leaf] = nn.Parameter(empty, wanted) if table is module._parameters else empty
         if waiting and isinstance(module, LazyModuleMixin):
             _settle(module)
 

@@ -158,6 +158,8 @@ def fit_to_state(
     full, problems = with_all_names(state, groups), Problems("", limit=12)
     changed = _narrow(model, full, told, problems)
     loose = {name: full.pop(name) for name, entry in told.items() if entry.get("persistent") is False and name in full}
+    left_out = dict(model.named_buffers(remove_duplicate=False)).keys() - model.state_dict().keys()
+    problems.extend(f"{name} is unexpected" for name in loose if name not in left_out)
     for name, module in model.named_modules():
         set_widths(module)
         problems.extend(_disagreement(name, module))

@@ -36,7 +36,7 @@ def tensor_of_array(value: Any) -> Tensor | None:
     else:
         return None
     dtype = _type_of(kind)
-    listed = isinstance(shape, tuple) and len(shape) <= 64 and all(type(n) is int and n >= 0 for n in shape)
+    listed = isinstance(shape, tuple) and len(shape) <= 64 and all(type(n) is int and 0 <= n < 1 << 62 for n in shape)
     if dtype is None or not listed or not isinstance(data, bytes | bytearray):
         return None
     if len(data) != math.prod(shape) * dtype.itemsize:

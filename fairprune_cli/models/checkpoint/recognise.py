@@ -16,11 +16,10 @@ from fairprune_cli.models.architectures import Placement
 from fairprune_cli.models.checkpoint.contents import Contents
 from fairprune_cli.models.checkpoint.module_differences import inner_module, module_differences, surroundings
 from fairprune_cli.models.checkpoint.module_tree import module_tree
-from fairprune_cli.models.checkpoint.state_dict import converted
+from fairprune_cli.models.checkpoint.state_dict import PREFIXES, converted
 from fairprune_cli.models.checkpoint.weight_tables import is_averaged, is_teacher
 
-_USUAL = ("module", "_orig_mod", "model", "backbone")
-"""Prefixes of DataParallel, torch.compile and training frameworks, about which nothing is said."""
+_USUAL = frozenset(prefix.rstrip(".") for prefix in PREFIXES)  # about which nothing is said
 
 _IN_SEQUENCE = re.compile(r"(?P<head>.*[^\W\d]\w*)\.(?P<place>\d+)\.weight")
 

@@ -215,7 +215,7 @@ def _dense_network(
     # `skeleton` refuses names that mean "import this"; only what the caller typed may be imported.
     typed = arch is not None and architectures.is_import_path(arch)
     # A network of one's own may heed the number of classes or not.
-    if not typed and not any(tensor.ndim and tensor.shape[0] == count for tensor in state.values()):
+    if not typed and not any(tensor.numel() and tensor.shape[:1] == (count,) for tensor in state.values()):
         raise FairpruneError(f"the header names {count} classes, but no tensor has that many outputs")
     model = (architectures.build if typed else architectures.skeleton)(name, count)
     outputs = architectures.signature(name).classes_of(state)

@@ -156,7 +156,8 @@ def _faults_of_removed(removed: Mapping[str, Any]) -> list[str]:
         elif "shape" in told and kept > math.prod(shape):
             faults.append(f"header: removed of {name!r}: keeps {kept} of {math.prod(shape)} entries")
         dims = told.get("dims", [])
-        if not isinstance(dims, list) or not all(_is_count(dim) and dim < len(shape) for dim in dims):
+        listed = isinstance(dims, list) and all(_is_count(dim) and dim < len(shape) for dim in dims)
+        if not listed or ("dims" in told and "shape" not in told):
             faults.append(f"header: removed of {name!r}: dims are not dimensions of its shape")
         if told.get("persistent", False) is not False:
             faults.append(f"header: removed of {name!r}: persistent is there only where it is false")

@@ -12,7 +12,6 @@ from fairprune_cli.models.architectures.ties import memory_of
 
 FORMATS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
-
 SOURCE = "source"
 """Each tensor is stored in the number format that it has in the file it came from."""
 

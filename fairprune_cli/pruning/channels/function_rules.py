@@ -64,7 +64,7 @@ ALONG = {
 }  # fmt: skip
 
 
-def apply(call: Call) -> Result:
+def marks_after(call: Call) -> Result:
     """Marks of what a call gives."""
     rule = RULES.get(call.name)
     if rule is None or call.kwargs.get("out") is not None:

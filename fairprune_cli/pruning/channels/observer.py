@@ -92,24 +92,24 @@ class Observer(TorchFunctionMode):
         result = func(*without_numbers(args), **without_numbers(kwargs))
         if name in SILENT and next(_tensors(result), None) is None:
             return result
-        self._passed_on(name, tensors, given, result, (args, kwargs))
+        self._passed_on(name, tensors, given, result)
         return result
 
-    def _passed_on(self, name: str, tensors: list[Tensor], given: tuple[Any, Any], result: Any, raw: Any) -> None:
+    def _passed_on(self, name: str, tensors: list[Tensor], given: tuple[Any, Any], result: Any) -> None:
         """Write down what a function did, and give what came of it its marks."""
         results = [result] if isinstance(result, Tensor) else [*_tensors(result)]
         constant = all(value.constant for value in map(self._operand, tensors) if isinstance(value, Operand))
-        call = self._call(name, *given, results, raw)
+        call = self._call(name, *given, results)
         if not results:
             # A number, or nothing: what was written into a value, or what the code goes by.
             call.refuse(f"{name} is not understood")
             if result is not None and not constant:
                 raise Decides(self.stack[-1][0])
             return
-        weights = weight_rules.apply(call)
-        self._tag(results, function_rules.apply(call) if weights is None else weights, constant)
+        weights = weight_rules.weights_after(call)
+        self._tag(results, function_rules.marks_after(call) if weights is None else weights, constant)
 
-    def _call(self, name: str, args: Any, kwargs: Any, results: list[Tensor], given: Any = ()) -> Call:
+    def _call(self, name: str, args: Any, kwargs: Any, results: list[Tensor]) -> Call:
         layer = self.stack[-1]
         own = {self.names.get(id(tensor)) for tensor in layer[1]._parameters.values()} - {None}
         weights = [one.name for one in operands_in((args, kwargs)) if isinstance(one, Weight)]

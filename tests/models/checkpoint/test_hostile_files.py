@@ -17,8 +17,9 @@ import torch
 
 from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.data.manifest.find import load_manifest
-from fairprune_cli.models.checkpoint.inert import PickleError
+from fairprune_cli.models.checkpoint.inert import Global, Inert, PickleError
 from fairprune_cli.models.checkpoint.load import load_model
+from fairprune_cli.models.checkpoint.numpy_arrays import tensor_of_array
 from fairprune_cli.models.checkpoint.unpickle import read_pickle
 from fairprune_cli.run.options import resolve
 
@@ -122,3 +123,10 @@ def test_text_becomes_bytes_once(tmp_path: Path) -> None:
     calls = b"c_codecs\nencode\nq\x02" + text + b"00" + b"h\x02h\x01X\x06\x00\x00\x00latin1\x86R" * 50
     with pytest.raises(PickleError, match="more bytes than it has"):
         read_pickle(io.BytesIO(calls + b"."))
+
+
+@pytest.mark.parametrize("shape", [(0, 1 << 62), (0, 1 << 4000), (1 << 4000,) * 64, (1,) * 65, (-1, 0)])
+def test_an_array_of_an_impossible_shape_is_none(shape: tuple[int, ...]) -> None:
+    kind = Inert(Global("numpy", "dtype"), ("f4",), (3, "<"))
+    origin = Global("numpy.core.multiarray", "_reconstruct")
+    assert tensor_of_array(Inert(origin, (), (1, shape, kind, False, b""))) is None

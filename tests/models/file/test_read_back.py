@@ -6,6 +6,7 @@ import copy
 import dataclasses
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -174,9 +175,10 @@ def test_an_account_that_does_not_fit_the_network_is_refused(
     assert tensor in str(caught.value)
 
 
-@pytest.mark.parametrize("wrong", [{"dims": [4]}, {"dims": "all"}, {"persistent": True}])
+@pytest.mark.parametrize("wrong", [{"dims": [4]}, {"dims": "all"}, {"persistent": True}, {"dims": [], "shape": None}])
 def test_a_damaged_account_is_refused(wrong: dict, tmp_path: Path) -> None:
     told = {"f.0.0.weight": {"shape": [8, 3, 3, 3], "kept": 216, **wrong}}
+    told["f.0.0.weight"] = {key: value for key, value in told["f.0.0.weight"].items() if value is not None}
     codec.save_model(tmp_path / "m.safetensors", made("Plain"), header=header("own", "channel", told))
     with pytest.raises(FairpruneError, match=r"removed of 'f\.0\.0\.weight'"):
         codec.read_header(tmp_path / "m.safetensors")
@@ -188,6 +190,38 @@ def test_a_buffer_that_shrank_has_to_be_in_the_file(tmp_path: Path) -> None:
     told = target.removed(model, dense, {}, target.Earlier())
     with pytest.raises(FairpruneError, match="'left_out' shrank, but is not there"):
         codec.save_model(tmp_path / "m.safetensors", model.state_dict(), header=header("own", "channel", told))
+
+
+@pytest.mark.parametrize("name", ["nowhere.buffer", "f.buffer", "fc.bias"])
+def test_a_buffer_that_the_network_does_not_have_is_refused(name: str, tmp_path: Path) -> None:
+    dense = made("Plain")
+    told = {name: {"shape": [3], "kept": 2, "dims": [0], "persistent": False}}
+    state = {**dense.state_dict(), name: torch.zeros(2)}
+    codec.save_model(tmp_path / "m.safetensors", state, header=header("own", "channel", told))
+    with pytest.raises(FairpruneError, match=name):
+        codec.load_network(tmp_path / "m.safetensors", dense)
+
+
+def test_the_width_that_a_file_tells_of_a_lazy_layer_is_not_allocated(tmp_path: Path) -> None:
+    dense = own_networks.Lazy(2)
+    state = made("Lazy").state_dict()
+    rows, columns = state["fc.weight"].shape
+    told = {"fc.weight": {"shape": [rows, 1 << 50], "kept": rows * columns, "dims": [1]}}
+    codec.save_model(tmp_path / "m.safetensors", state, header=header("own", "channel", told))
+    assert codec.load_network(tmp_path / "m.safetensors", dense).fc.weight.shape == (rows, columns)
+
+
+def test_a_number_of_outputs_that_takes_no_space_in_the_file_is_refused(tmp_path: Path) -> None:
+    from fairprune_cli.models.file.container import write_safetensors
+
+    count = 999_999_999
+    told = dataclasses.replace(header("resnet10-w16", "dense", {}), outputs=count)
+    empty = np.zeros((count, 0), np.float32)
+    write_safetensors(
+        tmp_path / "m.safetensors", {"x": ("F32", [count, 0], empty)}, {**told.to_metadata(), "encodings": "{}"}
+    )
+    with pytest.raises(FairpruneError, match="no tensor has that many outputs"):
+        codec.load_network(tmp_path / "m.safetensors")
 
 
 # --- tied weights -------------------------------------------------------------------------------------------------

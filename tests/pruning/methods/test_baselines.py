@@ -323,13 +323,6 @@ def accuracy_constraint(groups: Sequence[int]) -> Constraint:
     )
 
 
-class Part(list[int]):
-    """Images of one task."""
-
-    def of_task(self, task: int) -> Part:
-        return self
-
-
 @pytest.mark.parametrize("notion", ["accuracy", "odds"])
 def test_ceag_s_constraint_is_its_own_whatever_the_settings_say(notion: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The constraint that tests/fairness/test_constraint.py works out by hand is the one that a run gets."""
@@ -344,16 +337,16 @@ def test_ceag_s_constraint_is_its_own_whatever_the_settings_say(notion: str, mon
     audited: list[object] = []
     counts = np.array([[[150, 10], [20, 120]], [[40, 10], [10, 40]], [[5, 5], [5, 5]]])  # .9, .8, .5; 360 of 420
 
-    def audit(models: object, pool: object, *_: object, task: int) -> object:
+    def audit(models: object, pool: object, *_: object) -> list[object]:
         audited.append(pool)
-        return SimpleNamespace(counts=lambda *_: counts)
+        return [SimpleNamespace(counts=lambda *_: counts)]
 
-    monkeypatch.setattr(assembly, "audit_models", audit)
+    monkeypatch.setattr(assembly, "audit_tasks", audit)
     data = SimpleNamespace(
         groupings=[SimpleNamespace(name="age", groups=("a", "b", "c"))],
         manifest=SimpleNamespace(tasks=[SimpleNamespace(classes=("x", "y"))]),
     )
-    pools = SimpleNamespace(lower=Part(range(420)), upper=Part(range(50)))
+    pools = SimpleNamespace(lower=range(420), upper=range(50))
     masks = WeightMasks(nn.Linear(2, 2))
     run = assembly.Assembly(
         settings, method, (made,), nn.Identity(), nn.Identity(), masks, data, torch.device("cpu")  # type: ignore[arg-type]
