@@ -83,7 +83,9 @@ def converted(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str]
     for name, tensor in result.items():
         if tensor.is_complex() or tensor.is_quantized or tensor.layout != torch.strided:
             problems.add(f"{name} holds {tensor.dtype} numbers in a form that no supported layer has")
-        elif tensor.is_floating_point() and not _finite(tensor):
+    problems.raise_if_any(hint="save the network with real, dense numbers, before any quantisation")
+    for name, tensor in result.items():
+        if tensor.is_floating_point() and not _finite(tensor):
             count = int((~torch.isfinite(tensor)).sum())
             problems.add(f"{name} has {count} of {tensor.numel()} numbers that are NaN or infinite")
     problems.raise_if_any(hint="training has diverged; take an earlier checkpoint")

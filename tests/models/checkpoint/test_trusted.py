@@ -108,3 +108,13 @@ def test_numbers_of_a_trusted_network_must_be_finite(tmp_path: Path) -> None:
     torch.save(net, tmp_path / "m.pt")
     with pytest.raises(FairpruneError, match=r"fc\.bias has 1 of 2 numbers"):
         load_model(tmp_path / "m.pt", trust=True)
+
+
+def test_complex_numbers_are_no_divergence(tmp_path: Path) -> None:
+    net = plain()
+    net.filter = nn.Parameter(torch.ones(2, dtype=torch.cfloat))
+    torch.save(net, tmp_path / "m.pt")
+    with pytest.raises(FairpruneError, match=r"filter holds torch\.complex64 numbers") as caught:
+        load_model(tmp_path / "m.pt", trust=True)
+    assert "real" in caught.value.hint
+    assert "diverged" not in caught.value.hint
