@@ -13,7 +13,7 @@ MAX_OPCODES = 5_000_000
 """A state dict needs about 25 per tensor; the limit keeps a hostile file from filling the memory."""
 
 
-MOST = 1 << 62
+SIZE_LIMIT = 1 << 62
 """No size of a tensor reaches it; products of numbers without a limit would take hours."""
 
 
@@ -172,6 +172,6 @@ def _tensor(name: str, arguments: tuple[Any, ...]) -> TensorRef:
             raise PickleError("the pickle in it gives a tensor a shape that is no list of whole numbers")
     if type(offset) is not int or len(size) != len(stride):
         raise PickleError("the pickle in it gives a tensor an impossible shape")
-    if not all(0 <= number < MOST for number in (offset, *size, *stride)):
+    if not all(0 <= number < SIZE_LIMIT for number in (offset, *size, *stride)):
         raise PickleError("the pickle in it gives a tensor an impossible shape")
     return TensorRef(storage, offset, tuple(size), tuple(stride), type_name)
