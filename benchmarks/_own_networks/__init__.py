@@ -37,10 +37,9 @@ class Network:
 
 # Whose channels cannot be halved, because the code has widths in it or mixes channels in ways that are not followed.
 WHOLE = {
-    "activations.MaxFeatureMap", "buffers.BlurExpanded", "convolutions.StandardisedWeights", "forms.ReadsValues",
-    "reshapes.FourierMixing", "shared.FrozenNorms", "transformers.EinsumAttention", "transformers.EncoderNet",
-    "transformers.MLPMixer", "transformers.PatchesByReshape", "transformers.ScaledDotProduct", "transformers.SmallViT",
-    "transformers.WindowAttention",
+    "activations.MaxFeatureMap", "forms.ReadsValues", "reshapes.FourierMixing", "shared.FrozenNorms",
+    "transformers.EinsumAttention", "transformers.EncoderNet", "transformers.MLPMixer",
+    "transformers.PatchesByReshape", "transformers.ScaledDotProduct", "transformers.WindowAttention",
 }  # fmt: skip
 
 

@@ -43,7 +43,7 @@ def try_out(run: Prepared) -> None:
         except FairpruneError as error:
             raise FairpruneError(
                 f"the pruned network could not be written and read back: {error.what}",
-                where=str(run.loaded.source), hint=error.hint or _hint(run),
+                where=str(run.loaded.source), hint=error.hint or _hint(run), code=error.code,
             ) from error  # fmt: skip
     for images in _images(run):
         if found := same_network(pruned, stored, images):

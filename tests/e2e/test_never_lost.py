@@ -274,6 +274,11 @@ def images_change() -> None:
 
 
 def small_disk() -> None:
+    """Room for a model, and not for the images."""
+    largest_file(1_500_000)
+
+
+def no_room() -> None:
     largest_file(100_000)
 
 
@@ -282,6 +287,7 @@ def small_disk() -> None:
     [
         (images_vanish, 2, "does not exist"), (images_change, 2, "images changed while they were decoded"),
         (small_disk, 3, "decoded images cannot be stored"),
+        (no_room, 3, "the pruned network could not be written and read back: cannot write"),
     ],
 )  # fmt: skip
 def test_trouble_while_images_are_decoded_for_the_first_time(

@@ -449,10 +449,10 @@ class Standardised(nn.Conv2d):
         over: how mean and deviation are taken.
     """
 
-    def __init__(self, inputs: int, outputs: int, over: str, groups: int = 1) -> None:
-        super().__init__(inputs, outputs, 3, padding=1, groups=groups)
+    def __init__(self, inputs: int, outputs: int, over: str, groups: int = 1, kernel: int = 3) -> None:
+        super().__init__(inputs, outputs, kernel, padding=kernel // 2, groups=groups)
         self.over = over
-        if over == "scaled":
+        if over in ("scaled", "norm"):
             self.gain = nn.Parameter(torch.rand(outputs, 1, 1, 1) + 0.5)
 
     def standardised(self) -> Tensor:
@@ -463,6 +463,10 @@ class Standardised(nn.Conv2d):
             w = w - w.mean(dim=1, keepdim=True).mean(dim=2, keepdim=True).mean(dim=3, keepdim=True)
             deviation = w.view(w.size(0), -1).std(dim=1).view(-1, 1, 1, 1) + 1e-5
             return w / deviation.expand_as(w)
+        if self.over == "norm":  # as timm does
+            gain = (self.gain * 0.5).view(-1)
+            w = F.batch_norm(w.reshape(1, self.out_channels, -1), None, None, weight=gain, training=True, momentum=0.0)
+            return w.reshape_as(self.weight)
         variance, mean = torch.var_mean(w, dim=[1, 2, 3], keepdim=True, unbiased=False)
         w = (w - mean) * torch.rsqrt(variance + 1e-10)
         return w * self.gain if self.over == "scaled" else w
@@ -504,7 +508,7 @@ class Extracted(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        inner = nn.Sequential(block(3, 8), block(8, 12))
+        inner = Written(lambda m, x: F.relu(m.b(m.a(x)) + m.c(x)), a=block(3, 8), b=block(8, 12), c=block(3, 12))
         self.features, self.head = fx.symbolic_trace(inner), nn.Linear(12, 3)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -711,6 +715,8 @@ INEXACT: dict[str, Callable[[], nn.Module]] = {
     "places by number, looked up": lambda: Places(lambda m, x: x + m.rows(torch.arange(x.size(1)) % 4)[None]),
     "standardised weights": lambda: between(Standardised(12, 12, over="dims")),
     "standardised weights, by means of means": lambda: between(Standardised(12, 12, over="steps")),
+    "standardised weights, by a norm": lambda: between(Standardised(12, 12, over="norm")),
+    "standardised weights, one pixel": lambda: between(Standardised(12, 12, over="norm", kernel=1)),
     "standardised weights, scaled": lambda: between(Standardised(12, 12, over="scaled")),
 }  # fmt: skip
 
@@ -743,6 +749,9 @@ KEPT: dict[str, tuple[Callable[[], nn.Module], str]] = {
     "looked up": (lambda: does(lambda _, x: x * {12: 2}.get(x.size(1), 1)), "computes with the number"),
     "whole numbers": (
         lambda: does(lambda _, x: x * int(x.size(1)) / float(x.shape[1]) * (x.size(1) % 5)), "computes with the number"
+    ),
+    "powers of the width": (
+        lambda: does(lambda _, x: x * x.size(1) ** -0.5 + 2 ** x.size(1) % x.size(1)), "computes with the number"
     ),
     "logarithm": (lambda: does(lambda _, x: x * math.log(x.size(1))), "computes with the number"),
     "bits": (lambda: does(lambda _, x: x * x.size(1).bit_length()), "computes with the number"),

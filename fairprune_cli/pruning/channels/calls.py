@@ -81,6 +81,11 @@ class Weight:
         """Axes that have channels, or might have."""
         return [a for a, size in enumerate(self.shape) if size > 1 and (self.dims[a] >= 0 or a in self.parts)]
 
+    @property
+    def upright(self) -> bool:
+        """Whether each axis is the tensor's own."""
+        return all(dim == axis or size == 1 for axis, (dim, size) in enumerate(zip(self.dims, self.shape, strict=True)))
+
     def permuted(self, order: list[int]) -> Weight:
         at = {axis: position for position, axis in enumerate(order)}
         shape, dims = tuple(self.shape[axis] for axis in order), tuple(self.dims[axis] for axis in order)

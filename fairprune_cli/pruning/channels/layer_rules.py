@@ -69,7 +69,7 @@ def convolution(call: Call) -> Result:
     entering = along(call, first, 1, NOT_CHANNELS) if len(first.shape) > 1 else None
     written = groups != 1 and not (isinstance(groups, int) and call.declares)
     if (
-        not isinstance(weight, Weight) or weight.dims != tuple(range(rank)) or len(first.shape) != rank
+        not isinstance(weight, Weight) or not weight.upright or len(first.shape) != rank
         or weight.mixed or written
     ):  # fmt: skip
         return call.refuse("it has the number of groups in its code" if written else "it has no weight of its own")
@@ -94,7 +94,7 @@ def _as_many_groups(call: Call, groups: Number, bias: Any) -> Result:
     """Each channel by itself, as many as there are: by a kernel of its own or by copies of one."""
     first, weight, rank = call.first, call.argument(1, "weight"), len(call.shape)
     entering = along(call, first, 1, NOT_CHANNELS) if len(first.shape) > 1 else None
-    own = isinstance(weight, Weight) and weight.dims == tuple(range(rank)) and not weight.mixed
+    own = isinstance(weight, Weight) and weight.upright and not weight.mixed
     alone = isinstance(weight, Operand | Weight) and weight.shape[:2] == (groups.value, 1)
     if not alone or entering is None or first.shape[1] != groups.value or len(first.shape) != rank:
         return call.refuse("it has the number of groups in its code")

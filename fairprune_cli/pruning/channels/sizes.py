@@ -154,18 +154,27 @@ class Number:
         return getattr(self.plain(), name)
 
 
-def _plain_operator(name: str) -> Callable[..., Any]:
+def _plainly(function: Callable[..., Any], turned: bool = False) -> Callable[..., Any]:
     def compute(self: Number, *others: Any) -> Any:
-        return getattr(self.plain(), name)(*(other.plain() if isinstance(other, Number) else other for other in others))
+        given = [self.plain(), *(other.plain() if isinstance(other, Number) else other for other in others)]
+        return function(*(given[::-1] if turned else given))
 
     return compute
 
 
-for _operator in ("mod", "pow", "divmod", "and", "or", "xor", "lshift", "rshift"):
-    for _name in (f"__{_operator}__", f"__r{_operator}__"):
-        setattr(Number, _name, _plain_operator(_name))
-for _operator in ("invert", "pos", "round", "trunc", "floor", "ceil"):
-    setattr(Number, f"__{_operator}__", _plain_operator(f"__{_operator}__"))
+_BINARY: dict[str, Callable[..., Any]] = {
+    "mod": operator.mod, "pow": pow, "divmod": divmod, "and": operator.and_, "or": operator.or_, "xor": operator.xor,
+    "lshift": operator.lshift, "rshift": operator.rshift,
+}  # fmt: skip
+_UNARY: dict[str, Callable[..., Any]] = {
+    "invert": operator.invert, "pos": operator.pos, "round": round, "trunc": math.trunc, "floor": math.floor,
+    "ceil": math.ceil,
+}  # fmt: skip
+for _name, _function in _BINARY.items():
+    setattr(Number, f"__{_name}__", _plainly(_function))
+    setattr(Number, f"__r{_name}__", _plainly(_function, turned=True))
+for _name, _function in _UNARY.items():
+    setattr(Number, f"__{_name}__", _plainly(_function))
 
 
 class Sizes(tuple[Any, ...]):

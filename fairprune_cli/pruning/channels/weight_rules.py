@@ -11,6 +11,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+from torch import nn
+
 from fairprune_cli.pruning.channels import shape_rules
 from fairprune_cli.pruning.channels.calls import Call, Operand, Weight, operands_in
 from fairprune_cli.pruning.channels.function_rules import (
@@ -23,6 +26,7 @@ from fairprune_cli.pruning.channels.function_rules import (
     RESIZES,
     reduced_axes,
 )
+from fairprune_cli.pruning.channels.layer_rules import layer_of
 from fairprune_cli.pruning.channels.marks import Ints
 from fairprune_cli.pruning.channels.part_rules import is_whole, whole_index
 from fairprune_cli.pruning.channels.shape_rules import PERMUTES, axis_order, sizes_given
@@ -65,6 +69,8 @@ def _of_one(call: Call, weight: Weight) -> Weights | None:
         return _copied(call, weight)
     if name == "getitem":
         return _picked(call, weight)
+    if name == "batch_norm":
+        return _normed(call, weight)
     if name in RESIZES:
         call.numbers((call.args[1:], call.kwargs))
         return [_without(call, weight, range(2, len(weight.shape)))]
@@ -143,6 +149,19 @@ def _reduced(call: Call, weight: Weight) -> Weights | None:
     return [result, *[others] * (len(call.shapes) - 1)]
 
 
+def _normed(call: Call, weight: Weight) -> Weights | None:
+    """F.batch_norm of a weight, filters along its second axis, by its own statistics."""
+    statistics, scale, bias = call.argument(1, "running_mean"), call.argument(3, "weight"), call.argument(4, "bias")
+    if statistics is not None or len(call.args) > 8:  # torch.batch_norm has them in another order
+        return None
+    for axis in {*range(len(weight.shape))} - {1}:
+        call.ledger.inexact += weight.slots(call.ledger, axis)
+    for one in (call.value(one) for one in (scale, bias) if one is not None):
+        ids = weight.slot(call.ledger, 1)
+        call.ledger.tie(ids, np.zeros_like(ids) if one.marks is None else one.marks.ids.ravel())
+    return [replace(weight, trained=weight.trained and bias is None)]
+
+
 def _reshaped(call: Call, weight: Weight, sizes: Sequence[Any]) -> Weight:
     """Dimensions that come apart are lost, those that come together can come apart again."""
     atoms: list[tuple[int, int]] = []  # (size, the tensor's dimension or -1), in the order in which they lie
@@ -161,14 +180,23 @@ def _reshaped(call: Call, weight: Weight, sizes: Sequence[Any]) -> Weight:
                 after.append(axes.pop(0))
         axis, size = after[0], sizes[after[0]]
         free = len(after) == 1 and all(dim >= 0 for _, dim in before)
-        if free and len(before) == 1 and call.same(size, _ids(call, weight, before[0])):
+        if free and len(before) == 1 and _follows(call, weight, before[0], size):
             dims[axis] = before[0][1]
         elif free and len(before) > 1 and isinstance(size, int) and size == shape_rules.FREE:
             parts[axis] = tuple((dim, each) for each, dim in before)
         else:
-            call.numbers([sizes[one] for one in after])
+            call.numbers([sizes[one] for one in after], "a value that cannot shrink is given its width")
             _lose(call, weight, before)
     return Weight(call.shape, weight.name, tuple(dims), weight.trained, parts=parts)
+
+
+def _follows(call: Call, weight: Weight, atom: tuple[int, int], size: Any) -> bool:
+    """A size that changes with the dimension that it is given: counted, or declared by the layer of the weight."""
+    layer = call.layer[1]
+    own = isinstance(layer, nn.Conv1d | nn.Conv2d | nn.Conv3d) and layer_of(weight.name) == call.layer[0]
+    if own and isinstance(size, int) and (atom[1], size) == (0, layer.out_channels):
+        return True
+    return call.same(size, _ids(call, weight, atom))
 
 
 def _ids(call: Call, weight: Weight, atom: tuple[int, int]) -> Ints:

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import copy
+import importlib
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fairprune_cli.core.errors import FairpruneError
+from fairprune_cli.models import widths
 from fairprune_cli.models.architectures.attention import with_free_heads
 from fairprune_cli.models.widths import set_widths
-from fairprune_cli.pruning.channels import OUTPUTS, ChannelSpace, Coupling, coupling
+from fairprune_cli.pruning.channels import OUTPUTS, ChannelSpace, Coupling, WalkFailed, coupling
 from fairprune_cli.pruning.channels.removal import remove_channels
+from fairprune_cli.pruning.masks import ChannelMasks
 from tests.support.networks import unlike_fresh
 from tests.support.walked_networks import FOLLOWED, INEXACT, KEPT, Encoders, Multihead, Written, block, does
 
@@ -312,3 +318,57 @@ def test_attention_whose_weights_are_given_out_keeps_its_heads() -> None:
     per_head = torch.zeros(8, 16, 16)
     network = built(lambda: Multihead(lambda m, x: m(x, x, x, attn_mask=per_head)[0], batch_first=True))
     assert "a mask for each head" in coupling(network, 16).fixed["attention"]
+
+
+def test_a_squeeze_without_axes_leaves_two_channels_at_least() -> None:
+    def network(squeeze: Callable[[Tensor], Tensor]) -> nn.Module:
+        return Written(
+            lambda m, x: m.head(squeeze(F.adaptive_avg_pool2d(m.f(x), 1))), f=block(3, 12), head=nn.Linear(12, 3)
+        ).eval()  # fmt: skip
+
+    for squeeze, least in ((lambda x: x.squeeze(), 2), (lambda x: x.squeeze(-1).squeeze(-1), 1)):
+        model = network(squeeze)
+        masks = ChannelMasks(model, coupling(model, 8).spaces, min_channels=0.0)
+        assert [space.least for space in masks.spaces] == [least]
+        keep = masks.select(masks.magnitude(), 1 - (27 * least + 2 * least + 3 * least + 3) / (27 * 12 + 24 + 36 + 3))
+        assert int(keep.sum()) == least
+    model = network(lambda x: x.squeeze())
+    masks = ChannelMasks(model, coupling(model, 8).spaces, min_channels=0.0)
+    with pytest.raises(FairpruneError, match="cannot be reached"):
+        masks.select(masks.magnitude(), 0.92)
+
+
+def test_a_failure_that_is_not_about_numbers_of_channels_is_told_as_it_is() -> None:
+    def forward(m: Any, x: Tensor) -> Tensor:
+        x = m.f(x)
+        if x.shape[1]:
+            raise ValueError("not today")
+        return x
+
+    with pytest.raises(WalkFailed, match="ValueError: not today"):
+        coupling(Written(forward, f=block(3, 6)).eval(), 8)
+
+
+def test_numbers_that_only_training_code_needs_plain_do_not_end_the_walk_there() -> None:
+    def forward(m: Any, x: Tensor) -> Any:
+        x = m.f(x)
+        logits = m.head(x.mean((2, 3)))
+        if not m.training:
+            return logits
+        return logits, m.side(x * torch.arange(m.odd(x).size(1)).sum()).mean((2, 3))
+
+    network = Written(forward, f=block(3, 6), odd=nn.Conv2d(6, 5, 1), side=nn.Conv2d(6, 2, 1), head=nn.Linear(6, 2))
+    slots = {(slot.tensor, slot.dim) for space in coupling(network, 8).spaces for slot in space.slots}
+    assert {("f.0.weight", 0), ("side.weight", 1)} <= slots
+    assert ("odd.weight", 0) not in slots
+
+
+def test_a_norm_without_tensors_does_not_complain_of_fewer_channels() -> None:
+    network = built(FOLLOWED["instance norm"])
+    spaces = coupling(network, 8).spaces
+    smaller = removed(network, spaces, drawn(spaces, 0))
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        importlib.reload(widths)
+        outputs(smaller, 8)
+    assert not told
