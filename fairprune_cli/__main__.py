@@ -54,7 +54,7 @@ def run(arguments: list[str]) -> ExitCode:
     from fairprune_cli.commands.app import app
 
     signal.signal(signal.SIGTERM, _terminated)
-    terminal = Terminal()
+    terminal, stdout = Terminal(), sys.stdout
     try:
         if several_processes() and arguments[:1] not in (["prune"], ["audit"]):
             raise FairpruneError(
@@ -76,12 +76,14 @@ def run(arguments: list[str]) -> ExitCode:
         terminal.error("interrupted")
         return ExitCode.INTERRUPTED
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stdout.fileno())
         return ExitCode.OK
     except Exception as error:
         if isinstance(error, _usage_errors()):
             return _usage(terminal, error)
         return _internal(terminal, error)
+    finally:
+        sys.stdout = stdout  # a command may have turned it aside
 
 
 def _usage_errors() -> type[Exception]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,11 +16,16 @@ if TYPE_CHECKING:
 
 
 def terminal_of(quiet: bool = False) -> Terminal:
-    """The terminal of this process; of several processes the first one talks."""
+    """The terminal of this process; of several processes the first one talks.
+
+    Whatever else prints from here on, such as a network's own code, prints on stderr: stdout is the result's.
+    """
     if not is_first():
         nowhere = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - as long as the process lives
         return Terminal(nowhere, nowhere, quiet=True)
-    return Terminal(quiet=quiet)
+    terminal = Terminal(quiet=quiet)
+    sys.stdout = sys.stderr
+    return terminal
 
 
 def print_json(document: Any, terminal: Terminal) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -43,6 +44,20 @@ class FairpruneError(Exception):
 
 class OwnFault(FairpruneError):
     """Of one of several processes alone: the first one does not know of it, so this one says it itself."""
+
+
+_CONTROL = re.compile(r"\x1b\[[0-9;]*[A-Za-z]|[\x00-\x1f\x7f]+")
+
+
+def said_by(error: BaseException) -> str:
+    """The first line of what an error of other code says, without control characters; of its first cause if it has one.
+
+    Exporters wrap what went wrong in several errors that say how to report it, in colours.
+    """
+    while error.__cause__ is not None:
+        error = error.__cause__
+    lines = [line for line in map(str.strip, _CONTROL.sub("\n", str(error)).splitlines()) if line]
+    return lines[0] if lines else type(error).__name__
 
 
 @dataclass(frozen=True)

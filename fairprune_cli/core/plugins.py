@@ -230,4 +230,5 @@ def import_own(path: str, flag: str, example: str, what: str) -> Any:
 
 def own_failed(path: str, flag: str, what: str, error: BaseException) -> FairpruneError:
     """What to say where a user's own code raised."""
-    return FairpruneError(f"{what} failed with {type(error).__name__}: {error}", where=f"{flag} {path}")
+    said = " ".join(str(error).split())
+    return FairpruneError(f"{what} failed with {type(error).__name__}: {said}", where=f"{flag} {path}")

@@ -74,10 +74,28 @@ class ExportJob:
             return [LOGITS]
         return [key if isinstance(key, str) else f"output{key}" for key in keys]
 
+    @property
+    def traced(self) -> nn.Module:
+        """The network as exporters can trace it: what it gives in a dataclass is in a dict."""
+        with torch.inference_mode():
+            given = self.reference(self.images(1))
+        return _InDict(self.reference) if dataclasses.is_dataclass(given) else self.reference
+
     def images(self, batch: int) -> Tensor:
         """Standard normal images float32 [batch, C, H, W], the same every time."""
         shape = (batch, *self.shape.dimensions)
         return torch.randn(shape, generator=torch.Generator().manual_seed(batch))
+
+
+class _InDict(nn.Module):
+    """A network whose outputs are in a dict of tensors, by name."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> dict[Any, Tensor]:
+        return tensors_of(self.network(images))
 
 
 def job_of(loaded: Exportable, otherwise: Transform | Size | None = None) -> ExportJob:

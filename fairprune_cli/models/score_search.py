@@ -65,7 +65,7 @@ def find_scores(model: nn.Module, tasks: Sequence[Task], shape: Shape) -> FoundS
     tables = _tables(model, shape)
     if not tables:
         raise FairpruneError(
-            "the network gives no table of scores, images x outputs",
+            "the network gives no table of scores, images x outputs, in floating-point numbers",
             hint="give a version of it that does as --arch package.module:factory",
         )
     entries = [entry for entry, _ in tables]
@@ -132,16 +132,27 @@ def _tables(model: nn.Module, shape: Shape) -> list[tuple[OutputTable, Tensor]]:
         given = model(images)
     found: list[tuple[OutputTable, Tensor]] = []
     for key, tensor in tensors_of(given).items():
+        if not tensor.is_floating_point():
+            continue  # indices of classes, which nothing can be trained by
         table = squeezed(tensor)
-        table = table[:, None] if table.shape == (COUNT,) else table
+        if table.shape == (COUNT,) and _per_image(model, shape, key):
+            table = table[:, None]
         if table.ndim == 2 and len(table) == COUNT and table.shape[1]:
             found.append((OutputTable(key, table.shape[1]), table))
     return found
 
 
-def _images(model: nn.Module, shape: Shape) -> Tensor:
+@torch.no_grad()
+def _per_image(model: nn.Module, shape: Shape, key: Key) -> bool:
+    """Whether a row of numbers has one for each image, and not as many as there happened to be images."""
+    with evaluating(model), as_given(model), taking_images(model, COUNT + 1, shape):
+        tensor = tensors_of(model(_images(model, shape, COUNT + 1))).get(key)
+    return tensor is not None and squeezed(tensor).shape == (COUNT + 1,)
+
+
+def _images(model: nn.Module, shape: Shape, count: int = COUNT) -> Tensor:
     """Noise, the same every time."""
-    images = blank_images(model, COUNT, shape)
+    images = blank_images(model, count, shape)
     drawn = torch.randn(images.shape, generator=torch.Generator().manual_seed(0))
     return images.copy_(drawn)
 
@@ -156,9 +167,7 @@ def _entry_of(task: Task, entries: Sequence[OutputTable], notes: list[str]) -> i
     if head.output is not None:
         at = _named(head.output, entries)
         if at is None:
-            raise FairpruneError(
-                f"{_of(task)}the network gives no {head.output!r}", hint=f"`output` may be {_listed(entries)}"
-            )
+            raise FairpruneError(f"{_of(task)}the network gives no {head.output!r}", hint=_names_to_use(entries))
         if not _fits(task, entries[at]):
             raise _misfit(task, entries[at])
         return at
@@ -185,11 +194,11 @@ def _entry_of(task: Task, entries: Sequence[OutputTable], notes: list[str]) -> i
 
 
 def _named(name: str | int, entries: Sequence[OutputTable]) -> int | None:
-    """Position of the entry of that key; of that position where keys are words."""
+    """Position of the entry of that key; of that position where keys are words or there is but one table."""
     for at, entry in enumerate(entries):
         if entry.key == name or str(entry.key) == str(name):
             return at
-    words = all(isinstance(entry.key, str) for entry in entries)
+    words = all(isinstance(entry.key, str | None) for entry in entries)
     return name if words and isinstance(name, int) and name < len(entries) else None
 
 
@@ -236,6 +245,12 @@ def _classes(task: Task) -> str:
 
 def _listed(entries: Sequence[OutputTable]) -> str:
     return ", ".join(f"{_key(entry.key)} ({entry.width} wide)" for entry in entries)
+
+
+def _names_to_use(entries: Sequence[OutputTable]) -> str:
+    if entries[0].key is None:
+        return f"leave `output` out: it gives one table alone, {entries[0].width} wide"
+    return f"`output` may be {_listed(entries)}"
 
 
 def _key(key: Key) -> str:

@@ -42,6 +42,17 @@ class Viewing(Small):
         return self.fc(self.f(x).view(-1, 32 * 5 * 5))
 
 
+class Talking(Small):
+    def forward(self, x):
+        print("shape", tuple(x.shape))
+        return super().forward(x)
+
+
+def talking(num_classes=2):
+    print("building")
+    return Talking(num_classes)
+
+
 class Forgetful(Small):
     def __init__(self, num_classes=2):
         super().__init__(num_classes)
@@ -96,6 +107,13 @@ def test_a_factory_is_enough_for_every_command_and_a_file_never_chooses_it(place
         "gender", "--set", "epochs=1", "--set", "batch_size=64", "--granularities", "weight", cwd=place,
     )  # fmt: skip
     assert compared.code == 0, compared.err
+
+
+def test_what_its_code_prints_is_no_part_of_the_result(place: Path) -> None:
+    done = fairprune("inspect", "small.pt", "--arch", "own.nets:talking", "--size", "40", "--json", cwd=place)
+    assert done.code == 0, done.err
+    assert json.loads(done.out)["classes"] == 2
+    assert {"building", "shape (1, 3, 40, 40)"} <= set(done.err.splitlines())
 
 
 def test_a_trusted_module_keeps_its_own_forward_in_the_file_that_is_written(work: Work, tmp_path: Path) -> None:

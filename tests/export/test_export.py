@@ -24,6 +24,7 @@ from fairprune_cli.export.samples import real_images
 from fairprune_cli.models import architectures
 from fairprune_cli.models.file import codec
 from fairprune_cli.models.file.codec import ModelHeader
+from tests.support.heads import InDataclass
 
 HAS_ONNX = all(importlib.util.find_spec(name) for name in ("onnx", "onnxscript", "onnxruntime"))
 TRANSFORM = {"size": 32, "mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25]}
@@ -220,7 +221,26 @@ def test_a_model_that_cannot_be_traced_is_an_error(tmp_path: Path, source: Loade
     loaded = Loaded(Stubborn(source.model), tmp_path / "x.pt", transform=TRANSFORM)
     with pytest.raises(FairpruneError, match="cannot trace"):
         exports.export_model(loaded, "pt2")
+    if HAS_ONNX:
+        with pytest.raises(FairpruneError, match=r"cannot express .*data-dependent") as caught:
+            exports.export_model(loaded, "onnx")
+        assert caught.value.what.isprintable()
     assert list(tmp_path.iterdir()) == [source.source]
+
+
+@pytest.mark.parametrize("to", ["pt2", pytest.param("onnx", marks=pytest.mark.skipif(not HAS_ONNX, reason="no onnx"))])
+def test_a_dataclass_of_outputs_is_a_dict_of_them_in_a_graph(tmp_path: Path, to: str) -> None:
+    model = InDataclass().eval()
+    name = "tests.support.heads:InDataclass"
+    torch.save(model.state_dict(), tmp_path / "x.pt")
+    done = exports.export_model(Loaded(model, tmp_path / "x.pt", name, 0, transform=TRANSFORM), to)
+    job = job_of(Loaded(model, tmp_path / "x.pt", name, 0, transform=TRANSFORM))
+    images = job.images(2)
+    found = plugins.EXPORT_FORMAT.load(to).reload(job, done.path)(images)
+    expected = model(images)
+    given = found if isinstance(found, list) else [found["hidden"], found["logits"]]
+    assert torch.allclose(given[0], expected.hidden, atol=1e-5)
+    assert torch.allclose(given[1], expected.logits, atol=1e-5)
 
 
 @pytest.mark.parametrize("wrong", ["tensor", "logits"])

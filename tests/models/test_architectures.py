@@ -253,7 +253,10 @@ def own_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     def plain(num_classes): return nn.Linear(3, num_classes)
     def fixed(): return nn.Linear(3, 5)
     def wrong(): return "net"
-    def fails(): raise RuntimeError("no such luck")
+    def by_place(num_classes, /): return nn.Linear(3, num_classes)
+    def with_more(width): return nn.Linear(3, width)
+    def fails(): raise RuntimeError("no such\\nluck")
+    made = nn.Linear(3, 2)
     """
     (tmp_path / "own_nets_xyz.py").write_text(textwrap.dedent(text))
     (tmp_path / "own_broken_xyz.py").write_text("import sys\nsys.exit('bye')\n")
@@ -268,6 +271,7 @@ def test_factory_from_the_working_directory_with_and_without_classes() -> None:
     path = list(sys.path)
     assert architectures.build("own_nets_xyz:plain", 7).weight.shape == (7, 3)
     assert architectures.build("own_nets_xyz:fixed", 7).weight.shape == (5, 3)
+    assert architectures.build("own_nets_xyz:by_place", 7).weight.shape == (7, 3)
     assert sys.path == path
 
 
@@ -280,6 +284,8 @@ def test_factory_from_the_working_directory_with_and_without_classes() -> None:
         ("no_such_module_xyz:make", "no module 'no_such_module_xyz'"),
         ("own_nets_xyz:plan", "has no 'plan'(.|\n)*did you mean 'plain'"),
         ("own_nets_xyz:number", "is int, not callable"),
+        ("own_nets_xyz:made", "it is a network(.|\n)*name its class"),
+        ("own_nets_xyz:with_more", "'width'(.|\n)*name a function that gives the rest"),
         ("own_nets_xyz:wrong", "returned str, not a torch.nn.Module"),
         ("own_nets_xyz:fails", "failed with RuntimeError: no such luck"),
         ("own_broken_xyz:any", "failed with SystemExit: bye"),

@@ -51,6 +51,12 @@ def test_one_output_for_two_classes_is_a_sigmoid_and_said() -> None:
     assert torch.equal(model(IMAGES), torch.cat([torch.zeros_like(single), single], 1))
 
 
+def test_the_only_table_is_the_one_at_position_0() -> None:
+    model = Trunk(2)
+    raw = model.eval()(IMAGES)
+    assert torch.equal(table(model, task(output=0)), raw)
+
+
 def test_a_slice_of_a_larger_head_leaves_the_others_behind_it() -> None:
     model = Trunk(18)
     raw = model.eval()(IMAGES)
@@ -101,6 +107,9 @@ def test_scores_that_look_like_probabilities_stay_scores() -> None:
         (heads.InDict(4), task(), "none of them fits the 2 classes a, b", "output: NAME_OR_POSITION"),
         (heads.InTuple(8), task(8), "several of the network's outputs could be the scores", "output: NAME"),
         (nn.Conv2d(3, 4, 1), task(), "gives no table of scores", "--arch"),
+        (heads.Predicted(), task(), "gives no table of scores", "--arch"),
+        (heads.FirstAlone(2), task(), "gives no table of scores", "--arch"),
+        (Trunk(2), task(output="probs"), "gives no 'probs'", "leave `output` out"),
     ],
 )
 def test_what_does_not_fit_says_what_to_write(model: nn.Module, asked: Task, what: str, mend: str) -> None:

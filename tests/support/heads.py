@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -65,6 +66,32 @@ class Spatial(Trunk):
 class CarelessSqueeze(Trunk):
     def forward(self, x: Tensor) -> Any:
         return super().forward(x).squeeze()
+
+
+class Predicted(Trunk):
+    """The class itself, as an index."""
+
+    def forward(self, x: Tensor) -> Any:
+        return super().forward(x).argmax(1)
+
+
+class FirstAlone(Trunk):
+    """The scores of the first image, [K], whatever the number of images."""
+
+    def forward(self, x: Tensor) -> Any:
+        return super().forward(x)[0]
+
+
+@dataclass
+class Named:
+    hidden: Tensor
+    logits: Tensor
+
+
+class InDataclass(Trunk):
+    def forward(self, x: Tensor) -> Any:
+        h = self.features(x)
+        return Named(h, self.fc(h))
 
 
 class Softmax(Trunk):

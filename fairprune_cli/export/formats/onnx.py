@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fairprune_cli.core.errors import FairpruneError
+from fairprune_cli.core.errors import FairpruneError, said_by
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -41,7 +41,7 @@ def write(job: ExportJob, path: Path) -> None:
         with warnings.catch_warnings(), contextlib.redirect_stdout(sys.stderr), torch.no_grad():
             warnings.simplefilter("ignore")
             program = torch.onnx.export(
-                job.reference,
+                job.traced,
                 (job.images(2),),
                 dynamo=True,
                 input_names=["images"],
@@ -50,7 +50,7 @@ def write(job: ExportJob, path: Path) -> None:
                 verbose=False,
             )
     except Exception as error:  # the exporter has many exceptions
-        raise FairpruneError(f"onnx cannot express {job.header.architecture}: {str(error).splitlines()[0]}") from error
+        raise FairpruneError(f"onnx cannot express {job.header.architecture}: {said_by(error)}") from error
     if program is None:
         raise FairpruneError("the onnx exporter gave no graph")
     for key, value in job.header.to_metadata().items():

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fairprune_cli.core.errors import FairpruneError
+from fairprune_cli.core.errors import FairpruneError, said_by
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -35,12 +35,10 @@ def write(job: ExportJob, path: Path) -> None:
     try:
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")
-            program = torch.export.export(job.reference, (job.images(2),), dynamic_shapes=({0: batch},))
+            program = torch.export.export(job.traced, (job.images(2),), dynamic_shapes=({0: batch},))
             torch.export.save(program, archive, extra_files={HEADER_FILE: dump(job.header.to_metadata())})
     except Exception as error:  # the tracer has many exceptions, and none of its own
-        raise FairpruneError(
-            f"torch.export cannot trace {job.header.architecture}: {str(error).splitlines()[0]}"
-        ) from error
+        raise FairpruneError(f"torch.export cannot trace {job.header.architecture}: {said_by(error)}") from error
     path.write_bytes(archive.getvalue())
 
 

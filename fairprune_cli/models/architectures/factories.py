@@ -22,20 +22,33 @@ def build_from_factory(path: str, num_classes: int) -> nn.Module:
         path, "--arch", "mynets.small:make_net",
         "a function or class that returns the network: factory(num_classes=K) or factory()",
     )  # fmt: skip
-    arguments = {"num_classes": num_classes} if _takes_classes(factory) else {}
+    if isinstance(factory, nn.Module):
+        raise FairpruneError(
+            "it is a network, and what is asked for is what builds it", where=f"--arch {path}",
+            hint="name its class, or a function that returns it",
+        )  # fmt: skip
+    positional, named = _arguments(factory, num_classes)
     try:
         with working_directory_importable():
-            made = factory(**arguments)
+            made = factory(*positional, **named)
     except (Exception, SystemExit) as error:
-        raise own_failed(path, "--arch", "the call of it", error) from error
+        failed = own_failed(path, "--arch", "the call of it", error)
+        if isinstance(error, TypeError):
+            failed.hint = "it is called with num_classes alone, or with nothing: name a function that gives the rest"
+        raise failed from error
     if not isinstance(made, nn.Module):
         raise FairpruneError(f"it returned {type(made).__name__}, not a torch.nn.Module", where=f"--arch {path}")
     return made
 
 
-def _takes_classes(factory: Callable[..., Any]) -> bool:
+def _arguments(factory: Callable[..., Any], num_classes: int) -> tuple[tuple[int, ...], dict[str, int]]:
+    """The number of classes as the factory takes it, by position or by name; nothing where it does not."""
     try:
         parameters = inspect.signature(factory).parameters.values()
     except (TypeError, ValueError):
-        return True
-    return any(p.name == "num_classes" or p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters)
+        return (), {"num_classes": num_classes}
+    first = next(iter(parameters), None)
+    if first is not None and first.name == "num_classes" and first.kind is inspect.Parameter.POSITIONAL_ONLY:
+        return (num_classes,), {}
+    takes = any(p.name == "num_classes" or p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters)
+    return (), {"num_classes": num_classes} if takes else {}

@@ -22,6 +22,9 @@ _NOTHING = frozenset((
     "Identity", "Dropout", "Dropout1d", "Dropout2d", "Dropout3d", "AlphaDropout", "FeatureAlphaDropout",
     "StochasticDepth", "DropPath",
 ))  # fmt: skip
+# Behind the scores, where they leave the order of these as it is.
+_AFTER_SCORES = frozenset(("Softmax", "LogSoftmax", "Sigmoid"))
+_CONTAINERS = frozenset(("ModuleList", "ModuleDict"))
 # Classes that compute the same from the same tensors, in evaluation.
 _ALIKE = {
     "SyncBatchNorm": "BatchNorm2d", "AnyRankBatchNorm": "BatchNorm2d", "FrozenBatchNorm2d": "BatchNorm2d",
@@ -72,6 +75,8 @@ def module_differences(given: ModuleNode, built: ModuleNode) -> ModuleDifference
     while waiting:
         path, one, other = waiting.pop()
         one = _unwrapped(one)
+        if not other.children:
+            one = _alone(one)
         label = path or "the network"
         if one.forward:
             found.changed.append(f"the forward of {label} was replaced")
@@ -96,10 +101,56 @@ def inner_module(node: ModuleNode, prefix: str) -> ModuleNode | None:
     return current
 
 
+def surroundings(node: ModuleNode, prefix: str) -> ModuleDifferences:
+    """What a network has around the module behind a prefix of names, which is not read where that module alone is.
+
+    A normalisation or resizing before it has no tensors, so nothing but the record of the modules shows it.
+    """
+    found = ModuleDifferences()
+    current = _unwrapped(node)
+    path = "the network"
+    for part in prefix.split(".")[:-1]:
+        if part not in current.children:
+            continue
+        if current.forward:
+            found.changed.append(f"the forward of {path} was replaced")
+        found.unknown += [f"{path} has a hook of {hook}" for hook in current.hooks]
+        if current.kind == "Sequential" and _known(current):
+            _compare_neighbours(current, part, found)
+        elif not (current.kind in _CONTAINERS and _known(current)):
+            found.unknown.append(f"{path} is {current.origin}, of which {part} is taken")
+        path = part if path == "the network" else f"{path}.{part}"
+        current = _unwrapped(current.children[part])
+    return found
+
+
+def _compare_neighbours(sequence: ModuleNode, part: str, found: ModuleDifferences) -> None:
+    """The other layers of a sequence of which one is taken."""
+    place = "before"
+    for name, child in sequence.children.items():
+        layer = _unwrapped(child)
+        if name == part:
+            place = "after"
+        elif place == "after" and layer.kind in _AFTER_SCORES and _known(layer):
+            found.unknown.append(f"{layer.kind} is called after it")
+        elif not _known(layer):
+            found.unknown.append(f"{layer.origin} is called {place} it")
+        elif layer.kind not in _NOTHING and not (place == "after" and layer.kind == "Flatten"):
+            found.changed.append(f"{layer.kind} is called {place} it")
+
+
 def _unwrapped(node: ModuleNode) -> ModuleNode:
     while node.kind in _WRAPPERS and len(node.children) == 1:
         (node,) = node.children.values()
     return node
+
+
+def _alone(node: ModuleNode) -> ModuleNode:
+    """The one layer of a sequence that computes something; the node itself where there are more or none."""
+    if node.kind != "Sequential" or not _known(node) or node.forward or node.hooks:
+        return node
+    layers = [child for child in node.children.values() if child.kind not in _NOTHING]
+    return layers[0] if len(layers) == 1 else node
 
 
 def _known(node: ModuleNode) -> bool:

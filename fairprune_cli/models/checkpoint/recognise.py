@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,13 +14,15 @@ from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.models import architectures
 from fairprune_cli.models.architectures import Placement
 from fairprune_cli.models.checkpoint.contents import Contents
-from fairprune_cli.models.checkpoint.module_differences import inner_module, module_differences
+from fairprune_cli.models.checkpoint.module_differences import inner_module, module_differences, surroundings
 from fairprune_cli.models.checkpoint.module_tree import module_tree
 from fairprune_cli.models.checkpoint.state_dict import converted
 from fairprune_cli.models.checkpoint.weight_tables import is_averaged, is_teacher
 
 _USUAL = ("module", "_orig_mod", "model", "backbone")
 """Prefixes of DataParallel, torch.compile and training frameworks, about which nothing is said."""
+
+_IN_SEQUENCE = re.compile(r"(?P<head>.*[^\W\d]\w*)\.(?P<place>\d+)\.weight")
 
 USUAL_CLASSES = 1000  # what a factory is asked for where neither its head nor the data tells
 
@@ -65,10 +68,11 @@ def recognise(
     """
     state = contents.state
     found = _places(state, arch, said)
-    if not found and any(".module." in name for name in state):  # DataParallel around a part of the network
-        shorter = {name.replace(".module.", "."): tensor for name, tensor in state.items()}
-        found = _places(shorter, arch, said) if len(shorter) == len(state) else []
-        state = shorter if found else state
+    for shorter, note in () if found else _shortened(state):
+        if found := _places(shorter, arch, said):
+            state = shorter
+            contents.notes += [note] if note else []
+            break
     if found:
         place = _chosen(found, contents, weights)
         return _made(place, state, contents, arch, classes)
@@ -85,6 +89,29 @@ def recognise(
                 f" {error.what}", hint=failure.hint,
             )  # fmt: skip
     raise failure
+
+
+def _shortened(state: dict[str, Tensor]) -> Iterator[tuple[dict[str, Tensor], str]]:
+    """The tensors by names without a module that was put around a part of the network, and what is said about it."""
+    parallel = {name.replace(".module.", "."): tensor for name, tensor in state.items()}
+    if parallel.keys() != state.keys() and len(parallel) == len(state):
+        yield parallel, ""
+    matrices = [name for name, tensor in state.items() if tensor.ndim == 2]
+    sequence = _IN_SEQUENCE.fullmatch(matrices[-1]) if matrices else None
+    if sequence is None:
+        return
+    head, place = sequence["head"], f"{sequence['head']}.{sequence['place']}"
+    if {name for name in state if name.startswith(f"{head}.")} <= {f"{place}.weight", f"{place}.bias"}:
+        renamed = {
+            name.replace(f"{place}.", f"{head}.") if name.startswith(f"{place}.") else name: tensor
+            for name, tensor in state.items()
+        }
+        yield (
+            renamed,
+            (
+                f"the head is {place}, in a sequence; what else is in it has no tensors, and is taken for dropout or the like"
+            ),
+        )
 
 
 def _places(state: dict[str, Tensor], arch: str | None, said: str) -> list[Placement]:
@@ -209,10 +236,13 @@ def _differences(
     module = contents.table.module
     if module is None:
         return [], None
-    given = inner_module(module_tree(module), place.prefix)
+    whole = module_tree(module)
+    given = inner_module(whole, place.prefix)
     if given is None:
         return [], None
     found, name = module_differences(given, module_tree(model)), place.signature.name
+    around = surroundings(whole, place.prefix)
+    found.changed[:0], found.unknown[:0] = around.changed, around.unknown
     refusal, texts = None, []
     if found.changed and arch is None:
         refusal = FairpruneError(

@@ -162,6 +162,33 @@ def test_wrappers_are_seen_through(tmp_path: Path, wrapper: Callable[[nn.Module]
         load_usable(tmp_path / "c.pt")
 
 
+class Scaled(nn.Module):
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.net(2 * x)
+
+
+def test_layers_before_and_after_it_that_have_no_tensors_are_seen(tmp_path: Path) -> None:
+    def saved(net: nn.Module) -> Path:
+        torch.save(net, tmp_path / "c.pt")
+        return tmp_path / "c.pt"
+
+    blur = nn.Sequential(nn.AvgPool2d(2), nn.DataParallel(resnet10()), nn.Dropout())
+    with pytest.raises(FairpruneError, match=r"computes something else: AvgPool2d is called before it"):
+        load_usable(saved(blur))
+    with pytest.raises(FairpruneError, match=r"ReLU is called after it"):
+        load_usable(saved(nn.Sequential(resnet10(), nn.ReLU())))
+    (warning,) = [w for w in load_model(saved(Scaled(resnet10()))).warnings if w["code"] == "changed-network"]
+    assert re.search(r"the network is .*Scaled, of which net is taken", warning["text"])
+    probable = load_model(saved(nn.Sequential(resnet10(), nn.Softmax(1))))
+    assert [w["code"] for w in probable.warnings if "Softmax is called after it" in w["text"]] == ["changed-network"]
+    assert "changed-network" not in codes(load_model(saved(nn.Sequential(nn.Identity(), resnet10(), nn.Dropout()))))
+    assert "changed-network" not in codes(load_model(saved(nn.ModuleDict({"net": resnet10()}))))
+
+
 def test_what_matters_in_training_alone_is_said(tmp_path: Path) -> None:
     loaded = read(tmp_path, with_setting("bn1", momentum=0.01))
     assert "in training alone: momentum of bn1 is 0.1 there and 0.01 here" in loaded.warnings[0]["text"]

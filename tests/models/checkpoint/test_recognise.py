@@ -266,6 +266,30 @@ def test_a_key_of_ones_own_is_chosen_by_its_name(tmp_path: Path) -> None:
 # --- heads, precision, arrays -------------------------------------------------------------------------------
 
 
+def head_in_sequence(*layers: nn.Module) -> nn.Module:
+    net = architectures.build("resnet10-w16", 2, seed=1).eval()
+    net.fc = nn.Sequential(*(net.fc if layer is HEAD else layer for layer in layers)).eval()
+    return net
+
+
+HEAD = nn.Identity()
+
+
+def test_a_head_behind_dropout_is_the_head(tmp_path: Path) -> None:
+    net = head_in_sequence(nn.Dropout(), HEAD)
+    loaded = read(tmp_path, {"state_dict": behind("model.", net.state_dict())})
+    assert same(loaded)
+    assert "the head is model.fc.1, in a sequence" in texts(loaded)
+    whole = read(tmp_path, net)  # what stands beside it is known
+    assert same(whole)
+    assert whole.refusal is None
+    after = read(tmp_path, head_in_sequence(HEAD, nn.Softplus()))
+    assert after.refusal is not None
+    assert "fc is Linear there and Sequential here" in after.refusal.what
+    with pytest.raises(FairpruneError, match=r"closest is resnet10-w16, but fc.weight is missing"):
+        read(tmp_path, head_in_sequence(nn.Linear(128, 8), nn.ReLU(), nn.Linear(8, 2)).state_dict())
+
+
 def test_a_head_without_bias(tmp_path: Path) -> None:
     state = {key: value for key, value in STATE.items() if key != "fc.bias"}
     for arch in (None, "resnet10-w16"):
