@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,7 +28,8 @@ def told(capsys: pytest.CaptureFixture[str]) -> Told:
     """Stdout of a command that ends with 0."""
 
     def run(*arguments: str) -> str:
-        assert app(args=list(arguments), standalone_mode=False) == 0
+        with contextlib.redirect_stdout(sys.stdout):  # a command turns it aside for good, as its process ends with it
+            assert app(args=list(arguments), standalone_mode=False) == 0
         return capsys.readouterr().out
 
     return run

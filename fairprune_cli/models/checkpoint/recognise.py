@@ -109,7 +109,8 @@ def _shortened(state: dict[str, Tensor]) -> Iterator[tuple[dict[str, Tensor], st
         yield (
             renamed,
             (
-                f"the head is {place}, in a sequence; what else is in it has no tensors, and is taken for dropout or the like"
+                f"the head is {place}, in a sequence; what else is in it has no tensors, and is taken for dropout or"
+                " the like"
             ),
         )
 
