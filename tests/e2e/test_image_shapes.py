@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -84,9 +85,12 @@ def test_a_grey_oblong_network_from_prune_to_export(grey: Path, granularity: str
     assert audited["results"]["pruned"] == report["results"]["pruned"]
     assert audited["size"]["macs"] == report["size"]["macs"]
     data = load_manifest(manifest)
-    for to in ("onnx", "safetensors-dense"):
+    graph = find_spec("onnxscript") is not None  # of the extra onnx
+    for to in ("onnx", "safetensors-dense")[not graph :]:
         done = exports.export(out, to, grey / f"x.{to}", arch=ARCH, input_size=32, manifest=data)
         assert (done.shape, done.real_images) == (ImageShape(1, 24, 48), 32)
+    if not graph:
+        pytest.skip("all but the graph was looked at: the extra onnx is not installed")
     onnxruntime = pytest.importorskip("onnxruntime")
     session = onnxruntime.InferenceSession(grey / "x.onnx", providers=["CPUExecutionProvider"])
     assert session.get_inputs()[0].shape == ["batch", 1, 24, 48]

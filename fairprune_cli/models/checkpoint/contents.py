@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from fairprune_cli.core.errors import FairpruneError, nearest
 from fairprune_cli.models import architectures
 from fairprune_cli.models.checkpoint.inert import TensorRef
-from fairprune_cli.models.checkpoint.state_dict import converted, read_tensors, without_prefixes
+from fairprune_cli.models.checkpoint.state_dict import read_tensors
 from fairprune_cli.models.checkpoint.torch_file import Damaged, open_torch_file, reading
 from fairprune_cli.models.checkpoint.weight_tables import Weights, WeightTable, find_table
 
@@ -129,20 +129,6 @@ def read_contents(file: Path, trust: bool, weights: str | None = None) -> Conten
         with open(file, "rb") as stream:
             opened_file = open_torch_file(stream, file.stat().st_size)
             return _contents(opened_file.root, weights, opened_file.tensor)
-
-
-def read_state(path: Path, trust: bool = False) -> dict[str, Tensor]:
-    """The weights of a checkpoint as a state dict: no prefixes, float32, finite, on the CPU."""
-    file = find_model_file(Path(path))
-    if (metadata := safetensors_metadata(file)) is not None and metadata.get("format") == "fairprune":
-        from fairprune_cli.models.file.codec import read_model
-
-        return {
-            key: value.float() if value.is_floating_point() else value for key, value in read_model(file)[0].items()
-        }
-    with named(str(file)):
-        state = read_contents(file, trust).state
-        return converted({name: state[origin] for name, origin in without_prefixes(state).items()})[0]
 
 
 def _contents(root: Any, weights: str | None, read: Callable[[TensorRef | Tensor], Tensor]) -> Contents:

@@ -13,6 +13,10 @@ MAX_OPCODES = 5_000_000
 """A state dict needs about 25 per tensor; the limit keeps a hostile file from filling the memory."""
 
 
+SIZE_LIMIT = 1 << 62
+"""No size of a tensor reaches it; products of numbers without a limit would take hours."""
+
+
 class PickleError(ValueError):
     """The pickle is damaged or does something that no checkpoint does."""
 
@@ -166,6 +170,8 @@ def _tensor(name: str, arguments: tuple[Any, ...]) -> TensorRef:
         listed = isinstance(numbers, tuple | list) and len(numbers) <= 64
         if not listed or any(type(number) is not int for number in numbers):
             raise PickleError("the pickle in it gives a tensor a shape that is no list of whole numbers")
-    if type(offset) is not int or len(size) != len(stride) or min((offset, *size, *stride)) < 0:
+    if type(offset) is not int or len(size) != len(stride):
+        raise PickleError("the pickle in it gives a tensor an impossible shape")
+    if not all(0 <= number < SIZE_LIMIT for number in (offset, *size, *stride)):
         raise PickleError("the pickle in it gives a tensor an impossible shape")
     return TensorRef(storage, offset, tuple(size), tuple(stride), type_name)

@@ -22,8 +22,8 @@ from fairprune_cli.models.checkpoint.contents import (
     safetensors_metadata,
 )
 from fairprune_cli.models.checkpoint.inert import Inert
-from fairprune_cli.models.checkpoint.recognise import recognise
-from fairprune_cli.models.checkpoint.state_dict import converted, without_prefixes
+from fairprune_cli.models.checkpoint.recognise import notes_on, recognise
+from fairprune_cli.models.checkpoint.state_dict import converted
 from fairprune_cli.models.checkpoint.torch_file import reading
 from fairprune_cli.models.checkpoint.trusted import class_name, known_as, structure_file, structure_in, unwrapped
 
@@ -216,15 +216,16 @@ def _use_module(loaded: LoadedModel, contents: Contents) -> None:
 
 def _use_structure(loaded: LoadedModel, contents: Contents, module: nn.Module) -> None:
     """The weights of one file in the network of another, which was unpickled."""
-    names = without_prefixes(contents.state)
+    loaded.structure, loaded.architecture, shapes = module, class_name(module), architectures.shapes_of(module)
+    place = architectures.placed(contents.state, architectures.Signature(loaded.architecture, shapes, {}))
+    beside = architectures.parts_beside(place, contents.state)
+    names = {**place.names, **{name.removeprefix(place.prefix): name for name in beside}}
     state, changes = converted({name: contents.state[origin] for name, origin in names.items()})
-    contents.notes += changes
-    loaded.structure = module
+    contents.notes += changes + notes_on(place, contents.state, state)
     loaded.model = architectures.fit_to_state(copy.deepcopy(module), state)
-    if removed := architectures.account_of(loaded.model, architectures.shapes_of(module)):
+    if removed := architectures.account_of(loaded.model, shapes):
         loaded.metadata = {"removed": removed}
     loaded.dtypes = {name: contents.state[origin].dtype for name, origin in names.items()}
-    loaded.architecture = class_name(module)
 
 
 def _use_state(

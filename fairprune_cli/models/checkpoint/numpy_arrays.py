@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fairprune_cli.models.checkpoint.inert import Inert
+from fairprune_cli.models.checkpoint.inert import SIZE_LIMIT, Inert
 
 _TYPES = {
     "f2": torch.float16, "f4": torch.float32, "f8": torch.float64, "i1": torch.int8, "i2": torch.int16,
@@ -36,7 +36,9 @@ def tensor_of_array(value: Any) -> Tensor | None:
     else:
         return None
     dtype = _type_of(kind)
-    listed = isinstance(shape, tuple) and len(shape) <= 64 and all(type(n) is int and 0 <= n < 1 << 62 for n in shape)
+    listed = (
+        isinstance(shape, tuple) and len(shape) <= 64 and all(type(n) is int and 0 <= n < SIZE_LIMIT for n in shape)
+    )
     if dtype is None or not listed or not isinstance(data, bytes | bytearray):
         return None
     if len(data) != math.prod(shape) * dtype.itemsize:

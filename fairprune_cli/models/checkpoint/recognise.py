@@ -16,10 +16,11 @@ from fairprune_cli.models.architectures import Placement
 from fairprune_cli.models.checkpoint.contents import Contents
 from fairprune_cli.models.checkpoint.module_differences import inner_module, module_differences, surroundings
 from fairprune_cli.models.checkpoint.module_tree import module_tree
-from fairprune_cli.models.checkpoint.state_dict import PREFIXES, converted
+from fairprune_cli.models.checkpoint.state_dict import converted
 from fairprune_cli.models.checkpoint.weight_tables import is_averaged, is_teacher
 
-_USUAL = frozenset(prefix.rstrip(".") for prefix in PREFIXES)  # about which nothing is said
+_USUAL = ("module", "_orig_mod", "model", "backbone")
+"""Prefixes of DataParallel, torch.compile and training frameworks, about which nothing is said."""
 
 _IN_SEQUENCE = re.compile(r"(?P<head>.*[^\W\d]\w*)\.(?P<place>\d+)\.weight")
 
@@ -168,7 +169,7 @@ def _made(
     own = architectures.is_import_path(sig.name)
     model = (architectures.build if own else architectures.skeleton)(sig.name, classes)
     differences, refusal = _differences(model, place, contents, arch)
-    notes += _notes(place, state, inner)
+    notes += notes_on(place, state, inner)
     inner = _whole_numbers(model, architectures.settle_heads(model, sig.name, inner))
     differing = architectures.differences_at(place, state)
     narrower, computed = sig.narrower(inner) if differing else [], []
@@ -195,8 +196,12 @@ def _made(
     return Recognised(model, place, notes, differences, refusal, computed, dtypes, removed)
 
 
-def _notes(place: Placement, state: dict[str, Tensor], inner: dict[str, Tensor]) -> list[str]:
-    """What is said about the place: an unusual prefix, what was left out, a head without bias."""
+def notes_on(place: Placement, state: dict[str, Tensor], inner: dict[str, Tensor]) -> list[str]:
+    """What is said about the place: an unusual prefix, what was left out, a head without bias.
+
+    Args:
+        state: the file's tensors; inner: those of them that are the network's, by its own names.
+    """
     notes = []
     if any(part not in _USUAL for part in place.prefix.split(".")[:-1]):
         notes.append(f"the network's names stand behind {place.prefix!r}")

@@ -12,9 +12,6 @@ from fairprune_cli.models.architectures import COUNTER
 from fairprune_cli.models.checkpoint.inert import TensorRef, printable
 from fairprune_cli.models.checkpoint.weight_tables import Weights
 
-PREFIXES = ("module.", "_orig_mod.", "model.", "backbone.")
-"""What DataParallel, torch.compile and training frameworks put before every name."""
-
 _LIMIT = 500
 _INSERTED = ("_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.")
 """What torch.compile, FSDP and activation checkpointing put anywhere into a name."""
@@ -48,20 +45,6 @@ def without_inserted(names: Iterable[str]) -> dict[str, str]:
                 short = short.replace(part, "")
         cleaned[short] = name
     return cleaned if len(cleaned) == len(listed) else {name: name for name in listed}
-
-
-def without_prefixes(names: Iterable[str]) -> dict[str, str]:
-    """Each name without the prefixes that all of them share -> the name as it was."""
-    cleaned = {name: name for name in names}
-    # torch.optim.swa_utils.AveragedModel counts its updates beside the averaged network.
-    if len(cleaned) > 1:
-        cleaned.pop("n_averaged", None)
-    while cleaned:
-        shared = next((prefix for prefix in PREFIXES if all(n.startswith(prefix) for n in cleaned)), None)
-        if shared is None:
-            break
-        cleaned = {name[len(shared) :]: origin for name, origin in cleaned.items()}
-    return cleaned
 
 
 def converted(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:

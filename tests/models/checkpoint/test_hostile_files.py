@@ -17,7 +17,7 @@ import torch
 
 from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.data.manifest.find import load_manifest
-from fairprune_cli.models.checkpoint.inert import Global, Inert, PickleError
+from fairprune_cli.models.checkpoint.inert import Copies, Global, Inert, PickleError, StorageRef, make
 from fairprune_cli.models.checkpoint.load import load_model
 from fairprune_cli.models.checkpoint.numpy_arrays import tensor_of_array
 from fairprune_cli.models.checkpoint.unpickle import read_pickle
@@ -130,3 +130,11 @@ def test_an_array_of_an_impossible_shape_is_none(shape: tuple[int, ...]) -> None
     kind = Inert(Global("numpy", "dtype"), ("f4",), (3, "<"))
     origin = Global("numpy.core.multiarray", "_reconstruct")
     assert tensor_of_array(Inert(origin, (), (1, shape, kind, False, b""))) is None
+
+
+@pytest.mark.parametrize("changed", [{"size": (1 << 4000,) * 64}, {"stride": (1 << 62, 1)}, {"offset": 1 << 4000}])
+def test_numbers_of_a_tensor_that_no_memory_has_are_refused_before_they_are_multiplied(changed: dict[str, Any]) -> None:
+    told = {"storage": StorageRef("0", "FloatStorage"), "offset": 0, "size": (2, 2), "stride": (2, 1), **changed}
+    told["stride"] = (1,) * len(told["size"]) if "size" in changed else told["stride"]
+    with pytest.raises(PickleError, match="impossible shape"):
+        make(Global("torch._utils", "_rebuild_tensor_v2"), tuple(told.values()), Copies())

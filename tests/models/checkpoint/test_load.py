@@ -26,7 +26,7 @@ from torch import nn
 
 from fairprune_cli.core.errors import ExitCode, FairpruneError
 from fairprune_cli.models import architectures
-from fairprune_cli.models.checkpoint.contents import read_state
+from fairprune_cli.models.checkpoint.contents import read_contents
 from fairprune_cli.models.checkpoint.load import check_class_names, load_model, save_checkpoint
 from fairprune_cli.models.checkpoint.weight_tables import WRAPPERS
 
@@ -69,7 +69,7 @@ def test_the_order_of_the_wrappers(tmp_path: Path) -> None:
     states = {key: {"fc.weight": torch.full((2, 2), float(i))} for i, key in enumerate(WRAPPERS)}
     for i, _ in enumerate(WRAPPERS):
         path = saved(tmp_path / f"{i}.pt", dict(list(states.items())[i:][::-1]))
-        assert read_state(path)["fc.weight"][0, 0] == i
+        assert read_contents(path, trust=False).state["fc.weight"][0, 0] == i
 
 
 @pytest.mark.parametrize("legacy", [False, True])
@@ -131,7 +131,6 @@ def test_hidden_code_never_runs_unless_trusted(tmp_path: Path) -> None:
     canary = tmp_path / "canary"
     path = saved(tmp_path / "a.pt", {"state_dict": SMALL.state_dict(), "args": Evil(canary)})
     assert same(load_model(path).model, SMALL)
-    read_state(path)
     assert not canary.exists()
     trusted = load_model(path, trust=True)
     assert canary.exists()  # the code is real
@@ -256,7 +255,6 @@ def test_own_model_files_and_run_folders(tmp_path: Path) -> None:
     assert loaded.metadata["granularity"] == "channel"
     assert loaded.transform == transform
     assert loaded.dtypes == {name: tensor.dtype for name, tensor in narrow.state_dict().items()}
-    assert read_state(tmp_path).keys() == narrow.state_dict().keys()
 
 
 def test_an_own_file_that_names_code_is_not_followed(tmp_path: Path) -> None:
@@ -534,7 +532,7 @@ def test_mutated_files_fail_clearly_and_run_nothing(tmp_path: Path, kind: str) -
                 data[draw.randrange(len(data))] ^= 1 << draw.randrange(8)
         path.write_bytes(data)
         with contextlib.suppress(FairpruneError):  # damage to a weight's own bytes may go unnoticed
-            read_state(path)
+            read_contents(path, trust=False)
         with pytest.raises(FairpruneError, match=r"mutated\.pt"):
             load_model(path)  # too small for any architecture, even undamaged
     assert not (tmp_path / "canary").exists()

@@ -89,6 +89,23 @@ def test_a_state_dict_in_the_structure_of_another_file(tmp_path: Path) -> None:
     assert torch.equal(loaded.model(IMAGES), net(IMAGES))
 
 
+def test_its_names_may_stand_behind_any_prefix_and_beside_other_tensors(tmp_path: Path) -> None:
+    net = changed()
+    torch.save(net, tmp_path / "m.pt")
+    with torch.no_grad():
+        net.fc.weight += 1
+    state = {f"net.encoder.{key}": value for key, value in net.state_dict().items()}
+    torch.save({**state, "criterion.pos_weight": torch.ones(2)}, tmp_path / "s.pt")
+    loaded = load_model(tmp_path / "s.pt", arch=str(tmp_path / "m.pt"), trust=True)
+    assert torch.equal(loaded.model(IMAGES), net(IMAGES))
+    said = " ".join(warning["text"] for warning in loaded.warnings)
+    assert "'net.encoder.'" in said
+    assert "criterion.pos_weight" in said
+    torch.save({**state, "net.encoder.layer1.7.weight": torch.ones(2)}, tmp_path / "s.pt")
+    with pytest.raises(FairpruneError, match=r"layer1\.7\.weight is unexpected"):
+        load_model(tmp_path / "s.pt", arch=str(tmp_path / "m.pt"), trust=True)
+
+
 def test_a_file_is_no_structure_unless_it_is_trusted(tmp_path: Path) -> None:
     torch.save(plain(), tmp_path / "m.pt")
     torch.save(plain().state_dict(), tmp_path / "s.pt")
