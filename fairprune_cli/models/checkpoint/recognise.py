@@ -102,17 +102,9 @@ def _shortened(state: dict[str, Tensor]) -> Iterator[tuple[dict[str, Tensor], st
         return
     head, place = sequence["head"], f"{sequence['head']}.{sequence['place']}"
     if {name for name in state if name.startswith(f"{head}.")} <= {f"{place}.weight", f"{place}.bias"}:
-        renamed = {
-            name.replace(f"{place}.", f"{head}.") if name.startswith(f"{place}.") else name: tensor
-            for name, tensor in state.items()
-        }
-        yield (
-            renamed,
-            (
-                f"the head is {place}, in a sequence; what else is in it has no tensors, and is taken for dropout or"
-                " the like"
-            ),
-        )
+        renamed = {head + name[len(place) :] if name.startswith(f"{place}.") else name: state[name] for name in state}
+        text = f"the head is {place}, in a sequence; what else is in it has no tensors, and is taken for dropout or so"
+        yield renamed, text
 
 
 def _places(state: dict[str, Tensor], arch: str | None, said: str) -> list[Placement]:
