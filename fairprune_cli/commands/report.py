@@ -25,12 +25,12 @@ def command(
     from fairprune_cli.report import read as rerender
     from fairprune_cli.report import render
 
+    terminal = terminal_of()
     document = rerender.read_report(run)
-    if to == "github" and out is None and github.publish(document, os.environ, terminal_of()):
+    if to == "github" and out is None and github.publish(document, os.environ, terminal):
         return int(ExitCode.OK)
     text = render(document, to)
     if out is None:
-        terminal = terminal_of()
         (terminal.json if to == "json" else terminal.result)(text.rstrip("\n"))
     else:
         rerender.write_text(out, text, force)
