@@ -5,9 +5,6 @@ Heavy modules are imported inside the commands, so that --help does not wait for
 
 from __future__ import annotations
 
-import contextlib
-import sys
-from collections.abc import Iterator
 from typing import Annotated
 
 import typer
@@ -26,16 +23,7 @@ from fairprune_cli.commands import (
     report,
     train,
 )  # fmt: skip
-
-
-@contextlib.contextmanager
-def _stdout_given_back() -> Iterator[None]:
-    """A command's terminal takes stdout for itself (`terminal_of`); whoever called the command has it again."""
-    stdout = sys.stdout
-    try:
-        yield
-    finally:
-        sys.stdout = stdout
+from fairprune_cli.commands.output import for_results_alone
 
 
 def _group(text: str) -> typer.Typer:
@@ -52,21 +40,21 @@ for _name, _command in (
     ("train", train.command), ("export", export.command), ("inspect", inspect.command), ("measure", measure.command),
     ("report", report.command), ("demo", demo.command),
 ):  # fmt: skip
-    app.command(_name)(_stdout_given_back()(_command))
+    app.command(_name)(for_results_alone()(_command))
 
 _data = _group("Manifests and data sets.")
 for _name, _command in (
     ("init", data.init_command), ("check", data.check_command), ("sample", data.sample_command),
     ("stats", data.stats_command), ("cache", data.cache_command),
 ):  # fmt: skip
-    _data.command(_name)(_stdout_given_back()(_command))
+    _data.command(_name)(for_results_alone()(_command))
 app.add_typer(_data, name="data")
 
 _config = _group("Settings: what there is, and what each means.")
 for _name, _command in (
     ("list", config.list_command), ("explain", config.explain_command), ("schema", config.schema_command),
 ):  # fmt: skip
-    _config.command(_name)(_stdout_given_back()(_command))
+    _config.command(_name)(for_results_alone()(_command))
 app.add_typer(_config, name="config")
 
 

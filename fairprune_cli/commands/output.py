@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
+from collections.abc import Iterator
+from contextvars import ContextVar
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from fairprune_cli.core.launch import is_first
 from fairprune_cli.core.terminal import Terminal
@@ -15,17 +18,27 @@ if TYPE_CHECKING:
     from fairprune_cli.run.audit_step import Outcome
 
 
-def terminal_of(quiet: bool = False) -> Terminal:
-    """The terminal of this process; of several processes the first one talks.
+_results: ContextVar[TextIO | None] = ContextVar("results", default=None)
+"""What was stdout when the command began."""
 
-    Whatever else prints from here on, such as a network's own code, prints on stderr: stdout is the result's.
-    """
+
+def terminal_of(quiet: bool = False) -> Terminal:
+    """The terminal of this process; of several processes the first one talks."""
     if not is_first():
         nowhere = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - as long as the process lives
         return Terminal(nowhere, nowhere, quiet=True)
-    terminal = Terminal(quiet=quiet)
-    sys.stdout = sys.stderr
-    return terminal
+    return Terminal(_results.get(), quiet=quiet)
+
+
+@contextlib.contextmanager
+def for_results_alone() -> Iterator[None]:
+    """A command: stdout is its terminal's; what else prints, such as a network's own code, does so on stderr."""
+    token = _results.set(sys.stdout)
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    finally:
+        _results.reset(token)
 
 
 def print_json(document: Any, terminal: Terminal) -> None:
