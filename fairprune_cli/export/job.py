@@ -6,6 +6,7 @@ import copy
 import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -65,11 +66,15 @@ class ExportJob:
     shape: ImageShape
     samples: Tensor | None = None
 
+    @cached_property
+    def _given(self) -> Any:
+        with torch.inference_mode():
+            return self.reference(self.images(1))
+
     @property
     def outputs(self) -> list[str]:
         """What the tensors that the network gives are called, in its order: `logits` where there is one alone."""
-        with torch.inference_mode():
-            keys = list(tensors_of(self.reference(self.images(1))))
+        keys = list(tensors_of(self._given))
         if len(keys) == 1:
             return [LOGITS]
         return [key if isinstance(key, str) else f"output{key}" for key in keys]
@@ -77,9 +82,7 @@ class ExportJob:
     @property
     def traced(self) -> nn.Module:
         """The network as exporters can trace it: what it gives in a dataclass is in a dict."""
-        with torch.inference_mode():
-            given = self.reference(self.images(1))
-        return _InDict(self.reference) if dataclasses.is_dataclass(given) else self.reference
+        return _InDict(self.reference) if dataclasses.is_dataclass(self._given) else self.reference
 
     def images(self, batch: int) -> Tensor:
         """Standard normal images float32 [batch, C, H, W], the same every time."""
