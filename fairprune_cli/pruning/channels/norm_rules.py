@@ -16,6 +16,7 @@ from fairprune_cli.pruning.channels.calls import (
     unsilenced,
 )
 from fairprune_cli.pruning.channels.layer_rules import NOT_CHANNELS
+from fairprune_cli.pruning.channels.marks import Ints
 
 
 def norm_per_channel(call: Call) -> Result:
@@ -27,17 +28,22 @@ def norm_per_channel(call: Call) -> Result:
     own, entering = [tensor for tensor in tensors[1:] if tensor is not None], along(call, call.first, 1, NOT_CHANNELS)
     if not all(isinstance(tensor, Weight) and len(tensor.shape) == 1 for tensor in own):
         return call.refuse("it has no weight of its own")
-    for tensor in own:
-        if entering is None:
-            call.ledger.fix(tensor.slot(call.ledger, 0), "inputs")
-        else:
-            call.ledger.tie(entering[0], tensor.slot(call.ledger, 0))
+    _go_along(call, own, entering)
     if entering is None:
         return None
     source = _affine(call, tensors[3], tensors[4])
     passes = call.name == "instance_norm" and tensors[1] is None and source is None
     sources = entering[1] if passes else np.full_like(entering[0], source or 0)
     return spread(entering[0], sources, 1, len(call.shape))
+
+
+def _go_along(call: Call, own: list[Weight], entering: tuple[Ints, Ints] | None) -> None:
+    """Tensors with an entry per channel shrink with the channels that enter, or stay where none of these may go."""
+    for one in own:
+        if entering is None:
+            call.ledger.fix(one.slot(call.ledger, 0), "inputs")
+        else:
+            call.ledger.tie(entering[0], one.slot(call.ledger, 0))
 
 
 def _affine(call: Call, weight: Any, bias: Any) -> int | None:
@@ -58,11 +64,7 @@ def group_norm(call: Call) -> Result:
         return call.refuse("it has no weight of its own")
     if groups > 1 and not (own and call.declares):
         return call.refuse("it has the number of groups in its code")
-    for one in own:
-        if entering is None:
-            call.ledger.fix(one.slot(call.ledger, 0), "inputs")
-        else:
-            call.ledger.tie(entering[0], one.slot(call.ledger, 0))
+    _go_along(call, own, entering)
     if entering is None:
         return None
     ids = entering[0].reshape(groups, -1)
