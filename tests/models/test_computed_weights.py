@@ -12,7 +12,6 @@ from torch.nn.utils import parametrizations, parametrize, prune, spectral_norm, 
 
 from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.models import architectures
-from fairprune_cli.models.architectures.computed_weights import is_plain
 from fairprune_cli.models.checkpoint.load import load_model
 from tests.support import own_networks
 from tests.support.own_networks import Doubled, Plain, Synchronised, computed
@@ -29,6 +28,12 @@ WAYS = {
     "own": lambda layer: parametrize.register_parametrization(layer, "weight", Doubled()),
     "bias too": lambda layer: parametrize.register_parametrization(weight_norm(layer), "bias", Doubled()),
 }
+
+
+def is_plain(model: nn.Module) -> bool:
+    """Whether no weight is computed at each pass."""
+    modules = list(model.modules())
+    return not any(parametrize.is_parametrized(module) or module._forward_pre_hooks for module in modules)
 
 
 def logits(model: nn.Module) -> torch.Tensor:

@@ -53,11 +53,6 @@ def make_plain(model: nn.Module) -> list[str]:
     ]
 
 
-def is_plain(model: nn.Module) -> bool:
-    """Whether `make_plain` would find no weight that is computed."""
-    return not any(parametrize.is_parametrized(module) or any(map(_kind, _hooks(module))) for module in model.modules())
-
-
 def materialise(model: nn.Module, shapes: Mapping[str, Sequence[int]]) -> None:
     """Give the layers that take their widths from their first images the widths of a file's tensors, in place.
 
