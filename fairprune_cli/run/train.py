@@ -31,17 +31,9 @@ def trainer_of(run: Prepared, pools: PruningPools, folder: RunFolder, state: Map
     """
     torch.manual_seed(run.settings.seed)
     trainer = Assembly(
-        run.settings,
-        run.method,
-        run.notions,
-        run.dense,
-        run.student,
-        run.masks,
-        run.data,
-        run.device,
-        run.group,
+        run.settings, run.method, run.notions, run.dense, run.student, run.masks, run.data, run.device, run.group,
         run.channels_last,
-    ).trainer(pools)
+    ).trainer(pools)  # fmt: skip
     if state is not None:
         with of_this_form(str(folder.state)):
             trainer.load_state_dict(state)

@@ -64,8 +64,9 @@ def _pruned(run: Prepared) -> tuple[nn.Module, dict[str, Tensor]]:
     tensors = dict(pruned.named_parameters())
     for name, mask in sparse.items():
         tensors[name].mul_(mask)
-    for name, tensor in rounded(pruned.state_dict(), run.settings.store, run.loaded.dtypes).items():
-        pruned.state_dict()[name].copy_(tensor)
+    own = pruned.state_dict()
+    for name, tensor in rounded(own, run.settings.store, run.loaded.dtypes).items():
+        own[name].copy_(tensor)
     return pruned, sparse
 
 
