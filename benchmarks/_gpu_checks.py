@@ -28,6 +28,7 @@ from fairprune_cli.data.manifest.find import load_manifest
 ROOT = Path(__file__).parents[1]
 GRANULARITIES = {"channel": "0.8", "weight": "0.95", "2:4": "0.5"}  # and the sparsity asked for
 MARKED = "pytest.mark.cuda"
+WARNED = re.compile(r"^ .*?(\w*Warning: [^.\n]*)", re.M)  # as pytest tells of them, the first sentence
 NEAR = 0.05  # least difference of the two largest logits, over their spread, that rounding must not turn around
 FEW = 0.002  # share of the images whose prediction rounding may turn around from one pass to another
 
@@ -115,10 +116,10 @@ class Shop:
         """The command from start to end; see `finish`."""
         return self.finish(self.start(*arguments), codes)
 
-    def prune(self, granularity: str, out: str, *more: str) -> list[str]:
+    def prune(self, granularity: str, out: str, *more: str, model: str = "model.pt") -> list[str]:
         """The main command's arguments."""
         return [
-            "prune", "model.pt", "--sparsity", GRANULARITIES[granularity], "--granularity", granularity, "--attr",
+            "prune", model, "--sparsity", GRANULARITIES[granularity], "--granularity", granularity, "--attr",
             "gender", "--epochs", "1" if self.small else "3", "--device", self.device, "--out", out, "--quiet", *more,
         ]  # fmt: skip
 
@@ -133,6 +134,7 @@ def made_checks(shop: Shop, say: Callable[[Check], None]) -> list[dict[str, Any]
             f"prune by {granularity}, twice: the same bytes": lambda granularity=granularity: twice(shop, granularity)
             for granularity in GRANULARITIES
         },
+        "prune a vision transformer in bf16, twice: the same bytes": lambda: attention(shop),
         "prune by channel, killed with SIGKILL twice and continued": lambda: killed(shop),
         "the tests marked cuda": lambda: marked_tests(shop),
     }
@@ -181,15 +183,36 @@ def twice(shop: Shop, granularity: str) -> str:
     running = [shop.start(*shop.prune(granularity, out)) for out in outs]
     for one in running:
         shop.finish(one)
+    return same_bytes(shop, *outs)
+
+
+def attention(shop: Shop) -> str:
+    """Attention, whose fused kernels add up in any order unless that is forbidden: the same bytes twice as well."""
+    shop.run("train", "--arch", "vit-tiny", "--epochs", "1", "--device", shop.device, "--out", "vit.pt", "--quiet")
+    outs = ("vit-1", "vit-2")
+    more = ("--precision", "bf16")
+    for one in [shop.start(*shop.prune("channel", out, *more, model="vit.pt")) for out in outs]:
+        shop.finish(one)
+    return same_bytes(shop, *outs)
+
+
+def same_bytes(shop: Shop, *outs: str) -> str:
+    """Two runs have written the same model; its figures.
+
+    Raises:
+        Failed: they have not.
+    """
     first, second = (sha256_file(shop.folder / out / "model.safetensors") for out in outs)
     if first != second:
         raise Failed(f"{first[:12]} and {second[:12]}")
     report = json.loads((shop.folder / outs[0] / "report.json").read_text(encoding="utf-8"))
     cost, pruned = report["cost"], report["results"]["pruned"]
-    return (
+    text = (
         f"sha256 {first[:12]}, sparsity {report['sparsity']['achieved']:.4f}, accuracy {pruned['accuracy']:.3f}, "
         f"{cost['seconds']:.1f} s, {cost['precision']}"
     )
+    told = [warning["message"] for warning in report["warnings"]]
+    return text + (f"; warned: {'; '.join(told)}" if told else "")
 
 
 def killed(shop: Shop) -> str:
@@ -305,10 +328,11 @@ def marked_tests(shop: Shop) -> str:
              if MARKED in path.read_text(encoding="utf-8") and path.name != "test_gpu.py"]  # fmt: skip
     if not files:
         raise Skipped("no test is marked")
-    command = [sys.executable, "-m", "pytest", "-q", "-m", "cuda", "-p", "no:cacheprovider", "-rf", *files]
+    command = [sys.executable, "-m", "pytest", "-m", "cuda", "-p", "no:cacheprovider", "-rf", *files]
     running = subprocess.Popen(command, cwd=ROOT, env=shop.environment, text=True, stdout=subprocess.PIPE)
     out, _ = shop.written(running)
-    last = (out.strip().splitlines() or [""])[-1]
+    counts = re.findall(r"\b\d+ (?:passed|failed|skipped|errors?|warnings?)\b", out)
+    last = ", ".join(dict.fromkeys(counts)) + "".join(f"; {line}" for line in sorted(set(WARNED.findall(out))))
     if running.returncode not in (0, 5):
         raise Failed(f"{last}: {'; '.join(re.findall(r'^(?:FAILED|ERROR) .*$', out, flags=re.M))}")
     return last

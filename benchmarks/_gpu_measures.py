@@ -153,7 +153,10 @@ def captured(job: Job, pool: Pool) -> Callable[[], None]:
 
 def pruning(job: Job, pool: Pool) -> Callable[[], None]:
     """A step of bifp under the settings of a run, with a multiplier above zero once it has warmed up."""
-    repeatable(torch.device(job.device))
+    device = torch.device(job.device)
+    repeatable(device)
+    if device.type == "cuda":
+        torch.use_deterministic_algorithms(True)  # as `strictly_repeatable` has it for a run of these networks
     trainer = trainer_of(job, pool)
     for _ in range(2 * K):
         trainer.step()
@@ -207,19 +210,22 @@ def made_measures(
 ) -> dict[str, Any]:
     """All measures; what fails is recorded as such, and what there is no time for as well."""
     rows: list[dict[str, Any]] = []
+    linear: dict[str, Any] = {}
     for precision in PRECISIONS:
         for job in jobs(small, device):
             pool = pool_over(pixels_file(folder, job.rows, job.size), (2,))
             rows += network_rows(replace(job, precision=precision), pool, small, left, say)
             del pool
             clear(device)
-    linear: dict[str, Any] = {}
-    reason = semi_structured.missing()
-    if reason or left() <= 0:
-        linear["skipped"] = reason or "no time was left"
-    else:
-        try:
-            linear["rows"] = semi_structured.measured()
-        except Exception as error:
-            linear["failed"] = f"{type(error).__name__}: {error}"[:600]
+        linear = linear or linear_layers(left)  # before what takes longest
     return {"steps": rows, "linear_layers": linear}
+
+
+def linear_layers(left: Callable[[], float]) -> dict[str, Any]:
+    """Rows of linear layers in the pattern 2:4, or why there are none."""
+    if (reason := semi_structured.missing()) or left() <= 0:
+        return {"skipped": reason or "no time was left"}
+    try:
+        return {"rows": semi_structured.measured()}
+    except Exception as error:
+        return {"failed": f"{type(error).__name__}: {error}"[:600]}

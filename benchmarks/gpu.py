@@ -95,7 +95,7 @@ def main() -> int:
         os.environ["FAIRPRUNE_CACHE"] = f"{folder}/cache"
         if args.only != "measures":
             share = 1.0 if args.only else CHECKS_SHARE
-            workers = 4 if args.device == "cuda" else 2
+            workers = 8 if args.device == "cuda" else 2
             shop = Shop(Path(folder) / "work", args.device, args.small, workers, began + 60 * args.minutes * share)
             document["checks"] = made_checks(shop, say_check)
         if args.only != "checks":

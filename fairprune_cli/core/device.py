@@ -6,7 +6,7 @@ import os
 import platform
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -62,6 +62,31 @@ def repeatable(device: torch.device) -> None:
         torch.use_deterministic_algorithms(True, warn_only=True)
         # Else each new tensor is filled with NaN first, for programs that read what nobody wrote.
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+
+
+@contextmanager
+def strictly_repeatable(device: torch.device, fault: Callable[[], str]) -> Iterator[str]:
+    """A block in which CUDA takes only algorithms that give the same bits each time, if a trial works by that rule.
+
+    Fused attention keeps to such algorithms only where the others are forbidden: where they are merely warned of, as
+    after `repeatable`, its gradient is added up in any order.
+
+    Args:
+        fault: tries what the block does; says what failed, empty where nothing did.
+
+    Yields:
+        What failed, where the rule was given up for that; else "".
+    """
+    if device.type != "cuda":
+        yield ""
+        return
+    torch.use_deterministic_algorithms(True)
+    failed = fault()
+    torch.use_deterministic_algorithms(True, warn_only=bool(failed))
+    try:
+        yield failed
+    finally:
+        torch.use_deterministic_algorithms(True, warn_only=True)
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from fairprune_cli.core import provenance
-from fairprune_cli.core.device import choose_device, machine, repeatable, set_threads
+from fairprune_cli.core.device import choose_device, machine, repeatable, set_threads, strictly_repeatable
 from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.core.signals import stop_on_signals
 from fairprune_cli.core.terminal import Terminal
@@ -69,8 +69,14 @@ def train_checkpoint(request: TrainRequest, terminal: Terminal) -> dict[str, Any
     images: ImageSet = decoded_images(data, manifest.transform, terminal)
     torch.manual_seed(settings.seed)
     model = model.to(device)
-    if not fault_of_training(model, manifest.transform.shape, channels_last=True):
+    shape = manifest.transform.shape
+    channels_last = not fault_of_training(model, shape, channels_last=True)
+    if channels_last:
         model.to(memory_format=torch.channels_last)
+
+    def fault() -> str:
+        return fault_of_training(model, shape, channels_last=channels_last)
+
     val = images.pool(data.rows("val"))
     with stop_on_signals() as stop, terminal.progress(f"training {settings.arch}", 1) as display:
 
@@ -78,7 +84,10 @@ def train_checkpoint(request: TrainRequest, terminal: Terminal) -> dict[str, Any
             display.total = total
             display.update(step, {"loss": f"{loss:.3f}", "best val": f"{best:.3f}"})
 
-        records = train_dense(model, images.pool(data.rows("train")), val, settings, device, on_step, stop)
+        with strictly_repeatable(device, fault) as unrepeatable:
+            if unrepeatable:
+                terminal.note(f"another training on this GPU may end in other bytes: {unrepeatable}")
+            records = train_dense(model, images.pool(data.rows("train")), val, settings, device, on_step, stop)
     if stop.code is not None:
         raise FairpruneError("training was stopped; nothing was written", code=stop.code)
     reached = pool_accuracy(model, val.of_task(0), device)

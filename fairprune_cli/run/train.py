@@ -8,10 +8,11 @@ from typing import Any
 
 import torch
 
-from fairprune_cli.core.device import tf32
+from fairprune_cli.core.device import strictly_repeatable, tf32
 from fairprune_cli.core.errors import ExitCode, FairpruneError
 from fairprune_cli.core.launch import started_as
 from fairprune_cli.core.signals import StopRequest
+from fairprune_cli.models.inference import fault_of_training
 from fairprune_cli.run.assembly import Assembly
 from fairprune_cli.run.folder import RunFolder, resume_arguments
 from fairprune_cli.run.inputs import PruningPools
@@ -66,7 +67,9 @@ def train(
             trainer, folder, terminal, display, limits, save, 60.0 * settings.save_minutes
         )
         try:
-            with tf32(run.device, True):
+            with tf32(run.device, True), strictly_repeatable(run.device, lambda: _fault(run, trainer)) as fault:
+                if fault:
+                    terminal.note(f"another run on this GPU may end in other bytes: {fault}")
                 done = trainer.run(stop) if settings.sparsity > 0 else True
         except Diverged as error:
             watch.conclude()
@@ -81,6 +84,12 @@ def train(
             code=stop.code or ExitCode.TERMINATED,  # another process may be the one that was told to
         )
     watch.conclude()
+
+
+def _fault(run: Prepared, trainer: Trainer) -> str:
+    """What a training pass raises, in its layout and number format."""
+    layout, bf16 = run.channels_last, trainer.compute.bf16
+    return fault_of_training(run.dense, run.transform.shape, channels_last=layout, bf16=bf16)
 
 
 def _precision(run: Prepared) -> str:

@@ -84,6 +84,7 @@ def test_a_fault_in_one_check_or_measure_is_recorded_and_the_others_are_made(
     monkeypatch.setattr(checks, "dense_model", lambda _: "trained")
     for name, made in (
         ("twice", broken),
+        ("attention", skipped),
         ("killed", skipped),
         ("audited", lambda *_: "the same"),
         ("exported", broken),
@@ -93,7 +94,7 @@ def test_a_fault_in_one_check_or_measure_is_recorded_and_the_others_are_made(
     seen: list[Any] = []
     found = checks.made_checks(checks.Shop(tmp_path, "cpu", True, 2, 0.0), seen.append)
     assert [(c["outcome"], c["text"]) for c in found] == [
-        ("ok", "trained"), *[("failed", "ValueError: broken")] * 3, *[("skipped", "nothing there")] * 2,
+        ("ok", "trained"), *[("failed", "ValueError: broken")] * 3, *[("skipped", "nothing there")] * 3,
         *[("ok", "the same")] * 3, *[("failed", "ValueError: broken")] * 3,
     ]  # fmt: skip
     assert len(seen) == len(found)

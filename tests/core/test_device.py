@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from fairprune_cli.core.device import arithmetic, choose_device, repeatable, tf32
+from fairprune_cli.core.device import arithmetic, choose_device, repeatable, strictly_repeatable, tf32
 from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.run.options import Settings, resolve
 
@@ -79,6 +79,35 @@ def test_repeatable_fills_no_memory_that_nobody_reads() -> None:
     assert torch.are_deterministic_algorithms_enabled()
     fresh = [torch.empty(1000) for _ in range(5)]
     assert not any(bool(tensor.isnan().all()) for tensor in fresh)
+
+
+def rule() -> tuple[bool, bool]:
+    """Whether torch wants repeatable algorithms, and whether it only warns of others."""
+    return torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+
+
+@pytest.mark.usefixtures("_as_before")
+@pytest.mark.parametrize(("fault", "inside"), [("", (True, False)), ("no such algorithm", (True, True))])
+def test_algorithms_that_are_not_repeatable_are_forbidden_where_the_trial_works_without_them(
+    fault: str, inside: tuple[bool, bool]
+) -> None:
+    repeatable(CUDA)
+    tried: list[tuple[bool, bool]] = []
+
+    def trial() -> str:
+        tried.append(rule())
+        return fault
+
+    with strictly_repeatable(CUDA, trial) as found:
+        assert (found, rule()) == (fault, inside)
+    assert tried == [(True, False)]
+    assert rule() == (True, True)
+
+
+def test_on_the_cpu_nothing_is_tried_and_no_rule_set() -> None:
+    before = rule()
+    with strictly_repeatable(CPU, lambda: pytest.fail("tried")) as found:
+        assert (found, rule()) == ("", before)
 
 
 def audit_that_fails(seen: list[Any]) -> None:
