@@ -14,9 +14,12 @@ from fairprune_cli.fairness.constraint import Constraint, Violation
 class JointConstraint:
     """A constraint per task, with the same questions and answers as a `Constraint`; lists run task by task.
 
-    The Lagrangian's term is the sum of theirs, and the multipliers it is divided by are all of them:
+    Each task has 1 / T of the loss, and so its Lagrangian's term and its multipliers count for 1 / T as well:
 
-        (loss + sum over t of term_t) / (1 + sum over t of the multipliers of t)
+        (mean of loss_t + mean of term_t) / (1 + mean over t of the sum of the multipliers of t)
+
+    A multiplier then stands against its own task's loss as it would alone, and a task that is given twice is pruned as if
+    it were given once.
 
     Args:
         parts: a constraint for each task.
@@ -53,12 +56,12 @@ class JointConstraint:
         return whole
 
     def soften(self, logits: Tensor, term: Tensor) -> Tensor:
-        """The sum of the terms' values: a scalar, differentiable in the logits [B, W]; term [S, B, W]."""
+        """The mean of the terms' values: a scalar, differentiable in the logits [B, W]; term [S, B, W]."""
         values = [
             part.soften(logits[:, columns], term[:, :, columns])
             for part, columns in zip(self.parts, self.columns, strict=True)
         ]
-        return sum(values[1:], values[0])
+        return sum(values[1:], values[0]) / len(values)
 
     @property
     def active(self) -> bool:
@@ -67,8 +70,8 @@ class JointConstraint:
 
     @property
     def weight(self) -> float:
-        """Sum of the multipliers by which the Lagrangian is divided on top of 1."""
-        return sum(part.weight for part in self.parts)
+        """By which the Lagrangian is divided on top of 1: the mean of the tasks' sums of multipliers."""
+        return sum(part.weight for part in self.parts) / len(self.parts)
 
     def pull(self, labels: np.ndarray, groups: np.ndarray, sizes: np.ndarray) -> np.ndarray:
         """How much an image of each stratum weighs in the Lagrangian, relative to one in the loss alone; [C], from 1.
@@ -78,7 +81,7 @@ class JointConstraint:
         """
         by_task = zip(self.parts, _by_task(labels), strict=False)
         pulls = [part.pull(own, groups, sizes) - 1.0 for part, own in by_task]
-        return 1.0 + np.sum(pulls, axis=0)
+        return 1.0 + np.sum(pulls, axis=0) / len(self.parts)
 
     def forget(self) -> None:
         """Drop the running counts."""

@@ -129,8 +129,7 @@ class Assembly:
             memory=settings.multiplier_memory / (max(groups) if dual.per_group else 1),
             bound=dual.bound or settings.bound, dense=dense if notion.relative else None, normalise=dual.normalise,
             per_group=dual.per_group,
-            # A share of the loss's own pull, of which each task has its part.
-            levelling=(settings.levelling if dual.levelling is None else dual.levelling) / len(self.notions),
+            levelling=settings.levelling if dual.levelling is None else dual.levelling,
             decay=settings.multiplier_decay if dual.decay is None else dual.decay,
         )  # fmt: skip
 

@@ -55,10 +55,10 @@ def test_each_task_has_the_multipliers_it_would_have_alone(notion: str) -> None:
     expected = [mu for one in alone for mu in one.multipliers]
     assert all(np.array_equal(a, b) for a, b in zip(joint.multipliers, expected, strict=True))
     assert joint.violations() == [v for one in alone for v in one.violations()]
-    assert joint.weight == pytest.approx(sum(float(mu.sum()) for mu in expected))
+    assert joint.weight == pytest.approx(sum(float(mu.sum()) for mu in expected) / 2)
 
 
-def test_the_term_is_the_sum_of_the_tasks_and_leaves_other_outputs_alone() -> None:
+def test_the_term_is_the_mean_of_the_tasks_and_leaves_other_outputs_alone() -> None:
     joint, alone = moved()
     logits, labels, groups = batch(9)
     term = joint.term(labels, groups)
@@ -67,7 +67,7 @@ def test_the_term_is_the_sum_of_the_tasks_and_leaves_other_outputs_alone() -> No
     value = joint.soften(given, torch.from_numpy(term))
     value.backward()
     apart = logits.clone().requires_grad_()
-    total = sum(one.penalty(apart[:, COLUMNS[t]], labels[:, t], groups) for t, one in enumerate(alone))
+    total = sum(one.penalty(apart[:, COLUMNS[t]], labels[:, t], groups) for t, one in enumerate(alone)) / 2
     total.backward()
     assert value.item() == pytest.approx(total.item(), rel=1e-5)
     assert torch.allclose(given.grad, apart.grad, atol=1e-7)
@@ -75,13 +75,42 @@ def test_the_term_is_the_sum_of_the_tasks_and_leaves_other_outputs_alone() -> No
     assert given.grad[:, :5].abs().sum() > 0
 
 
-def test_pull_adds_what_each_task_pulls() -> None:
+def test_pull_is_the_mean_of_what_each_task_pulls() -> None:
     joint, alone = moved()
     labels, groups = np.array([[0, 2], [1, 0]]), np.array([[1, 0], [0, -1]])
     sizes = np.array([30, 70])
     own = [one.pull(labels[:, t], groups, sizes) for t, one in enumerate(alone)]
-    assert joint.pull(labels, groups, sizes) == pytest.approx(own[0] + own[1] - 1.0)
-    assert joint.pull(labels[:, 0], groups, sizes) == pytest.approx(own[0])  # strata by the first task's labels
+    assert joint.pull(labels, groups, sizes) == pytest.approx((own[0] + own[1]) / 2)
+    by_first = joint.pull(labels[:, 0], groups, sizes)  # strata by the first task's labels
+    assert by_first == pytest.approx((own[0] + 1.0) / 2)
+
+
+@pytest.mark.parametrize("levelling", [0.0, 0.5])
+def test_a_task_that_is_given_three_times_pulls_as_if_it_were_given_once(levelling: float) -> None:
+    def one() -> Constraint:
+        return Constraint(
+            fairness.get("accuracy", 2), [2, 3], relaxations.get("sigmoid"), tolerance=0.01, rate=0.5, cap=3.0,
+            memory=1e9, least=1.0, levelling=levelling,
+        )  # fmt: skip
+
+    alone, thrice = one(), JointConstraint([one() for _ in range(3)], [slice(2 * t, 2 * t + 2) for t in range(3)], 6)
+    logits, labels, groups = batch()
+    scores, own = logits[:, :2], labels[:, 0]
+    repeated, same = scores.repeat(1, 3), np.stack([own] * 3, 1)
+    for constraint, given, wanted in ((alone, scores, own), (thrice, repeated, same)):
+        constraint.observe(given, wanted, groups)
+        constraint.settle()
+        constraint.update()
+    assert thrice.active
+    assert thrice.weight == pytest.approx(alone.weight)
+    leaf = scores.clone().requires_grad_()
+    alone.penalty(leaf, own, groups).backward()
+    leaves = repeated.clone().requires_grad_()
+    thrice.soften(leaves, torch.from_numpy(thrice.term(same, groups))).backward()
+    # What reaches the shared part of a network is the sum over the copies.
+    assert torch.allclose(leaves.grad.reshape(-1, 3, 2).sum(1), leaf.grad, atol=1e-7)
+    strata = np.array([0, 1]), np.array([[1, 0], [0, -1]]), np.array([30, 70])
+    assert thrice.pull(np.stack([strata[0]] * 3, 1), *strata[1:]) == pytest.approx(alone.pull(*strata))
 
 
 def test_a_state_goes_on_as_it_was_left() -> None:
