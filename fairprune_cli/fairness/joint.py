@@ -18,8 +18,8 @@ class JointConstraint:
 
         (mean of loss_t + mean of term_t) / (1 + mean over t of the sum of the multipliers of t)
 
-    A multiplier then stands against its own task's loss as it would alone, and a task that is given twice is pruned as if
-    it were given once.
+    A multiplier then stands against its own task's loss as it would alone, and a task that is given twice is pruned as
+    if it were given once.
 
     Args:
         parts: a constraint for each task.
