@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, content hashes, and the cache folder."""
+"""Files that appear whole or not at all, content hashes, whether a file has changed, and the cache folder."""
 
 from __future__ import annotations
 
@@ -6,11 +6,24 @@ import contextlib
 import hashlib
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from fairprune_cli.core.errors import ExitCode, FairpruneError
+
+# A file changed within the clock's tick after it was read looks unchanged: only older ones are believed (as git does).
+TICK = 100_000_000
+
+
+def unchanged(known: Sequence[int], now: Sequence[int]) -> bool:
+    """Whether a file still holds what was read of it.
+
+    Args:
+        known: size in bytes, times of change of content and of entry and time of reading, in ns, when it was read.
+        now: its size and times of change.
+    """
+    return list(known[:3]) == list(now[:3]) and max(known[1], known[2]) + TICK < known[3]
 
 
 @contextlib.contextmanager

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
-
 import numpy as np
 import torch
 from torch import Tensor
 
 from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.data.batches.pixels import Normaliser
-from fairprune_cli.data.images.decode import decode_file
+from fairprune_cli.data.images.decode import decode
 from fairprune_cli.data.images.pillow import ImageFault
+from fairprune_cli.data.images.stored import stored_image
 from fairprune_cli.data.manifest.find import Manifest, Transform
 
 COUNT = 32
@@ -32,7 +31,7 @@ def real_images(manifest: Manifest, transform: Transform, count: int = COUNT) ->
     pixels = []
     for row in chosen:
         try:
-            pixels.append(decode_file(os.path.join(manifest.root, manifest.files[row]), transform.shape))
+            pixels.append(decode(stored_image(manifest, int(row)), transform.shape))
         except ImageFault as fault:
             raise FairpruneError(
                 f"{manifest.files[row]} {fault.text}", where=f"{manifest.path}, {manifest.where(row)}",

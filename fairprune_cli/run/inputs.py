@@ -88,10 +88,9 @@ def manifest_if_any(given: str | None, model: Path) -> Manifest | None:
     if given is not None or os.environ.get("FAIRPRUNE_DATA"):
         return load_manifest(find_manifest(None if given is None else Path(given), model, None))
     try:
-        found = load_manifest(find_manifest(None, model, None))
+        return load_manifest(find_manifest(None, model, None))  # only with images that are here
     except FairpruneError:
         return None
-    return found if len(found) and (found.images / found.files[0]).is_file() else None
 
 
 def transform_if_any(given: str | None, model: Path) -> Transform | None:

@@ -80,6 +80,9 @@ def check_data(path: Path, progress: Progress | None = None) -> Checked:
 
 def _unnamed(manifest: Manifest) -> list[Finding]:
     """Images beside those of the manifest that no row names: a table that lost rows looks like this."""
+    if manifest.shards is not None:
+        count, example = manifest.shards.unnamed
+        return _without_rows(count, "in the shards", example)
     named = set(manifest.files)
     folders = {file.rpartition("/")[0] for file in manifest.files}
     found: list[str] = []
@@ -90,10 +93,14 @@ def _unnamed(manifest: Manifest) -> list[Finding]:
             names = os.listdir(os.path.join(manifest.root, folder))
             images = (name for name in names if name.lower().endswith(IMAGE_SUFFIXES))
             found += [path for name in images if (path := f"{folder}/{name}" if folder else name) not in named]
-    if not found:
+    return _without_rows(len(found), "beside those of the manifest", min(found, default=""))
+
+
+def _without_rows(count: int, where: str, example: str) -> list[Finding]:
+    if not count:
         return []
-    text = f"{len(found):,} image{'s' if len(found) > 1 else ''} beside those of the manifest have no row, as"
-    return [Finding("unnamed", f"{text} {min(found)!r}", min(found), 0, WARNING, True)]
+    said = f"{count:,} images {where} have" if count > 1 else f"1 image {where} has"
+    return [Finding("unnamed", f"{said} no row, as {example!r}", example, 0, WARNING, True)]
 
 
 def _alike(grouping: Grouping) -> list[Finding]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
@@ -15,6 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.core.files import atomic_write_bytes
 from fairprune_cli.data.images.pillow import ImageFault, data_uri, open_image
+from fairprune_cli.data.images.stored import stored_image
 from fairprune_cli.data.manifest.manifest import Manifest
 from fairprune_cli.data.tables.partition import random_keys
 
@@ -84,7 +84,7 @@ def _short(text: str, most: int) -> str:
 
 def _thumbnail(manifest: Manifest, row: int, faulty: list[str]) -> Image.Image | None:
     try:
-        return open_image(os.path.join(manifest.root, manifest.files[row]), manifest.transform.shape.within(SIDE))
+        return open_image(io.BytesIO(stored_image(manifest, row)), manifest.transform.shape.within(SIDE))
     except ImageFault:
         faulty.append(manifest.files[row])
         return None

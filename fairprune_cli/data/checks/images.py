@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,9 +16,9 @@ from fairprune_cli.data.images.pillow import (
     Progress,
     chunked,
     decoding_threads,
-    read_image_file,
     verify_image,
 )
+from fairprune_cli.data.images.stored import reading_order, stored_images
 from fairprune_cli.data.manifest.manifest import Manifest
 from fairprune_cli.data.tables.table import SPLITS
 
@@ -28,7 +27,7 @@ ERROR, WARNING, NOTE = "error", "warning", "note"
 _WARNINGS = frozenset({"duplicate", "label-conflict", "enlarged", "oblong"})
 _OBLONG = 2.0
 _CHUNK = 64
-_Looked = tuple[bytes, tuple[int, int], ImageFault | None]
+_Looked = tuple[int, bytes, tuple[int, int], ImageFault | None]
 
 
 @dataclass(frozen=True)
@@ -82,40 +81,49 @@ def look_at_images(manifest: Manifest, progress: Progress | None = None, known: 
     Args:
         known: files whose fault has been found already; they are passed over.
     """
-    findings: list[Finding] = []
-    first: dict[bytes, int] = {}
+    faults: dict[int, Finding] = {}
+    digests = np.zeros((len(manifest), 16), dtype=np.uint8)
     sizes = np.zeros((len(manifest), 2), dtype=np.int32)
     wanted = [i for i, file in enumerate(manifest.files) if file not in known] if known else range(len(manifest))
 
-    def look(positions: Sequence[int]) -> list[_Looked]:
-        return [_look(os.path.join(manifest.root, manifest.files[i])) for i in positions]
+    def look(rows: Sequence[int]) -> list[_Looked]:
+        return [_look(row, data) for row, data in stored_images(manifest, rows)]
 
     with ThreadPoolExecutor(decoding_threads()) as threads:
-        for some in chunked(wanted, 32 * _CHUNK):
-            done = 0
-            chunks = list(chunked(some, _CHUNK))
-            for chunk, results in zip(chunks, threads.map(look, chunks), strict=True):
-                for i, (digest, size, fault) in zip(chunk, results, strict=True):
-                    if fault is not None:
-                        findings.append(_finding(manifest, i, fault.code, fault.text))
-                        continue
+        done = 0
+        for some in chunked(reading_order(manifest, wanted), 32 * _CHUNK):
+            for results in threads.map(look, chunked(some, _CHUNK)):
+                for i, digest, size, fault in results:
                     sizes[i] = size
-                    earlier = first.setdefault(digest, i)
-                    if earlier != i:
-                        findings.append(_duplicate(manifest, i, earlier))
-                done = chunk[-1] + 1
+                    if fault is None:
+                        digests[i] = np.frombuffer(digest, dtype=np.uint8)
+                    else:
+                        faults[i] = _finding(manifest, i, fault.code, fault.text)
+            done += len(some)
             if progress is not None:
                 progress(done, len(manifest))
-    findings += _odd_sizes(manifest, sizes)
-    return Looked(findings, sizes)
+    found = {**faults, **_duplicates(manifest, [i for i in wanted if i not in faults], digests)}
+    return Looked([found[i] for i in sorted(found)] + _odd_sizes(manifest, sizes), sizes)
 
 
-def _look(path: str) -> _Looked:
+def _look(row: int, data: bytes | ImageFault) -> _Looked:
     try:
-        data = read_image_file(path)
-        return hashlib.sha256(data).digest()[:16], verify_image(data), None
+        if isinstance(data, ImageFault):
+            raise data
+        return row, hashlib.sha256(data).digest()[:16], verify_image(data), None
     except ImageFault as fault:
-        return b"", (0, 0), fault
+        return row, b"", (0, 0), fault
+
+
+def _duplicates(manifest: Manifest, rows: Sequence[int], digests: np.ndarray) -> dict[int, Finding]:
+    """A finding for each of these rows whose bytes an earlier one has as well, in their order."""
+    first: dict[bytes, int] = {}
+    found = {}
+    for i in rows:
+        earlier = first.setdefault(digests[i].tobytes(), i)
+        if earlier != i:
+            found[i] = _duplicate(manifest, i, earlier)
+    return found
 
 
 def _finding(manifest: Manifest, i: int, code: str, text: str) -> Finding:

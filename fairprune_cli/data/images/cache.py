@@ -20,9 +20,9 @@ import PIL
 
 from fairprune_cli.core.errors import ExitCode, FairpruneError, Problems
 from fairprune_cli.data.images import cache_store
-from fairprune_cli.data.images.content_hashes import content_hashes
-from fairprune_cli.data.images.decode import decode_file, decoder_version
+from fairprune_cli.data.images.decode import decode, decoder_version
 from fairprune_cli.data.images.pillow import ImageFault, Progress, chunked, decoding_threads
+from fairprune_cli.data.images.stored import image_hashes, reading_order, stored_images
 from fairprune_cli.data.manifest.find import Manifest
 from fairprune_cli.data.manifest.image_shape import ImageShape, Shape
 
@@ -51,7 +51,7 @@ class Cache:
         form = images.height if images == ImageShape.of(images.height) else list(images.dimensions)
         facts = [_DECODER, PIL.__version__, decoder_version(), form]
         digest = hashlib.sha256(f"{facts}".encode())
-        digest.update(content_hashes(self.manifest.root, self.manifest.files, progress).tobytes())
+        digest.update(image_hashes(self.manifest, progress).tobytes())
         return digest.hexdigest()[:32]
 
     def pixels(self, progress: Progress | None) -> np.ndarray:
@@ -125,47 +125,54 @@ class Cache:
 
     def _decode(self, path: Path, progress: Progress | None) -> list[int]:
         """Decode all images into one file; the checksum of each image."""
-        problems = Problems(str(self.manifest.path))
-        sums: list[int] = []
-        count, threads = len(self.manifest), decoding_threads()
-        waiting: deque[Future[list[np.ndarray | str]]] = deque()
-        chunks = iter(chunked(range(count), _CHUNK))
+        faults: dict[int, str] = {}
+        count, threads, done = len(self.manifest), decoding_threads(), 0
+        sums = [0] * count
+        waiting: deque[Future[list[tuple[int, np.ndarray | str]]]] = deque()
+        chunks = iter(chunked(reading_order(self.manifest, range(count)), _CHUNK))
         with ThreadPoolExecutor(threads) as pool, open(path, "wb") as stream:
             try:
                 for chunk in chunks:
                     waiting.append(pool.submit(self._decode_chunk, chunk))
                     if len(waiting) >= 4 * threads:
-                        self._write(waiting.popleft().result(), stream, sums, problems)
+                        done += self._write(waiting.popleft().result(), stream, sums, faults)
                         if progress is not None:
-                            progress(len(sums), count)
+                            progress(done, count)
                 while waiting:
-                    self._write(waiting.popleft().result(), stream, sums, problems)
+                    done += self._write(waiting.popleft().result(), stream, sums, faults)
                     if progress is not None:
-                        progress(len(sums), count)
+                        progress(done, count)
             finally:
                 pool.shutdown(wait=True, cancel_futures=True)
             stream.flush()
             os.fsync(stream.fileno())
+        problems = Problems(str(self.manifest.path))
+        for i in sorted(faults):
+            problems.add(faults[i])
         problems.raise_if_any("mend the files or take their rows out of the table")
         return sums
 
-    def _decode_chunk(self, chunk: Sequence[int]) -> list[np.ndarray | str]:
-        results: list[np.ndarray | str] = []
-        for i in chunk:
-            file = self.manifest.files[i]
+    def _decode_chunk(self, chunk: Sequence[int]) -> list[tuple[int, np.ndarray | str]]:
+        results: list[tuple[int, np.ndarray | str]] = []
+        for i, data in stored_images(self.manifest, chunk):
             try:
-                results.append(decode_file(os.path.join(self.manifest.root, file), self.images))
+                if isinstance(data, ImageFault):
+                    raise data
+                results.append((i, decode(data, self.images)))
             except ImageFault as fault:
-                results.append(f"{self.manifest.where(i)}: image {file!r} {fault.text}")
+                results.append((i, f"{self.manifest.where(i)}: image {self.manifest.files[i]!r} {fault.text}"))
         return results
 
     @staticmethod
-    def _write(results: list[np.ndarray | str], stream: Any, sums: list[int], problems: Problems) -> None:
-        for result in results:
+    def _write(
+        results: list[tuple[int, np.ndarray | str]], stream: Any, sums: list[int], faults: dict[int, str]
+    ) -> int:
+        """Write each image at its place, the order in which they come being that of reading; how many there were."""
+        for i, result in results:
             if isinstance(result, str):
-                problems.add(result)
-                sums.append(0)
+                faults[i] = result
             else:
-                sums.append(zlib.crc32(result.data))
-                if not problems:
-                    stream.write(result)
+                sums[i] = zlib.crc32(result.data)
+                if not faults:
+                    os.pwrite(stream.fileno(), result.data, i * result.nbytes)
+        return len(results)

@@ -18,6 +18,7 @@ from fairprune_cli.core.files import cache_dir
 from fairprune_cli.core.locks import locked
 from fairprune_cli.data.images import content_hashes as fingerprint
 from fairprune_cli.data.manifest.image_shape import ImageShape
+from fairprune_cli.data.tables import shard_index
 
 LIMIT = "FAIRPRUNE_CACHE_LIMIT"
 DEFAULT_LIMIT = "50GB"
@@ -114,10 +115,11 @@ def make_room(needed: int, keep: Path) -> list[Entry]:
 
 
 def clear_cache() -> list[Entry]:
-    """Remove every entry and all kept hashes; what was removed."""
+    """Remove every entry, all kept hashes and indices of shards; what was removed."""
     _sweep()
     removed = [entry for entry in entries() if _remove(entry.folder)]
-    shutil.rmtree(fingerprint.folder(), ignore_errors=True)
+    for kept in (fingerprint.folder(), shard_index.index_folder()):
+        shutil.rmtree(kept, ignore_errors=True)
     return removed
 
 

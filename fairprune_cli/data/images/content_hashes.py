@@ -13,12 +13,10 @@ from pathlib import Path
 import numpy as np
 
 from fairprune_cli.core.errors import FairpruneError
-from fairprune_cli.core.files import atomic_path, cache_dir
+from fairprune_cli.core.files import atomic_path, cache_dir, unchanged
 from fairprune_cli.data.images.pillow import Progress, chunked, decoding_threads
 
 BYTES = 16
-# A file changed within the clock's tick after it was read looks unchanged: only older ones are believed (as git does).
-_TICK = 100_000_000
 _CHUNK = 256
 
 
@@ -47,7 +45,7 @@ def content_hashes(root: str, files: Sequence[str], progress: Progress | None = 
             continue  # decoding will report it
         facts[i, :3] = status.st_size, status.st_mtime_ns, status.st_ctime_ns
         at = places.get(file, -1)
-        if at >= 0 and (known[at, :3] == facts[i, :3]).all() and max(known[at, 1:3]) + _TICK < known[at, 3]:
+        if at >= 0 and unchanged(known[at].tolist(), facts[i].tolist()):
             facts[i, 3], result[i] = known[at, 3], old_hashes[at]
         else:
             unread.append(i)

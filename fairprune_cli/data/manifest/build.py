@@ -20,6 +20,7 @@ from fairprune_cli.data.manifest.task_spec import TaskSpec, head_faults
 from fairprune_cli.data.tables.codes import encode
 from fairprune_cli.data.tables.folders import check_files
 from fairprune_cli.data.tables.partition import assign_parts, random_keys
+from fairprune_cli.data.tables.shards import ShardPlaces, open_shards
 from fairprune_cli.data.tables.table import MISSING, SPLIT_NAMES, SPLITS
 
 
@@ -75,12 +76,7 @@ def _check(spec: Spec, path: Path, records: Records, sha256: str, problems: Prob
     before = len(problems.found)
     splits = _split(spec, records, labels, persons, rows, warnings, problems)
     split_faults = len(problems.found) > before
-    files: tuple[str, ...] = ()
-    if records.files is not None and not root.is_dir():
-        problems.add(f"the image root {str(root)!r} is not a folder", "missing-root")
-    elif records.files is not None:
-        known = None if splits is None else splits.tolist()
-        files = check_files(root, records.files, known, records.table, rows, problems)
+    files, shards = _located(spec, path, records, splits, warnings, problems)
     if splits is not None and not split_faults:
         if not (splits == SPLITS.index("test")).any():
             problems.add("no image is in the test split", "empty-split")
@@ -107,7 +103,29 @@ def _check(spec: Spec, path: Path, records: Records, sha256: str, problems: Prob
         table=records.table,
         warnings=tuple(warnings),
         tasks=tasks,
+        shards=shards,
     )
+
+
+def _located(
+    spec: Spec, path: Path, records: Records, splits: np.ndarray | None, warnings: list[str], problems: Problems
+) -> tuple[tuple[str, ...], ShardPlaces | None]:
+    """The images' paths, and their places where they lie in shards; no paths where none can be looked for."""
+    root = path.parent / spec.images
+    if records.files is None:
+        return (), None
+    if not root.is_dir():
+        problems.add(f"the image root {str(root)!r} is not a folder", "missing-root")
+        return (), None
+    known, rows = None if splits is None else splits.tolist(), records.rows.tolist()
+    if not spec.shards:
+        return check_files(root, records.files, known, records.table, rows, problems), None
+    shards = open_shards(root, spec.shards, path.name, problems)
+    if shards is None:
+        return (), None
+    warnings += shards.warnings
+    files = check_files(root, records.files, known, records.table, rows, problems, fault_of=shards.fault)
+    return files, shards.places(files)
 
 
 def _tasks(spec: Spec, records: Records, root: Path, warnings: list[str], problems: Problems) -> tuple[Task, ...]:

@@ -14,6 +14,7 @@ import numpy as np
 from fairprune_cli.core.errors import FairpruneError, Problems, nearest
 from fairprune_cli.data.manifest.task import Task
 from fairprune_cli.data.manifest.transform import Transform
+from fairprune_cli.data.tables.shards import ShardPlaces
 from fairprune_cli.data.tables.table import SPLITS
 
 
@@ -35,7 +36,7 @@ class Manifest:
 
     path: Path
     name: str
-    images: Path  # root of the image paths
+    images: Path  # root of the image paths, or of the shards that hold the images
     classes: tuple[str, ...]
     transform: Transform
     sha256: str  # of the manifest's bytes and the table's (or the folder's list of files)
@@ -48,6 +49,7 @@ class Manifest:
     table: str  # file name of the table, for messages
     warnings: tuple[str, ...]
     tasks: tuple[Task, ...] = ()  # at least one
+    shards: ShardPlaces | None = None  # where the images lie in tar shards; None of images that are files
 
     def __post_init__(self) -> None:
         if not self.tasks:

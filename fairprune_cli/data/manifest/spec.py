@@ -18,6 +18,7 @@ from fairprune_cli.data.manifest.image_shape import SMALLEST_SIDE
 from fairprune_cli.data.manifest.task_spec import HEAD_KEYS, TaskSpec, named_tasks, read_task
 from fairprune_cli.data.manifest.transform import Transform, read_transform
 from fairprune_cli.data.manifest.yaml_section import YamlSection, kind_of
+from fairprune_cli.data.tables.shards import MOST_SHARDS, expanded
 from fairprune_cli.data.tables.table import SPLITS
 
 
@@ -37,6 +38,7 @@ class Spec:
     by_person: bool
     transform: Transform
     split_names: Mapping[str, str] | None = None  # cell of the split column -> split
+    shards: tuple[str, ...] = ()  # tar shards that hold the images, below `images`
 
 
 def parse(text: str, folder: str, problems: Problems) -> Spec:
@@ -67,6 +69,7 @@ def parse(text: str, folder: str, problems: Problems) -> Spec:
         by_person=by_person,
         transform=transform or Transform(SMALLEST_SIDE, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
         split_names=split_names,
+        shards=_shards(top) if kind == "table" and top.has("shards") else (),
     )
 
 
@@ -103,7 +106,7 @@ def _places(top: YamlSection, kind: str) -> tuple[str, str, tuple[str, ...]]:
     common = ("version", "name", "format", "classes", *HEAD_KEYS, "attributes", "splits", "transform", "columns")
     formats = native_formats()
     if kind == "table":
-        top.only(*common, "table", "images", "label", "tasks")
+        top.only(*common, "table", "images", "shards", "label", "tasks")
         labelled = top.has("label") or top.has("tasks")
         return top.text("table"), top.text("images", "."), ("image",) if labelled else ("image", "label")
     if kind not in ("folder", *formats):
@@ -117,6 +120,26 @@ def _places(top: YamlSection, kind: str) -> tuple[str, str, tuple[str, ...]]:
         top.problems.raise_if_any()
     top.only(*common, "root", "attributes_table", *(("label", "tasks") if kind != "folder" else ()))
     return top.text("attributes_table", ""), top.text("root", "."), ()
+
+
+def _shards(top: YamlSection) -> tuple[str, ...]:
+    """The names that the patterns under `shards` stand for, a pattern or a list of them."""
+    names: list[str] = []
+    for pattern in top.texts("shards") if top.is_list("shards") else (top.text("shards", ""),):
+        if "://" in pattern or pattern.startswith("pipe:"):
+            top.fault(
+                "shards", f"{pattern!r}: nothing is fetched and no command is run; mount the storage and give paths"
+            )
+            return ()
+        try:
+            names += expanded(pattern) if pattern else []
+        except ValueError as error:
+            top.fault("shards", str(error))
+            return ()
+    if len(names) > MOST_SHARDS:
+        top.fault("shards", f"{len(names):,} shards, of at most {MOST_SHARDS:,}")
+        return ()
+    return tuple(names)
 
 
 def native_formats() -> list[str]:

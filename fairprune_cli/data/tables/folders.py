@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import posixpath
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -122,6 +122,9 @@ def check_files(
     table: str,
     rows: Sequence[int],
     problems: Problems,
+    *,
+    what: str = "image",
+    fault_of: Callable[[str], tuple[str, str] | None] | None = None,
 ) -> tuple[str, ...]:
     """Normalised paths, after checking that each is a file inside `root` and named once.
 
@@ -130,11 +133,12 @@ def check_files(
     Args:
         splits: split of each file, to say when a doubled one stands in two splits.
         table, rows: where each file is named, for messages; row 0 for none.
+        what: that a file should be, for messages.
+        fault_of: what is wrong with a path that may be used, as code and text, instead of the look into its folder.
     """
+    fault_of = fault_of or _Folders(root).fault
     places = [f"{table} row {row}" if row else table for row in rows]
-    base = os.path.realpath(root)
     normal = [_normalised(path) for path in files]
-    folders: dict[str, _Folder] = {}
     first: dict[str, int] = {}
     faults: dict[str, list[Problem]] = {}
 
@@ -143,26 +147,19 @@ def check_files(
 
     for i, path in enumerate(normal):
         if fault := _path_fault(path):
-            note("outside" if "root" in fault else "path", f"image {path[:200]!r} {fault}")
+            note("outside" if "root" in fault else "path", f"{what} {path[:200]!r} {fault}")
             continue
         earlier = first.setdefault(path, i)
         if earlier != i:
-            text = f"image {path!r} stands already at {places[earlier]}"
+            text = f"{what} {path!r} stands already at {places[earlier]}"
             if splits is not None and splits[i] != splits[earlier]:
                 text += f", and in two splits ({SPLITS[splits[earlier]]} and {SPLITS[splits[i]]})"
             note("doubled", text)
             continue
-        folder, _, name = path.rpartition("/")
-        listing = folders.get(folder)
-        if listing is None:
-            listing = folders[folder] = _Folder(base, folder)
-        if name in listing.files:
-            continue
-        fault = listing.fault(name)
-        if fault:
-            note("outside" if "outside" in fault else "missing", f"image {path!r} {fault}")
-    for kind, found in faults.items():
-        problems.add_some(found, SHOWN, f"images with this fault: {kind}")
+        if found := fault_of(path):
+            note(found[0], f"{what} {path!r} {found[1]}")
+    for kind, some in faults.items():
+        problems.add_some(some, SHOWN, f"{what}s with this fault: {kind}")
     return tuple(normal)
 
 
@@ -183,6 +180,24 @@ def _path_fault(path: str) -> str:
     if ".." in path and ".." in re.split(r"[/\\]", path):
         return "leaves the image root"
     return ""
+
+
+class _Folders:
+    """The folders below an image root, each listed when it is first asked for."""
+
+    def __init__(self, root: Path) -> None:
+        self.base = os.path.realpath(root)
+        self.listings: dict[str, _Folder] = {}
+
+    def fault(self, path: str) -> tuple[str, str] | None:
+        """What is wrong with a path, as code and text."""
+        folder, _, name = path.rpartition("/")
+        listing = self.listings.get(folder)
+        if listing is None:
+            listing = self.listings[folder] = _Folder(self.base, folder)
+        if name in listing.files or not (text := listing.fault(name)):
+            return None
+        return ("outside" if "outside" in text else "missing"), text
 
 
 class _Folder:

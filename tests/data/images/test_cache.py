@@ -16,6 +16,7 @@ import pytest
 import torch
 
 from fairprune_cli.commands import data as datasets
+from fairprune_cli.core import files
 from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.core.terminal import Terminal
 from fairprune_cli.data.batches import pool as batches
@@ -50,18 +51,18 @@ def make(folder: Path, seed: int = 0, extra: str = "") -> Manifest:
     return load_manifest(folder)
 
 
-def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The files that are decoded from now on."""
+def decoded(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """The images that are decoded from now on."""
     from fairprune_cli.data.images import cache
 
-    seen: list[str] = []
-    real = cache.decode_file
+    seen: list[bytes] = []
+    real = cache.decode
 
-    def spy(path: str, shape: ImageShape) -> np.ndarray:
-        seen.append(path)
-        return real(path, shape)
+    def spy(data: bytes, shape: ImageShape) -> np.ndarray:
+        seen.append(data)
+        return real(data, shape)
 
-    monkeypatch.setattr(cache, "decode_file", spy)
+    monkeypatch.setattr(cache, "decode", spy)
     return seen
 
 
@@ -69,7 +70,7 @@ def test_neither_a_changed_manifest_nor_a_copy_nor_a_touch_is_decoded_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = np.array(load_images(make(tmp_path / "one"), []).pixels)
-    seen = opened(monkeypatch)
+    seen = decoded(monkeypatch)
     load_images(make(tmp_path / "one", extra="attributes: {}\n"), [])
     shutil.copytree(tmp_path / "one", tmp_path / "two")
     for i in range(COUNT):
@@ -98,7 +99,7 @@ def test_changed_content_under_the_same_size_and_time_is_noticed(tmp_path: Path)
 
 def test_unchanged_files_are_not_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     manifest = make(tmp_path / "one")
-    monkeypatch.setattr(fingerprint, "_TICK", 0)
+    monkeypatch.setattr(files, "TICK", 0)
     time.sleep(0.02)
     first = fingerprint.content_hashes(manifest.root, manifest.files)
 
