@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -94,10 +95,11 @@ def _found(options: DataOptions) -> Path:
     return find_manifest(None if options.data is None else Path(options.data), None, None)
 
 
-def _open(options: DataOptions) -> Manifest:
+def _open(options: DataOptions, terminal: Terminal) -> Manifest:
     from fairprune_cli.data.manifest.find import load_manifest
 
-    return load_manifest(_found(options))
+    with terminal.eventual_progress("reading shards") as progress:
+        return load_manifest(_found(options), progress)
 
 
 def check(options: DataOptions, terminal: Terminal, as_json: bool) -> ExitCode:
@@ -106,13 +108,15 @@ def check(options: DataOptions, terminal: Terminal, as_json: bool) -> ExitCode:
     from fairprune_cli.data.checks import images as findings
 
     path = _found(options)
-    with terminal.progress("checking images", 1) as display:
+    with terminal.eventual_progress("reading shards") as reading, ExitStack() as shown:
+        display = None
 
         def on_progress(done: int, total: int) -> None:
-            display.total = total
+            nonlocal display
+            display = display or shown.enter_context(terminal.progress("checking images", total))
             display.update(done)
 
-        checked = checking.check_data(path, on_progress)
+        checked = checking.check_data(path, on_progress, reading)
     errors, warnings = checked.count(findings.ERROR), checked.count(findings.WARNING)
     if as_json:
         terminal.json(json.dumps(checked.document(), indent=2, ensure_ascii=False, allow_nan=False))
@@ -190,7 +194,7 @@ def stats(
     """Counts per split, label and group; with `out` also a picture of some images of each in a split."""
     from fairprune_cli.data.checks import gallery
 
-    manifest = _open(options)
+    manifest = _open(options, terminal)
     if out is not None:
         shown = gallery.draw(manifest, split, options.attr or None)
         gallery.write_gallery(shown, out, f"{manifest.name}: {split}", force)

@@ -27,8 +27,11 @@ def unchanged(known: Sequence[int], now: Sequence[int]) -> bool:
 
 
 @contextlib.contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
+def atomic_path(path: Path, lasting: bool = True) -> Iterator[Path]:
     """A temporary path beside `path` that replaces it when the block ends without an exception.
+
+    Args:
+        lasting: whether it is to outlive a loss of power, for which the disk is waited for.
 
     Raises:
         FairpruneError: the folder is read-only, missing or full (exit code 3); `path` is untouched then.
@@ -45,11 +48,13 @@ def atomic_path(path: Path) -> Iterator[Path]:
         umask = os.umask(0)
         os.umask(umask)
         os.chmod(temporary, 0o666 & ~umask)
-        with open(temporary, "rb") as written:
-            os.fsync(written.fileno())
+        if lasting:
+            with open(temporary, "rb") as written:
+                os.fsync(written.fileno())
         os.replace(temporary, path)
         temporary = None
-        _sync_folder(path.parent)
+        if lasting:
+            _sync_folder(path.parent)
     except OSError as error:
         raise FairpruneError(
             f"cannot write: {error.strerror or error}",

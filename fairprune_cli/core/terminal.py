@@ -8,7 +8,7 @@ import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from json import dumps
 from typing import Any, TextIO
 
@@ -16,6 +16,7 @@ from fairprune_cli.core.errors import ExitCode, FairpruneError
 from fairprune_cli.core.plain_characters import holds
 
 HEARTBEAT_SECONDS = 20.0
+SIGN_OF_LIFE_SECONDS = 2.0
 _NOT_ASCII = re.compile(r"[^\x00-\x7f]")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
@@ -146,6 +147,25 @@ class Terminal:
             yield display
         finally:
             display.stop()
+
+    @contextmanager
+    def eventual_progress(self, what: str) -> Iterator[Callable[[int, int], None]]:
+        """A function of (steps done, steps in all) that shows progress from two seconds on until all are done."""
+        started = self.clock()
+        display: Progress | None = None
+        with ExitStack() as shown:
+
+            def on_progress(done: int, total: int) -> None:
+                nonlocal display
+                if display is None and done < total and self.clock() - started >= SIGN_OF_LIFE_SECONDS:
+                    display = shown.enter_context(self.progress(what, total))
+                if display is not None:
+                    display.update(done)
+                if done >= total:  # there may be one display at a time
+                    display = None
+                    shown.close()
+
+            yield on_progress
 
 
 class Progress:

@@ -66,7 +66,9 @@ def open_data(settings: Settings, model: Path | None, terminal: Terminal, every:
         every: take all attributes of the manifest when none is asked for; otherwise none asked for is an error
             unless the manifest has exactly one.
     """
-    manifest = load_manifest(find_manifest(None if settings.data is None else Path(settings.data), model, None))
+    found = find_manifest(None if settings.data is None else Path(settings.data), model, None)
+    with terminal.eventual_progress("reading shards") as progress:
+        manifest = load_manifest(found, progress)
     for text in manifest.warnings:
         terminal.warn(text, code="manifest")
     names: Sequence[str] = settings.attr

@@ -46,14 +46,17 @@ class Checked:
         }  # fmt: skip
 
 
-def check_data(path: Path, progress: Progress | None = None) -> Checked:
+def check_data(path: Path, progress: Progress | None = None, reading: Progress | None = None) -> Checked:
     """Examine the manifest at `path` and decode every image that can be.
+
+    Args:
+        progress: called with (images done, images in all); reading: with (shards read, shards in all) before.
 
     Raises:
         FairpruneError: the manifest cannot be read at all.
     """
     problems = Problems(str(path), every=True)
-    manifest = examine_manifest(path, problems)
+    manifest = examine_manifest(path, problems, reading)
     findings = [Finding.of(problem) for problem in problems.found]
     if manifest is None:
         findings += [Finding.of(note, NOTE) for note in problems.notes]

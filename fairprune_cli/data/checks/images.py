@@ -18,8 +18,9 @@ from fairprune_cli.data.images.pillow import (
     decoding_threads,
     verify_image,
 )
-from fairprune_cli.data.images.stored import reading_order, stored_images
+from fairprune_cli.data.images.stored import image_hashes, reading_order, stored_images
 from fairprune_cli.data.manifest.manifest import Manifest
+from fairprune_cli.data.tables.shard_index import BYTES
 from fairprune_cli.data.tables.table import SPLITS
 
 ERROR, WARNING, NOTE = "error", "warning", "note"
@@ -82,35 +83,40 @@ def look_at_images(manifest: Manifest, progress: Progress | None = None, known: 
         known: files whose fault has been found already; they are passed over.
     """
     faults: dict[int, Finding] = {}
-    digests = np.zeros((len(manifest), 16), dtype=np.uint8)
+    hashed = manifest.shards is not None  # as they were indexed
+    digests = image_hashes(manifest) if hashed else np.zeros((len(manifest), BYTES), dtype=np.uint8)
     sizes = np.zeros((len(manifest), 2), dtype=np.int32)
     wanted = [i for i, file in enumerate(manifest.files) if file not in known] if known else range(len(manifest))
 
     def look(rows: Sequence[int]) -> list[_Looked]:
-        return [_look(row, data) for row, data in stored_images(manifest, rows)]
+        return [_look(row, data, hashed) for row, data in stored_images(manifest, rows)]
 
+    if progress is not None:
+        progress(0, len(manifest))
     with ThreadPoolExecutor(decoding_threads()) as threads:
         done = 0
         for some in chunked(reading_order(manifest, wanted), 32 * _CHUNK):
             for results in threads.map(look, chunked(some, _CHUNK)):
                 for i, digest, size, fault in results:
                     sizes[i] = size
-                    if fault is None:
+                    if digest:
                         digests[i] = np.frombuffer(digest, dtype=np.uint8)
-                    else:
+                    if fault is not None:
                         faults[i] = _finding(manifest, i, fault.code, fault.text)
             done += len(some)
             if progress is not None:
                 progress(done, len(manifest))
-    found = {**faults, **_duplicates(manifest, [i for i in wanted if i not in faults], digests)}
+    sound = [i for i in wanted if i not in faults and digests[i].any()]
+    found = {**faults, **_duplicates(manifest, sound, digests)}
     return Looked([found[i] for i in sorted(found)] + _odd_sizes(manifest, sizes), sizes)
 
 
-def _look(row: int, data: bytes | ImageFault) -> _Looked:
+def _look(row: int, data: bytes | ImageFault, hashed: bool) -> _Looked:
     try:
         if isinstance(data, ImageFault):
             raise data
-        return row, hashlib.sha256(data).digest()[:16], verify_image(data), None
+        digest = b"" if hashed else hashlib.sha256(data).digest()[:BYTES]
+        return row, digest, verify_image(data), None
     except ImageFault as fault:
         return row, b"", (0, 0), fault
 

@@ -9,10 +9,10 @@ from typing import cast
 
 import numpy as np
 
-from fairprune_cli.data.images.content_hashes import BYTES, content_hashes
+from fairprune_cli.data.images.content_hashes import content_hashes
 from fairprune_cli.data.images.pillow import ImageFault, Progress, decoding_threads, read_image_file
 from fairprune_cli.data.manifest.manifest import Manifest
-from fairprune_cli.data.tables.shard_index import ShardFault, shard_index
+from fairprune_cli.data.tables.shard_index import BYTES, ShardFault, shard_index
 from fairprune_cli.data.tables.shards import ShardPlaces
 
 

@@ -20,24 +20,27 @@ from fairprune_cli.data.manifest.task_spec import TaskSpec, head_faults
 from fairprune_cli.data.tables.codes import encode
 from fairprune_cli.data.tables.folders import check_files
 from fairprune_cli.data.tables.partition import assign_parts, random_keys
-from fairprune_cli.data.tables.shards import ShardPlaces, open_shards
+from fairprune_cli.data.tables.shards import Reading, ShardPlaces, open_shards
 from fairprune_cli.data.tables.table import MISSING, SPLIT_NAMES, SPLITS
 
 
-def build_manifest(data: bytes, path: Path) -> Manifest:
+def build_manifest(data: bytes, path: Path, progress: Reading | None = None) -> Manifest:
     """The checked manifest.
+
+    Args:
+        progress: called with (shards read, shards in all) where the images lie in shards.
 
     Raises:
         FairpruneError: lists every problem found, each with its line or row.
     """
     problems = Problems(str(path))
-    manifest = examine(data, path, problems)
+    manifest = examine(data, path, problems, progress)
     problems.raise_if_any("run `fairprune data check` again after mending them")
     assert manifest is not None
     return manifest
 
 
-def examine(data: bytes, path: Path, problems: Problems) -> Manifest | None:
+def examine(data: bytes, path: Path, problems: Problems, progress: Reading | None = None) -> Manifest | None:
     """As much of a manifest as can be read: None, or one whose labels and splits are -1 where they are at fault.
 
     Only without any problem is it fit for anything but looking at its images.
@@ -56,10 +59,12 @@ def examine(data: bytes, path: Path, problems: Problems) -> Manifest | None:
     records = read_records(spec, path.parent, digest, problems)
     if records is None:
         return None
-    return _check(spec, path, records, digest.hexdigest(), problems)
+    return _check(spec, path, records, digest.hexdigest(), problems, progress)
 
 
-def _check(spec: Spec, path: Path, records: Records, sha256: str, problems: Problems) -> Manifest | None:
+def _check(
+    spec: Spec, path: Path, records: Records, sha256: str, problems: Problems, progress: Reading | None
+) -> Manifest | None:
     warnings = list(records.warnings)
     root = path.parent / spec.images
     rows = records.rows.tolist()
@@ -76,7 +81,7 @@ def _check(spec: Spec, path: Path, records: Records, sha256: str, problems: Prob
     before = len(problems.found)
     splits = _split(spec, records, labels, persons, rows, warnings, problems)
     split_faults = len(problems.found) > before
-    files, shards = _located(spec, path, records, splits, warnings, problems)
+    files, shards = _located(spec, path, records, splits, warnings, problems, progress)
     if splits is not None and not split_faults:
         if not (splits == SPLITS.index("test")).any():
             problems.add("no image is in the test split", "empty-split")
@@ -108,7 +113,13 @@ def _check(spec: Spec, path: Path, records: Records, sha256: str, problems: Prob
 
 
 def _located(
-    spec: Spec, path: Path, records: Records, splits: np.ndarray | None, warnings: list[str], problems: Problems
+    spec: Spec,
+    path: Path,
+    records: Records,
+    splits: np.ndarray | None,
+    warnings: list[str],
+    problems: Problems,
+    progress: Reading | None,
 ) -> tuple[tuple[str, ...], ShardPlaces | None]:
     """The images' paths, and their places where they lie in shards; no paths where none can be looked for."""
     root = path.parent / spec.images
@@ -120,7 +131,7 @@ def _located(
     known, rows = None if splits is None else splits.tolist(), records.rows.tolist()
     if not spec.shards:
         return check_files(root, records.files, known, records.table, rows, problems), None
-    shards = open_shards(root, spec.shards, path.name, problems)
+    shards = open_shards(root, spec.shards, path.name, problems, progress)
     if shards is None:
         return (), None
     warnings += shards.warnings

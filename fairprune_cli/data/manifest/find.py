@@ -16,6 +16,7 @@ from fairprune_cli.data.manifest.init import init_manifest
 from fairprune_cli.data.manifest.manifest import Grouping, Manifest
 from fairprune_cli.data.manifest.spec import transform_in
 from fairprune_cli.data.manifest.transform import Transform
+from fairprune_cli.data.tables.shards import Reading
 from fairprune_cli.data.tables.table import SPLITS
 
 __all__ = [
@@ -32,23 +33,26 @@ __all__ = [
 ]
 
 
-def load_manifest(path: Path) -> Manifest:
+def load_manifest(path: Path, progress: Reading | None = None) -> Manifest:
     """Read and check a manifest, its table or folder, and that every image exists inside the image root.
+
+    Args:
+        progress: called with (shards read, shards in all) where the images lie in shards.
 
     Raises:
         FairpruneError: lists every problem found, each with its line or row.
     """
-    return build_manifest(*_read(path))
+    return build_manifest(*_read(path), progress)
 
 
-def examine_manifest(path: Path, problems: Problems) -> Manifest | None:
+def examine_manifest(path: Path, problems: Problems, progress: Reading | None = None) -> Manifest | None:
     """As `load_manifest`, but what is wrong goes to `problems`, and what can be read is returned all the same.
 
     Raises:
         FairpruneError: the file itself cannot be read.
     """
     data, path = _read(path)
-    return examine(data, path, problems)
+    return examine(data, path, problems, progress)
 
 
 def transform_in_manifest(path: Path) -> Transform | None:

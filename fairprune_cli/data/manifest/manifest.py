@@ -59,8 +59,11 @@ class Manifest:
         return len(self.files)
 
     def where(self, i: int) -> str:
-        """Where image i is named: `table.csv row 7`, or the folder's name."""
-        return f"{self.table} row {self.rows[i]}" if self.rows[i] else self.images.absolute().name
+        """Where image i is named: `table.csv row 7`, or the folder's name; and the shard that it lies in, if any."""
+        named = f"{self.table} row {self.rows[i]}" if self.rows[i] else self.images.absolute().name
+        if self.shards is None or self.shards.shard[i] < 0:
+            return named
+        return f"{named}, in {self.shards.names[self.shards.shard[i]]}"
 
     def rows_of(self, split: str) -> np.ndarray:
         """Positions of the images in a split ("train", "val" or "test"), int64, ascending."""

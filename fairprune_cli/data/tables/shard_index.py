@@ -21,7 +21,7 @@ import numpy as np
 from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.core.files import atomic_path, cache_dir, unchanged
 
-BYTES = 16  # of each hash
+BYTES = 16  # of SHA-256 that are kept of each image or file
 _VERSION = 1
 _READ = 1 << 20
 _LARGEST_HEADER = 1 << 20  # extended headers hold names; tarfile reads them whole
@@ -66,7 +66,8 @@ def shard_index(path: str) -> ShardIndex:
     Raises:
         ShardFault: it cannot be read, is compressed, cut short or damaged.
     """
-    place = index_folder() / f"{hashlib.sha256(os.path.realpath(path).encode('utf-8', 'surrogateescape')).hexdigest()[:32]}"
+    name = hashlib.sha256(os.path.realpath(path).encode("utf-8", "surrogateescape")).hexdigest()[:32]
+    place = index_folder() / f"{name}.npz"
     try:
         with open(path, "rb", buffering=_READ) as stream:
             status = os.fstat(stream.fileno())
@@ -85,11 +86,17 @@ class _Reading:
 
     def __init__(self, stream: IO[bytes]) -> None:
         self.stream = stream
-        self.tell, self.seek = stream.tell, stream.seek
+        self.tell = stream.tell
+        self.length = os.fstat(stream.fileno()).st_size
         self.rows: dict[str, int] = {}
         self.names: list[str] = []
         self.places: list[tuple[int, int]] = []
         self.hashes: list[bytes] = []
+
+    def seek(self, position: int) -> int:
+        if not 0 <= position <= self.length:
+            raise ShardFault("truncated", f"is cut short{self._behind()}")
+        return self.stream.seek(position)
 
     def read(self, size: int = -1) -> bytes:
         if not 0 <= size <= _LARGEST_HEADER:
@@ -99,9 +106,7 @@ class _Reading:
     def index(self) -> ShardIndex:
         start = self.stream.read(6)
         if start[:2] == b"\x1f\x8b" or start[:3] == b"BZh" or start[:4] in (b"\xfd7zX", b"\x28\xb5\x2f\xfd"):
-            raise ShardFault(
-                "compressed", "is compressed; images are already, and have no place in it: write it as .tar"
-            )
+            raise ShardFault("compressed", "is compressed, as its images are already: write it as plain .tar")
         self.seek(0)
         try:
             with tarfile.open(fileobj=self, mode="r:") as archive:  # type: ignore[call-overload]
@@ -165,7 +170,7 @@ class _Reading:
 def _load(place: Path, facts: list[int]) -> ShardIndex | None:
     """What was kept of a shard with these size and times of change; None without."""
     try:
-        with np.load(place.with_suffix(".npz"), allow_pickle=False) as stored:
+        with np.load(place, allow_pickle=False) as stored:
             if int(stored["version"]) != _VERSION or not unchanged(stored["facts"].tolist(), facts):
                 return None
             names = tuple(stored["names"].tobytes().decode("utf-8", "surrogateescape").split("\0")[:-1])
@@ -184,7 +189,7 @@ def _save(place: Path, facts: list[int], index: ShardIndex) -> None:
     text = "".join(f"{name}\0" for name in index.names).encode("utf-8", "surrogateescape")
     with (
         contextlib.suppress(FairpruneError),
-        atomic_path(place.with_suffix(".npz")) as temporary,
+        atomic_path(place, lasting=False) as temporary,  # its parts have checksums
         open(temporary, "wb") as stream,
     ):
         np.savez(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +25,7 @@ _THREADS = 8  # shards that are read at once: what a far-away storage makes one 
 _BRACES = re.compile(r"\{([^{}]*)\}")
 _RANGE = re.compile(r"(\d{1,9})\.\.(\d{1,9})", re.ASCII)
 _ABSENT = -1
+Reading = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,12 +94,15 @@ def _image_key(name: str) -> str:
     return key_of(name) if name.lower().endswith(IMAGE_SUFFIXES) else ""
 
 
-def open_shards(root: Path, names: Sequence[str], manifest: str, problems: Problems) -> Shards | None:
+def open_shards(
+    root: Path, names: Sequence[str], manifest: str, problems: Problems, progress: Reading | None = None
+) -> Shards | None:
     """The shards' indices; None after noting what is wrong with any of them.
 
     Args:
         names: paths below root.
         manifest: file that names them, for messages.
+        progress: called with (shards read, shards in all).
     """
     before = len(problems.found)
     check_files(root, names, None, manifest, [0] * len(names), problems, what="shard")
@@ -112,7 +116,11 @@ def open_shards(root: Path, names: Sequence[str], manifest: str, problems: Probl
             return Problem(f"{manifest}: shard {name!r} {fault.text}", f"{fault.code}-shard", name)
 
     with ThreadPoolExecutor(_THREADS) as pool:
-        found = list(pool.map(read, names))
+        found = []
+        for one in pool.map(read, names):
+            found.append(one)
+            if progress is not None:
+                progress(len(found), len(names))
     problems.add_some([one for one in found if isinstance(one, Problem)], SHOWN, "shards that cannot be used")
     indices = [one for one in found if isinstance(one, ShardIndex)]
     return Shards(names, indices) if len(indices) == len(names) else None
