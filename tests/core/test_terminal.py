@@ -98,3 +98,32 @@ def test_a_closed_stderr_is_no_reason_to_fail() -> None:
     err = io.StringIO()
     err.close()
     Terminal(io.StringIO(), err, {}).warn("nobody hears this")
+
+
+def test_progress_that_may_not_be_worth_showing_appears_after_two_seconds_and_ends_with_the_work() -> None:
+    err, clock = io.StringIO(), Clock()
+    terminal = Terminal(io.StringIO(), err, {}, clock=clock)
+    with terminal.eventual_progress("reading shards") as quick:
+        quick(1, 2)
+        clock.now += 1.9
+        quick(2, 2)
+    assert err.getvalue() == ""
+    with terminal.eventual_progress("reading shards") as slow:
+        slow(1, 4)
+        clock.now += 2.0
+        slow(2, 4)
+        slow(4, 4)
+        with terminal.progress("checking", 1) as display:
+            display.update(1)
+    assert err.getvalue().splitlines() == [
+        "reading shards: started, 4 steps", "reading shards: 4/4 (100 %)", "checking: started, 1 steps",
+        "checking: 1/1 (100 %)",
+    ]  # fmt: skip
+    # On a terminal one bar may live at a time.
+    live = Terminal(io.StringIO(), Screen(), {}, clock=clock)
+    with live.eventual_progress("reading shards") as shown:
+        clock.now += 2.0
+        shown(1, 2)
+        shown(2, 2)
+        with live.progress("checking", 1) as display:
+            display.update(1)

@@ -12,7 +12,7 @@ import numpy as np
 from fairprune_cli.data.images.content_hashes import content_hashes
 from fairprune_cli.data.images.pillow import ImageFault, Progress, decoding_threads, read_image_file
 from fairprune_cli.data.manifest.manifest import Manifest
-from fairprune_cli.data.tables.shard_index import BYTES, ShardFault, shard_index
+from fairprune_cli.data.tables.shard_index import stamp_of
 from fairprune_cli.data.tables.shards import ShardPlaces
 
 
@@ -54,22 +54,22 @@ def _from_shards(root: str, places: ShardPlaces, rows: Iterable[int]) -> Iterato
             if shard < 0:
                 yield row, ImageFault("missing", "does not exist")
                 continue
+            name = places.names[shard]
             try:
                 if shard != opened:
                     if handle >= 0:
                         os.close(handle)
                     opened = handle = -1
-                    handle = os.open(os.path.join(root, places.names[shard]), os.O_RDONLY)
+                    handle = os.open(os.path.join(root, name), os.O_RDONLY)
+                    if stamp_of(os.fstat(handle)) != places.stamps[shard]:
+                        yield row, ImageFault("unreadable", f"lies in {name!r}, which has changed meanwhile: run again")
+                        continue
                     opened = shard
                 data = os.pread(handle, size, int(places.offset[row]))
             except OSError as error:
-                text = f"cannot be read from {places.names[shard]!r}: {error.strerror or error}"
-                yield row, ImageFault("unreadable", text)
+                yield row, ImageFault("unreadable", f"cannot be read from {name!r}: {error.strerror or error}")
                 continue
-            yield (
-                row,
-                data if len(data) == size else ImageFault("truncated", f"is cut short in {places.names[shard]!r}"),
-            )
+            yield row, data if len(data) == size else ImageFault("truncated", f"is cut short in {name!r}")
     finally:
         if handle >= 0:
             os.close(handle)
@@ -84,26 +84,13 @@ def image_hashes(manifest: Manifest, progress: Progress | None = None) -> np.nda
     if manifest.shards is None:
         return content_hashes(manifest.root, manifest.files, progress)
     places, root = manifest.shards, manifest.root
-    result = np.zeros((len(manifest), BYTES), dtype=np.uint8)
-    rows = places.order(np.flatnonzero(places.shard >= 0))
-    parts = np.split(rows, np.flatnonzero(np.diff(places.shard[rows])) + 1) if len(rows) else []
 
-    def hashes(part: np.ndarray) -> np.ndarray:
-        """Of images in one shard, which may have changed since the manifest was read."""
+    def same(shard: int) -> bool:
         try:
-            index = shard_index(os.path.join(root, places.names[places.shard[part[0]]]))
-        except ShardFault:
-            index = None
-        if index is None or not index.names:
-            return np.zeros((len(part), BYTES), dtype=np.uint8)  # decoding will report it
-        order = np.argsort(index.offsets, kind="stable")
-        at = order[np.searchsorted(index.offsets, places.offset[part], sorter=order) % len(order)]
-        same = (index.offsets[at] == places.offset[part]) & (index.sizes[at] == places.size[part])
-        return np.where(same[:, None], index.hashes[at], np.uint8(0))
+            return stamp_of(os.stat(os.path.join(root, places.names[shard]))) == places.stamps[shard]
+        except OSError:
+            return False
 
     with ThreadPoolExecutor(decoding_threads()) as pool:
-        for part, found in zip(parts, pool.map(hashes, parts), strict=True):
-            result[part] = found
-            if progress is not None:
-                progress(0, len(manifest))
-    return result
+        unchanged = np.array([*pool.map(same, range(len(places.names))), False])  # the last is for images nowhere
+    return np.where(unchanged[places.shard, None], places.hashes, np.uint8(0))

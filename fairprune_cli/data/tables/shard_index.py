@@ -22,6 +22,7 @@ from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.core.files import atomic_path, cache_dir, unchanged
 
 BYTES = 16  # of SHA-256 that are kept of each image or file
+Stamp = tuple[int, int, int]
 _VERSION = 1
 _READ = 1 << 20
 _LARGEST_HEADER = 1 << 20  # extended headers hold names; tarfile reads them whole
@@ -46,6 +47,7 @@ class ShardIndex:
         offsets, sizes: int64 [n], in bytes; where the content begins in the shard, and its length.
         hashes: uint8 [n, 16], the first bytes of the SHA-256 of each content.
         whole: whether the shard has its end mark.
+        stamp: of the shard when this was read.
     """
 
     names: tuple[str, ...]
@@ -53,6 +55,12 @@ class ShardIndex:
     sizes: np.ndarray
     hashes: np.ndarray
     whole: bool
+    stamp: Stamp
+
+
+def stamp_of(status: os.stat_result) -> Stamp:
+    """Size in bytes, and times of change of content and of entry in ns."""
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 def index_folder() -> Path:
@@ -70,31 +78,29 @@ def shard_index(path: str) -> ShardIndex:
     place = index_folder() / f"{name}.npz"
     try:
         with open(path, "rb", buffering=_READ) as stream:
-            status = os.fstat(stream.fileno())
-            facts = [status.st_size, status.st_mtime_ns, status.st_ctime_ns, time.time_ns()]
-            if (kept := _load(place, facts)) is not None:
+            stamp, now = stamp_of(os.fstat(stream.fileno())), time.time_ns()
+            if (kept := _load(place, stamp)) is not None:
                 return kept
-            index = _Reading(stream).index()
+            index = _Reading(stream, stamp).index()
     except OSError as error:
         raise ShardFault("unreadable", f"cannot be read: {error.strerror or error}") from error
-    _save(place, facts, index)
+    _save(place, index, now)
     return index
 
 
 class _Reading:
     """One pass over a shard. Also the stream that tarfile sees, which refuses headers that no tool writes."""
 
-    def __init__(self, stream: IO[bytes]) -> None:
-        self.stream = stream
+    def __init__(self, stream: IO[bytes], stamp: Stamp) -> None:
+        self.stream, self.stamp = stream, stamp
         self.tell = stream.tell
-        self.length = os.fstat(stream.fileno()).st_size
         self.rows: dict[str, int] = {}
         self.names: list[str] = []
         self.places: list[tuple[int, int]] = []
         self.hashes: list[bytes] = []
 
     def seek(self, position: int) -> int:
-        if not 0 <= position <= self.length:
+        if not 0 <= position <= self.stamp[0]:
             raise ShardFault("truncated", f"is cut short{self._behind()}")
         return self.stream.seek(position)
 
@@ -121,7 +127,7 @@ class _Reading:
         whole = self._ends(end)
         places = np.array(self.places, dtype=np.int64).reshape(-1, 2)
         hashes = np.frombuffer(b"".join(self.hashes), dtype=np.uint8).reshape(-1, BYTES)
-        return ShardIndex(tuple(self.names), places[:, 0].copy(), places[:, 1].copy(), hashes, whole)
+        return ShardIndex(tuple(self.names), places[:, 0].copy(), places[:, 1].copy(), hashes, whole, self.stamp)
 
     def _take(self, member: tarfile.TarInfo) -> None:
         if member.size < 0:  # tarfile would go back to where it was
@@ -167,16 +173,15 @@ class _Reading:
         return f", behind {self.names[-1]!r}" if self.names else ""
 
 
-def _load(place: Path, facts: list[int]) -> ShardIndex | None:
-    """What was kept of a shard with these size and times of change; None without."""
+def _load(place: Path, stamp: Stamp) -> ShardIndex | None:
+    """What was kept of a shard with this stamp; None without."""
     try:
         with np.load(place, allow_pickle=False) as stored:
-            if int(stored["version"]) != _VERSION or not unchanged(stored["facts"].tolist(), facts):
+            if int(stored["version"]) != _VERSION or not unchanged(stored["facts"].tolist(), stamp):
                 return None
             names = tuple(stored["names"].tobytes().decode("utf-8", "surrogateescape").split("\0")[:-1])
-            index = ShardIndex(
-                names, stored["offsets"], stored["sizes"], stored["hashes"], bool(stored["whole"])
-            )  # fmt: skip
+            places = stored["offsets"], stored["sizes"], stored["hashes"]
+            index = ShardIndex(names, *places, bool(stored["whole"]), stamp)
     except Exception:  # absent or damaged in any way: the shard is read
         return None
     count = len(names)
@@ -184,7 +189,7 @@ def _load(place: Path, facts: list[int]) -> ShardIndex | None:
     return index if sound else None
 
 
-def _save(place: Path, facts: list[int], index: ShardIndex) -> None:
+def _save(place: Path, index: ShardIndex, read: int) -> None:
     """Keep the index; where the cache cannot be written, the next run reads the shard again."""
     text = "".join(f"{name}\0" for name in index.names).encode("utf-8", "surrogateescape")
     with (
@@ -193,6 +198,6 @@ def _save(place: Path, facts: list[int], index: ShardIndex) -> None:
         open(temporary, "wb") as stream,
     ):
         np.savez(
-            stream, version=_VERSION, facts=np.array(facts), names=np.frombuffer(text, dtype=np.uint8),
+            stream, version=_VERSION, facts=np.array([*index.stamp, read]), names=np.frombuffer(text, dtype=np.uint8),
             offsets=index.offsets, sizes=index.sizes, hashes=index.hashes, whole=index.whole,
         )  # fmt: skip

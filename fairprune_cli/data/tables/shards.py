@@ -17,7 +17,7 @@ import numpy as np
 
 from fairprune_cli.core.errors import Problem, Problems
 from fairprune_cli.data.tables.folders import check_files
-from fairprune_cli.data.tables.shard_index import ShardFault, ShardIndex, shard_index
+from fairprune_cli.data.tables.shard_index import BYTES, ShardFault, ShardIndex, Stamp, shard_index
 from fairprune_cli.data.tables.table import IMAGE_SUFFIXES, SHOWN
 
 MOST_SHARDS = 100_000
@@ -34,14 +34,18 @@ class ShardPlaces:
 
     Attributes:
         names: of the shards, paths below the image root.
+        stamps: of the shards when their indices were read.
         shard: int32 [N], -1 of an image that is nowhere; offset, size: int64 [N].
+        hashes: uint8 [N, 16], the first bytes of the SHA-256 of each image.
         unnamed: images in the shards that no row names, and the first of them.
     """
 
     names: tuple[str, ...]
+    stamps: tuple[Stamp, ...]
     shard: np.ndarray
     offset: np.ndarray
     size: np.ndarray
+    hashes: np.ndarray
     unnamed: tuple[int, str]
 
     def order(self, rows: Sequence[int] | np.ndarray) -> np.ndarray:
@@ -211,10 +215,11 @@ class Shards:
         there = numbers >= 0
         shard = np.where(there, self._shard_of(numbers), -1).astype(np.int32)
         offset, size = (np.zeros(len(files), dtype=np.int64) for _ in range(2))
-        for of_all, name in ((offset, "offsets"), (size, "sizes")):
-            joined = np.concatenate([getattr(index, name) for index in self.indices])
-            of_all[there] = joined[numbers[there]]
-        return ShardPlaces(self.names, shard, offset, size, self._unnamed())
+        hashes = np.zeros((len(files), BYTES), dtype=np.uint8)
+        for of_rows, name in ((offset, "offsets"), (size, "sizes"), (hashes, "hashes")):
+            of_rows[there] = np.concatenate([getattr(index, name) for index in self.indices])[numbers[there]]
+        stamps = tuple(index.stamp for index in self.indices)
+        return ShardPlaces(self.names, stamps, shard, offset, size, hashes, self._unnamed())
 
     def _unnamed(self) -> tuple[int, str]:
         """Images that no row has named, and the first of them."""
