@@ -15,6 +15,9 @@ from fairprune_cli.data.manifest.manifest import Manifest
 from fairprune_cli.data.tables.shard_index import stamp_of
 from fairprune_cli.data.tables.shards import ShardPlaces
 
+_GAP = 1 << 16  # bytes between two images that are read along
+_LARGEST_RUN = 4 << 20
+
 
 def reading_order(manifest: Manifest, rows: Sequence[int]) -> Sequence[int]:
     """Rows in the order in which their images are best read, which is that of the shards where there are any."""
@@ -49,10 +52,10 @@ def _from_shards(root: str, places: ShardPlaces, rows: Iterable[int]) -> Iterato
     """A shard stays open for as long as the rows stay within it."""
     opened, handle = -1, -1
     try:
-        for row in map(int, rows):
-            shard, size = int(places.shard[row]), int(places.size[row])
+        for run in _together(places, rows):
+            shard, first, last = int(places.shard[run[0]]), run[0], run[-1]
             if shard < 0:
-                yield row, ImageFault("missing", "does not exist")
+                yield first, ImageFault("missing", "does not exist")
                 continue
             name = places.names[shard]
             try:
@@ -62,17 +65,49 @@ def _from_shards(root: str, places: ShardPlaces, rows: Iterable[int]) -> Iterato
                     opened = handle = -1
                     handle = os.open(os.path.join(root, name), os.O_RDONLY)
                     if stamp_of(os.fstat(handle)) != places.stamps[shard]:
-                        yield row, ImageFault("unreadable", f"lies in {name!r}, which has changed meanwhile: run again")
+                        fault = ImageFault("unreadable", f"lies in {name!r}, which has changed meanwhile: run again")
+                        yield from ((row, fault) for row in run)
                         continue
                     opened = shard
-                data = os.pread(handle, size, int(places.offset[row]))
+                start = int(places.offset[first])
+                data = _read(handle, int(places.offset[last] + places.size[last]) - start, start)
             except OSError as error:
-                yield row, ImageFault("unreadable", f"cannot be read from {name!r}: {error.strerror or error}")
+                fault = ImageFault("unreadable", f"cannot be read from {name!r}: {error.strerror or error}")
+                yield from ((row, fault) for row in run)
                 continue
-            yield row, data if len(data) == size else ImageFault("truncated", f"is cut short in {name!r}")
+            for row in run:
+                at, size = int(places.offset[row]) - start, int(places.size[row])
+                image = data[at : at + size]
+                yield row, image if len(image) == size else ImageFault("truncated", f"is cut short in {name!r}")
     finally:
         if handle >= 0:
             os.close(handle)
+
+
+def _together(places: ShardPlaces, rows: Iterable[int]) -> Iterator[list[int]]:
+    """Runs of rows whose images lie one behind the other, for one reading each: a far-away storage answers slowly."""
+    run: list[int] = []
+    end = 0
+    for row in map(int, rows):
+        start, size = int(places.offset[row]), int(places.size[row])
+        if run and not (
+            places.shard[row] == places.shard[run[0]] >= 0
+            and 0 <= start - end <= _GAP and start + size - places.offset[run[0]] <= _LARGEST_RUN
+        ):  # fmt: skip
+            yield run
+            run = []
+        run.append(row)
+        end = start + size
+    if run:
+        yield run
+
+
+def _read(handle: int, size: int, offset: int) -> bytes:
+    """As many bytes as there are; one call may give fewer on storage that is mounted."""
+    data = os.pread(handle, size, offset)
+    while len(data) < size and (more := os.pread(handle, size - len(data), offset + len(data))):
+        data += more
+    return data
 
 
 def image_hashes(manifest: Manifest, progress: Progress | None = None) -> np.ndarray:

@@ -67,6 +67,7 @@ def test_they_are_read_in_the_order_of_the_shards_whatever_the_table_says(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     manifest = load_manifest(sharded(folder, SHUFFLED))
+    monkeypatch.setattr(stored, "_LARGEST_RUN", 1)
     assert [SHUFFLED[i] for i in reading_order(manifest, range(COUNT))] == NAMES
     monkeypatch.setattr(stored, "decoding_threads", lambda: 1)
     for module in ("fairprune_cli.data.images.cache", "fairprune_cli.data.checks.images"):
@@ -93,6 +94,32 @@ def test_they_are_read_in_the_order_of_the_shards_whatever_the_table_says(
         assert opened == ["train-0000.tar", "train-0001.tar", "train-0002.tar"]  # each once
         assert len(read) == COUNT
         assert read == sorted(read)
+
+
+def test_what_lies_together_is_read_at_once_and_what_does_not_is_not(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A far-away storage answers each reading slowly; one that gives less than was asked for is asked again."""
+    files_ = images(folder)
+    write_shard(folder / "a.tar", [*files_[:5], ("large.bin", b"x" * (1 << 17)), *files_[5:]])
+    manifest = load_manifest(write_manifest(folder, NAMES, "shards: a.tar"))
+    sizes: list[int] = []
+    real = os.pread
+
+    def spy(handle: int, size: int, offset: int) -> bytes:
+        sizes.append(size)
+        return real(handle, min(size, 1000), offset) if size > 8000 else real(handle, size, offset)
+
+    def asked(rows: list[int]) -> int:
+        sizes.clear()
+        assert dict(stored_images(manifest, rows)) == {row: files_[row][1] for row in rows}
+        return len(sizes)
+
+    monkeypatch.setattr(os, "pread", spy)
+    assert (asked([0, 1]), asked([4, 5]), asked([1, 0]), asked([5, 6, 7])) == (1, 2, 2, 1)
+    assert asked(list(range(12))) > 2  # in pieces, as a storage might give it
+    monkeypatch.setattr(stored, "_LARGEST_RUN", 1)
+    assert asked([5, 6, 7]) == 3
 
 
 def test_nothing_is_unpacked_and_nothing_stays_open(folder: Path) -> None:
