@@ -192,3 +192,30 @@ def test_one_just_written_is_read_again(shard: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(reading, "_Reading", None)
     with pytest.raises(TypeError):
         shard_index(str(shard))
+
+
+def test_damage_anywhere_is_a_fault_or_changes_a_content_and_nothing_else(shard: Path) -> None:
+    """Where the damage lies in a content, its hash says so; in a header, the shard is refused or a name differs."""
+    whole, first = shard.read_bytes(), shard_index(str(shard))
+    rng = np.random.default_rng(0)
+    kinds = set()
+    for _ in range(80):
+        data = bytearray(whole)
+        at, kind = int(rng.integers(len(whole))), int(rng.integers(3))
+        if kind == 0:
+            data[at] ^= 1 << int(rng.integers(8))
+        elif kind == 1:
+            data[at : at + 600] = rng.bytes(600)
+        else:
+            del data[at : at + int(rng.integers(1, 900))]
+        shard.write_bytes(data)
+        try:
+            index = shard_index(str(shard))
+        except ShardFault as fault:
+            kinds.add(fault.code)
+            continue
+        for name, offset, size, digest in zip(index.names, index.offsets, index.sizes, index.hashes, strict=True):
+            assert hashlib.sha256(bytes(data[offset : offset + size])).digest()[:16] == digest.tobytes(), name
+        assert len(index.names) == len(first.names)
+        kinds.add("read")
+    assert kinds >= {"read", "damaged"}
