@@ -125,7 +125,11 @@ def _places(top: YamlSection, kind: str) -> tuple[str, str, tuple[str, ...]]:
 def _shards(top: YamlSection) -> tuple[str, ...]:
     """The names that the patterns under `shards` stand for, a pattern or a list of them."""
     names: list[str] = []
-    for pattern in top.texts("shards") if top.is_list("shards") else (top.text("shards", ""),):
+    before = len(top.problems.found)
+    patterns = top.texts("shards") if top.is_list("shards") else (top.text("shards", ""),)
+    if not patterns and len(top.problems.found) == before:
+        top.fault("shards", "names no shard; leave the key out where images are files")
+    for pattern in patterns:
         if "://" in pattern or pattern.startswith("pipe:"):
             top.fault(
                 "shards", f"{pattern!r}: nothing is fetched and no command is run; mount the storage and give paths"

@@ -119,12 +119,15 @@ def open_shards(
         except ShardFault as fault:
             return Problem(f"{manifest}: shard {name!r} {fault.text}", f"{fault.code}-shard", name)
 
+    found = []
     with ThreadPoolExecutor(_THREADS) as pool:
-        found = []
-        for one in pool.map(read, names):
-            found.append(one)
-            if progress is not None:
-                progress(len(found), len(names))
+        try:
+            for one in pool.map(read, names):
+                found.append(one)
+                if progress is not None:
+                    progress(len(found), len(names))
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
     problems.add_some([one for one in found if isinstance(one, Problem)], SHOWN, "shards that cannot be used")
     indices = [one for one in found if isinstance(one, ShardIndex)]
     return Shards(names, indices) if len(indices) == len(names) else None

@@ -177,6 +177,13 @@ def test_shards_that_cannot_be_used(tmp_path: Path, pattern: str, said: str) -> 
     assert said in refused(sharded(tmp_path, pattern=pattern))
 
 
+@pytest.mark.parametrize("value", ["[]", "[a.tar, a.tar]", "{0..9}.tar", "''"])
+def test_what_is_no_pattern_is_never_taken_for_no_shards(tmp_path: Path, value: str) -> None:
+    manifest = sharded(tmp_path)
+    manifest.write_text(manifest.read_text().replace('"train-{0000..0002}.tar"', value))
+    assert "line 4" in refused(manifest)
+
+
 def test_a_shard_that_links_outside_the_root_is_refused(tmp_path: Path) -> None:
     manifest = sharded(tmp_path / "data")
     os.rename(tmp_path / "data" / "train-0001.tar", tmp_path / "elsewhere.tar")
