@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -173,6 +174,6 @@ class Cache:
                 faults[i] = result
             else:
                 sums[i] = zlib.crc32(result.data)
-                if not faults:
-                    os.pwrite(stream.fileno(), result.data, i * result.nbytes)
+                if not faults and os.pwrite(stream.fileno(), result.data, i * result.nbytes) < result.nbytes:
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return len(results)

@@ -172,6 +172,16 @@ def test_one_that_changes_while_it_is_decoded_leaves_nothing(folder: Path, monke
     assert cache_store.entries() == []
 
 
+def test_a_disk_that_takes_half_an_image_is_full(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    manifest = load_manifest(sharded(folder, SHUFFLED))
+    real = os.pwrite
+    monkeypatch.setattr(os, "pwrite", lambda handle, data, at: real(handle, memoryview(data).cast("B")[:40], at))
+    with pytest.raises(FairpruneError, match="decoded images cannot be stored: No space left") as caught:
+        load_images(manifest, [])
+    assert caught.value.code == 3
+    assert cache_store.entries() == []
+
+
 def test_a_shard_that_goes_is_told_with_each_row(folder: Path) -> None:
     manifest = load_manifest(sharded(folder))
     (folder / "train-0001.tar").unlink()
