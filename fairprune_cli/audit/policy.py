@@ -174,7 +174,9 @@ def gate_policy(settings: GateOptions) -> GatePolicy:
 def _content(path: Path) -> Mapping[str, Any]:
     import yaml
 
-    content = read_document(path, "policy", yaml.safe_load, LARGEST, "check --policy", yaml.YAMLError)
+    from fairprune_cli.core.yaml_text import yaml_values
+
+    content = read_document(path, "policy", yaml_values, LARGEST, "check --policy", yaml.YAMLError)
     if not isinstance(content, dict):
         raise FairpruneError("must be a mapping of keys to values", where=str(path), hint="see docs/ci.md")
     return content

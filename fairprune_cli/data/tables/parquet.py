@@ -1,0 +1,139 @@
+"""Columns of a Parquet file as text, read without threads and within bounds that are known before anything is unpacked.
+
+Arrow's own threads may still run when a short command ends, and the interpreter then aborts: its exit code is lost. A
+column is read as its distinct values and their places, so a long text in a million rows is held once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from fairprune_cli.core.errors import Problems
+from fairprune_cli.core.printable import tidy
+from fairprune_cli.data.tables.parquet_pages import page_sizes
+
+MOST_COLUMNS = 10_000
+MOST_ROWS = 50_000_000
+LARGEST_PAGE = 256 << 20
+MOST_UNPACKED = 2 << 30
+
+
+def parquet_cells(
+    name: str, data: bytes, problems: Problems, wanted: Sequence[str] | None
+) -> tuple[tuple[str, ...], dict[str, list[str]], int] | None:
+    """Names of the columns, the cells of those wanted, and the number of rows; None after noting what is wrong.
+
+    Args:
+        name: of the file, for messages; data: its bytes.
+        wanted: columns to read; None for all but those that hold lists or structs, which are not named then either.
+    """
+    try:
+        import pyarrow as arrow
+        import pyarrow.parquet
+    except ImportError:
+        text = f"{name} is Parquet, which needs `pip install pyarrow`; or save it as CSV"
+        problems.add(text, "bad-table", name)
+        return None
+    buffer = arrow.BufferReader(data)
+    try:
+        # As many columns as there may be, and one for the schema's root; Thrift refuses the rest before it reads it.
+        source = pyarrow.parquet.ParquetFile(buffer, thrift_container_size_limit=MOST_COLUMNS + 1)
+        schema = source.schema_arrow
+        known = tuple(tidy(column) for column in schema.names)
+        names = [raw for raw, column in zip(schema.names, known, strict=True) if wanted is None or column in wanted]
+        if wanted is None:
+            names = [field.name for field in schema if not arrow.types.is_nested(field.type)]
+            known = tuple(tidy(raw) for raw in names)
+        fault = _fault(source.metadata, schema, names, known, data)
+        if fault:
+            problems.add(f"{name}: {fault}", "bad-table", name)
+            return None
+        source = pyarrow.parquet.ParquetFile(arrow.BufferReader(data), read_dictionary=names)
+        table = source.read(columns=names, use_threads=False)
+        columns = {tidy(raw): _texts(table.column(raw)) for raw in names}
+        return known, columns, source.metadata.num_rows
+    except _NotText as error:
+        problems.add(f"{name} row {error.row}: {error}", "not-utf-8", name, error.row)
+    except (arrow.ArrowException, OSError, ValueError, OverflowError, MemoryError) as error:
+        reason = (str(error).splitlines() or ["it takes more memory than there is"])[0]
+        text = f"{name} is not a readable Parquet file: {reason}"
+        if "Exceeded size limit" in reason:
+            text = f"{name} has more than {MOST_COLUMNS:,} columns or parts; write those alone that the manifest names"
+        problems.add(text, "bad-table", name)
+    return None
+
+
+def _fault(metadata: Any, schema: Any, names: Sequence[str], known: Sequence[str], data: bytes) -> str:
+    """Why the columns cannot be read, in words; "" where they can."""
+    from pyarrow import types
+
+    wanted = [tidy(name) for name in names]
+    if doubled := sorted({name for name in wanted if known.count(name) > 1}):
+        return f"column names stand twice: {', '.join(map(repr, doubled))}"
+    for name in names:
+        if types.is_nested(schema.field(schema.names.index(name)).type):
+            return f"column {name!r} holds lists or structs, and no text"
+    if metadata.num_rows > MOST_ROWS:
+        return f"has {metadata.num_rows:,} rows; at most {MOST_ROWS:,} are read"
+    unpacked = 0
+    for part in range(metadata.num_row_groups):
+        group = metadata.row_group(part)
+        for at in _leaves(metadata, names):
+            chunk = group.column(at)
+            start = chunk.data_page_offset
+            if chunk.has_dictionary_page and 0 < chunk.dictionary_page_offset < start:
+                start = chunk.dictionary_page_offset
+            for size in page_sizes(data, start, start + chunk.total_compressed_size):
+                unpacked += size
+                if size > LARGEST_PAGE:
+                    return (
+                        f"column {chunk.path_in_schema!r} has a page that unfolds to {size >> 20:,} MiB; at most "
+                        f"{LARGEST_PAGE >> 20:,} are read: write it with smaller pages"
+                    )
+    if unpacked > MOST_UNPACKED:
+        return f"its columns unfold to {unpacked >> 20:,} MiB; at most {MOST_UNPACKED >> 20:,} are read"
+    return ""
+
+
+def _leaves(metadata: Any, names: Sequence[str]) -> list[int]:
+    schema = metadata.schema
+    return [at for at in range(len(schema)) if schema.column(at).path in set(names)]
+
+
+class _NotText(ValueError):
+    """Bytes that are no UTF-8, and the row, from 1, that holds them."""
+
+    def __init__(self, text: str, row: int) -> None:
+        super().__init__(text)
+        self.row = row
+
+
+def _texts(column: Any) -> list[str]:
+    """The cells of a column as text, "" where there is none."""
+    from pyarrow import types
+
+    cells: list[str] = []
+    for chunk in column.chunks:
+        coded = chunk if types.is_dictionary(chunk.type) else chunk.dictionary_encode()
+        values = []
+        for code, value in enumerate(coded.dictionary.to_pylist()):
+            try:
+                values.append(_cell(value))
+            except UnicodeDecodeError:
+                row = coded.indices.to_pylist().index(code) + len(cells) + 1
+                raise _NotText(f"{value[:20]!r} is not UTF-8 text", row) from None
+        values.append("")
+        places = coded.indices.fill_null(len(values) - 1).to_pylist()
+        cells += [values[place] for place in places]
+    return cells
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bytes):
+        return tidy(value.decode("utf-8"))
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))  # whole numbers become floats where a column has gaps
+    return tidy(str(value))
