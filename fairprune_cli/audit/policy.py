@@ -196,7 +196,10 @@ def _parsed(content: Mapping[str, Any], settings: GateOptions, where: str, sha25
     own = settings if top else dataclasses.replace(settings, **_UNBOUNDED)
     if top and any(getattr(own, bound) is not None for bound in BOUNDS):
         rules.append(Rule(gate_policy(own)))
-    listed = content.get("rules") or []
+    listed = content.get("rules", [])
+    if "rules" in content and not listed:
+        problems.add("rules: is empty: give at least one rule, or remove the key")
+        listed = []
     if not isinstance(listed, list):
         problems.add("rules: must be a list of rules")
         listed = []

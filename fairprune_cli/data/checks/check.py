@@ -100,8 +100,9 @@ def _unnamed(manifest: Manifest) -> list[Finding]:
 
 def _code(text: str, manifest: Manifest) -> str:
     """The code of a warning that came with the manifest."""
-    named = [(one.name, one.groups, one.index) for one in manifest.attributes.values()]
-    return "alike-groups" if any(text in alike_names(*one) for one in named) else "manifest"
+    groupings = [(one.name, one.groups, one.index) for one in manifest.attributes.values()]
+    labels = [(f"tasks.{t.name}.label" if t.name else "label", t.classes, t.labels) for t in manifest.tasks]
+    return "alike-groups" if any(text in alike_names(*one) for one in (*groupings, *labels)) else "manifest"
 
 
 def _cells(manifest: Manifest, grouping: Grouping, label: str) -> list[Finding]:

@@ -20,6 +20,7 @@ from fairprune_cli.data.manifest.task_spec import TaskSpec, head_faults
 from fairprune_cli.data.tables.codes import encode, missing_words
 from fairprune_cli.data.tables.folders import check_files
 from fairprune_cli.data.tables.partition import assign_parts, random_keys
+from fairprune_cli.data.tables.spellings import alike_names
 from fairprune_cli.data.tables.table import SPLIT_NAMES, SPLITS, is_missing
 
 
@@ -167,6 +168,7 @@ def _person_numbers(records: Records, warnings: list[str]) -> np.ndarray | None:
             result[i] = -nameless
         else:
             result[i] = numbers.setdefault(person, len(numbers))
+    warnings += alike_names("person", tuple(numbers), result, "spell a person's name in one way")
     if nameless:
         warnings.append(f"{nameless:,} rows name no person; each is taken for another person")
         result[result < 0] = len(numbers) - 1 - result[result < 0]

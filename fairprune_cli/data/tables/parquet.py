@@ -45,12 +45,11 @@ def parquet_cells(
         if wanted is None:
             names = [field.name for field in schema if not arrow.types.is_nested(field.type)]
             known = tuple(tidy(raw) for raw in names)
-        fault = _fault(source.metadata, schema, names, known, data)
+        fault = _fault(source.metadata.num_rows, schema, names, known, data)
         if fault:
             problems.add(f"{name}: {fault}", "bad-table", name)
             return None
-        source = pyarrow.parquet.ParquetFile(arrow.BufferReader(data), read_dictionary=names)
-        table = source.read(columns=names, use_threads=False)
+        table = _read(data, names)
         columns = {tidy(raw): _texts(table.column(raw)) for raw in names}
         return known, columns, source.metadata.num_rows
     except _NotText as error:
@@ -64,7 +63,18 @@ def parquet_cells(
     return None
 
 
-def _fault(metadata: Any, schema: Any, names: Sequence[str], known: Sequence[str], data: bytes) -> str:
+def _read(data: bytes, names: list[str]) -> Any:
+    import pyarrow as arrow
+    import pyarrow.parquet
+
+    try:
+        source = pyarrow.parquet.ParquetFile(arrow.BufferReader(data), read_dictionary=names)
+        return source.read(columns=names, use_threads=False)
+    except arrow.ArrowNotImplementedError:  # some encodings have no way to distinct values
+        return pyarrow.parquet.ParquetFile(arrow.BufferReader(data)).read(columns=names, use_threads=False)
+
+
+def _fault(rows: int, schema: Any, names: Sequence[str], known: Sequence[str], data: bytes) -> str:
     """Why the columns cannot be read, in words; "" where they can."""
     from pyarrow import types
 
@@ -74,31 +84,19 @@ def _fault(metadata: Any, schema: Any, names: Sequence[str], known: Sequence[str
     for name in names:
         if types.is_nested(schema.field(schema.names.index(name)).type):
             return f"column {name!r} holds lists or structs, and no text"
-    if metadata.num_rows > MOST_ROWS:
-        return f"has {metadata.num_rows:,} rows; at most {MOST_ROWS:,} are read"
+    if rows > MOST_ROWS:
+        return f"has {rows:,} rows; at most {MOST_ROWS:,} are read"
     unpacked = 0
-    for part in range(metadata.num_row_groups):
-        group = metadata.row_group(part)
-        for at in _leaves(metadata, names):
-            chunk = group.column(at)
-            start = chunk.data_page_offset
-            if chunk.has_dictionary_page and 0 < chunk.dictionary_page_offset < start:
-                start = chunk.dictionary_page_offset
-            for size in page_sizes(data, start, start + chunk.total_compressed_size):
-                unpacked += size
-                if size > LARGEST_PAGE:
-                    return (
-                        f"column {chunk.path_in_schema!r} has a page that unfolds to {size >> 20:,} MiB; at most "
-                        f"{LARGEST_PAGE >> 20:,} are read: write it with smaller pages"
-                    )
+    for column, size in page_sizes(data, set(names)):
+        unpacked += size
+        if size > LARGEST_PAGE:
+            return (
+                f"column {column!r} has a page that unfolds to {size >> 20:,} MiB; at most {LARGEST_PAGE >> 20:,} are "
+                "read: write it with smaller pages"
+            )
     if unpacked > MOST_UNPACKED:
         return f"its columns unfold to {unpacked >> 20:,} MiB; at most {MOST_UNPACKED >> 20:,} are read"
     return ""
-
-
-def _leaves(metadata: Any, names: Sequence[str]) -> list[int]:
-    schema = metadata.schema
-    return [at for at in range(len(schema)) if schema.column(at).path in set(names)]
 
 
 class _NotText(ValueError):
@@ -115,6 +113,7 @@ def _texts(column: Any) -> list[str]:
 
     cells: list[str] = []
     for chunk in column.chunks:
+        chunk.validate(full=True)  # a damaged file may hold places that there are not
         coded = chunk if types.is_dictionary(chunk.type) else chunk.dictionary_encode()
         values = []
         for code, value in enumerate(coded.dictionary.to_pylist()):

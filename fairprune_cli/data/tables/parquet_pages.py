@@ -1,91 +1,65 @@
-"""How large the pages of a Parquet file say that they are, from their headers, before anything is unpacked.
+"""How large the pages of a Parquet file say that they are, before anything is unpacked.
 
-A page of a few hundred bytes may unfold to two billion, and a reader takes that memory as soon as it meets the header.
-A header is a struct in Thrift's compact protocol (parquet.thrift, PageHeader: field 2 is the size unpacked, 3 the size
-in the file); the rest of it is passed over.
+A page of a few hundred bytes may unfold to two billion, and a reader takes that memory as soon as it meets its header.
+The file's metadata and the pages' headers are read here and not by pyarrow, whose Python objects for a part's columns
+end the process where the metadata is damaged. Numbers of fields are those of parquet.thrift in apache/parquet-format.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from typing import Any
 
-_TRUE, _FALSE, _BYTE, _I16, _I32, _I64, _DOUBLE, _BINARY, _LIST, _SET, _MAP, _STRUCT = range(1, 13)
-_UNPACKED, _STORED = 2, 3
-_DEPTH = 8
+from fairprune_cli.data.tables.thrift import read_struct
+
+_TAIL = 8  # bytes: the length of the metadata, and PAR1
 
 
-def page_sizes(data: bytes, start: int, end: int) -> Iterator[int]:
-    """Bytes that each page of a column chunk takes unpacked.
+def page_sizes(data: bytes, wanted: Collection[str]) -> Iterator[tuple[str, int]]:
+    """Column and bytes unpacked of each page of the wanted columns.
 
     Args:
-        data: the file; start, end: where the chunk's pages lie in it.
+        data: the file's bytes.
+        wanted: names of columns that hold no lists or structs.
 
     Raises:
-        ValueError: what lies there is no row of pages.
+        ValueError: the metadata or a page's header is damaged.
     """
-    while start < end:
-        fields, at = _header(data, start)
-        unpacked, stored = fields.get(_UNPACKED, -1), fields.get(_STORED, -1)
-        if unpacked < 0 or stored < 0:
-            raise ValueError("a page without its size")
-        yield unpacked
-        start = at + stored
+    for name, start, end in _chunks(data):
+        if name in wanted:
+            while start < end:
+                header, at = read_struct(data, start)
+                unpacked, stored = _number(header, 2), _number(header, 3)
+                yield name, unpacked
+                start = at + stored
 
 
-def _header(data: bytes, at: int) -> tuple[dict[int, int], int]:
-    """The whole numbers among the fields of the struct that begins at a place, and where it ends."""
-    found: dict[int, int] = {}
-    try:
-        field = 0
-        while kind_byte := data[at]:
-            at += 1
-            if kind_byte >> 4:
-                field += kind_byte >> 4
-            else:
-                number, at = _varint(data, at)
-                field = number >> 1 ^ -(number & 1)
-            kind = kind_byte & 15
-            if kind in (_I16, _I32, _I64):
-                number, at = _varint(data, at)
-                found[field] = number >> 1 ^ -(number & 1)
-            else:
-                at = _passed(data, at, kind, _DEPTH)
-    except IndexError:
-        raise ValueError("a page header that is cut short") from None
-    return found, at + 1
+def _chunks(data: bytes) -> Iterator[tuple[str, int, int]]:
+    """Column, begin and end in the file of each part's pages."""
+    length = int.from_bytes(data[-_TAIL:-4], "little")
+    if length > len(data) - _TAIL:
+        raise ValueError("the metadata is cut short")
+    metadata, _ = read_struct(data, len(data) - _TAIL - length)
+    for group in _structs(metadata.get(4)):
+        for column in _structs(group.get(1)):
+            (chunk,) = _structs([column.get(3)])
+            path = chunk.get(3)
+            if not isinstance(path, list) or not all(isinstance(part, bytes) for part in path):
+                raise ValueError("a column has no name")
+            start, first = _number(chunk, 9), chunk.get(11)
+            if isinstance(first, int) and 0 < first < start:  # a dictionary comes before the other pages
+                start = first
+            yield b".".join(path).decode("utf-8", "replace"), start, start + _number(chunk, 7)
 
 
-def _varint(data: bytes, at: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        byte = data[at]
-        at += 1
-        value |= (byte & 127) << shift
-        if byte < 128:
-            return value, at
-        shift += 7
-        if shift > 63:
-            raise ValueError("a number of more than 64 bits in a page header")
+def _structs(values: Any) -> list[dict[int, Any]]:
+    if not isinstance(values, list) or not all(isinstance(value, dict) for value in values):
+        raise ValueError("the metadata lacks its columns")
+    return values
 
 
-def _passed(data: bytes, at: int, kind: int, depth: int) -> int:
-    """Where a value of a kind ends that begins at a place."""
-    if kind in (_TRUE, _FALSE):
-        return at
-    if kind == _BYTE:
-        return at + 1
-    if kind in (_I16, _I32, _I64):
-        return _varint(data, at)[1]
-    if kind == _DOUBLE:
-        return at + 8
-    if kind == _BINARY:
-        length, at = _varint(data, at)
-        return at + length
-    if kind != _STRUCT or not depth:
-        raise ValueError("a page header with fields that none has")  # lists, sets and maps among them
-    while byte := data[at]:
-        at += 1
-        if not byte >> 4:
-            at = _varint(data, at)[1]
-        at = _passed(data, at, byte & 15, depth - 1)
-    return at + 1
+def _number(struct: dict[int, Any], field: int) -> int:
+    value = struct.get(field)
+    if not isinstance(value, int) or value < 0:
+        raise ValueError("a size or place is missing")
+    return value

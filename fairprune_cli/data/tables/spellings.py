@@ -28,12 +28,13 @@ _MONTH_FIRST = re.compile(r"([^\W\d_]{3,4})\.?[-. /]+(\d{1,2})", re.ASCII | re.I
 _ISO = re.compile(r"\d{4}-(\d{2})-(\d{2})([ T]00:00(:00)?)?", re.ASCII)
 
 
-def alike_names(what: str, names: Sequence[str], index: np.ndarray) -> list[str]:
+def alike_names(what: str, names: Sequence[str], index: np.ndarray, remedy: str = "`names` joins them") -> list[str]:
     """Sentences on names that may be one, with the number of images of each.
 
     Args:
         what: what the names are of (an attribute, `label`), for the sentences.
         index: int64 [N], the position of each image's name, -1 for none.
+        remedy: what to do where two are one.
     """
     counts = np.bincount(index[index >= 0], minlength=len(names)).tolist()
     shown = {name: f"{name!r} ({n:,})" for name, n in zip(names, counts, strict=True)}
@@ -41,13 +42,13 @@ def alike_names(what: str, names: Sequence[str], index: np.ndarray) -> list[str]
     for name in names:
         found[spelling_key(name)].append(name)
     texts = [
-        f"{what}: {' and '.join(shown[name] for name in alike)} differ in {_difference(alike)} alone: one name or two? "
-        "`names` joins them"
+        f"{what}: {' and '.join(shown[name] for name in alike)} differ in {_difference(alike)} alone: one name or "
+        f"{'two' if len(alike) == 2 else 'several'}? {remedy}"
         for alike in found.values() if len(alike) > 1
     ]  # fmt: skip
     texts += [
         f"{what}: {shown[name]} and {shown.get(meant, repr(meant))} differ as a spreadsheet that takes {meant!r} for a "
-        f"date writes it: {'one group' if meant in shown else f'was it {meant!r}'}? `names` mends it"
+        f"date writes it: {'one group' if meant in shown else f'was it {meant!r}'}? {remedy}"
         for name, meant in spreadsheet_dates(names).items()
     ]  # fmt: skip
     if len(texts) > SHOWN_PAIRS:

@@ -190,9 +190,21 @@ def _read_csv(path: Path, data: bytes, digest: str, problems: Problems) -> TextT
         for line, record in zip(lines, records, strict=True) if len(record) != width
     ]  # fmt: skip
     problems.add_some(ragged, SHOWN, "rows have another number of cells", f"{path.name}: ")
-    if ragged:
+    if ragged or ('"' in text and _odd_quotes(path.name, records, lines, problems)):
         return None
     cells = zip(*records, strict=True)
     kept = str.strip if text.isascii() else tidy
     columns = {name: [kept(cell) for cell in column] for name, column in zip(header, cells, strict=True)}
     return TextTable(path.name, tuple(header), columns, np.array(lines, dtype=np.int64), digest)
+
+
+def _odd_quotes(name: str, records: Sequence[Sequence[str]], lines: Sequence[int], problems: Problems) -> bool:
+    """Whether quotes were kept as a part of cells because a tab or the like stands before them; they are noted."""
+    odd = [
+        Problem(f"{name} row {line}: the quotes of {cell[:60]!r} stand after white space other than blanks",
+                "bad-quoting", name, line)
+        for line, record in zip(lines, records, strict=True)
+        for cell in record if cell[:1].isspace() and cell.lstrip()[:1] == '"'
+    ]  # fmt: skip
+    problems.add_some(odd, SHOWN, "rows with such quotes", f"{name}: ")
+    return bool(odd)
