@@ -70,7 +70,7 @@ def _read(data: bytes, names: list[str]) -> Any:
     try:
         source = pyarrow.parquet.ParquetFile(arrow.BufferReader(data), read_dictionary=names)
         return source.read(columns=names, use_threads=False)
-    except arrow.ArrowNotImplementedError:  # some encodings have no way to distinct values
+    except (arrow.ArrowNotImplementedError, OSError):  # some encodings have no way to distinct values
         return pyarrow.parquet.ParquetFile(arrow.BufferReader(data)).read(columns=names, use_threads=False)
 
 
