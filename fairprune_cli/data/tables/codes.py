@@ -40,7 +40,7 @@ def encode(
 
     Args:
         what: what the values are, and the table they stand in, for messages.
-        missing: code of an empty cell (or NA, NaN, null); None makes it a problem like any unknown value.
+        missing: code of a cell without a value (`is_missing`); None makes it a problem like any unknown value.
         codes: spellings beyond `known`, lower case, as for splits.
     """
     code_of = {value: code for code, value in enumerate(known)}
