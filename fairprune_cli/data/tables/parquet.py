@@ -109,23 +109,35 @@ class _NotText(ValueError):
 
 def _texts(column: Any) -> list[str]:
     """The cells of a column as text, "" where there is none."""
-    from pyarrow import types
-
     cells: list[str] = []
     for chunk in column.chunks:
         chunk.validate(full=True)  # a damaged file may hold places that there are not
-        coded = chunk if types.is_dictionary(chunk.type) else chunk.dictionary_encode()
-        values = []
-        for code, value in enumerate(coded.dictionary.to_pylist()):
+        values, places = _distinct(chunk)
+        texts = []
+        for code, value in enumerate(values):
             try:
-                values.append(_cell(value))
+                texts.append(_cell(value))
             except UnicodeDecodeError:
-                row = coded.indices.to_pylist().index(code) + len(cells) + 1
+                row = places.index(code) + len(cells) + 1
                 raise _NotText(f"{value[:20]!r} is not UTF-8 text", row) from None
-        values.append("")
-        places = coded.indices.fill_null(len(values) - 1).to_pylist()
-        cells += [values[place] for place in places]
+        texts.append("")
+        cells += [texts[-1 if place is None else place] for place in places]
     return cells
+
+
+def _distinct(chunk: Any) -> tuple[list[Any], list[int | None]]:
+    """The distinct values of a chunk, and which of them each cell has; kinds that cannot be told apart count each."""
+    import pyarrow as arrow
+
+    try:
+        coded = chunk if arrow.types.is_dictionary(chunk.type) else chunk.dictionary_encode()
+        return coded.dictionary.to_pylist(), coded.indices.to_pylist()
+    except (arrow.ArrowNotImplementedError, ValueError):  # times below a microsecond among them
+        try:
+            values = chunk.to_pylist()
+        except ValueError:
+            values = chunk.cast(arrow.string()).to_pylist()
+        return values, list(range(len(values)))
 
 
 def _cell(value: object) -> str:

@@ -63,6 +63,19 @@ def test_numbers_dates_and_truth_are_written_as_a_csv_would_have_them() -> None:
     }  # fmt: skip
 
 
+def test_kinds_that_python_or_a_dictionary_cannot_hold_are_text_too() -> None:
+    fine = arrow.array([1, None, 3_000_000_000], arrow.timestamp("ns"))
+    found, faults = read(packed({
+        "ns": fine, "wait": arrow.array([1, None, 3], arrow.duration("s")),
+        "half": arrow.array(np.array([1, np.nan, 1.5], np.float16)), "none": arrow.nulls(3),
+    }))  # fmt: skip
+    assert faults == []
+    assert [cell[:19] for cell in found[1]["ns"]] == ["1970-01-01 00:00:00", "", "1970-01-01 00:00:03"]
+    assert found[1]["wait"] == ["0:00:01", "", "0:00:03"]
+    assert found[1]["half"] == ["1", "nan", "1.5"]
+    assert found[1]["none"] == [""] * 3
+
+
 def test_parts_pages_and_encodings_give_the_same_cells() -> None:
     rng = np.random.default_rng(0)
     cells = [f"{i}.png" if i % 3 else "same" for i in rng.integers(0, 500, 5000)]
