@@ -13,6 +13,8 @@ import yaml
 
 from fairprune_cli.core import plugins
 from fairprune_cli.core.errors import Problems
+from fairprune_cli.core.printable import is_printable
+from fairprune_cli.core.yaml_text import yaml_nodes
 from fairprune_cli.data.manifest.columns import AttributeSpec, read_bins, read_label, read_names
 from fairprune_cli.data.manifest.image_shape import SMALLEST_SIDE
 from fairprune_cli.data.manifest.task_spec import HEAD_KEYS, TaskSpec, named_tasks, read_task
@@ -78,17 +80,9 @@ def transform_in(text: str, problems: Problems) -> Transform | None:
 
 def _mapping(text: str, problems: Problems) -> yaml.MappingNode:
     try:
-        # The base loader leaves every scalar the text it is: a class called `no` or `01` keeps its name,
-        # and no tag can construct anything.
-        root = yaml.compose(text, Loader=yaml.BaseLoader)
+        root = yaml_nodes(text)
     except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f"line {mark.line + 1}: " if mark is not None else ""
-        problems.add(f"{line}not valid YAML: {getattr(error, 'problem', None) or str(error).splitlines()[0]}")
-        problems.raise_if_any()
-        raise
-    except (RecursionError, ValueError, OverflowError):
-        problems.add("not valid YAML: an escape or number out of range, or nested too deeply")
+        problems.add(f"not valid YAML: {error}")
         problems.raise_if_any()
         raise
     if not isinstance(root, yaml.MappingNode):
@@ -201,7 +195,7 @@ def _attributes(top: YamlSection, kind: str, table: str) -> tuple[AttributeSpec,
     if section.nodes and kind == "folder" and not table:
         top.fault("attributes", "needs a table of their values: attributes_table: attributes.csv")
     for name in section.nodes:
-        if not name.strip() or "*" in name or not name.isprintable():
+        if not name.strip() or "*" in name or not is_printable(name):
             section.fault(name, "an attribute's name is printable and without `*`, which joins attributes")
             continue
         one = YamlSection(section.nodes[name] if section.has(name) else None, f"attributes.{name}.", top.problems)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import posixpath
 import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from fairprune_cli.core.errors import Problem, Problems
+from fairprune_cli.core.printable import is_printable, tidy
 from fairprune_cli.data.tables.table import IMAGE_SUFFIXES, SHOWN, SPLIT_NAMES, SPLITS
 
 
@@ -68,10 +71,18 @@ def _list_folder(root: Path, problems: Problems) -> FolderListing:
         splits += [SPLITS[SPLIT_NAMES[first.lower()]] if by_split else ""] * len(found)
         if not found:
             empty.add(name)
+    if odd := sorted({name for name in labels if not is_printable(name)}):
+        problems.add(f"names of class folders cannot be printed: {', '.join(map(repr, odd[:SHOWN]))}", "unprintable")
+    classes = {name: tidy(name) for name in labels}
+    if len(set(classes.values())) < len(classes):
+        alike = sorted(name for name in classes if list(classes.values()).count(tidy(name)) > 1)
+        problems.add(
+            f"class folders differ in white space or the form of Unicode alone: {', '.join(map(ascii, alike))}"
+        )
     warnings = [f"folder {name!r} holds no image and is no class" for name in sorted(empty - set(labels))]
     if stray:
         warnings.append(f"{stray:,} images lie outside any class folder and are left out")
-    return FolderListing(files, labels, splits if by_split else None, tuple(warnings))
+    return FolderListing(files, [classes[name] for name in labels], splits if by_split else None, tuple(warnings))
 
 
 def _holds_images(folder: Path) -> bool:
@@ -109,8 +120,8 @@ def _images(folder: Path, problems: Problems, deep: bool = False) -> list[str]:
         prefix = "" if place == str(folder) else os.path.relpath(place, folder).replace(os.sep, "/") + "/"
         for name in sorted(names):
             if name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith("."):
-                if not (prefix + name).isprintable():
-                    problems.add(f"the file name {prefix + name!r} is not printable UTF-8: rename it")
+                if not is_printable(prefix + name):
+                    problems.add(f"the file name {prefix + name!r} is not printable UTF-8: rename it", "unprintable")
                 found.append(prefix + name)
     return found
 
@@ -134,7 +145,7 @@ def check_files(
     places = [f"{table} row {row}" if row else table for row in rows]
     base = os.path.realpath(root)
     normal = [_normalised(path) for path in files]
-    folders: dict[str, _Folder] = {}
+    folders = _Folders(base)
     first: dict[str, int] = {}
     faults: dict[str, list[Problem]] = {}
 
@@ -152,13 +163,8 @@ def check_files(
                 text += f", and in two splits ({SPLITS[splits[earlier]]} and {SPLITS[splits[i]]})"
             note("doubled", text)
             continue
-        folder, _, name = path.rpartition("/")
-        listing = folders.get(folder)
-        if listing is None:
-            listing = folders[folder] = _Folder(base, folder)
-        if name in listing.files:
-            continue
-        fault = listing.fault(name)
+        there, fault = folders.look_up(path)
+        normal[i] = there
         if fault:
             note("outside" if "outside" in fault else "missing", f"image {path!r} {fault}")
     for kind, found in faults.items():
@@ -178,11 +184,41 @@ def _path_fault(path: str) -> str:
         return "is not named"
     if "\0" in path:
         return "has a zero byte in its name"
+    if not is_printable(path):
+        return "has a name that cannot be printed: rename it"
     if path[0] in "/\\" or re.match(r"[A-Za-z]:[\\/]", path):
         return "is an absolute path outside the image root; give it relative to `images`"
     if ".." in path and ".." in re.split(r"[/\\]", path):
         return "leaves the image root"
     return ""
+
+
+class _Folders:
+    """The folders below a root, each listed once."""
+
+    def __init__(self, base: str) -> None:
+        self._base = base
+        self._listed: dict[str, _Folder] = {}
+
+    def look_up(self, path: str) -> tuple[str, str]:
+        """A path as it stands on disk, and what is wrong with it ("" for nothing).
+
+        Cells of a table are composed, and names on disk need not be: copies from a Mac are decomposed.
+        """
+        folder, slash, name = path.rpartition("/")
+        listing = self._folder(folder)
+        if name in listing.files:
+            return path, ""
+        if not path.isascii():
+            for other in (folder, unicodedata.normalize("NFD", folder)):
+                if found := self._folder(other).composed.get(name):
+                    return other + slash + found, ""
+        return path, listing.fault(name)
+
+    def _folder(self, name: str) -> _Folder:
+        if name not in self._listed:
+            self._listed[name] = _Folder(self._base, name)
+        return self._listed[name]
 
 
 class _Folder:
@@ -201,6 +237,11 @@ class _Folder:
                 self.files = {entry.name for entry in entries if entry.is_file(follow_symlinks=False)}
         except (OSError, ValueError) as error:
             self.error = f"does not exist ({getattr(error, 'strerror', None) or error}: {folder or '.'!r})"
+
+    @cached_property
+    def composed(self) -> dict[str, str]:
+        """The names that are not ASCII, by their composed form."""
+        return {tidy(name): name for name in self.files if not name.isascii()}
 
     def fault(self, name: str) -> str:
         if self.error:
