@@ -14,9 +14,10 @@ import numpy as np
 from fairprune_cli.core.errors import Problems
 from fairprune_cli.data.checks.association import Association, associate
 from fairprune_cli.data.checks.images import ERROR, NOTE, WARNING, Finding, look_at_images
+from fairprune_cli.data.images.duplicates import shared_images, without
 from fairprune_cli.data.images.pillow import Progress
 from fairprune_cli.data.manifest.find import examine_manifest
-from fairprune_cli.data.manifest.manifest import Grouping, Manifest
+from fairprune_cli.data.manifest.manifest import DROP, Grouping, Manifest
 from fairprune_cli.data.options import LEAST_IMAGES
 from fairprune_cli.data.tables.table import IMAGE_SUFFIXES, SPLITS
 
@@ -63,6 +64,8 @@ def check_data(path: Path, progress: Progress | None = None) -> Checked:
     looked = look_at_images(manifest, progress, known)
     findings += looked.findings
     findings += _unnamed(manifest)
+    if manifest.duplicates == DROP:
+        manifest = without(manifest, shared_images(manifest, looked.hashes))
     findings += [f for grouping in manifest.attributes.values() for f in _alike(grouping)]
     several = len(manifest.tasks) > 1
     associations: tuple[Association, ...] = ()

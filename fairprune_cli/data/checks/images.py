@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 
 from fairprune_cli.core.errors import Problem
+from fairprune_cli.data.images.content_hashes import BYTES
+from fairprune_cli.data.images.duplicates import WAYS_OUT
 from fairprune_cli.data.images.pillow import (
     ImageFault,
     Progress,
@@ -58,10 +60,16 @@ class Finding:
 
 @dataclass(frozen=True)
 class Looked:
-    """The findings of all images, and [N, 2] widths and heights, 0 where an image could not be decoded."""
+    """The findings of all images.
+
+    Attributes:
+        sizes: int32 [N, 2], widths and heights, 0 where an image could not be decoded.
+        hashes: uint8 [N, 16], as of `content_hashes`, zeros there.
+    """
 
     findings: list[Finding]
     sizes: np.ndarray
+    hashes: np.ndarray
 
 
 def check_images(manifest: Manifest, progress: Progress | None = None) -> list[Finding]:
@@ -85,6 +93,7 @@ def look_at_images(manifest: Manifest, progress: Progress | None = None, known: 
     findings: list[Finding] = []
     first: dict[bytes, int] = {}
     sizes = np.zeros((len(manifest), 2), dtype=np.int32)
+    hashes = np.zeros((len(manifest), BYTES), dtype=np.uint8)
     wanted = [i for i, file in enumerate(manifest.files) if file not in known] if known else range(len(manifest))
 
     def look(positions: Sequence[int]) -> list[_Looked]:
@@ -100,6 +109,7 @@ def look_at_images(manifest: Manifest, progress: Progress | None = None, known: 
                         findings.append(_finding(manifest, i, fault.code, fault.text))
                         continue
                     sizes[i] = size
+                    hashes[i] = np.frombuffer(digest, dtype=np.uint8)
                     earlier = first.setdefault(digest, i)
                     if earlier != i:
                         findings.append(_duplicate(manifest, i, earlier))
@@ -107,19 +117,22 @@ def look_at_images(manifest: Manifest, progress: Progress | None = None, known: 
             if progress is not None:
                 progress(done, len(manifest))
     findings += _odd_sizes(manifest, sizes)
-    return Looked(findings, sizes)
+    if any(finding.code == "duplicate-across-splits" and finding.severity == ERROR for finding in findings):
+        findings.append(Finding("duplicates", f"of images in two splits: {WAYS_OUT}", "", 0, NOTE, True))
+    return Looked(findings, sizes, hashes)
 
 
 def _look(path: str) -> _Looked:
     try:
         data = read_image_file(path)
-        return hashlib.sha256(data).digest()[:16], verify_image(data), None
+        return hashlib.sha256(data).digest()[:BYTES], verify_image(data), None
     except ImageFault as fault:
         return b"", (0, 0), fault
 
 
 def _finding(manifest: Manifest, i: int, code: str, text: str) -> Finding:
-    severity = WARNING if code in _WARNINGS else ERROR
+    told = code in _WARNINGS or (code == "duplicate-across-splits" and manifest.duplicates)
+    severity = WARNING if told else ERROR
     return Finding(code, text, manifest.files[i], int(manifest.rows[i]), severity)
 
 
@@ -129,6 +142,8 @@ def _duplicate(manifest: Manifest, i: int, earlier: int) -> Finding:
     if mine != its:
         # -1: the splits are at fault themselves, and that is said already.
         text = f"has {other}, in {SPLITS[its]} and in {SPLITS[mine]}" if min(mine, its) >= 0 else f"has {other}"
+        if manifest.duplicates:
+            text += f"; `duplicates: {manifest.duplicates}`"
         return _finding(manifest, i, "duplicate-across-splits", text)
     if manifest.labels[i] != manifest.labels[earlier]:
         return _finding(manifest, i, "label-conflict", f"has {other}, with another label")

@@ -37,6 +37,9 @@ class Cache:
     The key covers what the files hold, in their order, and the shape of the result, so that changed images get another
     entry, and neither a moved folder nor a changed manifest does. An entry is built beside its place and renamed;
     whoever comes second waits for the first, and uses what it finds. Before it is built, others make room for it.
+
+    Args:
+        images: the shape of each.
     """
 
     def __init__(self, manifest: Manifest, images: Shape) -> None:
@@ -45,14 +48,25 @@ class Cache:
         self.shape = (len(manifest), *self.images.dimensions)
         self.digest = ""  # of all pixels, once they have been opened
 
-    def _key(self, progress: Progress | None) -> str:
+    def _key(self, hashes: np.ndarray) -> str:
         images = self.images
         # A square of colour is its side alone, as in the names of entries before there were others.
         form = images.height if images == ImageShape.of(images.height) else list(images.dimensions)
         facts = [_DECODER, PIL.__version__, decoder_version(), form]
         digest = hashlib.sha256(f"{facts}".encode())
-        digest.update(content_hashes(self.manifest.root, self.manifest.files, progress).tobytes())
+        digest.update(hashes.tobytes())
         return digest.hexdigest()[:32]
+
+    def _hashes(self, progress: Progress | None = None, read: bool = True) -> np.ndarray:
+        return content_hashes(self.manifest.root, self.manifest.files, progress, read=read)
+
+    def kept(self) -> np.ndarray | None:
+        """The decoded images where an earlier run left them, as `pixels`; None where a file would have to be read."""
+        hashes = self._hashes(read=False)
+        if not hashes.any(1).all():
+            return None
+        self.folder = cache_store.root() / self._key(hashes)
+        return self._open()
 
     def pixels(self, progress: Progress | None) -> np.ndarray:
         """The decoded images, uint8 [N, C, H, W], a read-only memory map.
@@ -60,7 +74,7 @@ class Cache:
         Raises:
             FairpruneError: images that cannot be decoded, all at once; the cache cannot be written (exit code 3).
         """
-        self.folder = cache_store.root() / self._key(progress)
+        self.folder = cache_store.root() / self._key(self._hashes(progress))
         found = self._open()
         if found is not None:
             return found
@@ -108,7 +122,7 @@ class Cache:
         temporary = Path(tempfile.mkdtemp(prefix=f".{self.folder.name}.", dir=self.folder.parent))
         try:
             sums = self._decode(temporary / cache_store.PIXELS, progress)
-            if self._key(None) != self.folder.name:
+            if self._key(self._hashes()) != self.folder.name:
                 raise FairpruneError(
                     "images changed while they were decoded", where=str(self.manifest.path),
                     hint="run again when nothing writes to them any more",
