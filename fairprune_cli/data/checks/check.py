@@ -19,7 +19,8 @@ from fairprune_cli.data.images.pillow import Progress
 from fairprune_cli.data.manifest.find import examine_manifest
 from fairprune_cli.data.manifest.manifest import DROP, Grouping, Manifest
 from fairprune_cli.data.options import LEAST_IMAGES
-from fairprune_cli.data.tables.table import IMAGE_SUFFIXES, SPLITS
+from fairprune_cli.data.tables.image_names import is_image_file
+from fairprune_cli.data.tables.table import SPLITS
 
 _SHOWN = 4
 
@@ -90,9 +91,9 @@ def _unnamed(manifest: Manifest) -> list[Finding]:
         if ".." in folder.split("/") or folder.startswith("/"):
             continue
         with contextlib.suppress(OSError, ValueError):
-            names = os.listdir(os.path.join(manifest.root, folder))
-            images = (name for name in names if name.lower().endswith(IMAGE_SUFFIXES))
-            found += [path for name in images if (path := f"{folder}/{name}" if folder else name) not in named]
+            place = os.path.join(manifest.root, folder)
+            others = [name for name in os.listdir(place) if (f"{folder}/{name}" if folder else name) not in named]
+            found += [f"{folder}/{name}" if folder else name for name in others if is_image_file(place, name)]
     if not found:
         return []
     text = f"{len(found):,} image{'s' if len(found) > 1 else ''} beside those of the manifest have no row, as"

@@ -70,8 +70,8 @@ def content_hashes(
                 progress(0, count)
     if unread:
         others = [name for name in places.keys() - set(files) if os.path.exists(os.path.join(root, name))]
-        at = [places[name] for name in others]
-        _save(place, [*files, *others], np.concatenate([facts, known[at]]), np.concatenate([result, old_hashes[at]]))
+        old = [places[name] for name in others]
+        _save(place, [*files, *others], np.concatenate([facts, known[old]]), np.concatenate([result, old_hashes[old]]))
     return result
 
 

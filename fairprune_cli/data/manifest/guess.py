@@ -16,7 +16,8 @@ from fairprune_cli.core import plugins
 from fairprune_cli.core.errors import FairpruneError, Problems
 from fairprune_cli.data.tables.codes import occurring
 from fairprune_cli.data.tables.folders import list_folder, subfolders
-from fairprune_cli.data.tables.table import IMAGE_SUFFIXES, MISSING, SPLIT_NAMES, TextTable, read_table
+from fairprune_cli.data.tables.image_names import is_image_name
+from fairprune_cli.data.tables.table import MISSING, SPLIT_NAMES, TextTable, read_table
 
 _IMAGE_NAMES = ("file", "image", "path", "filename", "file_name", "image_path", "image_id", "img")
 _LABEL_NAMES = ("label", "class", "target", "expression", "y", "category", "diagnosis")
@@ -141,7 +142,7 @@ def _column(table: TextTable, names: Sequence[str]) -> str | None:
 def _image_column(table: TextTable) -> str | None:
     def share(name: str) -> float:
         cells = table.columns[name][:1000]
-        return sum(cell.lower().endswith(IMAGE_SUFFIXES) for cell in cells) / len(cells)
+        return sum(map(is_image_name, cells)) / len(cells)
 
     likely = [name for name in table.header if share(name) >= 0.9]
     named = [name for name in likely if name.lower() in _IMAGE_NAMES]

@@ -113,17 +113,9 @@ def _mapping(text: str, problems: Problems) -> yaml.MappingNode:
 def _places(top: YamlSection, kind: str) -> tuple[str, str, tuple[str, ...]]:
     """Table, image root and the columns that the format needs, after a look at the document's keys."""
     common = (
-        "version",
-        "name",
-        "format",
-        "classes",
-        *HEAD_KEYS,
-        "attributes",
-        "splits",
-        "transform",
+        "version", "name", "format", "classes", *HEAD_KEYS, "attributes", "splits", "duplicates", "transform",
         "columns",
-        "duplicates",
-    )
+    )  # fmt: skip
     formats = native_formats()
     if kind == "table":
         top.only(*common, "table", "images", "label", "tasks")

@@ -44,7 +44,8 @@ def test_equal_bytes_in_two_splits_are_an_error_with_files_and_rows_and_two_ways
     text = str(caught.value)
     assert "t.csv row 5: image '03.png' (train) has the same bytes as '05.png' (test, t.csv row 7)" in text
     assert "t.csv row 8: image '06.png' (train) has the same bytes as '10.png' (val, t.csv row 12)" in text
-    assert "duplicates: drop" in text and "duplicates: allow" in text
+    assert "duplicates: drop" in text
+    assert "duplicates: allow" in text
 
 
 def test_the_copy_in_the_later_split_is_kept(tmp_path: Path) -> None:
@@ -81,7 +82,8 @@ def test_no_pair_is_overlooked(tmp_path: Path, seed: int) -> None:
     assert set(found.rows.tolist()) == expected
     for i, j in zip(found.rows, found.others, strict=True):
         latest = max(int(manifest.splits[k]) for k in range(24) if content[k] == content[i])
-        assert content[i] == content[j] and manifest.splits[j] == latest
+        assert content[i] == content[j]
+        assert manifest.splits[j] == latest
 
 
 def test_an_audit_looks_for_copies_of_its_own_split_alone(tmp_path: Path) -> None:
@@ -109,7 +111,8 @@ def test_hashes_of_other_files_are_kept_while_the_files_are_there(tmp_path: Path
     (tmp_path / files[0]).unlink()
     content_hashes(root, ["new.png"])
     again = content_hashes(root, files, read=False)
-    assert not again[0].any() and (again[1:] == whole[1:]).all()
+    assert not again[0].any()
+    assert (again[1:] == whole[1:]).all()
 
 
 def test_check_says_what_a_run_will(tmp_path: Path) -> None:
@@ -118,7 +121,8 @@ def test_check_says_what_a_run_will(tmp_path: Path) -> None:
         (finding,) = (f for f in checked.findings if f.code == "duplicate-across-splits")
         assert (finding.severity, finding.file, finding.row) == (severity, "05.png", 7)
         ways = [f.text for f in checked.findings if f.code == "duplicates"]
-        assert len(ways) == (not rule) and all("duplicates: drop" in text for text in ways)
+        assert len(ways) == (not rule)
+        assert all("duplicates: drop" in text for text in ways)
 
 
 def test_stats_count_what_is_used(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -138,7 +142,8 @@ def test_images_of_other_splits_are_not_decoded(tmp_path: Path) -> None:
     for row in some:
         assert (images.pixels_of(row) == whole.pixels_of(row)).all()
     (one,), (other,) = (list(found.pool(some).batches(8, "cpu")) for found in (images, whole))
-    assert (one.images == other.images).all() and one.rows.tolist() == other.rows.tolist() == some.tolist()
+    assert (one.images == other.images).all()
+    assert one.rows.tolist() == other.rows.tolist() == some.tolist()
     with pytest.raises(IndexError):
         images.pool(manifest.rows_of("val"))
 
@@ -150,4 +155,5 @@ def test_an_audit_after_pruning_decodes_nothing_again(tmp_path: Path) -> None:
     time.sleep(0.15)
     whole = load_images(manifest, [])
     images = load_images(manifest, [], rows=manifest.rows_of("test"))
-    assert images.places is None and images.digest == whole.digest
+    assert images.places is None
+    assert images.digest == whole.digest
