@@ -17,8 +17,10 @@ from fairprune_cli.data.images.duplicates import WAYS_OUT
 from fairprune_cli.data.images.pillow import (
     ImageFault,
     Progress,
+    VerifiedImage,
     chunked,
     decoding_threads,
+    heard_warnings,
     read_image_file,
     verify_image,
 )
@@ -27,10 +29,10 @@ from fairprune_cli.data.tables.table import SPLITS
 
 ERROR, WARNING, NOTE = "error", "warning", "note"
 # What a run goes on with, although somebody should know it.
-_WARNINGS = frozenset({"duplicate", "label-conflict", "enlarged", "oblong"})
+_WARNINGS = frozenset({"duplicate", "label-conflict", "enlarged", "oblong", "odd"})
 _OBLONG = 2.0
 _CHUNK = 64
-_Looked = tuple[bytes, tuple[int, int], ImageFault | None]
+_Looked = tuple[bytes, VerifiedImage, ImageFault | None]
 
 
 @dataclass(frozen=True)
@@ -73,10 +75,12 @@ class Looked:
 
 
 def check_images(manifest: Manifest, progress: Progress | None = None) -> list[Finding]:
-    """Decode every image; report missing, unreadable, truncated and too small ones, and exact duplicates.
+    """Decode every image; report missing, unreadable, truncated, damaged, too small and too large ones, and exact
+    duplicates.
 
-    Codes: missing, unreadable, truncated, too-small, duplicate-across-splits (errors); duplicate (same bytes within a
-    split), label-conflict (same bytes, another label), enlarged, oblong (warnings).
+    Codes: missing, unreadable, truncated, damaged, too-small, too-large, duplicate-across-splits (errors, the last a
+    warning where the manifest says what to do); duplicate (same bytes within a split), label-conflict (same bytes,
+    another label), enlarged, oblong, odd (warnings).
 
     Args:
         progress: called with (images done, images in all).
@@ -99,16 +103,17 @@ def look_at_images(manifest: Manifest, progress: Progress | None = None, known: 
     def look(positions: Sequence[int]) -> list[_Looked]:
         return [_look(os.path.join(manifest.root, manifest.files[i])) for i in positions]
 
-    with ThreadPoolExecutor(decoding_threads()) as threads:
+    with heard_warnings(), ThreadPoolExecutor(decoding_threads()) as threads:
         for some in chunked(wanted, 32 * _CHUNK):
             done = 0
             chunks = list(chunked(some, _CHUNK))
             for chunk, results in zip(chunks, threads.map(look, chunks), strict=True):
-                for i, (digest, size, fault) in zip(chunk, results, strict=True):
+                for i, (digest, seen, fault) in zip(chunk, results, strict=True):
                     if fault is not None:
                         findings.append(_finding(manifest, i, fault.code, fault.text))
                         continue
-                    sizes[i] = size
+                    findings += [_finding(manifest, i, "odd", remark) for remark in seen.remarks]
+                    sizes[i] = seen.size
                     hashes[i] = np.frombuffer(digest, dtype=np.uint8)
                     earlier = first.setdefault(digest, i)
                     if earlier != i:
@@ -127,7 +132,7 @@ def _look(path: str) -> _Looked:
         data = read_image_file(path)
         return hashlib.sha256(data).digest()[:BYTES], verify_image(data), None
     except ImageFault as fault:
-        return b"", (0, 0), fault
+        return b"", VerifiedImage((0, 0)), fault
 
 
 def _finding(manifest: Manifest, i: int, code: str, text: str) -> Finding:

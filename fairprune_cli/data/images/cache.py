@@ -26,7 +26,7 @@ from fairprune_cli.data.images.pillow import ImageFault, Progress, chunked, deco
 from fairprune_cli.data.manifest.find import Manifest
 from fairprune_cli.data.manifest.image_shape import ImageShape, Shape
 
-_DECODER = 2  # to be raised when the same file decodes to other pixels
+_DECODER = 3  # to be raised when the same file decodes to other pixels
 _CHECKED_BYTES = 2 << 30
 _CHUNK = 32
 

@@ -9,8 +9,7 @@ from functools import cache
 # Formats by Pillow's names, with the suffixes that their files go by. None of them starts another program (EPS runs
 # Ghostscript) or asks a library that was registered at run time (BUFR, GRIB, HDF5, WMF).
 _SUFFIXES = {
-    "JPEG": ("jpg", "jpeg", "jpe", "jfif", "jfi", "jif", "pjpeg", "pjp"),
-    "MPO": ("mpo",),
+    "JPEG": ("jpg", "jpeg", "jpe", "jfif", "jfi", "jif", "pjpeg", "pjp", "mpo"),
     "PNG": ("png", "apng"),
     "WEBP": ("webp",),
     "BMP": ("bmp",),
@@ -26,7 +25,7 @@ _SUFFIXES = {
     "ICO": ("ico",),
     "QOI": ("qoi",),
 }
-_OPTIONAL = {"AVIF": "avif", "WEBP": "webp", "JPEG2000": "jpg_2000", "JPEG": "jpg", "MPO": "jpg"}
+_OPTIONAL = {"AVIF": "avif", "WEBP": "webp", "JPEG2000": "jpg_2000", "JPEG": "jpg"}
 # How files of these formats begin: at which byte, and with what.
 _BEGINNINGS = (
     (0, b"\xff\xd8\xff"), (0, b"\x89PNG\r\n\x1a\n"), (0, b"GIF87a"), (0, b"GIF89a"), (0, b"BM"), (0, b"II*\0"),
