@@ -73,6 +73,7 @@ def open_data(
     manifest = load_manifest(find_manifest(None if settings.data is None else Path(settings.data), model, None))
     with terminal.progress("reading images", len(manifest)) as display:
         manifest = parted(manifest, split, lambda done, _: display.update(done))
+        display.update(display.total)
     for text in manifest.warnings:
         terminal.warn(text, code="manifest")
     names: Sequence[str] = settings.attr

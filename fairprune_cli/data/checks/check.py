@@ -14,7 +14,7 @@ import numpy as np
 from fairprune_cli.core.errors import Problems
 from fairprune_cli.data.checks.association import Association, associate
 from fairprune_cli.data.checks.images import ERROR, NOTE, WARNING, Finding, look_at_images
-from fairprune_cli.data.images.duplicates import shared_images, without
+from fairprune_cli.data.images.duplicates import WAYS_OUT, shared_images, without
 from fairprune_cli.data.images.pillow import Progress
 from fairprune_cli.data.manifest.find import examine_manifest
 from fairprune_cli.data.manifest.manifest import DROP, Grouping, Manifest
@@ -64,6 +64,8 @@ def check_data(path: Path, progress: Progress | None = None) -> Checked:
     known = {p.file for p in problems.found if p.code in ("missing", "outside", "path", "doubled")}
     looked = look_at_images(manifest, progress, known)
     findings += looked.findings
+    if any(finding.code == "duplicate-across-splits" and finding.severity == ERROR for finding in findings):
+        findings.append(Finding("duplicates", f"of images in two splits: {WAYS_OUT}", "", 0, NOTE, True))
     findings += _unnamed(manifest)
     if manifest.duplicates == DROP:
         manifest = without(manifest, shared_images(manifest, looked.hashes))

@@ -13,7 +13,6 @@ import numpy as np
 
 from fairprune_cli.core.errors import Problem
 from fairprune_cli.data.images.content_hashes import BYTES
-from fairprune_cli.data.images.duplicates import WAYS_OUT
 from fairprune_cli.data.images.pillow import (
     ImageFault,
     Progress,
@@ -122,8 +121,6 @@ def look_at_images(manifest: Manifest, progress: Progress | None = None, known: 
             if progress is not None:
                 progress(done, len(manifest))
     findings += _odd_sizes(manifest, sizes)
-    if any(finding.code == "duplicate-across-splits" and finding.severity == ERROR for finding in findings):
-        findings.append(Finding("duplicates", f"of images in two splits: {WAYS_OUT}", "", 0, NOTE, True))
     return Looked(findings, sizes, hashes)
 
 

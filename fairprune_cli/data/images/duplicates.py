@@ -70,12 +70,13 @@ def parted(manifest: Manifest, split: str | None = None, progress: Progress | No
 
     Args:
         split: where only one is going to be looked at; of the others, files of another size than all of its own are
-            not read.
+            not read, unless some are to be dropped.
         progress: as for `content_hashes`.
 
     Raises:
         FairpruneError: splits share images and the manifest does not say what to do; each with file and row.
     """
+    split = None if manifest.duplicates == DROP else split  # else its counts were not those of `data stats`
     found = shared_images(manifest, _hashes(manifest, split, progress), split)
     if not manifest.duplicates:
         problems = Problems(str(manifest.path))
@@ -99,7 +100,7 @@ def without(manifest: Manifest, found: SharedImages) -> Manifest:
 
 
 def _told(count: int, what: str) -> str:
-    return f"{count:,} images that have equal bytes in a later split {what}, as `duplicates` says"
+    return f"images that have equal bytes in a later split {what}, as `duplicates` says: {count:,}"
 
 
 def _hashes(manifest: Manifest, split: str | None, progress: Progress | None) -> np.ndarray:
