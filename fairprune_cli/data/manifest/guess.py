@@ -23,6 +23,7 @@ _IMAGE_NAMES = ("file", "image", "path", "filename", "file_name", "image_path", 
 _LABEL_NAMES = ("label", "class", "target", "expression", "y", "category", "diagnosis")
 _SPLIT_COLUMNS = ("split", "partition", "subset", "set", "fold")
 _PERSON_NAMES = ("person", "person_id", "identity", "subject", "subject_id", "patient", "patient_id")
+_LONGEST_NAME = 200  # system calls refuse names that are longer by far
 _MOST_GROUPS = 12
 
 
@@ -90,7 +91,7 @@ def _guess_table(path: Path, base: Path) -> Guess:
     table = read_table(path, problems)
     problems.raise_if_any()
     assert table is not None
-    image = _image_column(table)
+    image = _image_column(table) or _column_of_files(table, path.parent)
     if image is None:
         raise FairpruneError("no column names image files", where=str(path), hint=_columns_hint(table))
     split = _column(table, _SPLIT_COLUMNS) or next(iter(table.header), "")
@@ -147,6 +148,12 @@ def _image_column(table: TextTable) -> str | None:
     likely = [name for name in table.header if share(name) >= 0.9]
     named = [name for name in likely if name.lower() in _IMAGE_NAMES]
     return next(iter(named or likely), None)
+
+
+def _column_of_files(table: TextTable, base: Path) -> str | None:
+    """The column whose cells name files beside the table: images need no suffix."""
+    short = [name for name in table.header if max(map(len, table.columns[name])) <= _LONGEST_NAME]
+    return next((name for name in short if _image_root(base, table.columns[name])[1]), None)
 
 
 def _image_root(base: Path, files: Sequence[str]) -> tuple[str, tuple[Path, ...]]:

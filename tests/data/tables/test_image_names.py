@@ -11,6 +11,7 @@ from PIL import Image, features
 
 from fairprune_cli.core.errors import Problems
 from fairprune_cli.data.checks.check import check_data
+from fairprune_cli.data.manifest.find import init_manifest, load_manifest
 from fairprune_cli.data.tables import image_names
 from fairprune_cli.data.tables.folders import list_folder
 from fairprune_cli.data.tables.image_names import image_formats, image_suffixes, is_image_file, is_image_name
@@ -106,3 +107,16 @@ def test_a_table_takes_any_suffix_and_images_without_a_row_are_counted(tmp_path:
     checked = check_data(tmp_path / "manifest.yaml")
     assert (checked.images, checked.count("error")) == (24, 0)
     assert any("2 images beside those of the manifest have no row" in finding.text for finding in checked.findings)
+
+
+def test_a_table_of_images_without_suffixes_is_recognised(tmp_path: Path) -> None:
+    (tmp_path / "im").mkdir()
+    lines = ["caption,id,label,sex,split"]
+    for i in range(24):
+        Image.fromarray(np.full((16, 16, 3), 5 * i, dtype=np.uint8)).save(tmp_path / "im" / f"f{i:02d}", "JPEG")
+        lines.append(f"{'long ' * 80}{i},f{i:02d},{'ab'[i % 2]},{'fm'[i // 2 % 2]},{('train', 'val', 'test')[i // 8]}")
+    (tmp_path / "t.csv").write_text("\n".join(lines) + "\n")
+    (tmp_path / "manifest.yaml").write_text(init_manifest(tmp_path / "t.csv"))
+    manifest = load_manifest(tmp_path / "manifest.yaml")
+    assert (len(manifest), manifest.images.name, manifest.classes) == (24, "im", ("a", "b"))
+    assert manifest.files[3] == "f03"
