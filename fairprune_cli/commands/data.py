@@ -95,9 +95,12 @@ def _found(options: DataOptions) -> Path:
 
 
 def _open(options: DataOptions) -> Manifest:
+    """The manifest as runs see it: without the images that it drops."""
+    from fairprune_cli.data.images.duplicates import parted
     from fairprune_cli.data.manifest.find import load_manifest
 
-    return load_manifest(_found(options))
+    manifest = load_manifest(_found(options))
+    return parted(manifest) if manifest.duplicates == "drop" else manifest
 
 
 def check(options: DataOptions, terminal: Terminal, as_json: bool) -> ExitCode:

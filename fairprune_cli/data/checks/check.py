@@ -13,12 +13,14 @@ import numpy as np
 from fairprune_cli.core.errors import Problems
 from fairprune_cli.data.checks.association import Association, associate
 from fairprune_cli.data.checks.images import ERROR, NOTE, WARNING, Finding, look_at_images
+from fairprune_cli.data.images.duplicates import WAYS_OUT, shared_images, without
 from fairprune_cli.data.images.pillow import Progress
 from fairprune_cli.data.manifest.find import examine_manifest
-from fairprune_cli.data.manifest.manifest import Grouping, Manifest
+from fairprune_cli.data.manifest.manifest import DROP, Grouping, Manifest
 from fairprune_cli.data.options import LEAST_IMAGES
+from fairprune_cli.data.tables.image_names import is_image_file
 from fairprune_cli.data.tables.spellings import alike_names
-from fairprune_cli.data.tables.table import IMAGE_SUFFIXES, SPLITS
+from fairprune_cli.data.tables.table import SPLITS
 
 _SHOWN = 4
 
@@ -62,7 +64,11 @@ def check_data(path: Path, progress: Progress | None = None) -> Checked:
     known = {p.file for p in problems.found if p.code in ("missing", "outside", "path", "doubled")}
     looked = look_at_images(manifest, progress, known)
     findings += looked.findings
+    if any(finding.code == "duplicate-across-splits" and finding.severity == ERROR for finding in findings):
+        findings.append(Finding("duplicates", f"of images in two splits: {WAYS_OUT}", "", 0, NOTE, True))
     findings += _unnamed(manifest)
+    if manifest.duplicates == DROP:
+        manifest = without(manifest, shared_images(manifest, looked.hashes))
     several = len(manifest.tasks) > 1
     associations: tuple[Association, ...] = ()
     for task in manifest.tasks:
@@ -89,9 +95,9 @@ def _unnamed(manifest: Manifest) -> list[Finding]:
         if ".." in folder.split("/") or folder.startswith("/"):
             continue
         with contextlib.suppress(OSError, ValueError):
-            names = os.listdir(os.path.join(manifest.root, folder))
-            images = (name for name in names if name.lower().endswith(IMAGE_SUFFIXES))
-            found += [path for name in images if (path := f"{folder}/{name}" if folder else name) not in named]
+            place = os.path.join(manifest.root, folder)
+            others = [name for name in os.listdir(place) if (f"{folder}/{name}" if folder else name) not in named]
+            found += [f"{folder}/{name}" if folder else name for name in others if is_image_file(place, name)]
     if not found:
         return []
     text = f"{len(found):,} image{'s' if len(found) > 1 else ''} beside those of the manifest have no row, as"

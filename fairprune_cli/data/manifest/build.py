@@ -110,6 +110,7 @@ def _check(spec: Spec, path: Path, records: Records, sha256: str, problems: Prob
         table=records.table,
         warnings=tuple(warnings),
         tasks=tasks,
+        duplicates=spec.duplicates,
     )
 
 

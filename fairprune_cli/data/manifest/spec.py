@@ -17,6 +17,7 @@ from fairprune_cli.core.printable import is_printable
 from fairprune_cli.core.yaml_text import yaml_nodes
 from fairprune_cli.data.manifest.columns import AttributeSpec, read_bins, read_label, read_names
 from fairprune_cli.data.manifest.image_shape import SMALLEST_SIDE
+from fairprune_cli.data.manifest.manifest import ALLOW, DROP
 from fairprune_cli.data.manifest.task_spec import HEAD_KEYS, TaskSpec, named_tasks, read_task
 from fairprune_cli.data.manifest.transform import Transform, read_transform
 from fairprune_cli.data.manifest.yaml_section import YamlSection, kind_of
@@ -39,6 +40,7 @@ class Spec:
     by_person: bool
     transform: Transform
     split_names: Mapping[str, str] | None = None  # cell of the split column -> split
+    duplicates: str = ""  # DROP or ALLOW; "" where it does not say
 
 
 def parse(text: str, folder: str, problems: Problems) -> Spec:
@@ -69,7 +71,17 @@ def parse(text: str, folder: str, problems: Problems) -> Spec:
         by_person=by_person,
         transform=transform or Transform(SMALLEST_SIDE, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
         split_names=split_names,
+        duplicates=_duplicates(top),
     )
+
+
+def _duplicates(top: YamlSection) -> str:
+    """What to do with equal bytes in two splits."""
+    found = top.text("duplicates", "")
+    if found not in ("", DROP, ALLOW):
+        top.fault("duplicates", f"expected {DROP} or {ALLOW}, found {found!r}")
+        return ""
+    return found
 
 
 def transform_in(text: str, problems: Problems) -> Transform | None:
@@ -94,7 +106,10 @@ def _mapping(text: str, problems: Problems) -> yaml.MappingNode:
 
 def _places(top: YamlSection, kind: str) -> tuple[str, str, tuple[str, ...]]:
     """Table, image root and the columns that the format needs, after a look at the document's keys."""
-    common = ("version", "name", "format", "classes", *HEAD_KEYS, "attributes", "splits", "transform", "columns")
+    common = (
+        "version", "name", "format", "classes", *HEAD_KEYS, "attributes", "splits", "duplicates", "transform",
+        "columns",
+    )  # fmt: skip
     formats = native_formats()
     if kind == "table":
         top.only(*common, "table", "images", "label", "tasks")

@@ -6,6 +6,7 @@ import os
 import posixpath
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,7 +14,8 @@ from pathlib import Path
 
 from fairprune_cli.core.errors import Problem, Problems
 from fairprune_cli.core.printable import is_printable, tidy
-from fairprune_cli.data.tables.table import IMAGE_SUFFIXES, SHOWN, SPLIT_NAMES, SPLITS
+from fairprune_cli.data.tables.image_names import image_suffixes, is_image_file, listed_suffixes
+from fairprune_cli.data.tables.table import SHOWN, SPLIT_NAMES, SPLITS
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +29,7 @@ class FolderListing:
 
 
 def list_folder(root: Path, problems: Problems) -> FolderListing | None:
-    """List `root/[split/]class/**/image`, sorted; hidden entries and other files are passed over.
+    """List `root/[split/]class/**/image`, sorted; hidden entries are passed over, other files counted in a warning.
 
     The first level names splits when every folder of it that holds images is called train, val (valid,
     validation) or test; a mixture with other names is a problem.
@@ -39,7 +41,7 @@ def list_folder(root: Path, problems: Problems) -> FolderListing | None:
         problems.add(f"the folder {place!r} cannot be read: {error.strerror or error}")
         return None
     if not listing.files:
-        suffixes = ", ".join(suffix[1:] for suffix in IMAGE_SUFFIXES)
+        suffixes = ", ".join(suffix[1:] for suffix in image_suffixes())
         problems.add(
             f"no image in class folders below {str(root)!r} (root/class/image or root/split/class/image; {suffixes})"
         )
@@ -60,12 +62,13 @@ def _list_folder(root: Path, problems: Problems) -> FolderListing:
     splits: list[str] = []
     stray = len(_images(root, problems))
     empty: set[str] = set()
+    left_out: Counter[str] = Counter()
     places = [(name, name, "") for name in top]
     if by_split:
         stray += sum(len(_images(root / first, problems)) for first in named)
         places = [(f"{first}/{name}", name, first) for first in named for name in subfolders(root / first)]
     for folder, name, first in places:
-        found = [f"{folder}/{path}" for path in _images(root / folder, problems, deep=True)]
+        found = [f"{folder}/{path}" for path in _images(root / folder, problems, deep=True, left_out=left_out)]
         files += found
         labels += [name] * len(found)
         splits += [SPLITS[SPLIT_NAMES[first.lower()]] if by_split else ""] * len(found)
@@ -82,12 +85,15 @@ def _list_folder(root: Path, problems: Problems) -> FolderListing:
     warnings = [f"folder {name!r} holds no image and is no class" for name in sorted(empty - set(labels))]
     if stray:
         warnings.append(f"{stray:,} images lie outside any class folder and are left out")
+    if count := left_out.total():
+        kinds = listed_suffixes(left_out)
+        warnings.append(f"{count:,} files in class folders are no images that can be opened and are left out: {kinds}")
     return FolderListing(files, [classes[name] for name in labels], splits if by_split else None, tuple(warnings))
 
 
 def _holds_images(folder: Path) -> bool:
     walk = os.walk(folder, onerror=_refuse)
-    return any(name.lower().endswith(IMAGE_SUFFIXES) for _, _, names in walk for name in names)
+    return any(is_image_file(place, name) for place, _, names in walk for name in names)
 
 
 def _refuse(error: OSError) -> None:
@@ -108,8 +114,12 @@ def subfolders(folder: Path) -> list[str]:
         return sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
 
 
-def _images(folder: Path, problems: Problems, deep: bool = False) -> list[str]:
-    """Images in a folder, relative to it; what would be left out silently is an error instead."""
+def _images(folder: Path, problems: Problems, deep: bool = False, left_out: Counter[str] | None = None) -> list[str]:
+    """Images in a folder, relative to it; what would be left out silently is an error instead.
+
+    Args:
+        left_out: where files that are no images are counted, by suffix.
+    """
     found = []
     for place, inner, names in os.walk(folder, onerror=_refuse):
         inner[:] = sorted(name for name in inner if deep and not name.startswith("."))
@@ -119,7 +129,12 @@ def _images(folder: Path, problems: Problems, deep: bool = False) -> list[str]:
                 problems.add(f"{path!r} links to a folder; links below a class are not followed")
         prefix = "" if place == str(folder) else os.path.relpath(place, folder).replace(os.sep, "/") + "/"
         for name in sorted(names):
-            if name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith("."):
+            if name.startswith("."):
+                continue
+            if not is_image_file(place, name):
+                if left_out is not None:
+                    left_out[os.path.splitext(name)[1].lower()] += 1
+            else:
                 if not is_printable(prefix + name):
                     problems.add(f"the file name {prefix + name!r} is not printable UTF-8: rename it", "unprintable")
                 found.append(prefix + name)

@@ -19,9 +19,9 @@ import numpy as np
 
 from fairprune_cli.core.errors import Problem, Problems, nearest
 from fairprune_cli.core.printable import is_printable, tidy
+from fairprune_cli.data.tables.image_names import is_image_name
 from fairprune_cli.data.tables.parquet import MOST_COLUMNS, parquet_cells
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
 SPLITS = ("train", "val", "test")
 SPLIT_NAMES = {"train": 0, "training": 0, "val": 1, "valid": 1, "validation": 1, "test": 2}
 # What numpy, pandas and spreadsheets write where there is nothing, in lower case.
@@ -57,7 +57,7 @@ class TextTable:
         if name in self.columns:
             return self.columns[name]
         text = f"{self.name}: no column {name!r} ({purpose}); {nearest(name, self.header)}"
-        if any(header.lower().endswith(IMAGE_SUFFIXES) for header in self.header):
+        if any(map(is_image_name, self.header)):
             text += " (the first line looks like data: is the header missing?)"
         if text not in problems.texts:
             problems.add(text, "unknown-column", self.name, 1)
