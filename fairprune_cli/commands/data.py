@@ -14,7 +14,7 @@ import typer
 from fairprune_cli.commands.flags import Config, Force, Given, Json, Quiet, flags, resolved
 from fairprune_cli.commands.output import terminal_of
 from fairprune_cli.core.errors import ExitCode, FairpruneError
-from fairprune_cli.core.terminal import Terminal
+from fairprune_cli.core.terminal import BETWEEN_COLUMNS, Terminal
 from fairprune_cli.data.options import DataOptions
 
 if TYPE_CHECKING:
@@ -96,10 +96,13 @@ def _found(options: DataOptions) -> Path:
 
 
 def _open(options: DataOptions, terminal: Terminal) -> Manifest:
+    """The manifest as runs see it: without the images that it drops."""
+    from fairprune_cli.data.images.duplicates import parted
     from fairprune_cli.data.manifest.find import load_manifest
 
     with terminal.eventual_progress("reading shards") as progress:
-        return load_manifest(_found(options), progress)
+        manifest = load_manifest(_found(options), progress)
+    return parted(manifest) if manifest.duplicates == "drop" else manifest
 
 
 def check(options: DataOptions, terminal: Terminal, as_json: bool) -> ExitCode:
@@ -215,13 +218,31 @@ def stats(
 
 
 def _show_counts(title: str, counts: dict[str, dict[str, Any]], classes: list[str], terminal: Terminal) -> None:
+    """The classes side by side where they fit the line, else below each other, with the splits side by side."""
     rows: list[list[str]] = []
     for split, part in counts.items():
         rows.append(_row(f"{split}: all", part, classes))
         for attribute, groups in part["attributes"].items():
             rows += [_row(f"  {attribute} = {group}", entry, classes) for group, entry in groups.items()]
-    terminal.table(title, ["", "images", *classes], rows)
+    table = [["", "images", *classes], *rows]
+    if sum(max(map(len, column)) + BETWEEN_COLUMNS for column in zip(*table, strict=True)) <= terminal.width:
+        terminal.table(title, table[0], table[1:])
+        return
+    parts = list(counts.values())
+    table = [["", *counts], *_listed("all", parts, classes)]
+    for attribute, groups in parts[0]["attributes"].items():
+        for group in groups:
+            entries = [part["attributes"][attribute][group] for part in parts]
+            table += _listed(f"{attribute} = {group}", entries, classes)
+    terminal.table(title, table[0], table[1:])
 
 
 def _row(name: str, entry: dict[str, Any], classes: list[str]) -> list[str]:
     return [name, f"{entry['n']:,}", *(f"{entry['labels'].get(label, 0):,}" for label in classes)]
+
+
+def _listed(name: str, entries: list[dict[str, Any]], classes: list[str]) -> list[list[str]]:
+    """A row for what is counted, and below it one for each class; a column for each of the entries."""
+    own = [_row(name, entry, classes)[1:] for entry in entries]
+    names = [name, *(f"  {label}" for label in classes)]
+    return [list(row) for row in zip(names, *own, strict=True)]

@@ -62,7 +62,7 @@ def _audit(request: AuditRequest, terminal: Terminal, device: torch.device, grou
         _check(request)
         threads = set_threads(settings.threads)
         repeatable(device)
-        data = open_data(settings, request.models[0], terminal, every=True).with_attributes(policy.attributes)
+        data = open_data(settings, request.models[0], terminal, True, settings.split).with_attributes(policy.attributes)
         refuse_broken_plug_ins(*(len(task.classes) for task in data.manifest.tasks))
         _check_dense(request, policy, len(data.manifest.classes))
         rows = data.rows(settings.split)
@@ -78,7 +78,7 @@ def _audit(request: AuditRequest, terminal: Terminal, device: torch.device, grou
         }  # fmt: skip
         return Outcome(plan, ExitCode.OK)
     with group.together():
-        pool = decoded_images(data, transform, terminal).pool(rows)
+        pool = decoded_images(data, transform, terminal, rows).pool(rows)
     step = AuditStep(
         {name: loaded.model for name, loaded in sources.items()}, pool, data, settings, policy, device, terminal,
         group, settings.batch_size,

@@ -19,6 +19,7 @@ from fairprune_cli.core.files import atomic_path, atomic_write_text, remove_left
 from fairprune_cli.core.out_of_memory import is_out_of_memory
 from fairprune_cli.core.plugins import own_code, short_name
 from fairprune_cli.core.settings import values_of
+from fairprune_cli.core.yaml_text import yaml_values
 from fairprune_cli.run.options import FIELDS, Resolved, Settings, resolve
 
 MODEL, REPORT, CONFIG, EVENTS, STATE = "model.safetensors", "report.json", "config.yaml", "events.jsonl", "state"
@@ -108,7 +109,7 @@ class RunFolder:
         """
         folder = cls(path)
         try:
-            document = yaml.safe_load((path / CONFIG).read_text(encoding="utf-8"))
+            document = yaml_values((path / CONFIG).read_text(encoding="utf-8"))
             saved = {k: v["value"] for k, v in document["settings"].items()}
             sources = {k: str(v["source"]) for k, v in document["settings"].items()}
             inputs = {k: str(v) for k, v in document["inputs"].items()}

@@ -252,10 +252,10 @@ def images_vanish() -> None:
 
     decode = Cache._decode_chunk
 
-    def late(self: Cache, chunk: Sequence[int]) -> Any:
+    def late(self: Cache, chunk: Sequence[int], *words: Any) -> Any:
         for i in chunk[:2]:
             Path(self.manifest.root, self.manifest.files[i]).unlink()
-        return decode(self, chunk)
+        return decode(self, chunk, *words)
 
     Cache._decode_chunk = late  # type: ignore[method-assign]
 
@@ -266,9 +266,9 @@ def images_change() -> None:
 
     decode = Cache._decode_chunk
 
-    def late(self: Cache, chunk: Sequence[int]) -> Any:
+    def late(self: Cache, chunk: Sequence[int], *words: Any) -> Any:
         shutil.copy(*(Path(self.manifest.root, self.manifest.files[i]) for i in chunk[:2]))
-        return decode(self, chunk)
+        return decode(self, chunk, *words)
 
     Cache._decode_chunk = late  # type: ignore[method-assign]
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import io
+import re
 import tarfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -55,3 +57,18 @@ def sharded(folder: Path, cells: Sequence[str] | None = None, pattern: str = PAT
     for shard in range(COUNT // PER_SHARD):
         write_shard(folder / f"train-{shard:04d}.tar", files[shard * PER_SHARD : (shard + 1) * PER_SHARD])
     return write_manifest(folder, cells or [name for name, _ in files], f'shards: "{pattern}"')
+
+
+def moved_into_shards(manifest: Path, shards: int = 2) -> Path:
+    """Move images that are files beside the manifest into shards, from the last to the first; the manifest's path."""
+    text, folder = manifest.read_text(), manifest.parent
+    found = re.search(r"^table: (.+)$", text, re.M)
+    assert found is not None
+    with open(folder / found[1], newline="") as table:
+        names = [row["file"] for row in csv.DictReader(table)][::-1]
+    for shard in range(shards):
+        write_shard(folder / f"s-{shard}.tar", [(name, (folder / name).read_bytes()) for name in names[shard::shards]])
+    for name in names:
+        (folder / name).unlink()
+    manifest.write_text(text.replace(found[0], f"{found[0]}\nshards: s-{{0..{shards - 1}}}.tar"))
+    return manifest

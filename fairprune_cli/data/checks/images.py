@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -14,8 +14,10 @@ from fairprune_cli.core.errors import Problem
 from fairprune_cli.data.images.pillow import (
     ImageFault,
     Progress,
+    VerifiedImage,
     chunked,
     decoding_threads,
+    heard_warnings,
     verify_image,
 )
 from fairprune_cli.data.images.stored import image_hashes, reading_order, stored_images
@@ -25,10 +27,10 @@ from fairprune_cli.data.tables.table import SPLITS
 
 ERROR, WARNING, NOTE = "error", "warning", "note"
 # What a run goes on with, although somebody should know it.
-_WARNINGS = frozenset({"duplicate", "label-conflict", "enlarged", "oblong"})
+_WARNINGS = frozenset({"duplicate", "label-conflict", "enlarged", "oblong", "odd"})
 _OBLONG = 2.0
 _CHUNK = 64
-_Looked = tuple[int, bytes, tuple[int, int], ImageFault | None]
+_Looked = tuple[int, bytes, VerifiedImage, ImageFault | None]
 
 
 @dataclass(frozen=True)
@@ -58,17 +60,25 @@ class Finding:
 
 @dataclass(frozen=True)
 class Looked:
-    """The findings of all images, and [N, 2] widths and heights, 0 where an image could not be decoded."""
+    """The findings of all images.
+
+    Attributes:
+        sizes: int32 [N, 2], widths and heights, 0 where an image could not be decoded.
+        hashes: uint8 [N, 16], as of `image_hashes`, zeros there.
+    """
 
     findings: list[Finding]
     sizes: np.ndarray
+    hashes: np.ndarray
 
 
 def check_images(manifest: Manifest, progress: Progress | None = None) -> list[Finding]:
-    """Decode every image; report missing, unreadable, truncated and too small ones, and exact duplicates.
+    """Decode every image; report missing, unreadable, truncated, damaged, too small and too large ones, and exact
+    duplicates.
 
-    Codes: missing, unreadable, truncated, too-small, duplicate-across-splits (errors); duplicate (same bytes within a
-    split), label-conflict (same bytes, another label), enlarged, oblong (warnings).
+    Codes: missing, unreadable, truncated, damaged, too-small, too-large, duplicate-across-splits (errors, the last a
+    warning where the manifest says what to do); duplicate (same bytes within a split), label-conflict (same bytes,
+    another label), enlarged, oblong, odd (warnings).
 
     Args:
         progress: called with (images done, images in all).
@@ -82,33 +92,35 @@ def look_at_images(manifest: Manifest, progress: Progress | None = None, known: 
     Args:
         known: files whose fault has been found already; they are passed over.
     """
-    faults: dict[int, Finding] = {}
-    hashed = manifest.shards is not None  # as they were indexed
-    digests = image_hashes(manifest) if hashed else np.zeros((len(manifest), BYTES), dtype=np.uint8)
+    found: dict[int, list[Finding]] = {}
+    digests = image_hashes(manifest) if manifest.shards is not None else None  # as they were indexed
+    hashes = np.zeros((len(manifest), BYTES), dtype=np.uint8)
     sizes = np.zeros((len(manifest), 2), dtype=np.int32)
     wanted = [i for i, file in enumerate(manifest.files) if file not in known] if known else range(len(manifest))
 
     def look(rows: Sequence[int]) -> list[_Looked]:
-        return [_look(row, data, hashed) for row, data in stored_images(manifest, rows)]
+        return [_look(row, data, digests is not None) for row, data in stored_images(manifest, rows)]
 
     if progress is not None:
         progress(0, len(manifest))
-    with ThreadPoolExecutor(decoding_threads()) as threads:
+    with heard_warnings(), ThreadPoolExecutor(decoding_threads()) as threads:
         done = 0
         for some in chunked(reading_order(manifest, wanted), 32 * _CHUNK):
             for results in threads.map(look, chunked(some, _CHUNK)):
-                for i, digest, size, fault in results:
-                    sizes[i] = size
-                    if digest:
-                        digests[i] = np.frombuffer(digest, dtype=np.uint8)
+                for i, digest, seen, fault in results:
                     if fault is not None:
-                        faults[i] = _finding(manifest, i, fault.code, fault.text)
+                        found[i] = [_seen(manifest, i, fault.code, fault.text)]
+                        continue
+                    found[i] = [_seen(manifest, i, "odd", remark) for remark in seen.remarks]
+                    sizes[i] = seen.size
+                    hashes[i] = np.frombuffer(digest, dtype=np.uint8) if digests is None else digests[i]
             done += len(some)
             if progress is not None:
                 progress(done, len(manifest))
-    sound = [i for i in wanted if i not in faults and digests[i].any()]
-    found = {**faults, **_duplicates(manifest, sound, digests)}
-    return Looked([found[i] for i in sorted(found)] + _odd_sizes(manifest, sizes), sizes)
+    for i, finding in _duplicates(manifest, np.flatnonzero(hashes.any(1)).tolist(), hashes):
+        found[i].append(finding)
+    findings = [finding for i in sorted(found) for finding in found[i]]
+    return Looked(findings + _odd_sizes(manifest, sizes), sizes, hashes)
 
 
 def _look(row: int, data: bytes | ImageFault, hashed: bool) -> _Looked:
@@ -118,22 +130,27 @@ def _look(row: int, data: bytes | ImageFault, hashed: bool) -> _Looked:
         digest = b"" if hashed else hashlib.sha256(data).digest()[:BYTES]
         return row, digest, verify_image(data), None
     except ImageFault as fault:
-        return row, b"", (0, 0), fault
+        return row, b"", VerifiedImage((0, 0)), fault
 
 
-def _duplicates(manifest: Manifest, rows: Sequence[int], digests: np.ndarray) -> dict[int, Finding]:
+def _duplicates(manifest: Manifest, rows: Sequence[int], hashes: np.ndarray) -> Iterator[tuple[int, Finding]]:
     """A finding for each of these rows whose bytes an earlier one has as well, in their order."""
     first: dict[bytes, int] = {}
-    found = {}
     for i in rows:
-        earlier = first.setdefault(digests[i].tobytes(), i)
+        earlier = first.setdefault(hashes[i].tobytes(), i)
         if earlier != i:
-            found[i] = _duplicate(manifest, i, earlier)
-    return found
+            yield i, _duplicate(manifest, i, earlier)
+
+
+def _seen(manifest: Manifest, i: int, code: str, text: str) -> Finding:
+    """A finding about an image itself, with the shard that it lies in unless the text names it."""
+    shard = manifest.shard_of(i)
+    return _finding(manifest, i, code, f"{text} (in {shard})" if shard and repr(shard) not in text else text)
 
 
 def _finding(manifest: Manifest, i: int, code: str, text: str) -> Finding:
-    severity = WARNING if code in _WARNINGS else ERROR
+    told = code in _WARNINGS or (code == "duplicate-across-splits" and manifest.duplicates)
+    severity = WARNING if told else ERROR
     return Finding(code, text, manifest.files[i], int(manifest.rows[i]), severity)
 
 
@@ -143,6 +160,8 @@ def _duplicate(manifest: Manifest, i: int, earlier: int) -> Finding:
     if mine != its:
         # -1: the splits are at fault themselves, and that is said already.
         text = f"has {other}, in {SPLITS[its]} and in {SPLITS[mine]}" if min(mine, its) >= 0 else f"has {other}"
+        if manifest.duplicates:
+            text += f"; `duplicates: {manifest.duplicates}`"
         return _finding(manifest, i, "duplicate-across-splits", text)
     if manifest.labels[i] != manifest.labels[earlier]:
         return _finding(manifest, i, "label-conflict", f"has {other}, with another label")

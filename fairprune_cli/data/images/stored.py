@@ -110,14 +110,15 @@ def _read(handle: int, size: int, offset: int) -> bytes:
     return data
 
 
-def image_hashes(manifest: Manifest, progress: Progress | None = None) -> np.ndarray:
+def image_hashes(manifest: Manifest, progress: Progress | None = None, *, read: bool = True) -> np.ndarray:
     """First 16 bytes of the SHA-256 of each image's bytes, uint8 [N, 16]; zeros for one that cannot be read.
 
     Args:
         progress: called with (0, N) now and then, as a sign of life.
+        read: without it zeros also for files that would have to be read; of shards all hashes are known.
     """
     if manifest.shards is None:
-        return content_hashes(manifest.root, manifest.files, progress)
+        return content_hashes(manifest.root, manifest.files, progress, read=read)
     places, root = manifest.shards, manifest.root
 
     def same(shard: int) -> bool:

@@ -16,12 +16,14 @@ from fairprune_cli.core import plugins
 from fairprune_cli.core.errors import FairpruneError, Problems
 from fairprune_cli.data.tables.codes import occurring
 from fairprune_cli.data.tables.folders import list_folder, subfolders
-from fairprune_cli.data.tables.table import IMAGE_SUFFIXES, MISSING, SPLIT_NAMES, TextTable, read_table
+from fairprune_cli.data.tables.image_names import is_image_name
+from fairprune_cli.data.tables.table import MISSING, SPLIT_NAMES, TextTable, read_table
 
 _IMAGE_NAMES = ("file", "image", "path", "filename", "file_name", "image_path", "image_id", "img")
 _LABEL_NAMES = ("label", "class", "target", "expression", "y", "category", "diagnosis")
 _SPLIT_COLUMNS = ("split", "partition", "subset", "set", "fold")
 _PERSON_NAMES = ("person", "person_id", "identity", "subject", "subject_id", "patient", "patient_id")
+_LONGEST_NAME = 200  # system calls refuse names that are longer by far
 _MOST_GROUPS = 12
 
 
@@ -89,7 +91,7 @@ def _guess_table(path: Path, base: Path) -> Guess:
     table = read_table(path, problems)
     problems.raise_if_any()
     assert table is not None
-    image = _image_column(table)
+    image = _image_column(table) or _column_of_files(table, path.parent)
     if image is None:
         raise FairpruneError("no column names image files", where=str(path), hint=_columns_hint(table))
     split = _column(table, _SPLIT_COLUMNS) or next(iter(table.header), "")
@@ -141,11 +143,17 @@ def _column(table: TextTable, names: Sequence[str]) -> str | None:
 def _image_column(table: TextTable) -> str | None:
     def share(name: str) -> float:
         cells = table.columns[name][:1000]
-        return sum(cell.lower().endswith(IMAGE_SUFFIXES) for cell in cells) / len(cells)
+        return sum(map(is_image_name, cells)) / len(cells)
 
     likely = [name for name in table.header if share(name) >= 0.9]
     named = [name for name in likely if name.lower() in _IMAGE_NAMES]
     return next(iter(named or likely), None)
+
+
+def _column_of_files(table: TextTable, base: Path) -> str | None:
+    """The column whose cells name files beside the table: images need no suffix."""
+    short = [name for name in table.header if max(map(len, table.columns[name])) <= _LONGEST_NAME]
+    return next((name for name in short if _image_root(base, table.columns[name])[1]), None)
 
 
 def _image_root(base: Path, files: Sequence[str]) -> tuple[str, tuple[Path, ...]]:

@@ -17,6 +17,8 @@ from fairprune_cli.data.manifest.transform import Transform
 from fairprune_cli.data.tables.shards import ShardPlaces
 from fairprune_cli.data.tables.table import SPLITS
 
+DROP, ALLOW = "drop", "allow"  # what to do with equal bytes in two splits
+
 
 @dataclass(frozen=True, eq=False)
 class Grouping:
@@ -50,6 +52,8 @@ class Manifest:
     warnings: tuple[str, ...]
     tasks: tuple[Task, ...] = ()  # at least one
     shards: ShardPlaces | None = None  # where the images lie in tar shards; None of images that are files
+    duplicates: str = ""  # DROP or ALLOW; "" where the manifest does not say
+    shared: int = 0  # images whose bytes stand in a later split, once that was looked at
 
     def __post_init__(self) -> None:
         if not self.tasks:
@@ -61,9 +65,14 @@ class Manifest:
     def where(self, i: int) -> str:
         """Where image i is named: `table.csv row 7`, or the folder's name; and the shard that it lies in, if any."""
         named = f"{self.table} row {self.rows[i]}" if self.rows[i] else self.images.absolute().name
+        shard = self.shard_of(i)
+        return f"{named}, in {shard}" if shard else named
+
+    def shard_of(self, i: int) -> str:
+        """The shard that image i lies in; "" of a file, and of an image that is nowhere."""
         if self.shards is None or self.shards.shard[i] < 0:
-            return named
-        return f"{named}, in {self.shards.names[self.shards.shard[i]]}"
+            return ""
+        return self.shards.names[self.shards.shard[i]]
 
     def rows_of(self, split: str) -> np.ndarray:
         """Positions of the images in a split ("train", "val" or "test"), int64, ascending."""
@@ -106,6 +115,17 @@ class Manifest:
         problems.extend(untested(grouping, self.splits))
         problems.raise_if_any("leave the intersection out, or merge its small groups")
         return grouping
+
+    def at(self, positions: np.ndarray) -> Manifest:
+        """Some of the images, by their positions (int64 [n])."""
+        persons = None if self.persons is None else self.persons[positions]
+        return replace(
+            self, files=tuple(self.files[i] for i in positions.tolist()), labels=self.labels[positions],
+            splits=self.splits[positions], rows=self.rows[positions], persons=persons,
+            attributes={k: replace(one, index=one.index[positions]) for k, one in self.attributes.items()},
+            tasks=tuple(replace(task, labels=task.labels[positions]) for task in self.tasks),
+            shards=None if self.shards is None else self.shards.at(positions),
+        )  # fmt: skip
 
     def of_task(self, name: str) -> Manifest:
         """The same images with one task alone."""

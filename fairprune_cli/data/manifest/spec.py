@@ -13,8 +13,11 @@ import yaml
 
 from fairprune_cli.core import plugins
 from fairprune_cli.core.errors import Problems
+from fairprune_cli.core.printable import is_printable
+from fairprune_cli.core.yaml_text import yaml_nodes
 from fairprune_cli.data.manifest.columns import AttributeSpec, read_bins, read_label, read_names
 from fairprune_cli.data.manifest.image_shape import SMALLEST_SIDE
+from fairprune_cli.data.manifest.manifest import ALLOW, DROP
 from fairprune_cli.data.manifest.task_spec import HEAD_KEYS, TaskSpec, named_tasks, read_task
 from fairprune_cli.data.manifest.transform import Transform, read_transform
 from fairprune_cli.data.manifest.yaml_section import YamlSection, kind_of
@@ -39,6 +42,7 @@ class Spec:
     transform: Transform
     split_names: Mapping[str, str] | None = None  # cell of the split column -> split
     shards: tuple[str, ...] = ()  # tar shards that hold the images, below `images`
+    duplicates: str = ""  # DROP or ALLOW; "" where it does not say
 
 
 def parse(text: str, folder: str, problems: Problems) -> Spec:
@@ -70,7 +74,17 @@ def parse(text: str, folder: str, problems: Problems) -> Spec:
         transform=transform or Transform(SMALLEST_SIDE, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
         split_names=split_names,
         shards=_shards(top) if kind == "table" and top.has("shards") else (),
+        duplicates=_duplicates(top),
     )
+
+
+def _duplicates(top: YamlSection) -> str:
+    """What to do with equal bytes in two splits."""
+    found = top.text("duplicates", "")
+    if found not in ("", DROP, ALLOW):
+        top.fault("duplicates", f"expected {DROP} or {ALLOW}, found {found!r}")
+        return ""
+    return found
 
 
 def transform_in(text: str, problems: Problems) -> Transform | None:
@@ -81,17 +95,9 @@ def transform_in(text: str, problems: Problems) -> Transform | None:
 
 def _mapping(text: str, problems: Problems) -> yaml.MappingNode:
     try:
-        # The base loader leaves every scalar the text it is: a class called `no` or `01` keeps its name,
-        # and no tag can construct anything.
-        root = yaml.compose(text, Loader=yaml.BaseLoader)
+        root = yaml_nodes(text)
     except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f"line {mark.line + 1}: " if mark is not None else ""
-        problems.add(f"{line}not valid YAML: {getattr(error, 'problem', None) or str(error).splitlines()[0]}")
-        problems.raise_if_any()
-        raise
-    except (RecursionError, ValueError, OverflowError):
-        problems.add("not valid YAML: an escape or number out of range, or nested too deeply")
+        problems.add(f"not valid YAML: {error}")
         problems.raise_if_any()
         raise
     if not isinstance(root, yaml.MappingNode):
@@ -103,7 +109,10 @@ def _mapping(text: str, problems: Problems) -> yaml.MappingNode:
 
 def _places(top: YamlSection, kind: str) -> tuple[str, str, tuple[str, ...]]:
     """Table, image root and the columns that the format needs, after a look at the document's keys."""
-    common = ("version", "name", "format", "classes", *HEAD_KEYS, "attributes", "splits", "transform", "columns")
+    common = (
+        "version", "name", "format", "classes", *HEAD_KEYS, "attributes", "splits", "duplicates", "transform",
+        "columns",
+    )  # fmt: skip
     formats = native_formats()
     if kind == "table":
         top.only(*common, "table", "images", "shards", "label", "tasks")
@@ -125,10 +134,7 @@ def _places(top: YamlSection, kind: str) -> tuple[str, str, tuple[str, ...]]:
 def _shards(top: YamlSection) -> tuple[str, ...]:
     """The names that the patterns under `shards` stand for, a pattern or a list of them."""
     names: list[str] = []
-    before = len(top.problems.found)
     patterns = top.texts("shards") if top.is_list("shards") else (top.text("shards", ""),)
-    if not patterns and len(top.problems.found) == before:
-        top.fault("shards", "names no shard; leave the key out where images are files")
     for pattern in patterns:
         if "://" in pattern or pattern.startswith("pipe:"):
             top.fault(
@@ -228,7 +234,7 @@ def _attributes(top: YamlSection, kind: str, table: str) -> tuple[AttributeSpec,
     if section.nodes and kind == "folder" and not table:
         top.fault("attributes", "needs a table of their values: attributes_table: attributes.csv")
     for name in section.nodes:
-        if not name.strip() or "*" in name or not name.isprintable():
+        if not name.strip() or "*" in name or not is_printable(name):
             section.fault(name, "an attribute's name is printable and without `*`, which joins attributes")
             continue
         one = YamlSection(section.nodes[name] if section.has(name) else None, f"attributes.{name}.", top.problems)

@@ -10,15 +10,17 @@ import os
 import re
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from fairprune_cli.core.errors import Problem, Problems
+from fairprune_cli.core.printable import is_printable, tidy
 from fairprune_cli.data.tables.folders import check_files
+from fairprune_cli.data.tables.image_names import is_image_name
 from fairprune_cli.data.tables.shard_index import BYTES, ShardFault, ShardIndex, Stamp, shard_index
-from fairprune_cli.data.tables.table import IMAGE_SUFFIXES, SHOWN
+from fairprune_cli.data.tables.table import SHOWN
 
 MOST_SHARDS = 100_000
 _THREADS = 8  # shards that are read at once: what a far-away storage makes one wait for passes meanwhile
@@ -52,6 +54,13 @@ class ShardPlaces:
         """Rows in the order in which they lie in the shards, int64."""
         rows = np.asarray(rows, dtype=np.int64)
         return rows[np.lexsort((self.offset[rows], self.shard[rows]))]
+
+    def at(self, positions: np.ndarray) -> ShardPlaces:
+        """The places of some of the images, by their positions (int64 [n])."""
+        return replace(
+            self, shard=self.shard[positions], offset=self.offset[positions], size=self.size[positions],
+            hashes=self.hashes[positions],
+        )  # fmt: skip
 
 
 def expanded(pattern: str) -> list[str]:
@@ -95,7 +104,7 @@ def key_of(name: str) -> str:
 
 def _image_key(name: str) -> str:
     """The key of an image; "" of a file that is none by its suffix, and of a hidden one."""
-    return key_of(name) if name.lower().endswith(IMAGE_SUFFIXES) else ""
+    return key_of(name) if is_image_name(name) else ""
 
 
 def open_shards(
@@ -109,7 +118,7 @@ def open_shards(
         progress: called with (shards read, shards in all).
     """
     before = len(problems.found)
-    check_files(root, names, None, manifest, [0] * len(names), problems, what="shard")
+    names = check_files(root, names, None, manifest, [0] * len(names), problems, what="shard")
     if len(problems.found) > before:
         return None
 
@@ -134,12 +143,15 @@ def open_shards(
 
 
 class _Names:
-    """Files by name and by key, as positions from 0; -2 - n for several of which n is the first."""
+    """Files by name and by key, as positions from 0; -2 - n for several of which n is the first.
+
+    Names count in their composed form, as cells of a table have them: shards from a Mac have them decomposed.
+    """
 
     def __init__(self, names: Iterable[str]) -> None:
         self.by_name: dict[str, int] = {}
         self.by_key: dict[str, int] = {}
-        for n, name in enumerate(names):
+        for n, name in enumerate(map(_composed, names)):
             _note(self.by_name, name, n)
             if key := _image_key(name):
                 _note(self.by_key, key, n)
@@ -148,6 +160,10 @@ class _Names:
         """The file of this name, else the only image with its key; -1 for none."""
         found = self.by_name.get(path, _ABSENT)
         return self.by_key.get(key_of(path), _ABSENT) if found == _ABSENT else found
+
+
+def _composed(name: str) -> str:
+    return name if name.isascii() else tidy(name)
 
 
 def _note(places: dict[str, int], name: str, n: int) -> None:
@@ -165,7 +181,7 @@ class Shards:
         self.starts = np.cumsum([0, *(len(index.names) for index in indices)])
         self.all = _Names(name for index in indices for name in index.names)
         self.taken = np.zeros(int(self.starts[-1]), dtype=bool)
-        self._position = {name: n for n, name in enumerate(names)}
+        self._position = {_composed(name): n for n, name in enumerate(names)}
         self._within: dict[int, _Names] = {}
 
     @property
@@ -200,8 +216,10 @@ class Shards:
         if found < 0:
             first = self._place(-2 - found)
             return "doubled", f"is in the shards more than once, first as {first!r}: write so which is meant"
+        if not is_printable(place := self._place(found)):
+            return "path", f"is {place!r}, a name that cannot be printed: rename it in the shard"
         if self.taken[found]:
-            return "doubled", f"stands already in an earlier row, by another name: it is {self._place(found)!r}"
+            return "doubled", f"stands already in an earlier row, by another name: it is {place!r}"
         self.taken[found] = True
         return None
 

@@ -58,9 +58,9 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     seen: list[bytes] = []
     real = cache.decode
 
-    def spy(data: bytes, shape: ImageShape) -> np.ndarray:
+    def spy(data: bytes, shape: ImageShape, **checked: bool) -> np.ndarray:
         seen.append(data)
-        return real(data, shape)
+        return real(data, shape, **checked)
 
     monkeypatch.setattr(cache, "decode", spy)
     return seen
@@ -214,7 +214,7 @@ def test_each_shape_has_an_entry_and_those_of_colour_squares_keep_their_names(tm
     manifest = make(tmp_path / "one")
     hashes = fingerprint.content_hashes(manifest.root, manifest.files)
     # As before there were other shapes: what is decoded already is found.
-    facts = f"{[2, PIL.__version__, decode.decoder_version(), SIDE]}".encode()
+    facts = f"{[3, PIL.__version__, decode.decoder_version(), SIDE]}".encode()
     name = hashlib.sha256(facts + hashes.tobytes()).hexdigest()[:32]
     load_images(manifest, [])
     assert [entry.folder.name for entry in cache_store.entries()] == [name]
@@ -226,4 +226,6 @@ def test_each_shape_has_an_entry_and_those_of_colour_squares_keep_their_names(tm
     shapes = {entry.shape for entry in cache_store.entries()}
     assert shapes == {ImageShape(3, SIDE, SIDE), *(ImageShape(*shape) for shape in greys)}
     for i, file in enumerate(manifest.files):
-        assert np.array_equal(grey.pixels[i], decode.decode_file(f"{manifest.root}/{file}", ImageShape(1, SIDE, SIDE)))
+        assert np.array_equal(
+            grey.pixels[i], decode.decode((manifest.images / file).read_bytes(), ImageShape(1, SIDE, SIDE))
+        )

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from fairprune_cli.commands import data as datasets
 from fairprune_cli.core import files
@@ -21,6 +22,7 @@ from fairprune_cli.data.images import cache_store, stored
 from fairprune_cli.data.images.pillow import ImageFault
 from fairprune_cli.data.images.stored import image_hashes, reading_order, stored_image, stored_images
 from fairprune_cli.data.manifest.find import load_manifest
+from fairprune_cli.data.manifest.image_shape import ImageShape
 from fairprune_cli.data.tables import shard_index
 from fairprune_cli.export.samples import real_images
 from fairprune_cli.run.options import Settings
@@ -76,13 +78,19 @@ def test_they_are_read_in_the_order_of_the_shards_whatever_the_table_says(
     read: list[tuple[int, int]] = []
     real_open, real_pread = os.open, os.pread
 
+    shard = -1
+
     def spy_open(path: str, flags: int, *rest: int, **more: int) -> int:
+        nonlocal shard
+        handle = real_open(path, flags, *rest, **more)
         if str(path).endswith(".tar"):
             opened.append(Path(path).name)
-        return real_open(path, flags, *rest, **more)
+            shard = handle
+        return handle
 
     def spy_read(handle: int, size: int, offset: int) -> bytes:
-        read.append((len(opened), offset))
+        if handle == shard:  # not what decoders say on stderr
+            read.append((len(opened), offset))
         return real_pread(handle, size, offset)
 
     monkeypatch.setattr(os, "open", spy_open)
@@ -161,10 +169,10 @@ def test_one_that_changes_while_it_is_decoded_leaves_nothing(folder: Path, monke
 
     real = cache.decode
 
-    def change(data: bytes, shape: object) -> np.ndarray:
+    def change(data: bytes, shape: ImageShape, **checked: bool) -> np.ndarray:
         shard = folder / "train-0002.tar"
         shard.write_bytes(shard.read_bytes()[:512] + b"!" * 64 + shard.read_bytes()[576:])
-        return real(data, shape)  # type: ignore[arg-type]
+        return real(data, shape, **checked)
 
     monkeypatch.setattr(cache, "decode", change)
     with pytest.raises(FairpruneError, match=r"changed (while|meanwhile)"):
@@ -219,6 +227,9 @@ def test_findings_are_those_of_the_files_in_their_order(folder: Path) -> None:
     path = sharded(folder, cells)
     content = {name: (folder / name).read_bytes() for name in NAMES}
     content |= {NAMES[11]: content[NAMES[0]], NAMES[3]: content[NAMES[10]], NAMES[2]: b"no image", NAMES[6]: b""}
+    dim = io.BytesIO()
+    Image.fromarray(np.arange(256, dtype=np.uint16).reshape(16, 16)).save(dim, "PNG")
+    content |= {NAMES[4]: dim.getvalue(), NAMES[9]: dim.getvalue()}  # a remark each, and a copy
     for name, data in content.items():
         (folder / name).write_bytes(data)
     for shard in range(3):
@@ -228,6 +239,7 @@ def test_findings_are_those_of_the_files_in_their_order(folder: Path) -> None:
         return [(f.code, f.file, f.row) for f in check_data(checked).findings]
 
     assert found(path) == found(beside(folder, cells))
+    assert [(code, file) for code, file, _ in found(path) if code == "odd"] == [("odd", NAMES[9]), ("odd", NAMES[4])]
     # Row 5 is read before row 4, as it lies in the first shard.
     assert {("label-conflict", NAMES[0], 5), ("duplicate-across-splits", NAMES[3], 10)} <= set(found(path))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -129,6 +130,41 @@ def test_only_what_was_meant_counts(tmp_path: Path) -> None:
     assert found.shards is not None
     assert contents(manifest) == [(tmp_path / name).read_bytes() for name in NAMES]
     assert found.shards.unnamed == (1, "train-0003.tar/9.png")
+
+
+@pytest.mark.parametrize("suffix", ["JPG", "jpe", "jfif", "tif", "jp2", "qoi"])
+def test_images_of_every_suffix_have_keys(tmp_path: Path, suffix: str) -> None:
+    files = images(tmp_path)
+    write_shard(tmp_path / "s.tar", [(name.replace("png", suffix), data) for name, data in files])
+    cells = [name.removesuffix(".png") for name in NAMES]
+    assert contents(write_manifest(tmp_path, cells, "shards: s.tar")) == [data for _, data in files]
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_names_are_found_in_whatever_form_of_unicode_the_shards_have_them(tmp_path: Path, form: str) -> None:
+    files = images(tmp_path)
+    shard = unicodedata.normalize(form, "\u00e9.tar")  # é
+    stored = [(unicodedata.normalize(form, f"f\u00fc/{n}.png"), data) for n, (_, data) in enumerate(files)]
+    write_shard(tmp_path / shard, stored)
+    ways = "f\u00fc/{}.png", "f\u00fc/{}", unicodedata.normalize("NFD", "f\u00fc/{}.png"), "\u00e9.tar/f\u00fc/{}"
+    for way in ways:
+        path = write_manifest(tmp_path, [way.format(n) for n in range(COUNT)], "shards: \u00e9.tar")
+        assert contents(path) == [data for _, data in files]
+
+
+def test_a_name_in_a_shard_that_cannot_be_printed_is_an_error_where_a_row_finds_it(tmp_path: Path) -> None:
+    files = images(tmp_path)
+    odd = {"faces/00001.png": "faces/00001.\u202egnp.png", "faces/00002.png": "faces/00002.\x1b[2J.png"}
+    write_shard(tmp_path / "s.tar", [(odd.get(name, name), data) for name, data in files])
+    text = refused(write_manifest(tmp_path, [name.removesuffix(".png") for name in NAMES], "shards: s.tar"))
+    assert "manifest.csv row 3: image 'faces/00001' is 's.tar/faces/00001.\\u202egnp.png', a name that cannot" in text
+    assert "row 4: image 'faces/00002' is 's.tar/faces/00002.\\x1b[2J.png', a name that cannot be printed" in text
+    assert text.count("manifest.csv row") == 2
+    # Nor is it one where no row finds them.
+    write_shard(tmp_path / "s.tar", [*files, ("a.\u202egnp.png", b"1"), ("b.\x1b[2J.png", b"2")])
+    found = load_manifest(write_manifest(tmp_path, NAMES, "shards: s.tar"))
+    assert found.shards is not None
+    assert found.shards.unnamed[0] == 2
 
 
 def test_rows_that_no_shard_or_several_hold(tmp_path: Path) -> None:
