@@ -16,7 +16,8 @@ FOLDERS = (
 # The same within folders that hold several things.
 WITHIN = {
     "data": (
-        "options", "tables", "dataset_format", "formats", "manifest", "images", "batches", "checks", "drawn_faces",
+        "options", "tables", "dataset_format", "formats", "content_hashes", "manifest", "images", "batches", "checks",
+        "drawn_faces",
     ),
     "models": (
         "options", "strides", "inference", "read_out", "score_search", "sameness", "frozen", "widths", "architectures",

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from fairprune_cli.core.errors import Problems
+from fairprune_cli.core.parallel import Progress
 from fairprune_cli.data.checks.association import Association, associate
 from fairprune_cli.data.checks.images import ERROR, NOTE, WARNING, Finding, look_at_images
-from fairprune_cli.data.images.pillow import Progress
 from fairprune_cli.data.manifest.find import examine_manifest
 from fairprune_cli.data.manifest.manifest import Grouping, Manifest
 from fairprune_cli.data.options import LEAST_IMAGES

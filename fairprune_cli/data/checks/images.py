@@ -12,14 +12,8 @@ from typing import Any
 import numpy as np
 
 from fairprune_cli.core.errors import Problem
-from fairprune_cli.data.images.pillow import (
-    ImageFault,
-    Progress,
-    chunked,
-    decoding_threads,
-    read_image_file,
-    verify_image,
-)
+from fairprune_cli.core.parallel import Progress, chunked, decoding_threads
+from fairprune_cli.data.images.pillow import ImageFault, read_image_file, verify_image
 from fairprune_cli.data.manifest.manifest import Manifest
 from fairprune_cli.data.tables.table import SPLITS
 

@@ -19,10 +19,11 @@ import numpy as np
 import PIL
 
 from fairprune_cli.core.errors import ExitCode, FairpruneError, Problems
+from fairprune_cli.core.parallel import Progress, chunked, decoding_threads
+from fairprune_cli.data.content_hashes import content_hashes
 from fairprune_cli.data.images import cache_store
-from fairprune_cli.data.images.content_hashes import content_hashes
 from fairprune_cli.data.images.decode import decode_file, decoder_version
-from fairprune_cli.data.images.pillow import ImageFault, Progress, chunked, decoding_threads
+from fairprune_cli.data.images.pillow import ImageFault
 from fairprune_cli.data.manifest.find import Manifest
 from fairprune_cli.data.manifest.image_shape import ImageShape, Shape
 

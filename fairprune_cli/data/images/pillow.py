@@ -5,18 +5,14 @@ from __future__ import annotations
 import base64
 import contextlib
 import io
-import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, TypeVar
+from typing import IO
 
 import numpy as np
 from PIL import Image
 
 from fairprune_cli.data.manifest.image_shape import SMALLEST_SIDE, ImageShape, Shape
-
-Progress = Callable[[int, int], None]
-_T = TypeVar("_T")
 
 
 class ImageFault(Exception):
@@ -165,13 +161,3 @@ def _resized(image: Image.Image, shape: ImageShape | None) -> Image.Image:
     return image.resize(
         (shape.width, shape.height), Image.Resampling.BILINEAR, box=(left, top, left + wide, top + high)
     )
-
-
-def decoding_threads() -> int:
-    """Threads for decoding: one per core that this process may use, 8 at most."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(cores, 8)
-
-
-def chunked(items: Sequence[_T], size: int) -> Iterable[Sequence[_T]]:
-    return (items[start : start + size] for start in range(0, len(items), size))

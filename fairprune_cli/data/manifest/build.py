@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,12 +14,12 @@ from fairprune_cli.data.manifest.groups import SourceColumn, coded
 from fairprune_cli.data.manifest.manifest import Grouping, Manifest, untested
 from fairprune_cli.data.manifest.rows import Records, read_records
 from fairprune_cli.data.manifest.spec import Spec, parse
+from fairprune_cli.data.manifest.splits import assign_splits
 from fairprune_cli.data.manifest.task import Task
 from fairprune_cli.data.manifest.task_spec import TaskSpec, head_faults
-from fairprune_cli.data.tables.codes import encode
+from fairprune_cli.data.tables.codes import TableRow
 from fairprune_cli.data.tables.folders import check_files
-from fairprune_cli.data.tables.partition import assign_parts, random_keys
-from fairprune_cli.data.tables.table import MISSING, SPLIT_NAMES, SPLITS
+from fairprune_cli.data.tables.table import MISSING, SPLITS
 
 
 def build_manifest(data: bytes, path: Path) -> Manifest:
@@ -61,7 +60,7 @@ def examine(data: bytes, path: Path, problems: Problems) -> Manifest | None:
 def _check(spec: Spec, path: Path, records: Records, sha256: str, problems: Problems) -> Manifest | None:
     warnings = list(records.warnings)
     root = path.parent / spec.images
-    rows = records.rows.tolist()
+    rows = _numbered(records)
     count = len(rows)
     tasks = _tasks(spec, records, root, warnings, problems)
     labels = tasks[0].labels  # by which images are divided
@@ -73,7 +72,10 @@ def _check(spec: Spec, path: Path, records: Records, sha256: str, problems: Prob
             column = SourceColumn(cells, records.table, rows, records.usual.get(attribute.column))
             groupings[attribute.name] = _group(attribute, column, warnings, problems)
     before = len(problems.found)
-    splits = _split(spec, records, labels, persons, rows, warnings, problems)
+    splits = assign_splits(spec.splits, records, labels, persons, root, rows, warnings, problems)
+    if splits is None and spec.splits.fractions is None and "split" not in spec.columns and not spec.splits.source:
+        text = "no splits: name a split column, or give splits: {train: 0.7, val: 0.15, test: 0.15, seed: 0}"
+        problems.add(text, "no-splits")
     split_faults = len(problems.found) > before
     files: tuple[str, ...] = ()
     if records.files is not None and not root.is_dir():
@@ -107,7 +109,14 @@ def _check(spec: Spec, path: Path, records: Records, sha256: str, problems: Prob
         table=records.table,
         warnings=tuple(warnings),
         tasks=tasks,
+        tables=records.tables,
     )
+
+
+def _numbered(records: Records) -> list[int]:
+    """The row of each record; of several tables, with its table."""
+    rows: list[int] = records.rows.tolist()
+    return [TableRow(row, table) for row, table in zip(rows, records.tables, strict=True)] if records.tables else rows
 
 
 def _tasks(spec: Spec, records: Records, root: Path, warnings: list[str], problems: Problems) -> tuple[Task, ...]:
@@ -128,7 +137,7 @@ def _labels(
     task: TaskSpec, kind: str, cells: list[str] | None, records: Records, root: Path, warnings: list[str],
     problems: Problems,
 ) -> tuple[tuple[str, ...], np.ndarray]:  # fmt: skip
-    rows = records.rows.tolist()
+    rows = _numbered(records)
     if cells is None:
         return task.classes, np.full(len(rows), -1, dtype=np.int64)
     if kind == "table" and task.label is None and not task.classes:
@@ -141,7 +150,9 @@ def _labels(
         label = replace(label, name=f"tasks.{task.name}.label")
     column = SourceColumn(cells, source, at, records.usual.get(label.column))
     before = len(problems.found)
-    classes, labels = coded(label, column, problems, warnings, task.classes)
+    # Class folders keep the order that torchvision's ImageFolder gives them: that of text, numbers or not.
+    chosen = task.classes or (tuple(sorted(set(cells))) if folder else ())
+    classes, labels = coded(label, column, problems, warnings, chosen)
     if len(classes) < 2 and len(problems.found) == before:
         problems.add(f"only one class, {''.join(classes)!r}: a classifier needs at least two")
     absent = [name for k, name in enumerate(classes) if not (labels == k).any()]
@@ -182,51 +193,3 @@ def _group(spec: AttributeSpec, column: SourceColumn, warnings: list[str], probl
     if len(groups) == 1:
         warnings.append(f"{spec.name}: all images are in one group, {groups[0]}: there is no gap to measure")
     return Grouping(spec.name, groups, index)
-
-
-def _split(
-    spec: Spec,
-    records: Records,
-    labels: np.ndarray,
-    persons: np.ndarray | None,
-    rows: Sequence[int],
-    warnings: list[str],
-    problems: Problems,
-) -> np.ndarray | None:
-    fractions = spec.fractions or records.fractions
-    if records.splits is not None:
-        codes = {**SPLIT_NAMES, **{cell.lower(): SPLITS.index(s) for cell, s in _split_names(spec).items()}}
-        splits = encode(records.splits, SPLITS, "split", records.table, rows, problems, codes=codes)
-        if records.val_share and not (splits == 1).any():
-            splits = _carved(records, labels, splits)
-    elif fractions is not None and records.files is not None:
-        # By name and class alone: neither the order of the rows nor an attribute added later moves an image.
-        keys = random_keys(records.files, spec.seed)
-        whole = persons if spec.by_person or records.by_person else None
-        splits = assign_parts(np.maximum(labels, 0), whole, fractions, keys)
-    else:
-        if spec.fractions is None and "split" not in spec.columns:
-            text = "no splits: name a split column, or give splits: {train: 0.7, val: 0.15, test: 0.15, seed: 0}"
-            problems.add(text, "no-splits")
-        return None
-    if persons is not None:
-        pairs = np.unique(np.stack([persons, splits]), axis=1)[0]
-        if twice := len(pairs) - len(np.unique(pairs)):
-            more = "" if records.splits is not None else ": `by: person` under splits keeps them whole"
-            warnings.append(f"{twice:,} persons stand in more than one split{more}")
-    return splits
-
-
-def _split_names(spec: Spec) -> dict[str, str]:
-    return {cell: split for cell, split in (spec.split_names or {}).items() if split in SPLITS}
-
-
-def _carved(records: Records, labels: np.ndarray, splits: np.ndarray) -> np.ndarray:
-    """The splits with a share of train as val, alike in labels, drawn by name from the seed 0."""
-    assert records.files is not None
-    train = np.flatnonzero(splits == 0)
-    keys = random_keys([records.files[i] for i in train], 0)
-    part = assign_parts(np.maximum(labels[train], 0), None, (1 - records.val_share, records.val_share), keys)
-    splits = splits.copy()
-    splits[train[part == 1]] = 1
-    return splits

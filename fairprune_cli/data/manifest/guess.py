@@ -16,7 +16,8 @@ from fairprune_cli.core import plugins
 from fairprune_cli.core.errors import FairpruneError, Problems
 from fairprune_cli.data.tables.codes import occurring
 from fairprune_cli.data.tables.folders import list_folder, subfolders
-from fairprune_cli.data.tables.table import IMAGE_SUFFIXES, MISSING, SPLIT_NAMES, TextTable, read_table
+from fairprune_cli.data.tables.split_words import split_of
+from fairprune_cli.data.tables.table import IMAGE_SUFFIXES, MISSING, TextTable, read_table
 
 _IMAGE_NAMES = ("file", "image", "path", "filename", "file_name", "image_path", "image_id", "img")
 _LABEL_NAMES = ("label", "class", "target", "expression", "y", "category", "diagnosis")
@@ -93,7 +94,7 @@ def _guess_table(path: Path, base: Path) -> Guess:
     if image is None:
         raise FairpruneError("no column names image files", where=str(path), hint=_columns_hint(table))
     split = _column(table, _SPLIT_COLUMNS) or next(iter(table.header), "")
-    if not all(cell.lower() in SPLIT_NAMES for cell in table.columns[split]):
+    if not all(split_of(cell) is not None for cell in table.columns[split]):
         split = ""
     person = _column(table, _PERSON_NAMES) or ""
     low = {

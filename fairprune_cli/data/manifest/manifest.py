@@ -48,6 +48,7 @@ class Manifest:
     table: str  # file name of the table, for messages
     warnings: tuple[str, ...]
     tasks: tuple[Task, ...] = ()  # at least one
+    tables: tuple[str, ...] = ()  # file name of each row's table, [N], where there are several
 
     def __post_init__(self) -> None:
         if not self.tasks:
@@ -58,7 +59,8 @@ class Manifest:
 
     def where(self, i: int) -> str:
         """Where image i is named: `table.csv row 7`, or the folder's name."""
-        return f"{self.table} row {self.rows[i]}" if self.rows[i] else self.images.absolute().name
+        table = self.tables[i] if self.tables else self.table
+        return f"{table} row {self.rows[i]}" if self.rows[i] else self.images.absolute().name
 
     def rows_of(self, split: str) -> np.ndarray:
         """Positions of the images in a split ("train", "val" or "test"), int64, ascending."""

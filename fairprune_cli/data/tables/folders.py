@@ -5,17 +5,28 @@ from __future__ import annotations
 import os
 import posixpath
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from fairprune_cli.core.errors import Problem, Problems
-from fairprune_cli.data.tables.table import IMAGE_SUFFIXES, SHOWN, SPLIT_NAMES, SPLITS
+from fairprune_cli.data.tables.codes import table_of
+from fairprune_cli.data.tables.split_words import split_of
+from fairprune_cli.data.tables.table import IMAGE_SUFFIXES, SHOWN, SPLITS
+
+NameSplit = Callable[[str], str | None]
+_SHOWN_WORDS = 8
+
+
+def usual_split(word: str) -> str | None:
+    """The split that a folder's name means, None for none."""
+    code = split_of(word)
+    return None if code is None else SPLITS[code]
 
 
 @dataclass(frozen=True, eq=False)
 class FolderListing:
-    """Images of class folders: paths relative to the root, class and split (None without split folders)."""
+    """Images of class folders: paths relative to the root, class and split folder (None without split folders)."""
 
     files: list[str]
     labels: list[str]
@@ -23,14 +34,18 @@ class FolderListing:
     warnings: tuple[str, ...]
 
 
-def list_folder(root: Path, problems: Problems) -> FolderListing | None:
+def list_folder(root: Path, problems: Problems, named: NameSplit = usual_split) -> FolderListing | None:
     """List `root/[split/]class/**/image`, sorted; hidden entries and other files are passed over.
 
-    The first level names splits when every folder of it that holds images is called train, val (valid,
-    validation) or test; a mixture with other names is a problem.
+    The first level names splits when every folder of it that holds images is called train, val or test, in any of the
+    usual words; a mixture with other names is a problem, unless the only such folder holds no folders itself and so is
+    a class.
+
+    Args:
+        named: the split (or a word for none of them) that a folder's name means, None where it means none.
     """
     try:
-        listing = _list_folder(root, problems)
+        listing = _list_folder(root, problems, named)
     except OSError as error:
         place = error.filename or str(root)
         problems.add(f"the folder {place!r} cannot be read: {error.strerror or error}")
@@ -44,14 +59,20 @@ def list_folder(root: Path, problems: Problems) -> FolderListing | None:
     return listing
 
 
-def _list_folder(root: Path, problems: Problems) -> FolderListing:
+def _list_folder(root: Path, problems: Problems, named: NameSplit) -> FolderListing:
     top = subfolders(root)
     filled = [name for name in top if _holds_images(root / name)]
-    named = [name for name in filled if name.lower() in SPLIT_NAMES]
-    by_split = bool(named) and len(named) == len(filled)
-    if len(named) > 1 and not by_split:
-        others = ", ".join(repr(name) for name in filled if name not in named)
-        problems.add(f"the folders {', '.join(map(repr, named))} name splits, but {others} beside them do not")
+    parts = [name for name in filled if named(name) is not None]
+    by_split = bool(parts) and len(parts) == len(filled)
+    if not by_split and (len(parts) > 1 or (parts and _holds_classes(root / parts[0]))):
+        others = [name for name in filled if name not in parts]
+        words = ", ".join(f"{name}: {'drop' if name in others else named(name)}" for name in filled[:_SHOWN_WORDS])
+        several = len(parts) > 1
+        problems.add(
+            f"the folder{'s' if several else ''} {', '.join(map(repr, parts))} name{'' if several else 's a'} "
+            f"split{'s' if several else ''}, but {', '.join(map(repr, others))} beside {'them' if several else 'it'} "
+            f"do{'' if len(others) > 1 else 'es'} not: say what each is, as in splits: {{names: {{{words}}}}}"
+        )
     files: list[str] = []
     labels: list[str] = []
     splits: list[str] = []
@@ -59,19 +80,23 @@ def _list_folder(root: Path, problems: Problems) -> FolderListing:
     empty: set[str] = set()
     places = [(name, name, "") for name in top]
     if by_split:
-        stray += sum(len(_images(root / first, problems)) for first in named)
-        places = [(f"{first}/{name}", name, first) for first in named for name in subfolders(root / first)]
+        stray += sum(len(_images(root / first, problems)) for first in parts)
+        places = [(f"{first}/{name}", name, first) for first in parts for name in subfolders(root / first)]
     for folder, name, first in places:
         found = [f"{folder}/{path}" for path in _images(root / folder, problems, deep=True)]
         files += found
         labels += [name] * len(found)
-        splits += [SPLITS[SPLIT_NAMES[first.lower()]] if by_split else ""] * len(found)
+        splits += [first] * len(found)
         if not found:
             empty.add(name)
     warnings = [f"folder {name!r} holds no image and is no class" for name in sorted(empty - set(labels))]
     if stray:
         warnings.append(f"{stray:,} images lie outside any class folder and are left out")
     return FolderListing(files, labels, splits if by_split else None, tuple(warnings))
+
+
+def _holds_classes(folder: Path) -> bool:
+    return any(_holds_images(folder / name) for name in subfolders(folder))
 
 
 def _holds_images(folder: Path) -> bool:
@@ -131,7 +156,7 @@ def check_files(
         splits: split of each file, to say when a doubled one stands in two splits.
         table, rows: where each file is named, for messages; row 0 for none.
     """
-    places = [f"{table} row {row}" if row else table for row in rows]
+    places = [f"{table_of(table, row)} row {row}" if row else table for row in rows]
     base = os.path.realpath(root)
     normal = [_normalised(path) for path in files]
     folders: dict[str, _Folder] = {}

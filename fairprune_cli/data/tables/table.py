@@ -20,7 +20,6 @@ from fairprune_cli.core.errors import Problem, Problems, nearest
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
 SPLITS = ("train", "val", "test")
-SPLIT_NAMES = {"train": 0, "training": 0, "val": 1, "valid": 1, "validation": 1, "test": 2}
 MISSING = frozenset({"", "na", "n/a", "nan", "null"})
 SHOWN = 6
 
@@ -37,6 +36,7 @@ class TextTable:
     columns: Mapping[str, list[str]]
     rows: np.ndarray
     sha256: str
+    tables: tuple[str, ...] = ()  # that of each record, where several tables were joined
 
     def column(self, name: str, purpose: str, problems: Problems) -> list[str] | None:
         """The cells of a column, or None after noting that there is no such column."""

@@ -19,8 +19,9 @@ ATTRIBUTES = "attributes_table: attributes.csv\nattributes: {gender: {column: se
 
 def fill(folder: Path, count: int = 8) -> None:
     folder.mkdir(parents=True)
+    generator = np.random.default_rng(list(str(folder.name).encode()))
     for i in range(count):
-        Image.fromarray(np.full((16, 16), 8 * i, dtype=np.uint8)).save(folder / f"{i}.png")
+        Image.fromarray(generator.integers(0, 256, (16, 16), dtype=np.uint8)).save(folder / f"{i}.png")
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import numpy as np
 
 from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.core.files import atomic_path, cache_dir
-from fairprune_cli.data.images.pillow import Progress, chunked, decoding_threads
+from fairprune_cli.core.parallel import Progress, chunked, decoding_threads
 
 BYTES = 16
 # A file changed within the clock's tick after it was read looks unchanged: only older ones are believed (as git does).
