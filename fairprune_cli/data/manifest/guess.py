@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
-import itertools
-import json
 import os
-import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from fairprune_cli.core import plugins
 from fairprune_cli.core.errors import FairpruneError, Problems
-from fairprune_cli.data.tables.codes import occurring
-from fairprune_cli.data.tables.folders import list_folder, subfolders
-from fairprune_cli.data.tables.split_words import split_of
-from fairprune_cli.data.tables.table import IMAGE_SUFFIXES, MISSING, TextTable, read_table
+from fairprune_cli.data.manifest.asked import Asked, listed, quoted, stop
+from fairprune_cli.data.manifest.guess_columns import (
+    LABEL_NAMES,
+    attributes_of,
+    column_named,
+    image_column,
+    image_root,
+    label_column,
+    person_column,
+)
+from fairprune_cli.data.manifest.guess_folders import folder_lines
+from fairprune_cli.data.manifest.guess_splits import SplitGuess, of_tables, split_of_table
+from fairprune_cli.data.tables.folders import subfolders
+from fairprune_cli.data.tables.joined import read_tables
+from fairprune_cli.data.tables.split_words import splits_within, without_split
+from fairprune_cli.data.tables.table import SPLITS, TextTable, read_table
 
-_IMAGE_NAMES = ("file", "image", "path", "filename", "file_name", "image_path", "image_id", "img")
-_LABEL_NAMES = ("label", "class", "target", "expression", "y", "category", "diagnosis")
-_SPLIT_COLUMNS = ("split", "partition", "subset", "set", "fold")
-_PERSON_NAMES = ("person", "person_id", "identity", "subject", "subject_id", "patient", "patient_id")
-_MOST_GROUPS = 12
+_TABLES = (".csv", ".tsv", ".parquet", ".pq")
 
 
 @dataclass(frozen=True)
@@ -34,155 +37,248 @@ class Guess:
     attributes: tuple[tuple[str, str], ...]  # name and the text behind it
     base: Path  # folder that the manifest is written into; its paths are relative to it
     sample: tuple[Path, ...]  # a few image files, for the size
+    notes: tuple[str, ...] = ()  # what was guessed, to be told
 
 
-def guess(path: Path, base: Path | None) -> Guess:
-    """Recognise a table, a published data set, a folder that holds a table, or class folders.
+def guess(path: Path, base: Path | None, asked: Asked) -> Guess:
+    """Recognise a table, a published data set, a folder that holds a table or one per split, or class folders.
 
     Args:
         base: folder of the manifest to be; beside the table or in the folder when None.
 
     Raises:
-        FairpruneError: nothing is recognised; the message says what is needed.
+        FairpruneError: nothing is recognised, or a choice has to be made; the message says what is needed.
     """
     if path.is_file():
-        return _guess_table(path, base or path.parent)
+        return _guess_table(path, base or path.parent, asked)
     if not path.is_dir():
-        raise FairpruneError("no such file or folder", where=str(path))
+        raise FairpruneError("no such file or folder", where=str(path), hint="check the path")
     formats, faults = plugins.DATASET_FORMAT.load_sound()
     for name, module in formats.items():
         if module.recognise(path):
-            return _guess_native(name, path, base or path)
+            return _guess_native(name, path, base or path, asked)
     for fault in faults:
         raise fault  # it may have been one of theirs
-    tables = [p for p in sorted(path.iterdir()) if p.suffix.lower() in (".csv", ".tsv", ".parquet", ".pq")]
-    tables.sort(key=lambda p: p.stem.lower() != "table")
+    tables, unread = _tables_in(path)
+    if family := _family(path, tables):
+        return _guess_tables(path, family, base or path, asked)
+    chosen = _best(path, tables)
+    if chosen is not None:
+        return _guess_table(chosen, base or path, asked)
+    return _guess_folder(path, base or path, asked, unread)
+
+
+def _tables_in(path: Path) -> tuple[dict[Path, TextTable], Problems]:
+    """The tables of a folder, or of its split folders, that name images, and what is wrong with the unreadable ones."""
+    places = [path, *(path / name for name in subfolders(path) if splits_within(name))]
+    found: dict[Path, TextTable] = {}
+    unread = Problems(str(path))
+    for place in places:
+        for file in sorted(place.iterdir()):
+            if file.suffix.lower() in _TABLES and not file.name.startswith(".") and file.is_file():
+                table = read_table(file, unread)
+                if table is not None and image_column(table, file.parent):
+                    found[file] = table
+    return found, unread
+
+
+def _family(path: Path, tables: Mapping[Path, TextTable]) -> dict[str, Path]:
+    """A table for each split: train.csv and test.csv, labels_train.csv and labels_val.csv, train/labels.csv."""
+    families: dict[str, dict[str, Path]] = {}
+    for file in tables:
+        words = file.relative_to(path).with_suffix("").parts
+        within = [splits_within(word) for word in words]
+        codes = frozenset().union(*within)
+        if len(codes) == 1:
+            key = "/".join(without_split(word) for word in words)
+            split = SPLITS[next(iter(codes))]
+            other = families.setdefault(key, {}).setdefault(split, file)
+            if other != file:
+                stop(
+                    f"{other.name!r} and {file.name!r} both seem to be the {split} split", path, "one of them elsewhere"
+                )
+    several = [family for family in families.values() if len(family) > 1]
+    if len(several) > 1:
+        names = [file.name for family in several for file in family.values()]
+        stop(f"several sets of tables seem to name the splits: {listed(names)}", path,
+             "a folder with one set, or join them into one table with a split column")  # fmt: skip
+    return {split: several[0][split] for split in SPLITS if split in several[0]} if several else {}
+
+
+def _best(path: Path, tables: Mapping[Path, TextTable]) -> Path | None:
+    """The table of a folder that has the labels; None where class folders have them, or there is no table."""
+    if not tables:
+        return None
+    labelled = [file for file in tables if column_named(tables[file], LABEL_NAMES)]
+    named = [file for file in tables if file.stem.lower() == "table"]
+    found = [file for file in named if file in labelled] or labelled or named or list(tables)
+    if not labelled and _has_class_folders(path, [tables[file] for file in found]):
+        return None
+    if len(found) > 1:
+        names = [file.relative_to(path).as_posix() for file in found]
+        stop(f"the tables {listed(names)} all name images", path, f"one of them: fairprune data init {found[0]}")
+    return found[0]
+
+
+def _has_class_folders(path: Path, tables: Sequence[TextTable]) -> bool:
+    """Whether the tables name images by paths that begin with the folders of the classes."""
+    folders = set(subfolders(path))
     for table in tables:
-        columns = read_table(table, Problems(str(table)))
-        if columns is not None and _image_column(columns) and _column(columns, _LABEL_NAMES):
-            return _guess_table(table, base or path)
-    return _guess_folder(path, base or path)
+        image = image_column(table, path)
+        firsts = {cell.split("/")[0] for cell in table.columns[image or ""] if "/" in cell} if image else set()
+        if len(firsts) > 1 and firsts <= folders and not any(splits_within(name) for name in firsts):
+            return True
+    return False
 
 
-def _guess_native(name: str, path: Path, base: Path) -> Guess:
+def _guess_native(name: str, path: Path, base: Path, asked: Asked) -> Guess:
     found = plugins.DATASET_FORMAT.load(name).suggest(path)
-    remark = f"  # what is to be predicted; {found.remark}" if found.remark else "  # what is to be predicted"
-    lines = [f"format: {name}", f"root: {quoted(_relative(path, base))}", f"label: {quoted(found.label)}{remark}"]
-    return Guess(tuple(lines), found.attributes, base, found.sample)
+    notes = () if asked.label else (f"guess: what is to be predicted is {found.label!r}; --label names another",)
+    remark = "" if asked.label else f"  # guess: what is to be predicted{f'; {found.remark}' if found.remark else ''}"
+    label = asked.label or found.label
+    lines = [f"format: {name}", f"root: {quoted(relative(path, base))}", f"label: {quoted(label)}{remark}"]
+    if asked.splits:
+        lines.append(f"splits: {asked.splits}")
+    attributes = tuple((one, f"{{column: {quoted(one)}}}") for one in asked.attributes) or tuple(
+        (one, text) for one, text in found.attributes if one != label
+    )
+    return Guess(tuple(lines), attributes, base, found.sample, notes)
 
 
-def _guess_folder(path: Path, base: Path) -> Guess:
+def _guess_folder(path: Path, base: Path, asked: Asked, unread: Problems) -> Guess:
+    found = folder_lines(path, base, asked, unread)
+    return Guess(found.lines, found.attributes, base, found.sample, found.notes)
+
+
+def _guess_tables(path: Path, tables: Mapping[str, Path], base: Path, asked: Asked) -> Guess:
+    """A table per split, which may lie in folders of their own, as their images may."""
     problems = Problems(str(path))
-    listing = list_folder(path, problems)
-    problems.raise_if_any("give a table (CSV or Parquet) with a column of image files, or class folders")
-    assert listing is not None
-    root = quoted(_relative(path, base))
-    lines = ["format: folder", f"root: {root}  # root/class/image or root/split/class/image"]
-    lines += _class_lines(tuple(sorted(set(listing.labels))))
-    if listing.splits is None:
-        lines += _fraction_lines(False)
-    sample = tuple(path / name for name in listing.files[:: max(1, len(listing.files) // 20)])
-    return Guess(tuple(lines), (), base, sample)
+    joined = read_tables(path, {split: file.name if file.parent == path else str(file.relative_to(path))
+                                for split, file in tables.items()}, problems)  # fmt: skip
+    problems.raise_if_any()
+    assert joined is not None
+    table, splits = joined
+    image = image_column(table, path) or next(
+        (name for name in table.header if all(image_column(read, file.parent) == name
+                                              for file in tables.values() if (read := read_table(file, problems)))), ""
+    )  # fmt: skip
+    if not image:
+        raise FairpruneError("the tables have no column in common that names image files", where=table.name)
+    found = of_tables(list(tables), table.name, asked)
+    words = ", ".join(f"{split}: {quoted(relative(file, base))}" for split, file in tables.items())
+    lines = [f"table: {{{words}}}"]
+    where = _image_folders(path, tables, table, splits, image, base, asked)
+    told = f"guess: {', '.join(f'{file.name} is {split}' for split, file in tables.items())}"
+    return _written(table, image, found, Path(table.name), [*lines, where.line], where, base, asked, (told,))
 
 
-def _guess_table(path: Path, base: Path) -> Guess:
+@dataclass(frozen=True)
+class _Images:
+    line: str
+    sample: tuple[Path, ...]
+    notes: tuple[str, ...] = ()
+
+
+def _image_folders(
+    path: Path,
+    tables: Mapping[str, Path],
+    table: TextTable,
+    splits: Sequence[str],
+    image: str,
+    base: Path,
+    asked: Asked,
+) -> _Images:
+    """The line `images` for a table per split: one root, or a folder for each."""
+    cells = table.columns[image]
+    together = {file.parent for file in tables.values()} == {path}
+    if together:
+        found = _images(path, cells, base, asked)
+        if found.sample or asked.images is not None:
+            return found
+    folders, sample = {}, []
+    for split, file in tables.items():
+        own = [cell for cell, other in zip(cells, splits, strict=True) if other == split]
+        root, present, _ = image_root(file.parent, own)
+        folders[split] = relative(file.parent / root, base)
+        sample += [*present[:7]]
+    words = ", ".join(f"{split}: {quoted(folder)}" for split, folder in folders.items())
+    return _Images(f"images: {{{words}}}  # guess: where they lie", tuple(sample), (f"guess: images: {words}",))
+
+
+def _images(folder: Path, cells: Sequence[str], base: Path, asked: Asked) -> _Images:
+    if asked.images is not None:
+        if not asked.images.is_dir():
+            raise FairpruneError("no such folder", where=f"--images {asked.images}", hint="check the path")
+        present = tuple(asked.images / cell for cell in cells[:: max(1, len(cells) // 20)] if "\0" not in cell)
+        return _Images(f"images: {quoted(relative(asked.images, base))}", present)
+    root, sample, others = image_root(folder, cells)
+    apart = [name for name in subfolders(folder) if splits_within(name)]
+    held = [name for name in apart if _some_there(folder / name, cells)]
+    if len(held) > 1 and (not sample or root in held):
+        stop(
+            f"the images lie in {listed(held)}, which name splits, and the table names them without these folders",
+            folder, "the folder into the column of images, as train/001.png",
+        )  # fmt: skip
+    text = relative(folder / root, base)
+    also = f"; they lie in {listed(others)} as well" if others else ""
+    notes = (f"guess: the image paths begin at {text!r}{also}; --images names another folder",)
+    return _Images(f"images: {quoted(text)}  # guess: root of the image paths{also}", sample, notes)
+
+
+def _some_there(folder: Path, cells: Sequence[str]) -> bool:
+    return any((folder / cell).is_file() for cell in cells[:: max(1, len(cells) // 100)] if cell and "\0" not in cell)
+
+
+def _guess_table(path: Path, base: Path, asked: Asked) -> Guess:
     problems = Problems(str(path))
     table = read_table(path, problems)
     problems.raise_if_any()
     assert table is not None
-    image = _image_column(table)
+    image = image_column(table, path.parent)
     if image is None:
         raise FairpruneError("no column names image files", where=str(path), hint=_columns_hint(table))
-    split = _column(table, _SPLIT_COLUMNS) or next(iter(table.header), "")
-    if not all(split_of(cell) is not None for cell in table.columns[split]):
-        split = ""
-    person = _column(table, _PERSON_NAMES) or ""
-    low = {
-        name: occurring(table.columns[name])
-        for name in table.header
-        if name not in (image, split, person, "") and 2 <= len(set(table.columns[name])) <= _MOST_GROUPS
-    }
-    label = _column(table, _LABEL_NAMES) or next(iter(low), "")
-    classes = occurring(table.columns[label]) if label else ()
-    if not 2 <= len(classes) <= 1000 or len(classes) > len(table.rows) // 2:
-        raise FairpruneError("no column looks like the label", where=str(path), hint=_columns_hint(table))
-    root, sample = _image_root(path.parent, table.columns[image])
-    mapped = [("image", image), ("label", label), ("split", split), ("person", person)]
+    if asked.split_column and asked.split_column not in table.header:
+        raise FairpruneError(
+            f"no column {asked.split_column!r} (--split-column)", where=str(path), hint=_columns_hint(table)
+        )
+    found = split_of_table(table, image, path, asked, person_column(table))
+    where = _images(path.parent, table.columns[image], base, asked)
+    lines = [f"table: {quoted(relative(path, base))}", where.line]
+    return _written(table, image, found, path, lines, where, base, asked, ())
+
+
+def _written(
+    table: TextTable, image: str, split: SplitGuess, path: Path, lines: list[str], images: _Images, base: Path,
+    asked: Asked, notes: tuple[str, ...],
+) -> Guess:  # fmt: skip
+    """The guess about a table, or several, of which images and split are known."""
+    person = person_column(table)
+    taken = {image, split.column, person, ""}
+    label = label_column(table, taken, asked.label, path)
+    if not label.column:
+        hint = _columns_hint(table) + "; or name the label: --label COLUMN"
+        raise FairpruneError("no column looks like the label", where=str(path), hint=hint)
+    mapped = [("image", image), ("label", label.column), ("split", split.column), ("person", person)]
     shown = ", ".join(f"{key}: {quoted(column)}" for key, column in mapped if column)
-    root = _relative(path.parent / root, base)
-    lines = [f"table: {quoted(_relative(path, base))}", f"images: {quoted(root)}  # root of the image paths"]
-    lines += [f"columns: {{{shown}}}", *_class_lines(classes)]
-    if not split:
-        lines += _fraction_lines(bool(person))
-    attributes = []
-    for name in table.header:
-        if name == label or "*" in name:
-            continue
-        if name in low:
-            text = f"{{column: {quoted(name)}, values: [{', '.join(map(quoted, low[name]))}]}}"
-            attributes.append((name, text))
-        elif name.lower() in ("age", "age_years") and (edges := _age_edges(table.columns[name])):
-            attributes.append((name, f"{{column: {quoted(name)}, bins: [{', '.join(edges)}]}}  # [a, b)"))
-    return Guess(tuple(lines), tuple(attributes), base, sample)
+    fits = f"; {listed(label.others, 4)} would fit as well" if label.others else ""
+    remark = "" if asked.label else "  # guess: by their names" if label.named else f"  # guess: the label{fits}"
+    told = [f"guess: {key} is the column {column!r}" for key, column in mapped if column and key != "label"]
+    if not asked.label:
+        told.insert(1, f"guess: what is to be predicted is the column {label.column!r}{fits}; --label names another")
+    lines += [f"columns: {{{shown}}}{remark}", class_line(label.classes), *split.lines]
+    told.append(f"guess: the model's outputs are in the order {listed(label.classes)}")
+    attributes = attributes_of(table, taken, label.column, asked)
+    return Guess(tuple(lines), attributes, base, images.sample, (*told, *images.notes, *notes, *split.notes))
 
 
-def _relative(path: Path, base: Path) -> str:
+def relative(path: Path, base: Path) -> str:
+    """`path` as the manifest in `base` writes it."""
     return os.path.relpath(path, base).replace(os.sep, "/")
+
+
+def class_line(classes: Sequence[str]) -> str:
+    return f"classes: [{', '.join(map(quoted, classes))}]  # guess: in the order of the model's outputs; check it"
 
 
 def _columns_hint(table: TextTable) -> str:
     return "write the manifest by hand; the columns are " + ", ".join(map(repr, table.header))
-
-
-def _column(table: TextTable, names: Sequence[str]) -> str | None:
-    lower = {name.lower(): name for name in reversed(table.header)}
-    return next((lower[name] for name in names if name in lower), None)
-
-
-def _image_column(table: TextTable) -> str | None:
-    def share(name: str) -> float:
-        cells = table.columns[name][:1000]
-        return sum(cell.lower().endswith(IMAGE_SUFFIXES) for cell in cells) / len(cells)
-
-    likely = [name for name in table.header if share(name) >= 0.9]
-    named = [name for name in likely if name.lower() in _IMAGE_NAMES]
-    return next(iter(named or likely), None)
-
-
-def _image_root(base: Path, files: Sequence[str]) -> tuple[str, tuple[Path, ...]]:
-    probe = [name for name in files[:: max(1, len(files) // 20)] if "\0" not in name]
-    for folder in [".", *(name for name in subfolders(base))]:
-        present = tuple(base / folder / name for name in probe if (base / folder / name).is_file())
-        if 2 * len(present) > len(probe):
-            return folder, present
-    return ".", ()
-
-
-def _age_edges(cells: Sequence[str]) -> list[str]:
-    try:
-        numbers = np.array([float(cell) for cell in cells if cell.lower() not in MISSING])
-    except ValueError:
-        return []
-    if len(numbers) == 0 or not np.isfinite(numbers).all() or numbers.min() < 0 or numbers.max() > 120:
-        return []
-    edges = [0, 30, 60, 120]
-    held = [a for a, b in itertools.pairwise(edges) if ((numbers >= a) & (numbers < b)).any()]
-    return [str(a) for a in held] + ["120"] if len(held) > 1 and held[0] == 0 else []
-
-
-def _class_lines(classes: Sequence[str]) -> list[str]:
-    return [f"classes: [{', '.join(map(quoted, classes))}]  # in the order of the model's outputs: check it"]
-
-
-def _fraction_lines(by_person: bool) -> list[str]:
-    by = ", by: person" if by_person else ""
-    note = "no person stands in two splits" if by_person else "drawn by class from the seed"
-    return [f"splits: {{train: 0.7, val: 0.15, test: 0.15, seed: 0{by}}}  # {note}"]
-
-
-def quoted(text: str) -> str:
-    """`text` as a YAML scalar, in quotes unless it is a plain word or number."""
-    if text.lower() != "null" and re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_./-]*|\.", text):
-        return text
-    quoted_text = json.dumps(text, ensure_ascii=False)
-    return "".join(mark if mark.isprintable() else f"\\U{ord(mark):08x}" for mark in quoted_text)

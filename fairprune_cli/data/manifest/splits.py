@@ -41,8 +41,9 @@ def assign_splits(
     fractions = spec.fractions or records.fractions
     drawn = fractions is not None and records.splits is None
     if records.splits is not None:
-        codes = {cell.lower(): SPLITS.index(s) for cell in set(records.splits) if (s := spec.split_of(cell)) in SPLITS}
-        splits = encode(records.splits, SPLITS, "split", records.table, rows, problems, codes=codes)
+        meant = {cell: spec.split_of(cell) or cell for cell in set(records.splits)}
+        cells = [meant[cell] for cell in records.splits]
+        splits = encode(cells, SPLITS, "split", records.table, rows, problems)
         share = spec.val_share or records.val_share
         if spec.val_share and (splits == 1).any():
             problems.add("splits.val: the data has a val split already: remove `val: from-train`", "splits")

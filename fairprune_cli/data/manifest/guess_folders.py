@@ -1,0 +1,132 @@
+"""Class folders for `data init`: where they begin, their classes in torchvision's order, and the split they have."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from fairprune_cli.core.errors import FairpruneError, Problems
+from fairprune_cli.data.manifest.asked import Asked, listed, quoted
+from fairprune_cli.data.manifest.guess_columns import attributes_of, image_column, person_column
+from fairprune_cli.data.manifest.guess_splits import SplitGuess, drawn, of_folders, of_lists, of_paths
+from fairprune_cli.data.manifest.split_spec import SplitSpec
+from fairprune_cli.data.tables.codes import in_order
+from fairprune_cli.data.tables.folders import FolderListing, list_folder, subfolders, usual_split
+from fairprune_cli.data.tables.table import IMAGE_SUFFIXES, TextTable, read_table
+
+
+@dataclass(frozen=True)
+class FolderGuess:
+    """Lines of the manifest, attributes from a table beside the classes, some images, and what is to be told."""
+
+    lines: tuple[str, ...]
+    attributes: tuple[tuple[str, str], ...]
+    sample: tuple[Path, ...]
+    notes: tuple[str, ...]
+
+
+def folder_lines(path: Path, base: Path, asked: Asked, unread: Problems) -> FolderGuess:
+    """What class folders below `path` are to a manifest in `base`.
+
+    Args:
+        unread: what is wrong with tables beside them, told where there are no class folders.
+
+    Raises:
+        FairpruneError: there are none, or they have a split that cannot be kept without an answer.
+    """
+    spec = asked.split_spec() or SplitSpec()
+    root = _inner(path)
+    problems = Problems(str(root))
+    listing = list_folder(root, problems, spec.split_of if asked.splits else usual_split)
+    if listing is None:
+        unread.raise_if_any()
+    problems.raise_if_any(
+        "give a table (CSV or Parquet) with a column of image files, or class folders; a section `splits` is given as "
+        "--splits '{...}'"
+    )
+    assert listing is not None
+    if asked.label:
+        raise FairpruneError(
+            "class folders are the label themselves", where=f"--label {asked.label}", hint="leave it out"
+        )
+    split = _split(root, path, listing, asked)
+    classes = tuple(sorted(set(listing.labels)))
+    text = os.path.relpath(root, base).replace(os.sep, "/")
+    lines = ["format: folder", f"root: {quoted(text)}  # root/class/image or root/split/class/image"]
+    notes = [] if root == path else [f"guess: the class folders begin at {text!r}"]
+    order = "in torchvision's order, that of text; check it"
+    if classes != in_order(classes):
+        order = "in torchvision's order, that of text, not of numbers; check it"
+        notes.append(
+            f"guess: the model's outputs are in torchvision's order of the folders, that of text: {listed(classes)}"
+        )
+    else:
+        notes.append(f"guess: the model's outputs are in the order of the folders: {listed(classes)}")
+    lines += [f"classes: [{', '.join(map(quoted, classes))}]  # guess: {order}"]
+    attributes: tuple[tuple[str, str], ...] = ()
+    beside = _table_beside(path, root, listing)
+    if beside is not None:
+        found, table = beside
+        image, person = image_column(table, root) or "", person_column(table)
+        columns = f"image: {quoted(image)}" + (f", person: {quoted(person)}" if person else "")
+        name = os.path.relpath(found, base).replace(os.sep, "/")
+        lines += [f"attributes_table: {quoted(name)}", f"columns: {{{columns}}}  # guess: by their names"]
+        attributes = attributes_of(table, {image, person, ""}, image, asked)
+        notes.append(f"guess: {name} tells the groups of the images in the class folders")
+    elif asked.attributes:
+        raise FairpruneError(
+            "class folders tell no groups", where=f"--attr {asked.attributes[0]}",
+            hint="put a table with a column of the images' paths and one of the groups beside them",
+        )  # fmt: skip
+    lines += split.lines
+    sample = tuple(root / name for name in listing.files[:: max(1, len(listing.files) // 20)])
+    return FolderGuess(tuple(lines), attributes, sample, (*notes, *split.notes))
+
+
+def _inner(path: Path) -> Path:
+    """The folder where classes or splits begin: that which an archive was unpacked into, if it is alone."""
+    for _ in range(4):
+        filled = [name for name in subfolders(path) if not name.startswith("__") and _holds(path / name, False)]
+        if len(filled) != 1 or usual_split(filled[0]) or not _holds(path / filled[0], True):
+            break
+        path = path / filled[0]
+    return path
+
+
+def _holds(folder: Path, nested: bool) -> bool:
+    """Whether images lie in or below a folder; where `nested`, only below it."""
+    own = any(name.lower().endswith(IMAGE_SUFFIXES) for name in os.listdir(folder))
+    if own:
+        return not nested
+    return any(_holds(folder / name, False) for name in subfolders(folder))
+
+
+def _split(root: Path, path: Path, listing: FolderListing, asked: Asked) -> SplitGuess:
+    if listing.splits is not None:
+        if len(set(listing.splits)) == 1 and not asked.splits:
+            only = listing.splits[0]
+            raise FairpruneError(
+                f"the only folder with classes is {only!r}, which names a split", where=str(root),
+                hint=f"for shares of its images write: fairprune data init {root / only}",
+            )  # fmt: skip
+        return of_folders(listing.splits, str(root), asked)
+    spec = asked.split_spec()
+    if spec is not None:
+        return SplitGuess("", (f"splits: {asked.splits}",))
+    found = of_paths(listing.files, str(root)) or of_lists(root)
+    if found is None and path != root:
+        found = of_lists(path)
+    return found or drawn(False)
+
+
+def _table_beside(path: Path, root: Path, listing: FolderListing) -> tuple[Path, TextTable] | None:
+    """A table beside the class folders whose column of images names theirs."""
+    known = set(listing.files)
+    for file in sorted(path.iterdir()):
+        if file.suffix.lower() in (".csv", ".tsv", ".parquet", ".pq"):
+            table = read_table(file, Problems(str(file)))
+            image = None if table is None else image_column(table, root)
+            if table is not None and image and all(cell.removeprefix("./") in known for cell in table.columns[image]):
+                return file, table
+    return None
