@@ -9,7 +9,7 @@ from pathlib import Path
 
 from fairprune_cli.core import plugins
 from fairprune_cli.core.errors import FairpruneError, Problems
-from fairprune_cli.data.manifest.asked import Asked, listed, quoted, stop
+from fairprune_cli.data.manifest.asked import SHARES, Asked, listed, quoted, stop, with_splits
 from fairprune_cli.data.manifest.guess_columns import (
     LABEL_NAMES,
     attributes_of,
@@ -189,20 +189,18 @@ def _image_folders(
     asked: Asked,
 ) -> _Images:
     """The line `images` for a table per split: one root, or a folder for each."""
-    cells = table.columns[image]
-    together = {file.parent for file in tables.values()} == {path}
-    if together:
-        found = _images(path, cells, base, asked)
-        if found.sample or asked.images is not None:
-            return found
+    if asked.images is not None:
+        return _images(path, table.columns[image], base, asked)
     folders, sample = {}, []
     for split, file in tables.items():
-        own = [cell for cell, other in zip(cells, splits, strict=True) if other == split]
+        own = [cell for cell, other in zip(table.columns[image], splits, strict=True) if other == split]
         root, present, _ = image_root(file.parent, own)
         folders[split] = relative(file.parent / root, base)
         sample += [*present[:7]]
     words = ", ".join(f"{split}: {quoted(folder)}" for split, folder in folders.items())
-    return _Images(f"images: {{{words}}}  # guess: where they lie", tuple(sample), (f"guess: images: {words}",))
+    text = quoted(next(iter(folders.values()))) if len(set(folders.values())) == 1 else f"{{{words}}}"
+    note = f"guess: the image paths begin at {text}; --images names another folder"
+    return _Images(f"images: {text}  # guess: root of the image paths", tuple(sample), (note,))
 
 
 def _images(folder: Path, cells: Sequence[str], base: Path, asked: Asked) -> _Images:
@@ -218,6 +216,11 @@ def _images(folder: Path, cells: Sequence[str], base: Path, asked: Asked) -> _Im
         stop(
             f"the images lie in {listed(held)}, which name splits, and the table names them without these folders",
             folder, "the folder into the column of images, as train/001.png",
+        )  # fmt: skip
+    if not asked.splits and root in apart:
+        stop(
+            f"the images of the table lie in {root!r}, which names a split, and none elsewhere", folder,
+            with_splits(SHARES, "draws shares of them"), f"{root}.csv and such a table for every other split",
         )  # fmt: skip
     text = relative(folder / root, base)
     also = f"; they lie in {listed(others)} as well" if others else ""
@@ -256,7 +259,7 @@ def _written(
     taken = {image, split.column, person, ""}
     label = label_column(table, taken, asked.label, path)
     if not label.column:
-        hint = _columns_hint(table) + "; or name the label: --label COLUMN"
+        hint = "name it with --label COLUMN; " + _columns_hint(table)
         raise FairpruneError("no column looks like the label", where=str(path), hint=hint)
     mapped = [("image", image), ("label", label.column), ("split", split.column), ("person", person)]
     shown = ", ".join(f"{key}: {quoted(column)}" for key, column in mapped if column)
@@ -281,4 +284,5 @@ def class_line(classes: Sequence[str]) -> str:
 
 
 def _columns_hint(table: TextTable) -> str:
-    return "write the manifest by hand; the columns are " + ", ".join(map(repr, table.header))
+    which = "that all the tables have" if table.tables else "there"
+    return f"the columns {which} are {', '.join(map(repr, table.header))}"

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fairprune_cli.core.errors import FairpruneError, Problems
-from fairprune_cli.data.manifest.asked import Asked, listed, quoted
+from fairprune_cli.data.manifest.asked import SHARES, Asked, listed, names_text, quoted, stop, with_splits
 from fairprune_cli.data.manifest.guess_columns import attributes_of, image_column, person_column
-from fairprune_cli.data.manifest.guess_splits import SplitGuess, drawn, of_folders, of_lists, of_paths
+from fairprune_cli.data.manifest.guess_splits import SplitGuess, drawn, of_folders, of_lists, of_paths, proposed
 from fairprune_cli.data.manifest.split_spec import SplitSpec
 from fairprune_cli.data.tables.codes import in_order
 from fairprune_cli.data.tables.folders import FolderListing, list_folder, subfolders, usual_split
+from fairprune_cli.data.tables.split_words import splits_within
 from fairprune_cli.data.tables.table import IMAGE_SUFFIXES, TextTable, read_table
 
 
@@ -37,14 +38,13 @@ def folder_lines(path: Path, base: Path, asked: Asked, unread: Problems) -> Fold
     """
     spec = asked.split_spec() or SplitSpec()
     root = _inner(path)
+    if not asked.splits:
+        _refuse_unclear(root)
     problems = Problems(str(root))
     listing = list_folder(root, problems, spec.split_of if asked.splits else usual_split)
     if listing is None:
         unread.raise_if_any()
-    problems.raise_if_any(
-        "give a table (CSV or Parquet) with a column of image files, or class folders; a section `splits` is given as "
-        "--splits '{...}'"
-    )
+    problems.raise_if_any("give a table (CSV or Parquet) with a column of image files, or class folders")
     assert listing is not None
     if asked.label:
         raise FairpruneError(
@@ -114,10 +114,33 @@ def _split(root: Path, path: Path, listing: FolderListing, asked: Asked) -> Spli
     spec = asked.split_spec()
     if spec is not None:
         return SplitGuess("", (f"splits: {asked.splits}",))
-    found = of_paths(listing.files, str(root)) or of_lists(root)
+    found = of_paths([file.partition("/")[2] for file in listing.files], str(root)) or of_lists(root)
     if found is None and path != root:
         found = of_lists(path)
     return found or drawn(False)
+
+
+def _refuse_unclear(root: Path) -> None:
+    """Ask about folders that would be classes although they seem to be splits, or of which only some are splits."""
+    if not root.absolute().parent.is_dir():
+        return
+    above = root.absolute()
+    beside = [name for name in subfolders(above.parent) if usual_split(name) and _holds(above.parent / name, False)]
+    if usual_split(above.name) and len(beside) > 1:
+        stop(
+            f"the folder is one of {listed(beside)}, which name the splits", root, f"the folder above: {above.parent}",
+            with_splits(SHARES, f"draws shares of {above.name} alone"),
+        )  # fmt: skip
+    names = [name for name in subfolders(root) if _holds(root / name, False)]
+    words = [name for name in names if splits_within(name) and _holds(root / name, True)]
+    several = len(frozenset().union(*map(splits_within, words))) > 1
+    if all(usual_split(name) for name in names) or not (several or any(usual_split(name) for name in words)):
+        return
+    proposal = {name: proposed(name, "drop") for name in names}
+    stop(
+        f"the folder{'s' if len(words) > 1 else ''} {listed(words)} seem{'' if len(words) > 1 else 's'} to name splits",
+        root, with_splits(names_text(proposal), "each folder is train, val, test, or drop to leave it out"),
+    )  # fmt: skip
 
 
 def _table_beside(path: Path, root: Path, listing: FolderListing) -> tuple[Path, TextTable] | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +20,7 @@ _COLUMNS = frozenset((
     "split_name", "eval_partition", "is_train", "is_training", "is_test", "is_val", "is_valid", "is_validation",
     "is_training_img", "is_training_image", "train_test", "train_test_split", "train_val_test", "kfold",
 ))  # fmt: skip
+_YES, _NO = frozenset(("1", "true", "yes", "t", "y")), frozenset(("0", "false", "no", "f", "n", "-1"))
 _CODES = {"0": "train", "1": "val", "2": "test"}  # as in CelebA's partition
 _DRAW = with_splits(SHARES, "draws shares and puts the data's split aside")
 _MOST_WORDS = 20
@@ -73,7 +74,7 @@ def _split_column(table: TextTable, image: str, where: str) -> str:
             continue
         known = {code for word in words if (code := split_of(word)) is not None}
         within = frozenset().union(*(splits_within(word) for word in words))
-        named = plain_name(name) in _COLUMNS
+        named = plain_name(name) in _COLUMNS or bool(_of_booleans(name, words))
         if known and all(split_of(word) is not None for word in words) and (named or len(known) > 1):
             sure.append(name)
         elif named or (len(within) > 1 and 2 * sum(bool(splits_within(word)) for word in words) > len(words)):
@@ -99,7 +100,9 @@ def _of_words(
         meant = dict(_CODES)
         lines = [f"splits: {names_text(_CODES)}  # guess: 0, 1, 2 as in CelebA's partition"]
         notes = [f"guess: in {what} 0 is train, 1 is val, 2 is test"]
-    proposal = {word: meant.get(word) or _proposed(word, i, len(words)) for i, word in enumerate(words)}
+    told = _of_booleans(column, set(words))
+    by_place = ["train"] * max(1, len(words) - 2) + ["val", "test"][-max(len(words) - 1, 0) :]
+    proposal = {w: told.get(w) or meant.get(w) or proposed(w, by_place[i]) for i, w in enumerate(words)}
     if empty and len(meant) == len(words):
         bare = next(cell for cell in counts if cell.lower() in MISSING)
         text = [names_text({**(_CODES if lines else {}), bare: split}) for split in ("train", "drop")]
@@ -109,17 +112,25 @@ def _of_words(
     if len(meant) < len(words) or both:
         unclear = both or [word for word in words if word not in meant]
         stop(
-            f"splits seem to be in {what}, and what {listed(unclear)} mean{'s' if len(unclear) == 1 else ''} is not clear",
+            f"{what} seems to name splits, and what {listed(unclear)} mean{'s' if len(unclear) == 1 else ''} is not clear",
             where, with_splits(names_text(proposal), "each word is train, val, test, or drop to leave it out"), _DRAW,
         )  # fmt: skip
     return _complete(set(meant.values()), dict(meant), SplitGuess(column, tuple(lines), tuple(notes)), what, where)
 
 
-def _proposed(word: str, place: int, count: int) -> str:
+def _of_booleans(column: str, words: Collection[str]) -> dict[str, str]:
+    """What yes and no would mean in a column such as `is_train` or `test`; {} for another one."""
+    within = splits_within(column)
+    if len(within) != 1 or not words or not {word.lower() for word in words} <= _YES | _NO:
+        return {}
+    yes = next(iter(within))
+    return {word: SPLITS[yes] if word.lower() in _YES else SPLITS[0 if yes else 2] for word in words}
+
+
+def proposed(word: str, otherwise: str) -> str:
+    """The only split that some part of a word names, else what is given."""
     within = splits_within(word)
-    if len(within) == 1:
-        return SPLITS[next(iter(within))]
-    return "train" if place < max(1, count - 2) else "test" if place == count - 1 else "val"
+    return SPLITS[next(iter(within))] if len(within) == 1 else otherwise
 
 
 def _synonyms(words: Sequence[str]) -> list[str]:
@@ -129,8 +140,14 @@ def _synonyms(words: Sequence[str]) -> list[str]:
     return sorted(of_val) if dev and of_val - dev else []
 
 
-def _complete(found: set[str], names: dict[str, str], made: SplitGuess, what: str, where: str) -> SplitGuess:
-    """The guess where train and test are there, with a val part cut from train where there is none."""
+def _complete(
+    found: set[str], names: dict[str, str], made: SplitGuess, what: str, where: str, draw: str = _DRAW
+) -> SplitGuess:
+    """The guess where train and test are there, with a val part cut from train where there is none.
+
+    Args:
+        draw: the choice that puts the data's split aside.
+    """
     if found == {"train", "test"}:
         line = made.lines[0].partition("  #")[0][:-1] + f", val: {FROM_TRAIN}}}" if made.lines else (
             f"splits: {{val: {FROM_TRAIN}}}")  # fmt: skip
@@ -142,10 +159,10 @@ def _complete(found: set[str], names: dict[str, str], made: SplitGuess, what: st
         renamed = {word: "test" if split == "val" else split for word, split in names.items() if split == "val"}
         stop(
             f"train and val are in {what}, and no test split to audit on", where,
-            with_splits(names_text(renamed, f", val: {FROM_TRAIN}"), "what is val becomes test"), _DRAW,
+            with_splits(names_text(renamed, f", val: {FROM_TRAIN}"), "what is val becomes test"), draw,
         )  # fmt: skip
     missing = "train" if "test" in found else "test"
-    stop(f"only {' and '.join(sorted(found))} is in {what}: there is no {missing} split", where, _DRAW)
+    stop(f"only {' and '.join(sorted(found))} is in {what}: there is no {missing} split", where, draw)
 
 
 def of_folders(words: Sequence[str], where: str, asked: Asked) -> SplitGuess:
@@ -159,7 +176,12 @@ def of_tables(splits: Sequence[str], where: str, asked: Asked) -> SplitGuess:
     """The split of several tables."""
     if asked.split_spec() is not None:
         return SplitGuess("", (f"splits: {asked.splits}",))
-    return _complete(set(splits), {split: split for split in splits}, SplitGuess("", ()), "the tables' names", where)
+    if set(splits) == {"val", "test"}:
+        stop("there is no table of train", where, "one table instead of the folder")
+    whole = "one table instead of the folder, for shares of it"
+    return _complete(
+        set(splits), {split: split for split in splits}, SplitGuess("", ()), "the tables' names", where, whole
+    )
 
 
 def of_paths(files: Sequence[str], where: str) -> SplitGuess | None:

@@ -205,7 +205,7 @@ def _folder_records(
     if splits is not None and spec.splits.fractions is not None:
         problems.add("splits: the folders name the splits already (train, val, test): remove the shares")
     if spec.splits.source:
-        splits = words_of_paths(spec.splits, listing.files)
+        splits = words_of_paths(spec.splits, [file.partition("/")[2] for file in listing.files])  # below the class
     persons: list[str] | None = None
     attributes: dict[str, list[str]] = {}
     if table is not None:
