@@ -122,8 +122,6 @@ def _split(root: Path, path: Path, listing: FolderListing, asked: Asked) -> Spli
 
 def _refuse_unclear(root: Path) -> None:
     """Ask about folders that would be classes although they seem to be splits, or of which only some are splits."""
-    if not root.absolute().parent.is_dir():
-        return
     above = root.absolute()
     beside = [name for name in subfolders(above.parent) if usual_split(name) and _holds(above.parent / name, False)]
     if usual_split(above.name) and len(beside) > 1:
@@ -137,6 +135,11 @@ def _refuse_unclear(root: Path) -> None:
     if all(usual_split(name) for name in names) or not (several or any(usual_split(name) for name in words)):
         return
     proposal = {name: proposed(name, "drop") for name in names}
+    if "test" not in proposal.values():
+        stop(
+            f"the folder {words[0]!r} seems to name a split, and there is no test split beside it", root,
+            f"the folder itself, for shares of its images: fairprune data init {root / words[0]}",
+        )  # fmt: skip
     stop(
         f"the folder{'s' if len(words) > 1 else ''} {listed(words)} seem{'' if len(words) > 1 else 's'} to name splits",
         root, with_splits(names_text(proposal), "each folder is train, val, test, or drop to leave it out"),

@@ -103,6 +103,8 @@ def _of_words(
     told = _of_booleans(column, set(words))
     by_place = ["train"] * max(1, len(words) - 2) + ["val", "test"][-max(len(words) - 1, 0) :]
     proposal = {w: told.get(w) or meant.get(w) or proposed(w, by_place[i]) for i, w in enumerate(words)}
+    if words and "test" not in proposal.values():
+        proposal[next((word for word in reversed(words) if word not in meant), words[-1])] = "test"
     if empty and len(meant) == len(words):
         bare = next(cell for cell in counts if cell.lower() in MISSING)
         text = [names_text({**(_CODES if lines else {}), bare: split}) for split in ("train", "drop")]
@@ -112,7 +114,7 @@ def _of_words(
     if len(meant) < len(words) or both:
         unclear = both or [word for word in words if word not in meant]
         stop(
-            f"{what} seems to name splits, and what {listed(unclear)} mean{'s' if len(unclear) == 1 else ''} is not clear",
+            f"{what} seems to name splits, and the meaning of {listed(unclear)} is not clear",
             where, with_splits(names_text(proposal), "each word is train, val, test, or drop to leave it out"), _DRAW,
         )  # fmt: skip
     return _complete(set(meant.values()), dict(meant), SplitGuess(column, tuple(lines), tuple(notes)), what, where)

@@ -121,7 +121,8 @@ def _read_csv(path: Path, data: bytes, digest: str, problems: Problems) -> TextT
         return None
     first = text.split("\n", 1)[0]
     delimiter = next((mark for mark in ",;\t" if mark in first), ",")
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    # `a, "b"`, as people write it, is `b` without its quotes.
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True, skipinitialspace=True)
     records: list[list[str]] = []
     lines: list[int] = []
     last = 0
