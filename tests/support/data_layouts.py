@@ -404,6 +404,48 @@ def _(folder: Path) -> Truth:
     return truth
 
 
+@layout("class folders beside splits.csv", ASKED)
+def _(folder: Path) -> Truth:
+    truth = _folders(folder, lambda fact: f"{fact[1]}/{fact[0]}", "TTTTTTTSSS")
+    write(folder / "splits.csv", "image_id,split", [(name[:-4], split) for name, (split, _) in truth.own.items()])
+    return truth
+
+
+@layout("images/class beside meta/train.txt, meta/test.txt", ASKED)
+def _(folder: Path) -> Truth:
+    truth = _folders(folder / "images", lambda fact: f"{fact[1]}/{fact[0]}", "TTTTTTTSSS")
+    (folder / "meta").mkdir()
+    for split in ("train", "test"):
+        (folder / "meta" / f"{split}.txt").write_text("\n".join(n for n, (s, _) in truth.own.items() if s == split))
+    return Truth(folder, truth.own)
+
+
+@layout("images/train/class beside masks/train/class", ASKED)
+def _(folder: Path) -> Truth:
+    _folders(folder / "masks", lambda fact: f"{fact[3]}/{fact[1]}/{fact[0]}")
+    return Truth(folder, _folders(folder / "images", lambda fact: f"{fact[3]}/{fact[1]}/{fact[0]}").own)
+
+
+@layout("labels.csv beside partition.csv", ASKED)
+def _(folder: Path) -> Truth:
+    found = facts()
+    draw(folder / "images", [f[0] for f in found])
+    write(folder / "partition.csv", "file,part", [(f[0], f[3]) for f in found])
+    return Truth(write(folder / "labels.csv", "file,label,gender", [f[:3] for f in found]), own(found))
+
+
+@layout("trainval.csv, test.csv", KEPT)
+def _(folder: Path) -> Truth:
+    truth = _tables(folder, lambda split: f"{split}.csv", "TTTTTTTSSS")
+    (folder / "train.csv").rename(folder / "trainval.csv")
+    return truth
+
+
+@layout("folders train/class, val/class and no test", ASKED)
+def _(folder: Path) -> Truth:
+    return _folders(folder, lambda fact: f"{fact[3]}/{fact[1]}/{fact[0]}", "TTTTTTTVVV")
+
+
 @layout("class folders without a split", DRAWN)
 def _(folder: Path) -> Truth:
     return _folders(folder, lambda fact: f"{fact[1]}/{fact[0]}", named=False)

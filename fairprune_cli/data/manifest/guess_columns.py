@@ -12,7 +12,7 @@ import numpy as np
 
 from fairprune_cli.core.errors import FairpruneError, nearest
 from fairprune_cli.data.manifest.asked import Asked, listed, quoted
-from fairprune_cli.data.manifest.guess_splits import plain_name
+from fairprune_cli.data.manifest.guess_lists import plain_name
 from fairprune_cli.data.tables.codes import occurring
 from fairprune_cli.data.tables.folders import subfolders
 from fairprune_cli.data.tables.table import IMAGE_SUFFIXES, MISSING, TextTable

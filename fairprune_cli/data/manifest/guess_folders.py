@@ -9,7 +9,8 @@ from pathlib import Path
 from fairprune_cli.core.errors import FairpruneError, Problems
 from fairprune_cli.data.manifest.asked import SHARES, Asked, listed, names_text, quoted, stop, with_splits
 from fairprune_cli.data.manifest.guess_columns import attributes_of, image_column, person_column
-from fairprune_cli.data.manifest.guess_splits import SplitGuess, drawn, of_folders, of_lists, of_paths, proposed
+from fairprune_cli.data.manifest.guess_lists import refuse_lists
+from fairprune_cli.data.manifest.guess_splits import SplitGuess, drawn, of_folders, of_paths, proposed
 from fairprune_cli.data.manifest.split_spec import SplitSpec
 from fairprune_cli.data.tables.codes import in_order
 from fairprune_cli.data.tables.folders import FolderListing, list_folder, subfolders, usual_split
@@ -50,8 +51,13 @@ def folder_lines(path: Path, base: Path, asked: Asked, unread: Problems) -> Fold
         raise FairpruneError(
             "class folders are the label themselves", where=f"--label {asked.label}", hint="leave it out"
         )
-    split = _split(root, path, listing, asked)
     classes = tuple(sorted(set(listing.labels)))
+    if len(classes) < 2:
+        raise FairpruneError(
+            f"all images lie in one folder, {classes[0]!r}, so folders do not tell the classes", where=str(root),
+            hint="give a table (CSV or Parquet) with a column of image files and one of labels, or a folder per class",
+        )  # fmt: skip
+    split = _split(root, path, listing, asked)
     text = os.path.relpath(root, base).replace(os.sep, "/")
     lines = ["format: folder", f"root: {quoted(text)}  # root/class/image or root/split/class/image"]
     notes = [] if root == path else [f"guess: the class folders begin at {text!r}"]
@@ -108,16 +114,25 @@ def _split(root: Path, path: Path, listing: FolderListing, asked: Asked) -> Spli
             only = listing.splits[0]
             raise FairpruneError(
                 f"the only folder with classes is {only!r}, which names a split", where=str(root),
-                hint=f"for shares of its images write: fairprune data init {root / only}",
+                hint=f"for shares of its images write: fairprune data init {root / only} --splits '{SHARES}'",
             )  # fmt: skip
         return of_folders(listing.splits, str(root), asked)
     spec = asked.split_spec()
     if spec is not None:
         return SplitGuess("", (f"splits: {asked.splits}",))
-    found = of_paths([file.partition("/")[2] for file in listing.files], str(root)) or of_lists(root)
-    if found is None and path != root:
-        found = of_lists(path)
-    return found or drawn(False)
+    below = [file.partition("/")[2] for file in listing.files]
+    found = of_paths(below, str(root))
+    if found is None:
+        refuse_lists(path)
+        return drawn(False)
+    deeper = {part for file in below for part in file.split("/")[1:-1]}
+    if len(deeper) > 1 and any(usual_split(file.partition("/")[0]) for file in below if "/" in file):
+        stop(
+            f"below the folders that name splits there are {listed(sorted(deeper))}: classes seem to be these, and not "
+            f"{listed(sorted(set(listing.labels)))}", root,
+            f"the folder whose images are meant: fairprune data init {root / listing.labels[0]}",
+        )  # fmt: skip
+    return found
 
 
 def _refuse_unclear(root: Path) -> None:
@@ -138,7 +153,7 @@ def _refuse_unclear(root: Path) -> None:
     if "test" not in proposal.values():
         stop(
             f"the folder {words[0]!r} seems to name a split, and there is no test split beside it", root,
-            f"the folder itself, for shares of its images: fairprune data init {root / words[0]}",
+            f"the folder itself, for shares of its images: fairprune data init {root / words[0]} --splits '{SHARES}'",
         )  # fmt: skip
     stop(
         f"the folder{'s' if len(words) > 1 else ''} {listed(words)} seem{'' if len(words) > 1 else 's'} to name splits",

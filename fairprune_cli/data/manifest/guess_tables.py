@@ -119,7 +119,7 @@ def guess_table(path: Path, base: Path, asked: Asked) -> Guess:
     assert table is not None
     image = image_column(table, path.parent)
     if image is None:
-        raise FairpruneError("no column names image files", where=str(path), hint=_columns_hint(table))
+        raise FairpruneError("no column names image files, as 001.png", where=str(path), hint=_columns_hint(table))
     if asked.split_column and asked.split_column not in table.header:
         raise FairpruneError(
             f"no column {asked.split_column!r} (--split-column)", where=str(path), hint=_columns_hint(table)

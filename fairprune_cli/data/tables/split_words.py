@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 _WORDS = {
-    **dict.fromkeys(("train", "training", "trn", "tr", "trainset", "trainingset"), 0),
+    **dict.fromkeys(("train", "training", "trn", "tr", "trainset", "trainingset", "trainval"), 0),
     **dict.fromkeys(("val", "valid", "validation", "validate", "valset", "validationset"), 1),
     **dict.fromkeys(("dev", "devel", "development", "devset"), 1),
     **dict.fromkeys(("test", "testing", "tst", "te", "testset", "holdout"), 2),

@@ -49,8 +49,9 @@ def test_layout(layout: Layout, tmp_path: Path) -> None:
         with pytest.raises(FairpruneError) as caught:
             init_manifest(truth.path)
         assert layout.expected == REFUSED or "write" in caught.value.hint
-        for choice in re.findall(r"--splits '([^']*)'", caught.value.hint) if layout.expected == ASKED else ():
-            manifest = made(truth.path, Asked(splits=choice))
+        answers = re.findall(r"(?:fairprune data init (\S+) )?--splits '([^']*)'", caught.value.hint)
+        for path, choice in answers if layout.expected == ASKED else ():
+            manifest = made(Path(path or truth.path), Asked(splits=choice))
             assert {"train", "test"} <= {split for split, _ in told(manifest)}
 
 
