@@ -22,15 +22,17 @@ from fairprune_cli.data.tables.table import SPLITS, TextTable, read_table
 _TABLES = (".csv", ".tsv", ".parquet", ".pq")
 
 
-def guess(path: Path, base: Path | None, asked: Asked) -> Guess:
+def guess(path: Path, base: Path | None, asked: Asked | None = None) -> Guess:
     """Recognise a table, a published data set, a folder that holds a table or one per split, or class folders.
 
     Args:
         base: folder of the manifest to be; beside the table or in the folder when None.
+        asked: choices that are not to be guessed.
 
     Raises:
         FairpruneError: nothing is recognised, or a choice has to be made; the message says what is needed.
     """
+    asked = asked or Asked()
     if path.is_file():
         return guess_table(path, base or path.parent, asked)
     if not path.is_dir():
