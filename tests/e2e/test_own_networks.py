@@ -60,6 +60,16 @@ class Forgetful(Small):
 
     def forward(self, x):
         return super().forward(x) * self.gain
+
+
+class Noisy(Small):
+    def forward(self, x):
+        return self.fc(nn.functional.dropout(self.f(x).mean((2, 3)), 0.5))
+
+
+class Infinite(Small):
+    def forward(self, x):
+        return super().forward(x / 0)
 """
 ARCH = ("--arch", "own.nets:Small")
 QUICK = ("--attr", "gender", "--epochs", "1", "--batch-size", "64", "--sparsity", "0.5")
@@ -75,7 +85,7 @@ def place(work: Work, tmp_path_factory: pytest.TempPathFactory) -> Path:
     spaces: dict[str, type[torch.nn.Module]] = {}
     exec(OWN, spaces)
     torch.manual_seed(0)
-    for name in ("Small", "Forgetful", "Viewing"):
+    for name in ("Small", "Forgetful", "Viewing", "Noisy", "Infinite"):
         torch.save(spaces[name](2).state_dict(), folder / f"{name.lower()}.pt")
     return folder
 
@@ -156,6 +166,21 @@ def test_what_a_file_cannot_hold_is_found_before_any_training(place: Path, granu
     )  # fmt: skip
     assert ran.code == 2, ran.err
     assert "the pruned network that was read back is not the one that was written" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("Noisy", "other outputs for the same images in eval mode"),
+        ("Infinite", "f.0.0 is given NaN or infinities, which the forward of the network makes"),
+    ],
+)
+def test_a_network_that_nothing_can_be_learned_of_is_refused_by_the_dry_run(place: Path, name: str, said: str) -> None:
+    arch = ("--arch", f"own.nets:{name}")
+    for command in (("prune", f"{name.lower()}.pt", *QUICK), ("train", "--out", "never.pt")):
+        ran = fairprune(*command, *arch, "--dry-run", cwd=place)
+        assert ran.code == 2, ran.err
+        assert said in ran.err
 
 
 def test_a_folder_that_cannot_take_the_run_is_found_by_the_dry_run_too(work: Work, tmp_path: Path) -> None:
