@@ -15,6 +15,7 @@ from fairprune_cli.core import distributed as ranks
 from fairprune_cli.core import provenance
 from fairprune_cli.core.device import choose_device, machine, process_peak_bytes, repeatable, set_threads
 from fairprune_cli.core.errors import ExitCode, FairpruneError
+from fairprune_cli.core.files import refuse_no_room
 from fairprune_cli.core.terminal import Terminal
 from fairprune_cli.data.manifest.find import Transform
 from fairprune_cli.fairness import notions as fairness
@@ -129,8 +130,13 @@ def _parts(request: AuditRequest, sources: dict[str, LoadedModel], transform: Tr
 
 def _check(request: AuditRequest) -> None:
     """What can be refused before anything is read."""
-    if request.out is not None and request.out.exists() and not request.force:
+    if request.out is None:
+        return
+    if request.out.exists() and not request.force:
         raise FairpruneError("already exists", where=str(request.out), hint="--force overwrites it")
+    if request.out.exists() and not request.out.is_dir():
+        raise FairpruneError("is not a folder", where=str(request.out), hint="give another --out")
+    refuse_no_room(request.out)
 
 
 def _check_dense(request: AuditRequest, policy: Policy, classes: int) -> None:

@@ -13,6 +13,7 @@ from torch import nn
 from fairprune_cli.core import provenance
 from fairprune_cli.core.device import choose_device, machine, repeatable, set_threads, strictly_repeatable
 from fairprune_cli.core.errors import FairpruneError
+from fairprune_cli.core.files import refuse_no_room
 from fairprune_cli.core.signals import stop_on_signals
 from fairprune_cli.core.terminal import Terminal
 from fairprune_cli.data.batches.pool import ImageSet
@@ -48,6 +49,7 @@ def train_checkpoint(request: TrainRequest, terminal: Terminal) -> dict[str, Any
         raise FairpruneError(
             "already exists", where=str(request.out), hint="--force overwrites it, --out writes elsewhere"
         )
+    refuse_no_room(request.out)
     if settings.arch is None:
         raise FairpruneError("no architecture was given", where="--arch", hint="for example --arch resnet10")
     started = time.time()

@@ -67,6 +67,12 @@ class Noisy(Small):
         return self.fc(nn.functional.dropout(self.f(x).mean((2, 3)), 0.5))
 
 
+class Branching(Small):
+    def forward(self, x):
+        scores = super().forward(x)
+        return scores * 2 if scores.sum() > 1e9 else scores
+
+
 class Infinite(Small):
     def forward(self, x):
         return super().forward(x / 0)
@@ -85,7 +91,7 @@ def place(work: Work, tmp_path_factory: pytest.TempPathFactory) -> Path:
     spaces: dict[str, type[torch.nn.Module]] = {}
     exec(OWN, spaces)
     torch.manual_seed(0)
-    for name in ("Small", "Forgetful", "Viewing", "Noisy", "Infinite"):
+    for name in ("Small", "Forgetful", "Viewing", "Noisy", "Infinite", "Branching"):
         torch.save(spaces[name](2).state_dict(), folder / f"{name.lower()}.pt")
     return folder
 
@@ -208,3 +214,42 @@ def test_an_empty_split_is_found_by_the_dry_run(work: Work, tmp_path: Path, gone
     )
     assert ran.code == 2, ran.err
     assert said in ran.err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("prune", "model.pt", *QUICK, "--out", "FILE/x"), ("prune", "model.pt", *QUICK, "--dry-run", "--out", "FILE/x"),
+        ("train", "--arch", "resnet10-w16", "--epochs", "1", "--out", "FILE/x.pt"),
+        ("train", "--arch", "resnet10-w16", "--dry-run", "--out", "FILE/x/y.pt"),
+        ("export", "model.pt", "--to", "safetensors", "--out", "FILE/x"),
+        ("audit", "model.pt", "--attr", "gender", "--out", "FILE/x"),
+        ("audit", "model.pt", "--attr", "gender", "--dry-run", "--out", "FILE/x"),
+        ("report", "done", "--to", "md", "--out", "FILE/x.md"), ("data", "init", "table.csv", "--out", "FILE/x.yaml"),
+        ("data", "sample", "--out", "FILE/x"), ("data", "stats", "--out", "FILE/x.png"), ("demo", "--out", "FILE/x"),
+        ("compare", "model.pt", "--methods", "magnitude", "--sparsities", "0.5", "--attr", "gender", "--out", "FILE/x"),
+    ],
+    ids=lambda arguments: "-".join(arguments[:2]),
+)  # fmt: skip
+def test_nothing_is_begun_whose_result_has_no_place(place: Path, arguments: tuple[str, ...]) -> None:
+    (place / "FILE").write_text("mine")
+    (place / "done").mkdir(exist_ok=True)
+    (place / "done" / "report.json").write_text("{}")
+    ran = fairprune(*arguments, cwd=place)
+    assert ran.code == 2, ran.err
+    assert "FILE is a file" in ran.err
+    assert "Traceback" not in ran.err
+    assert (place / "FILE").read_text() == "mine"
+
+
+@pytest.mark.parametrize("to", ["onnx", "pt2"])
+def test_a_network_that_cannot_be_traced_is_refused_in_a_sentence_alone(place: Path, tmp_path: Path, to: str) -> None:
+    out = tmp_path / f"never.{to}"
+    ran = fairprune(
+        "export", "branching.pt", "--arch", "own.nets:Branching", "--to", to, "--size", "64", "--out", str(out),
+        "--quiet", cwd=place,
+    )  # fmt: skip
+    assert ran.code == 2
+    assert len(ran.err.splitlines()) == 1, ran.err
+    assert "data-dependent" in ran.err
+    assert not out.exists()

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
-import sys
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fairprune_cli.core.errors import FairpruneError, said_by
+from fairprune_cli.export.quiet import silence
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -37,9 +35,7 @@ def write(job: ExportJob, path: Path) -> None:
     import torch
 
     try:
-        # The exporter reports on stdout, which belongs to the command's result.
-        with warnings.catch_warnings(), contextlib.redirect_stdout(sys.stderr), torch.no_grad():
-            warnings.simplefilter("ignore")
+        with silence(), torch.no_grad():
             program = torch.onnx.export(
                 job.traced,
                 (job.images(2),),
