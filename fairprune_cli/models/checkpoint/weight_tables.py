@@ -263,7 +263,7 @@ def _describe(root: Any) -> str:
     if table:
         keys = ", ".join(printable(key, 30) for key in list(table)[:8])
         return f"a dict with the keys {keys}{' …' if len(table) > 8 else ''}"
-    return "a tensor alone" if isinstance(root, TensorRef | Tensor) else f"a {type(root).__name__}"
+    return "a tensor alone" if isinstance(root, TensorRef | Tensor) else f"an object of type {type(root).__name__}"
 
 
 def _wrapper_hint() -> str:
