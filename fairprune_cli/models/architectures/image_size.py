@@ -36,18 +36,18 @@ def refuse_other_image_size(model: nn.Module, name: str, state: Mapping[str, Ten
     Raises:
         OtherImageSize: the message has both sizes, in pixels.
     """
+    whole = own_size(model)
     for key, built in model.state_dict().items():
         given = state.get(key)
         if given is None or not _PLACES.search(key) or not given.ndim == built.ndim in (2, 3):
             continue
         here, there = given.shape[-2], built.shape[-2]
         sides = next((sides for extra in _TOKENS if (sides := _sides(here - extra, there - extra))), None)
-        patch = _patch(model)
-        if here == there or sides is None or patch is None:
+        if here == there or sides is None or whole is None:
             continue
-        one, other = (side * patch for side in sides)
+        one = whole * sides[0] // sides[1]
         raise OtherImageSize(
-            f"it is of a {name} for images of {one}x{one} pixels, and {name} is built for {other}x{other}: {key} has "
+            f"it is of a {name} for images of {one}x{one} pixels, and {name} is built for {whole}x{whole}: {key} has "
             f"{here} places there, and {there} here",
             hint=f"name a function that builds it for {one} pixels (timm: img_size={one}, torchvision: "
             f"image_size={one}) with --arch package.module:factory",
@@ -58,9 +58,3 @@ def _sides(*places: int) -> list[int] | None:
     """Edges of the squares of so many places; None where they are none."""
     edges = [math.isqrt(max(n, 0)) for n in places]
     return edges if all(edge and edge * edge == n for edge, n in zip(edges, places, strict=True)) else None
-
-
-def _patch(model: nn.Module) -> int | None:
-    """Edge in pixels of what becomes one place."""
-    convolutions = (layer for layer in model.modules() if isinstance(layer, nn.Conv2d))
-    return next((layer.stride[0] for layer in convolutions if layer.kernel_size == layer.stride), None)
