@@ -20,7 +20,7 @@ from fairprune_cli.models.architectures.fitting import (
 )
 from fairprune_cli.models.architectures.foreign import normalisation, words_of_key
 from fairprune_cli.models.architectures.heads import settle_heads
-from fairprune_cli.models.architectures.image_size import OtherImageSize, refuse_other_image_size
+from fairprune_cli.models.architectures.image_size import OtherImageSize, own_size, refuse_other_image_size
 from fairprune_cli.models.architectures.placement import (
     Placement,
     complete_places,
@@ -61,6 +61,7 @@ __all__ = [
     "not_recognised",
     "only_one",
     "other_names",
+    "own_size",
     "parts_beside",
     "placed",
     "placements",
