@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from fairprune_cli.core.terminal import Terminal
 from fairprune_cli.data.manifest.find import Transform
 from fairprune_cli.fairness import notions as fairness
 from fairprune_cli.models import measure
+from fairprune_cli.models.checkpoint.contents import weights_of_each
 from fairprune_cli.models.checkpoint.load import LoadedModel
 from fairprune_cli.models.file import codec
 from fairprune_cli.run.audit_step import AuditStep, Outcome
@@ -98,11 +99,13 @@ def _audit(request: AuditRequest, terminal: Terminal, device: torch.device, grou
 def _sources(request: AuditRequest, data: Data, terminal: Terminal) -> dict[str, LoadedModel]:
     """The models by name. What was pruned from a trusted module is built on that module where it is the dense one."""
     found: dict[str, LoadedModel] = {}
-    for name, path in name_models(request.models, request.against).items():
+    paths, settings = name_models(request.models, request.against), request.resolved.settings
+    meant = weights_of_each(paths.values(), settings.weights)
+    for name, path in paths.items():
         dense = found.get("dense")
         structure = dense.structure if dense is not None and _pruned_from(dense, path) else None
         found[name] = open_model(
-            path, request.resolved.settings, data.manifest, terminal, request.trust,
+            path, replace(settings, weights=meant[path]), data.manifest, terminal, request.trust,
             structure if isinstance(structure, nn.Module) else None,
         )  # fmt: skip
     return found
