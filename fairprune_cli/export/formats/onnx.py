@@ -34,6 +34,8 @@ def write(job: ExportJob, path: Path) -> None:
         raise FairpruneError(f"export to onnx needs {', '.join(missing)}", hint='pip install "fairprune[onnx]"')
     import torch
 
+    from fairprune_cli.export.job import refuse_fixed_batch
+
     try:
         with silence(), torch.no_grad():
             program = torch.onnx.export(
@@ -49,6 +51,8 @@ def write(job: ExportJob, path: Path) -> None:
         raise FairpruneError(f"onnx cannot express {job.header.architecture}: {said_by(error)}") from error
     if program is None:
         raise FairpruneError("the onnx exporter gave no graph")
+    shape = program.model.graph.inputs[0].shape
+    refuse_fixed_batch(job.header.architecture, None if shape is None else shape[0])
     for key, value in job.header.to_metadata().items():
         program.model.metadata_props[f"fairprune.{key}"] = value
     program.save(str(path), external_data=False)

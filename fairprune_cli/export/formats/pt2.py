@@ -28,6 +28,7 @@ def write(job: ExportJob, path: Path) -> None:
     """
     import torch
 
+    from fairprune_cli.export.job import refuse_fixed_batch
     from fairprune_cli.models.file.header import dump
 
     batch = torch.export.Dim("batch", min=1)
@@ -37,6 +38,8 @@ def write(job: ExportJob, path: Path) -> None:
             program = torch.export.export(job.traced, (job.images(2),), dynamic_shapes=({0: batch},))
             torch.export.save(program, archive, extra_files={HEADER_FILE: dump(job.header.to_metadata())})
     except Exception as error:  # the tracer has many exceptions, and none of its own
+        if "Constraints violated (batch)" in str(error):
+            refuse_fixed_batch(job.header.architecture, 2)
         raise FairpruneError(f"torch.export cannot trace {job.header.architecture}: {said_by(error)}") from error
     path.write_bytes(archive.getvalue())
 
