@@ -78,12 +78,14 @@ def cache_command(
 
 def init(path: Path, out: Path | None, name: str | None, force: bool) -> Path:
     """Write the manifest of a table or folder; returns its path."""
-    from fairprune_cli.core.files import atomic_write_text
+    from fairprune_cli.core.files import atomic_write_text, refuse_no_room
     from fairprune_cli.data.manifest.find import init_manifest
 
     target = out or (path if path.is_dir() else path.parent) / "manifest.yaml"
     if target.exists() and not force:
         raise FairpruneError("already exists", where=str(target), hint="--force overwrites it, --out writes elsewhere")
+    if out is not None:
+        refuse_no_room(out)
     atomic_write_text(target, init_manifest(path, name=name, out=target))
     return target
 
@@ -191,8 +193,11 @@ def stats(
     force: bool = False,
 ) -> ExitCode:
     """Counts per split, label and group; with `out` also a picture of some images of each in a split."""
+    from fairprune_cli.core.files import refuse_no_room
     from fairprune_cli.data.checks import gallery
 
+    if out is not None:
+        refuse_no_room(out)
     manifest = _open(options)
     if out is not None:
         shown = gallery.draw(manifest, split, options.attr or None)

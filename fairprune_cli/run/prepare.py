@@ -24,6 +24,7 @@ from fairprune_cli.models.checkpoint.load import LoadedModel
 from fairprune_cli.models.inference import fault_of_training
 from fairprune_cli.models.read_out import read_out_of
 from fairprune_cli.models.score_search import refuse_other_outputs_in_training
+from fairprune_cli.models.soundness import refuse_unsound
 from fairprune_cli.pruning import methods, target
 from fairprune_cli.pruning.masks import Masks
 from fairprune_cli.run.assembly import constrained_notion
@@ -105,6 +106,7 @@ def prepare(model: Path, settings: Settings, terminal: Terminal, trust: bool, gr
     dense = loaded.model.eval().to(device)
     target.refuse_frozen(dense)
     measure.macs(dense, transform.shape)  # fails here where it does not take such images
+    refuse_unsound(dense, transform.shape, str(loaded.source))
     if (read_out := read_out_of(dense)) is not None:
         refuse_other_outputs_in_training(dense, read_out, transform.shape)
     student = copy.deepcopy(dense)
