@@ -103,10 +103,11 @@ def prepare(model: Path, settings: Settings, terminal: Terminal, trust: bool, gr
     notions = tuple(constrained_notion(settings, method, len(task.classes)) for task in data.manifest.tasks)
     loaded = open_model(model, settings, data.manifest, terminal, trust)
     transform = transform_of(loaded, data.manifest, terminal)
-    dense = loaded.model.eval().to(device)
+    dense = loaded.model.eval()
     target.refuse_frozen(dense)
     measure.macs(dense, transform.shape)  # fails here where it does not take such images
-    refuse_unsound(dense, transform.shape, str(loaded.source))
+    refuse_unsound(dense, transform.shape, str(loaded.source))  # on the CPU: a GPU may add up in another order
+    dense.to(device)
     if (read_out := read_out_of(dense)) is not None:
         refuse_other_outputs_in_training(dense, read_out, transform.shape)
     student = copy.deepcopy(dense)
