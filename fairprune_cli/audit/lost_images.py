@@ -25,10 +25,9 @@ SIDE = 96  # largest side of an embedded picture, in pixels
 
 
 class Images(Protocol):
-    """Where the pictures come from: uint8 [N, C, H, W] by row, and the rows' file names."""
+    """Where the pictures come from: uint8 [C, H, W] by row, and the rows' file names."""
 
-    @property
-    def pixels(self) -> np.ndarray: ...
+    def pixels_of(self, row: int) -> np.ndarray: ...
     @property
     def manifest(self) -> Any: ...
 
@@ -100,7 +99,7 @@ class LostImages:
             for image in sorted(kept, reverse=True):
                 row = -image.behind
                 file = str(images.manifest.files[row])
-                pictures.setdefault(file, picture(images.pixels[row]))
+                pictures.setdefault(file, picture(images.pixels_of(row)))
                 shown.append(Example(file, classes[image.label], classes[image.predicted], image.before, image.after))
             lost[key] = tuple(shown)
         return Examples(self.most, str(images.manifest.root), lost, pictures)

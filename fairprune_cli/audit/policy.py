@@ -174,7 +174,9 @@ def gate_policy(settings: GateOptions) -> GatePolicy:
 def _content(path: Path) -> Mapping[str, Any]:
     import yaml
 
-    content = read_document(path, "policy", yaml.safe_load, LARGEST, "check --policy", yaml.YAMLError)
+    from fairprune_cli.core.yaml_text import yaml_values
+
+    content = read_document(path, "policy", yaml_values, LARGEST, "check --policy", yaml.YAMLError)
     if not isinstance(content, dict):
         raise FairpruneError("must be a mapping of keys to values", where=str(path), hint="see docs/ci.md")
     return content
@@ -194,7 +196,10 @@ def _parsed(content: Mapping[str, Any], settings: GateOptions, where: str, sha25
     own = settings if top else dataclasses.replace(settings, **_UNBOUNDED)
     if top and any(getattr(own, bound) is not None for bound in BOUNDS):
         rules.append(Rule(gate_policy(own)))
-    listed = content.get("rules") or []
+    listed = content.get("rules", [])
+    if "rules" in content and not listed:
+        problems.add("rules: is empty: give at least one rule, or remove the key")
+        listed = []
     if not isinstance(listed, list):
         problems.add("rules: must be a list of rules")
         listed = []

@@ -13,7 +13,7 @@ import typer
 from fairprune_cli.commands.flags import Config, Force, Given, ImageSize, Json, Quiet, flags, resolved, size_of
 from fairprune_cli.commands.output import terminal_of
 from fairprune_cli.core.errors import ExitCode, FairpruneError
-from fairprune_cli.core.terminal import Terminal
+from fairprune_cli.core.terminal import BETWEEN_COLUMNS, Terminal
 from fairprune_cli.data.options import DataOptions
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ def _with_manifest(given: Given, manifest: Path | None) -> Given:
 
 def init(path: Path, out: Path | None, name: str | None, force: bool, asked: Asked, terminal: Terminal) -> Path:
     """Write the manifest of a table or folder; returns its path."""
-    from fairprune_cli.core.files import atomic_write_text
+    from fairprune_cli.core.files import atomic_write_text, refuse_no_room
     from fairprune_cli.data.manifest.find import init_manifest
 
     if not path.exists():
@@ -119,6 +119,8 @@ def init(path: Path, out: Path | None, name: str | None, force: bool, asked: Ask
     target = out or (path if path.is_dir() else path.parent) / "manifest.yaml"
     if target.exists() and not force:
         raise FairpruneError("already exists", where=str(target), hint="--force overwrites it, --out writes elsewhere")
+    if out is not None:
+        refuse_no_room(out)
     atomic_write_text(target, init_manifest(path, name=name, out=target, asked=asked, tell=terminal.note))
     return target
 
@@ -130,9 +132,12 @@ def _found(options: DataOptions) -> Path:
 
 
 def _open(options: DataOptions) -> Manifest:
+    """The manifest as runs see it: without the images that it drops."""
+    from fairprune_cli.data.images.duplicates import parted
     from fairprune_cli.data.manifest.find import load_manifest
 
-    return load_manifest(_found(options))
+    manifest = load_manifest(_found(options))
+    return parted(manifest) if manifest.duplicates == "drop" else manifest
 
 
 def check(options: DataOptions, terminal: Terminal, as_json: bool) -> ExitCode:
@@ -223,8 +228,11 @@ def stats(
     force: bool = False,
 ) -> ExitCode:
     """Counts per split, label and group; with `out` also a picture of some images of each in a split."""
+    from fairprune_cli.core.files import refuse_no_room
     from fairprune_cli.data.checks import gallery
 
+    if out is not None:
+        refuse_no_room(out)
     manifest = _open(options)
     if out is not None:
         shown = gallery.draw(manifest, split, options.attr or None)
@@ -246,13 +254,31 @@ def stats(
 
 
 def _show_counts(title: str, counts: dict[str, dict[str, Any]], classes: list[str], terminal: Terminal) -> None:
+    """The classes side by side where they fit the line, else below each other, with the splits side by side."""
     rows: list[list[str]] = []
     for split, part in counts.items():
         rows.append(_row(f"{split}: all", part, classes))
         for attribute, groups in part["attributes"].items():
             rows += [_row(f"  {attribute} = {group}", entry, classes) for group, entry in groups.items()]
-    terminal.table(title, ["", "images", *classes], rows)
+    table = [["", "images", *classes], *rows]
+    if sum(max(map(len, column)) + BETWEEN_COLUMNS for column in zip(*table, strict=True)) <= terminal.width:
+        terminal.table(title, table[0], table[1:])
+        return
+    parts = list(counts.values())
+    table = [["", *counts], *_listed("all", parts, classes)]
+    for attribute, groups in parts[0]["attributes"].items():
+        for group in groups:
+            entries = [part["attributes"][attribute][group] for part in parts]
+            table += _listed(f"{attribute} = {group}", entries, classes)
+    terminal.table(title, table[0], table[1:])
 
 
 def _row(name: str, entry: dict[str, Any], classes: list[str]) -> list[str]:
     return [name, f"{entry['n']:,}", *(f"{entry['labels'].get(label, 0):,}" for label in classes)]
+
+
+def _listed(name: str, entries: list[dict[str, Any]], classes: list[str]) -> list[list[str]]:
+    """A row for what is counted, and below it one for each class; a column for each of the entries."""
+    own = [_row(name, entry, classes)[1:] for entry in entries]
+    names = [name, *(f"  {label}" for label in classes)]
+    return [list(row) for row in zip(names, *own, strict=True)]

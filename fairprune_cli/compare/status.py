@@ -13,6 +13,7 @@ import yaml
 from fairprune_cli.compare.cells import Cell, ComparisonPlan
 from fairprune_cli.core.errors import FairpruneError, Problems
 from fairprune_cli.core.settings import values_of
+from fairprune_cli.core.yaml_text import yaml_values
 from fairprune_cli.run.folder import CONFIG, RunFolder
 from fairprune_cli.run.options import resolve
 
@@ -56,7 +57,7 @@ def refuse_differences(plan: ComparisonPlan, found: dict[str, Standing]) -> None
 def differences(folder: Path, cell: Cell) -> str:
     """What the config.yaml of a run disagrees with, as `lr is 0.1 there, 0.2 here`; empty when nothing counts."""
     try:
-        document = yaml.safe_load((folder / CONFIG).read_text(encoding="utf-8"))
+        document = yaml_values((folder / CONFIG).read_text(encoding="utf-8"))
         saved = {key: entry["value"] for key, entry in document["settings"].items()}
         inputs = {key: str(value) for key, value in document["inputs"].items()}
         there = values_of(resolve(saved, {}, None).settings)

@@ -142,8 +142,10 @@ def read_config(file: Path, problems: Problems) -> Mapping[str, Any]:
     """The mapping in a YAML file; what is wrong with it goes to `problems`."""
     import yaml
 
+    from fairprune_cli.core.yaml_text import yaml_values
+
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+        content = yaml_values(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         problems.add(f"{file}: cannot be read: {' '.join(str(error).split())}")
         return {}

@@ -14,15 +14,17 @@ from typing import Any, TextIO
 
 from fairprune_cli.core.errors import ExitCode, FairpruneError
 from fairprune_cli.core.plain_characters import holds
+from fairprune_cli.core.printable import UNPRINTABLE
 
 HEARTBEAT_SECONDS = 20.0
+_LONGEST_WORD = 24  # columns of the line that a word in a table takes at most before it is broken
+BETWEEN_COLUMNS = 2  # columns of the line from one column of a table to the next
 _NOT_ASCII = re.compile(r"[^\x00-\x7f]")
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
 def clean(text: str) -> str:
-    """Text without control characters, which a group or file name could use to fool a terminal."""
-    return _CONTROL.sub("�", text)
+    """Text without characters that a group or file name could use to fool a terminal; tabs and line ends stay."""
+    return UNPRINTABLE.sub(lambda found: found[0] if found[0] in "\t\n" else "�", text)
 
 
 class Terminal:
@@ -67,6 +69,11 @@ class Terminal:
             color_system="auto" if terminal else None,
         )  # fmt: skip
 
+    @property
+    def width(self) -> int:
+        """Columns of a line of stdout."""
+        return int(self.console_on(self.out).width)
+
     def result(self, text: str) -> None:
         """A line of the result, to stdout."""
         self._deliver(text + "\n")
@@ -92,18 +99,25 @@ class Terminal:
             ) from error  # fmt: skip
 
     def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        """A table of the result, to stdout; the first column is text, the others are right-aligned figures."""
+        """A table of the result, to stdout; the first column is text, the others are right-aligned figures.
+
+        No figure is ever broken: where the stream is too narrow for all, lines are longer than it.
+        """
         from rich import box
         from rich.table import Table
 
         table = Table(title=clean(title) or None, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD,
                       pad_edge=False, collapse_padding=True)  # fmt: skip
-        for i, name in enumerate(columns):
-            table.add_column(clean(name), justify="left" if i == 0 else "right", overflow="fold")
-        for row in rows:
-            table.add_row(*(clean(cell) for cell in row))
         text = io.StringIO()  # rich itself would end the process with code 1 at a broken pipe
-        self.console_on(self.out, text).print(table)
+        console = self.console_on(self.out, text)
+        shown = [[clean(cell) for cell in row] for row in (columns, *rows)]
+        widths = _widths(shown, console.width)
+        for i, name in enumerate(shown[0]):
+            table.add_column(name, justify="left" if i == 0 else "right", overflow="fold", width=widths[i])
+        for row in shown[1:]:
+            table.add_row(*row)
+        console.width = max(console.width, sum(width + BETWEEN_COLUMNS for width in widths if width))
+        console.print(table)
         self._deliver(text.getvalue())
 
     def note(self, text: str) -> None:
@@ -146,6 +160,25 @@ class Terminal:
             yield display
         finally:
             display.stop()
+
+
+def _widths(table: Sequence[Sequence[str]], line: int) -> Sequence[int | None]:
+    """Width of each column of a table with its heads; None for all where they fit the line as they are.
+
+    Else figures and words of the cells are not broken, and what the line has left goes to the longest.
+    """
+    from rich.cells import cell_len
+
+    wanted = [max(map(cell_len, column)) for column in zip(*table, strict=True)]
+    spare = line - sum(wanted) - BETWEEN_COLUMNS * len(wanted)
+    if spare >= 0:
+        return [None] * len(wanted)
+    words = [[cell_len(word) for cell in column[1:] for word in cell.split()] for column in zip(*table, strict=True)]
+    widths = [min(max(lengths, default=1), _LONGEST_WORD) for lengths in words]
+    for _ in range(line - sum(widths) - BETWEEN_COLUMNS * len(widths)):
+        lacking = [want - width for want, width in zip(wanted, widths, strict=True)]
+        widths[lacking.index(max(lacking))] += 1
+    return widths
 
 
 class Progress:

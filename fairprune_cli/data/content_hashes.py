@@ -27,12 +27,15 @@ def folder() -> Path:
     return cache_dir() / "contents"
 
 
-def content_hashes(root: str, files: Sequence[str], progress: Progress | None = None) -> np.ndarray:
+def content_hashes(
+    root: str, files: Sequence[str], progress: Progress | None = None, *, read: bool = True
+) -> np.ndarray:
     """First 16 bytes of each file's SHA-256, uint8 [N, 16]; zeros for a file that cannot be read.
 
     Args:
         root: folder that the paths are relative to.
         progress: called with (0, N) now and then, as a sign of life.
+        read: without it zeros also for files that would have to be read, as nothing is kept of them.
     """
     place = folder() / (hashlib.sha256(os.path.realpath(root).encode("utf-8", "surrogateescape")).hexdigest()[:32])
     places, known, old_hashes = _load(place)
@@ -52,18 +55,23 @@ def content_hashes(root: str, files: Sequence[str], progress: Progress | None = 
         else:
             unread.append(i)
 
-    def read(positions: Sequence[int]) -> None:
+    if not read:
+        return result
+
+    def hash_some(positions: Sequence[int]) -> None:
         for i in positions:
             facts[i, 3] = time.time_ns()
             with contextlib.suppress(OSError), open(os.path.join(root, files[i]), "rb") as stream:
                 result[i] = np.frombuffer(hashlib.sha256(stream.read()).digest()[:BYTES], dtype=np.uint8)
 
     with ThreadPoolExecutor(decoding_threads()) as pool:
-        for _ in pool.map(read, chunked(unread, _CHUNK)):
+        for _ in pool.map(hash_some, chunked(unread, _CHUNK)):
             if progress is not None:
                 progress(0, count)
     if unread:
-        _save(place, files, facts, result)
+        others = [name for name in places.keys() - set(files) if os.path.exists(os.path.join(root, name))]
+        old = [places[name] for name in others]
+        _save(place, [*files, *others], np.concatenate([facts, known[old]]), np.concatenate([result, old_hashes[old]]))
     return result
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from fairprune_cli.core.errors import Problems, nearest
-from fairprune_cli.data.tables.table import MISSING
+from fairprune_cli.data.tables.table import is_missing
 
 Fractions = tuple[float, float, float]
 
@@ -85,7 +85,7 @@ def signs(cells: Sequence[str]) -> list[str]:
     """Real-valued scores as "1" (above 0) and "-1"; empty where there is no number."""
     result = []
     for cell in cells:
-        if cell.lower() in MISSING:
+        if is_missing(cell):
             result.append("")
             continue
         try:

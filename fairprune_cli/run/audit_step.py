@@ -178,7 +178,9 @@ def judgement_of(settings: Settings) -> Judgement:
 def _data(data: Data, split: str) -> dict[str, Any]:
     manifest = data.manifest
     counts = manifest.counts(tuple(dict.fromkeys((*manifest.attributes, *data.attributes))))
+    rule = manifest.duplicates
     return {
         "manifest": str(manifest.path), "name": manifest.name, "sha256": manifest.sha256, "split": split,
         "splits": {k: v["n"] for k, v in counts.items()}, "counts": counts,
+        **({"duplicates": {"rule": rule, "images": manifest.shared}} if rule else {}),
     }  # fmt: skip

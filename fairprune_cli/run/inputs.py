@@ -15,6 +15,7 @@ from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.core.terminal import Terminal
 from fairprune_cli.data.batches.pool import ImageSet, Pool, load_images
 from fairprune_cli.data.batches.split import split_rows
+from fairprune_cli.data.images.duplicates import parted
 from fairprune_cli.data.manifest.find import (
     SPLITS,
     Grouping,
@@ -59,14 +60,20 @@ class Data:
         return np.flatnonzero(np.isin(self.manifest.splits, wanted))
 
 
-def open_data(settings: Settings, model: Path | None, terminal: Terminal, every: bool = False) -> Data:
-    """Find and check the manifest and the attributes.
+def open_data(
+    settings: Settings, model: Path | None, terminal: Terminal, every: bool = False, split: str | None = None
+) -> Data:
+    """Find and check the manifest, the attributes, and that no image stands in two splits.
 
     Args:
         every: take all attributes of the manifest when none is asked for; otherwise none asked for is an error
             unless the manifest has exactly one.
+        split: the only one that is going to be looked at; all where None.
     """
     manifest = load_manifest(find_manifest(None if settings.data is None else Path(settings.data), model, None))
+    with terminal.progress("reading images", len(manifest)) as display:
+        manifest = parted(manifest, split, lambda done, _: display.update(done))
+        display.update(display.total)
     for text in manifest.warnings:
         terminal.warn(text, code="manifest")
     names: Sequence[str] = settings.attr
@@ -163,12 +170,17 @@ def transform_of(loaded: LoadedModel, manifest: Manifest, terminal: Terminal) ->
     return own
 
 
-def decoded_images(data: Data, transform: Transform, terminal: Terminal) -> ImageSet:
-    """Decode the images once into the cache; a second run reads the cache."""
-    with terminal.progress("decoding", len(data.manifest.files)) as display:
+def decoded_images(data: Data, transform: Transform, terminal: Terminal, rows: np.ndarray | None = None) -> ImageSet:
+    """Decode the images once into the cache; a second run reads the cache.
+
+    Args:
+        rows: int64 [n], the only images that are wanted; all where None.
+    """
+    with terminal.progress("decoding", len(data.manifest) if rows is None else len(rows)) as display:
         images = load_images(
-            data.manifest, data.attributes, transform=transform, progress=lambda done, total: display.update(done)
-        )
+            data.manifest, data.attributes, transform=transform, rows=rows,
+            progress=lambda done, total: display.update(done),
+        )  # fmt: skip
         if display.done < display.total:
             display.update(display.total)  # they were in the cache
     return images

@@ -111,6 +111,21 @@ def test_what_is_no_policy_is_refused(text: str, tmp_path: Path) -> None:
         Policy.read(tmp_path / "absent.yaml")
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("rules: [{max_gap: 0.1}]\nrules: [{min_accuracy: 0.5}]", "line 2: the key 'rules' stands twice"),
+        ("rules:\n  - {max_gap: 0.1, max_gap: 0.9}", "line 2: the key 'max_gap' stands twice"),
+        ("max_gap: 0.1\nconfidence: 0.9\n'max_gap': 0.9", "line 3: the key 'max_gap' stands twice"),
+        ("confidence: 0.9\nrules:\n#  - {max_gap: 0.1}\n", "rules: is empty"),
+        ("x: &x [a, a]\nrules: [" + "*x, " * 60_000 + "]", "holds more than"),
+    ],
+)
+def test_no_rule_is_lost_silently(tmp_path: Path, text: str, expected: str) -> None:
+    with pytest.raises(FairpruneError, match=expected):
+        Policy.read(write(tmp_path, text))
+
+
 def test_a_python_object_in_the_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FairpruneError, match="cannot be read"):
         Policy.read(write(tmp_path, "rules: !!python/object/apply:os.system [exit 7]"))

@@ -98,3 +98,23 @@ def test_a_closed_stderr_is_no_reason_to_fail() -> None:
     err = io.StringIO()
     err.close()
     Terminal(io.StringIO(), err, {}).warn("nobody hears this")
+
+
+def test_no_figure_of_a_table_is_broken_however_many_columns_there_are() -> None:
+    for count in (5, 12, 20, 60, 200):
+        figures = [f"{1234 + i:,}" for i in range(count)]
+        out = io.StringIO()
+        Terminal(out, io.StringIO(), {}).table("t", ["", *(f"person_{i:03d}" for i in range(count))],
+                                               [["all", *figures], ["a group with a long name", *figures]])  # fmt: skip
+        lines = [line.split() for line in out.getvalue().splitlines()]
+        assert sum(line[-count:] == figures for line in lines) == 2
+
+
+def test_a_table_that_fits_is_as_it_was() -> None:
+    out = io.StringIO()
+    Terminal(out, io.StringIO(), {}).table("", ["", "images"], [["train: all", "9,600"]])
+    assert out.getvalue().splitlines()[1:4] == ["             images ", " ────────────────── ", " train: all   9,600 "]
+
+
+def test_tabs_and_line_ends_are_no_control_characters_but_separators_of_lines_are() -> None:
+    assert clean("a\tb\nc\x1b[0m\u2028d\u202e") == "a\tb\nc�[0m�d�"

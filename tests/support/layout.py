@@ -20,8 +20,8 @@ WITHIN = {
         "drawn_faces",
     ),
     "models": (
-        "options", "strides", "inference", "read_out", "score_search", "sameness", "frozen", "widths", "architectures",
-        "layers", "file", "checkpoint", "multiply_adds", "stopwatch", "measure", "peak_memory",
+        "options", "strides", "inference", "read_out", "score_search", "sameness", "soundness", "frozen", "widths",
+        "architectures", "layers", "file", "checkpoint", "multiply_adds", "stopwatch", "measure", "peak_memory",
     ),
     "fairness": (
         "options", "relaxations", "notion", "notions", "margins", "surrogate", "group_rows", "tally", "multipliers",

@@ -20,10 +20,12 @@ Device = torch.device | str
 
 
 class Decoded(Protocol):
-    """All N images, as an `ImageSet` has them."""
+    """The N images of a manifest, as an `ImageSet` has them."""
 
     @property
     def pixels(self) -> np.ndarray: ...
+    @property
+    def places(self) -> np.ndarray | None: ...
     @property
     def transform(self) -> Transform: ...
     def resident(self, device: torch.device) -> Tensor | None: ...
@@ -33,6 +35,7 @@ class Chosen(Protocol):
     """The n images that batches are made of, as a `Pool` has them."""
 
     rows: np.ndarray
+    places: np.ndarray
     labels: np.ndarray
     groups: np.ndarray
 
@@ -56,6 +59,7 @@ class Begun(NamedTuple):
 
     plan: BatchPlan
     rows: np.ndarray  # int64 [B], in the manifest
+    places: np.ndarray  # int64 [B], among the decoded images
     mine: slice  # which of its images are formed
     upload: Future[Any] | None
 
@@ -84,31 +88,34 @@ class Former:
 
     def begin(self, plan: BatchPlan) -> Begun:
         """Set out for the images of a batch."""
-        rows = self.pool.rows[plan.positions]
+        rows, places = self.pool.rows[plan.positions], self.pool.places[plan.positions]
         mine = slice(None) if self.share is None else self.share(len(rows))
-        return Begun(plan, rows, mine, None if self._uploads is None else self._uploads.start(rows[mine]))
+        return Begun(plan, rows, places, mine, None if self._uploads is None else self._uploads.start(places[mine]))
 
     def finish(self, begun: Begun) -> Batch:
         """The batch, as soon as its images have been read."""
-        plan, rows, mine, _ = begun
+        plan, rows, places, mine, _ = begun
         labels, groups = self.pool.labels[plan.positions], self.pool.groups[plan.positions]
         table = [labels, groups, rows, *([] if plan.weights is None else [plan.weights])]
         change = [] if plan.change is None else plan.change.part(mine).sources(self.pool.images.transform.shape)
-        there = sent_together([*table, *change], self.device)
-        raw = self._raw(begun, there[2][mine], there[len(table) :])
+        # Where all images are decoded their places are their rows, and go over once.
+        apart = [] if self.pool.images.places is None else [places]
+        there = sent_together([*table, *apart, *change], self.device)
+        located = there[len(table)] if apart else there[2]
+        raw = self._raw(begun, located[mine], there[len(table) + len(apart) :])
         return Batch(
             self._normalise(raw), there[0], there[1], there[2],
             None if plan.weights is None else there[3], Known(labels, groups, plan.weights),
         )  # fmt: skip
 
-    def _raw(self, begun: Begun, rows: Tensor, change: Sequence[Tensor]) -> Tensor:
-        """The images at these rows of the manifest, changed, uint8 [b, C, H, W] on the device."""
+    def _raw(self, begun: Begun, places: Tensor, change: Sequence[Tensor]) -> Tensor:
+        """The images at these places among the decoded ones, changed, uint8 [b, C, H, W] on the device."""
         if self._resident is not None:
-            return _picked(self._resident, rows, change)
+            return _picked(self._resident, places, change)
         if self._uploads is not None and begun.upload is not None:
             raw = self._uploads.arrived(begun.upload)
             return _picked(raw, torch.arange(len(raw), device=self.device), change) if change else raw
-        raw = torch.from_numpy(np.take(self._pixels, begun.rows[begun.mine], axis=0))
+        raw = torch.from_numpy(np.take(self._pixels, begun.places[begun.mine], axis=0))
         return gathered(raw, *change) if change else raw
 
     def each(self, plans: Iterable[BatchPlan]) -> Iterator[Batch]:

@@ -35,22 +35,45 @@ def fits_on_device(device: torch.device, size: int) -> bool:
 
 @dataclass(frozen=True, eq=False)
 class ImageSet:
-    """All N images of a manifest, decoded."""
+    """The N images of a manifest, all of them decoded or some.
 
-    pixels: np.ndarray  # uint8 [N, C, H, W], a read-only memory map
+    Attributes:
+        pixels: uint8 [N, C, H, W] of all, or [n, C, H, W] of some, a read-only memory map.
+        places: of some, int64 [N], where each stands in `pixels`, -1 where it was not decoded; None of all.
+    """
+
+    pixels: np.ndarray
     labels: np.ndarray  # int64 [N], or [N, T] of several tasks
     groups: np.ndarray  # int64 [N, A], a column per grouping
     groupings: tuple[Grouping, ...]
     manifest: Manifest
     transform: Transform
     digest: str = ""  # of all pixels; "" where they do not come from a cache
+    places: np.ndarray | None = None
     _resident: dict[torch.device, Tensor] = field(default_factory=dict, repr=False)  # also of `regrouped`
+
+    def located(self, rows: np.ndarray) -> np.ndarray:
+        """Where the images at these positions of the manifest stand in `pixels`, int64 [n].
+
+        Raises:
+            IndexError: one of them was not decoded.
+        """
+        if self.places is None:
+            return rows
+        found = self.places[rows]
+        if len(found) and found.min() < 0:
+            raise IndexError("an image that was not decoded is asked for")
+        return found
+
+    def pixels_of(self, row: int) -> np.ndarray:
+        """The image at a position of the manifest, uint8 [C, H, W]."""
+        return np.asarray(self.pixels[self.located(np.array([row]))[0]])
 
     def resident(self, device: torch.device) -> Tensor | None:
         """The pixels on the device, moved there once; None where they do not fit beside a model.
 
         Returns:
-            uint8 [N, C, H, W], the channels last in memory.
+            As `pixels`, the channels last in memory.
         """
         found = self._resident.get(device)
         if found is None and fits_on_device(device, self.pixels.nbytes):
@@ -81,6 +104,7 @@ def load_images(
     *,
     transform: Transform | None = None,
     progress: Progress | None = None,
+    rows: np.ndarray | None = None,
 ) -> ImageSet:
     """Decode the images, or take them from the cache where an earlier call left them.
 
@@ -88,6 +112,7 @@ def load_images(
         attributes: names for `manifest.grouping`, intersections such as `gender*age` included.
         transform: instead of the manifest's, as that of the model.
         progress: called with (images done, images in all) while decoding.
+        rows: int64 [n], distinct, the only ones that are wanted: the others are not decoded.
 
     Raises:
         FairpruneError: unknown attributes, or images that cannot be decoded (all of them, with file and row);
@@ -97,10 +122,18 @@ def load_images(
     groupings = tuple(manifest.grouping(name) for name in attributes)
     groups = _columns(groupings, len(manifest))
     cache = Cache(manifest, transform.shape)
-    pixels = cache.pixels(progress)
+    places = None
+    # What was pruned here has left all images, and serves an audit of some.
+    pixels = None if rows is None else cache.kept()
+    if pixels is None:
+        if rows is not None:
+            cache = Cache(manifest.at(rows), transform.shape)
+            places = np.full(len(manifest), -1, dtype=np.int64)
+            places[rows] = np.arange(len(rows))
+        pixels = cache.pixels(progress)
     tasks = manifest.tasks
     labels = np.stack([task.labels for task in tasks], 1) if len(tasks) > 1 else manifest.labels
-    return ImageSet(pixels, labels, groups, groupings, manifest, transform, cache.digest)
+    return ImageSet(pixels, labels, groups, groupings, manifest, transform, cache.digest, places)
 
 
 def _columns(groupings: Sequence[Grouping], count: int) -> np.ndarray:
@@ -110,7 +143,11 @@ def _columns(groupings: Sequence[Grouping], count: int) -> np.ndarray:
 
 
 class Pool:
-    """Some images of an `ImageSet`: labels int64 [n] (of T tasks [n, T]), groups int64 [n, A], rows int64 [n]."""
+    """Some images of an `ImageSet`: labels int64 [n] (of T tasks [n, T]), groups int64 [n, A].
+
+    Attributes:
+        rows: int64 [n], in the manifest. places: int64 [n], in the set's `pixels`.
+    """
 
     def __init__(self, images: ImageSet, rows: np.ndarray) -> None:
         rows = np.asarray(rows, dtype=np.int64)
@@ -118,6 +155,7 @@ class Pool:
             raise IndexError(f"rows must lie in 0..{len(images.labels) - 1}")
         self.images = images
         self.rows = rows
+        self.places = images.located(rows)
         self.labels = images.labels[rows]
         self.groups = images.groups[rows]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,10 +14,13 @@ from fairprune_cli.core.errors import Problems
 from fairprune_cli.core.parallel import Progress
 from fairprune_cli.data.checks.association import Association, associate
 from fairprune_cli.data.checks.images import ERROR, NOTE, WARNING, Finding, look_at_images
+from fairprune_cli.data.images.duplicates import WAYS_OUT, shared_images, without
 from fairprune_cli.data.manifest.find import examine_manifest
-from fairprune_cli.data.manifest.manifest import Grouping, Manifest
+from fairprune_cli.data.manifest.manifest import DROP, Grouping, Manifest
 from fairprune_cli.data.options import LEAST_IMAGES
-from fairprune_cli.data.tables.table import IMAGE_SUFFIXES, SPLITS
+from fairprune_cli.data.tables.image_names import is_image_file
+from fairprune_cli.data.tables.spellings import alike_names
+from fairprune_cli.data.tables.table import SPLITS
 
 _SHOWN = 4
 
@@ -58,18 +60,24 @@ def check_data(path: Path, progress: Progress | None = None) -> Checked:
     if manifest is None:
         findings += [Finding.of(note, NOTE) for note in problems.notes]
         return Checked(path, 0, tuple(findings), (), None)
-    findings += [Finding("manifest", text, "", 0, WARNING, True) for text in manifest.warnings]
+    findings += [Finding(_code(text, manifest), text, "", 0, WARNING, True) for text in manifest.warnings]
     known = {p.file for p in problems.found if p.code in ("missing", "outside", "path", "doubled")}
     looked = look_at_images(manifest, progress, known)
     findings += looked.findings
+    if any(finding.code == "duplicate-across-splits" and finding.severity == ERROR for finding in findings):
+        findings.append(Finding("duplicates", f"of images in two splits: {WAYS_OUT}", "", 0, NOTE, True))
     findings += _unnamed(manifest)
-    findings += [f for grouping in manifest.attributes.values() for f in _alike(grouping)]
+    if manifest.duplicates == DROP:
+        manifest = without(manifest, shared_images(manifest, looked.hashes))
     several = len(manifest.tasks) > 1
     associations: tuple[Association, ...] = ()
     for task in manifest.tasks:
+        if (task.labels < 0).any():
+            continue  # what is counted without those labels would only follow from that error
         alone = manifest.of_task(task.name)
         label = f"label of {task.name}" if several else "label"
-        findings += [f for grouping in manifest.attributes.values() for f in _cells(alone, grouping, label)]
+        if (manifest.splits >= 0).all():
+            findings += [f for grouping in manifest.attributes.values() for f in _cells(alone, grouping, label)]
         associations += tuple(_associate(alone, grouping, task.name) for grouping in manifest.attributes.values())
     findings += [Finding("association", one.text, "", 0, WARNING, True) for one in associations if one.notable]
     findings += [Finding.of(note, NOTE) for note in problems.notes]
@@ -87,34 +95,36 @@ def _unnamed(manifest: Manifest) -> list[Finding]:
         if ".." in folder.split("/") or folder.startswith("/"):
             continue
         with contextlib.suppress(OSError, ValueError):
-            names = os.listdir(os.path.join(manifest.root, folder))
-            images = (name for name in names if name.lower().endswith(IMAGE_SUFFIXES))
-            found += [path for name in images if (path := f"{folder}/{name}" if folder else name) not in named]
+            place = os.path.join(manifest.root, folder)
+            others = [name for name in os.listdir(place) if (f"{folder}/{name}" if folder else name) not in named]
+            found += [f"{folder}/{name}" if folder else name for name in others if is_image_file(place, name)]
     if not found:
         return []
     text = f"{len(found):,} image{'s' if len(found) > 1 else ''} beside those of the manifest have no row, as"
     return [Finding("unnamed", f"{text} {min(found)!r}", min(found), 0, WARNING, True)]
 
 
-def _alike(grouping: Grouping) -> list[Finding]:
-    """Groups with the same name in another spelling."""
-    spellings = Counter(name.casefold() for name in grouping.groups)
-    alike = [name for name in grouping.groups if spellings[name.casefold()] > 1]
-    if not alike:
-        return []
-    text = f"{grouping.name}: {', '.join(map(repr, alike))} differ in case alone and are different groups"
-    return [Finding("alike-groups", text, "", 0, WARNING, True)]
+def _code(text: str, manifest: Manifest) -> str:
+    """The code of a warning that came with the manifest."""
+    groupings = [(one.name, one.groups, one.index) for one in manifest.attributes.values()]
+    labels = [(f"tasks.{t.name}.label" if t.name else "label", t.classes, t.labels) for t in manifest.tasks]
+    return "alike-groups" if any(text in alike_names(*one) for one in (*groupings, *labels)) else "manifest"
 
 
 def _cells(manifest: Manifest, grouping: Grouping, label: str) -> list[Finding]:
-    """Combinations of label and group with few images."""
+    """Combinations of label and group with few images, but for those of which the whole class or group was named."""
     found = []
+    no_image = np.bincount(manifest.labels, minlength=len(manifest.classes)) == 0
     for code, split in enumerate(SPLITS):
         chosen = manifest.splits == code
         counts = _counts(manifest, grouping, chosen)
         if not chosen.any() or not counts.size or counts.min() >= LEAST_IMAGES:
             continue
-        cells = sorted((int(n), g, k) for (g, k), n in np.ndenumerate(counts) if n < LEAST_IMAGES)
+        untested = (counts.sum(1) == 0) & (split == "test")
+        told = untested[:, None] | no_image[None, :]
+        cells = sorted((int(n), g, k) for (g, k), n in np.ndenumerate(counts) if n < LEAST_IMAGES and not told[g, k])
+        if not cells:
+            continue
         named = [f"{grouping.groups[g]} x {manifest.classes[k]} {n}" for n, g, k in cells]
         more = f" and {len(named) - _SHOWN} more" if len(named) > _SHOWN else ""
         empty = sum(n == 0 for n, _, _ in cells)

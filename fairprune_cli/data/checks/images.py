@@ -13,16 +13,17 @@ import numpy as np
 
 from fairprune_cli.core.errors import Problem
 from fairprune_cli.core.parallel import Progress, chunked, decoding_threads
-from fairprune_cli.data.images.pillow import ImageFault, read_image_file, verify_image
+from fairprune_cli.data.content_hashes import BYTES
+from fairprune_cli.data.images.pillow import ImageFault, VerifiedImage, heard_warnings, read_image_file, verify_image
 from fairprune_cli.data.manifest.manifest import Manifest
 from fairprune_cli.data.tables.table import SPLITS
 
 ERROR, WARNING, NOTE = "error", "warning", "note"
 # What a run goes on with, although somebody should know it.
-_WARNINGS = frozenset({"duplicate", "label-conflict", "enlarged", "oblong"})
+_WARNINGS = frozenset({"duplicate", "label-conflict", "enlarged", "oblong", "odd"})
 _OBLONG = 2.0
 _CHUNK = 64
-_Looked = tuple[bytes, tuple[int, int], ImageFault | None]
+_Looked = tuple[bytes, VerifiedImage, ImageFault | None]
 
 
 @dataclass(frozen=True)
@@ -52,17 +53,25 @@ class Finding:
 
 @dataclass(frozen=True)
 class Looked:
-    """The findings of all images, and [N, 2] widths and heights, 0 where an image could not be decoded."""
+    """The findings of all images.
+
+    Attributes:
+        sizes: int32 [N, 2], widths and heights, 0 where an image could not be decoded.
+        hashes: uint8 [N, 16], as of `content_hashes`, zeros there.
+    """
 
     findings: list[Finding]
     sizes: np.ndarray
+    hashes: np.ndarray
 
 
 def check_images(manifest: Manifest, progress: Progress | None = None) -> list[Finding]:
-    """Decode every image; report missing, unreadable, truncated and too small ones, and exact duplicates.
+    """Decode every image; report missing, unreadable, truncated, damaged, too small and too large ones, and exact
+    duplicates.
 
-    Codes: missing, unreadable, truncated, too-small, duplicate-across-splits (errors); duplicate (same bytes within a
-    split), label-conflict (same bytes, another label), enlarged, oblong (warnings).
+    Codes: missing, unreadable, truncated, damaged, too-small, too-large, duplicate-across-splits (errors, the last a
+    warning where the manifest says what to do); duplicate (same bytes within a split), label-conflict (same bytes,
+    another label), enlarged, oblong, odd (warnings).
 
     Args:
         progress: called with (images done, images in all).
@@ -79,21 +88,24 @@ def look_at_images(manifest: Manifest, progress: Progress | None = None, known: 
     findings: list[Finding] = []
     first: dict[bytes, int] = {}
     sizes = np.zeros((len(manifest), 2), dtype=np.int32)
+    hashes = np.zeros((len(manifest), BYTES), dtype=np.uint8)
     wanted = [i for i, file in enumerate(manifest.files) if file not in known] if known else range(len(manifest))
 
     def look(positions: Sequence[int]) -> list[_Looked]:
         return [_look(os.path.join(manifest.root, manifest.files[i])) for i in positions]
 
-    with ThreadPoolExecutor(decoding_threads()) as threads:
+    with heard_warnings(), ThreadPoolExecutor(decoding_threads()) as threads:
         for some in chunked(wanted, 32 * _CHUNK):
             done = 0
             chunks = list(chunked(some, _CHUNK))
             for chunk, results in zip(chunks, threads.map(look, chunks), strict=True):
-                for i, (digest, size, fault) in zip(chunk, results, strict=True):
+                for i, (digest, seen, fault) in zip(chunk, results, strict=True):
                     if fault is not None:
                         findings.append(_finding(manifest, i, fault.code, fault.text))
                         continue
-                    sizes[i] = size
+                    findings += [_finding(manifest, i, "odd", remark) for remark in seen.remarks]
+                    sizes[i] = seen.size
+                    hashes[i] = np.frombuffer(digest, dtype=np.uint8)
                     earlier = first.setdefault(digest, i)
                     if earlier != i:
                         findings.append(_duplicate(manifest, i, earlier))
@@ -101,19 +113,20 @@ def look_at_images(manifest: Manifest, progress: Progress | None = None, known: 
             if progress is not None:
                 progress(done, len(manifest))
     findings += _odd_sizes(manifest, sizes)
-    return Looked(findings, sizes)
+    return Looked(findings, sizes, hashes)
 
 
 def _look(path: str) -> _Looked:
     try:
         data = read_image_file(path)
-        return hashlib.sha256(data).digest()[:16], verify_image(data), None
+        return hashlib.sha256(data).digest()[:BYTES], verify_image(data), None
     except ImageFault as fault:
-        return b"", (0, 0), fault
+        return b"", VerifiedImage((0, 0)), fault
 
 
 def _finding(manifest: Manifest, i: int, code: str, text: str) -> Finding:
-    severity = WARNING if code in _WARNINGS else ERROR
+    told = code in _WARNINGS or (code == "duplicate-across-splits" and manifest.duplicates)
+    severity = WARNING if told else ERROR
     return Finding(code, text, manifest.files[i], int(manifest.rows[i]), severity)
 
 
@@ -123,6 +136,8 @@ def _duplicate(manifest: Manifest, i: int, earlier: int) -> Finding:
     if mine != its:
         # -1: the splits are at fault themselves, and that is said already.
         text = f"has {other}, in {SPLITS[its]} and in {SPLITS[mine]}" if min(mine, its) >= 0 else f"has {other}"
+        if manifest.duplicates:
+            text += f"; `duplicates: {manifest.duplicates}`"
         return _finding(manifest, i, "duplicate-across-splits", text)
     if manifest.labels[i] != manifest.labels[earlier]:
         return _finding(manifest, i, "label-conflict", f"has {other}, with another label")

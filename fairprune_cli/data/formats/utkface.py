@@ -17,6 +17,7 @@ import numpy as np
 from fairprune_cli.core.errors import Problems
 from fairprune_cli.data.dataset_format import Source, Suggestion, column_called, evenly_chosen, missing_column
 from fairprune_cli.data.tables.folders import images_below
+from fairprune_cli.data.tables.image_names import is_image_name
 from fairprune_cli.data.tables.table import SHOWN
 
 KNOWN = ("age", "gender", "race")
@@ -34,7 +35,7 @@ def recognise(root: Path) -> bool:
     names: list[str] = []
     for place, inner, files in os.walk(root):
         inner[:] = sorted(name for name in inner if not name.startswith("."))
-        names += [name for name in sorted(files) if name.lower().endswith((".jpg", ".jpeg"))]
+        names += [name for name in sorted(files) if is_image_name(name)]
         if len(names) >= _PROBED or place.count(os.sep) - str(root).count(os.sep) > 2:
             break
     return bool(names) and sum(bool(_NAME.match(name)) for name in names) > 0.9 * len(names)

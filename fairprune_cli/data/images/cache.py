@@ -12,6 +12,7 @@ import zlib
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +23,16 @@ from fairprune_cli.core.errors import ExitCode, FairpruneError, Problems
 from fairprune_cli.core.parallel import Progress, chunked, decoding_threads
 from fairprune_cli.data.content_hashes import content_hashes
 from fairprune_cli.data.images import cache_store
-from fairprune_cli.data.images.decode import decode_file, decoder_version
-from fairprune_cli.data.images.pillow import ImageFault
+from fairprune_cli.data.images.decode import decode, decode_file, decoder_version, jpeg_decoder, jpeg_shape
+from fairprune_cli.data.images.decoder_words import DecoderWords, decoder_words
+from fairprune_cli.data.images.pillow import ImageFault, read_image_file, refuse_damaged_jpeg
 from fairprune_cli.data.manifest.find import Manifest
 from fairprune_cli.data.manifest.image_shape import ImageShape, Shape
 
-_DECODER = 2  # to be raised when the same file decodes to other pixels
+_DECODER = 3  # to be raised when the same file decodes to other pixels
 _CHECKED_BYTES = 2 << 30
 _CHUNK = 32
+_PROBED = 64  # of the probe's own size, or Pillow would decode it
 
 
 class Cache:
@@ -38,6 +41,9 @@ class Cache:
     The key covers what the files hold, in their order, and the shape of the result, so that changed images get another
     entry, and neither a moved folder nor a changed manifest does. An entry is built beside its place and renamed;
     whoever comes second waits for the first, and uses what it finds. Before it is built, others make room for it.
+
+    Args:
+        images: the shape of each.
     """
 
     def __init__(self, manifest: Manifest, images: Shape) -> None:
@@ -46,14 +52,25 @@ class Cache:
         self.shape = (len(manifest), *self.images.dimensions)
         self.digest = ""  # of all pixels, once they have been opened
 
-    def _key(self, progress: Progress | None) -> str:
+    def _key(self, hashes: np.ndarray) -> str:
         images = self.images
         # A square of colour is its side alone, as in the names of entries before there were others.
         form = images.height if images == ImageShape.of(images.height) else list(images.dimensions)
         facts = [_DECODER, PIL.__version__, decoder_version(), form]
         digest = hashlib.sha256(f"{facts}".encode())
-        digest.update(content_hashes(self.manifest.root, self.manifest.files, progress).tobytes())
+        digest.update(hashes.tobytes())
         return digest.hexdigest()[:32]
+
+    def _hashes(self, progress: Progress | None = None, read: bool = True) -> np.ndarray:
+        return content_hashes(self.manifest.root, self.manifest.files, progress, read=read)
+
+    def kept(self) -> np.ndarray | None:
+        """The decoded images where an earlier run left them, as `pixels`; None where a file would have to be read."""
+        hashes = self._hashes(read=False)
+        if not hashes.any(1).all():
+            return None
+        self.folder = cache_store.root() / self._key(hashes)
+        return self._open()
 
     def pixels(self, progress: Progress | None) -> np.ndarray:
         """The decoded images, uint8 [N, C, H, W], a read-only memory map.
@@ -61,7 +78,7 @@ class Cache:
         Raises:
             FairpruneError: images that cannot be decoded, all at once; the cache cannot be written (exit code 3).
         """
-        self.folder = cache_store.root() / self._key(progress)
+        self.folder = cache_store.root() / self._key(self._hashes(progress))
         found = self._open()
         if found is not None:
             return found
@@ -109,7 +126,7 @@ class Cache:
         temporary = Path(tempfile.mkdtemp(prefix=f".{self.folder.name}.", dir=self.folder.parent))
         try:
             sums = self._decode(temporary / cache_store.PIXELS, progress)
-            if self._key(None) != self.folder.name:
+            if self._key(self._hashes()) != self.folder.name:
                 raise FairpruneError(
                     "images changed while they were decoded", where=str(self.manifest.path),
                     hint="run again when nothing writes to them any more",
@@ -131,18 +148,22 @@ class Cache:
         count, threads = len(self.manifest), decoding_threads()
         waiting: deque[Future[list[np.ndarray | str]]] = deque()
         chunks = iter(chunked(range(count), _CHUNK))
-        with ThreadPoolExecutor(threads) as pool, open(path, "wb") as stream:
+
+        def take(words: DecoderWords | None) -> None:
+            self._write(waiting.popleft().result(), stream, sums, problems)
+            if progress is not None:
+                progress(len(sums), count)
+            if words is not None:
+                words.pass_on()
+
+        with self._listening() as words, ThreadPoolExecutor(threads) as pool, open(path, "wb") as stream:
             try:
                 for chunk in chunks:
-                    waiting.append(pool.submit(self._decode_chunk, chunk))
+                    waiting.append(pool.submit(self._decode_chunk, chunk, words))
                     if len(waiting) >= 4 * threads:
-                        self._write(waiting.popleft().result(), stream, sums, problems)
-                        if progress is not None:
-                            progress(len(sums), count)
+                        take(words)
                 while waiting:
-                    self._write(waiting.popleft().result(), stream, sums, problems)
-                    if progress is not None:
-                        progress(len(sums), count)
+                    take(words)
             finally:
                 pool.shutdown(wait=True, cancel_futures=True)
             stream.flush()
@@ -150,15 +171,42 @@ class Cache:
         problems.raise_if_any("mend the files or take their rows out of the table")
         return sums
 
-    def _decode_chunk(self, chunk: Sequence[int]) -> list[np.ndarray | str]:
-        results: list[np.ndarray | str] = []
-        for i in chunk:
-            file = self.manifest.files[i]
-            try:
-                results.append(decode_file(os.path.join(self.manifest.root, file), self.images))
-            except ImageFault as fault:
-                results.append(f"{self.manifest.where(i)}: image {file!r} {fault.text}")
+    def _listening(self) -> AbstractContextManager[DecoderWords | None]:
+        if jpeg_decoder() is None:
+            return nullcontext()
+        return decoder_words(lambda data: decode(data, _PROBED, checked=False))
+
+    def _decode_chunk(self, chunk: Sequence[int], words: DecoderWords | None) -> list[np.ndarray | str]:
+        begun = 0 if words is None else words.now
+        results = [self._decode_one(i, checked=words is None) for i in chunk]
+        if words is not None and words.since(begun):  # of one of these, or of what another thread decodes
+            results = [self._examined(i, words) if isinstance(one, np.ndarray) else one
+                       for i, one in zip(chunk, results, strict=True)]  # fmt: skip
         return results
+
+    def _decode_one(self, i: int, checked: bool) -> np.ndarray | str:
+        try:
+            return decode_file(self._path(i), self.images, checked=checked)
+        except ImageFault as fault:
+            return self._fault(i, fault.text)
+
+    def _examined(self, i: int, words: DecoderWords) -> np.ndarray | str:
+        """An image of which libjpeg may have said something: what `data check` finds, else what libjpeg says."""
+        try:
+            data = read_image_file(self._path(i))
+            if not refuse_damaged_jpeg(data) and jpeg_shape(data) is not None:
+                said = words.about(lambda: decode(data, self.images, checked=False))
+                if said:
+                    return self._fault(i, f"is damaged: libjpeg says {said!r}")
+            return decode(data, self.images, checked=False)
+        except ImageFault as fault:
+            return self._fault(i, fault.text)
+
+    def _path(self, i: int) -> str:
+        return os.path.join(self.manifest.root, self.manifest.files[i])
+
+    def _fault(self, i: int, text: str) -> str:
+        return f"{self.manifest.where(i)}: image {self.manifest.files[i]!r} {text}"
 
     @staticmethod
     def _write(results: list[np.ndarray | str], stream: Any, sums: list[int], problems: Problems) -> None:

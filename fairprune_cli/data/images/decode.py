@@ -1,11 +1,11 @@
 """From an image file to the bytes of the model's input, as fast as the libraries allow.
 
 Ordinary JPEGs go through torchcodec, the successor of torchvision's decoder, which gives Pillow's pixels in half of its
-time (benchmarks/decoders.py). All others, and JPEGs far larger than needed, go through Pillow, which decodes those at a
-fraction; so does everything where torchcodec does not load, as beside a torch of another release. Both are then cropped
-and scaled by the same kernel, torch's antialiased bilinear one on bytes, which takes a quarter of the time of Pillow's.
-A file that torchcodec refuses is left to Pillow, whose verdict is that of `data check`. Grey is made of colour as
-Pillow's `convert("L")` makes it, whoever decodes.
+time (benchmarks/decoders.py). All others, JPEGs far larger than needed, which Pillow decodes at a fraction, and those
+whose orientation torchcodec would overlook go through Pillow; so does everything where torchcodec does not load, as
+beside a torch of another release. Both are then cropped and scaled by the same kernel, torch's antialiased bilinear one
+on bytes, which takes a quarter of the time of Pillow's. A file that torchcodec refuses is left to Pillow, whose verdict
+is that of `data check`. Grey is made of colour as Pillow's `convert("L")` makes it, whoever decodes.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
-from fairprune_cli.data.images.pillow import open_image, read_image_file
+from fairprune_cli.data.images.pillow import open_image, read_image_file, refuse_damaged_jpeg
 from fairprune_cli.data.manifest.image_shape import SMALLEST_SIDE, ImageShape, Shape
 
 # JPEG markers without a length (ITU T.81, table B.1), and those of frames.
@@ -31,15 +31,19 @@ _BARE = frozenset({0x01, *range(0xD0, 0xD9)})
 _FRAMES = frozenset({0xC0, 0xC1, 0xC2})
 
 
-def decode(data: bytes, shape: Shape) -> np.ndarray:
+def decode(data: bytes, shape: Shape, *, checked: bool = True) -> np.ndarray:
     """The image as uint8 [C, H, W]: the largest part of these proportions around the centre, scaled.
 
+    Args:
+        checked: look for damage in the data of JPEGs first, which takes half as long again; without it the caller
+            listens to what libjpeg says.
+
     Raises:
-        ImageFault: not an image, truncated, or smaller than 8 pixels on a side.
+        ImageFault: not an image, truncated, damaged, or smaller than 8 pixels on a side.
     """
     shape = ImageShape.of(shape)
     longer, grey = max(shape.height, shape.width), shape.channels == 1
-    pixels = _torchcodec(data, longer)
+    pixels = _torchcodec(data, longer, checked)
     if pixels is None:
         # Channels last, as Pillow has them: the kernel takes them so, and no copy is needed.
         pixels = _channels_first(open_image(io.BytesIO(data), wanted=longer, grey=grey))
@@ -54,13 +58,13 @@ def _channels_first(image: Image.Image) -> Tensor:
     return pixels[None] if pixels.ndim == 2 else pixels.permute(2, 0, 1)
 
 
-def decode_file(path: str, shape: Shape) -> np.ndarray:
+def decode_file(path: str, shape: Shape, *, checked: bool = True) -> np.ndarray:
     """As `decode`, of a file.
 
     Raises:
         ImageFault: also when the file is missing or cannot be read.
     """
-    return decode(read_image_file(path), shape)
+    return decode(read_image_file(path), shape, checked=checked)
 
 
 def jpeg_shape(data: bytes) -> tuple[int, int, int] | None:
@@ -84,6 +88,30 @@ def jpeg_shape(data: bytes) -> tuple[int, int, int] | None:
     return None
 
 
+def _turned_alike(data: bytes) -> bool:
+    """Whether torchcodec turns a JPEG as Pillow does.
+
+    It reads the first APP1 segment alone, so that it overlooks an orientation behind XMP, in XMP, or in Exif data that
+    goes on in further segments, as a segment ends at 64 kB.
+    """
+    at, first, whole = 2, True, True
+    while at + 4 <= len(data) and data[at] == 0xFF:
+        marker = data[at + 1]
+        if marker in (0xDA, 0xD9):
+            break
+        if marker == 0xFF or marker in _BARE:
+            at += 1 if marker == 0xFF else 2
+            continue
+        end = at + 2 + int(struct.unpack_from(">H", data, at + 2)[0])
+        if marker == 0xE1:
+            exif = data.startswith(b"Exif\0\0", at + 4)
+            whole &= first or not exif
+            whole &= exif or data.find(b"tiff:Orientation", at, end) < 0
+            first = False
+        at = end
+    return whole
+
+
 @cache
 def jpeg_decoder() -> Callable[..., Tensor] | None:
     """torchcodec's decoder of JPEGs, None where it is not installed or does not load beside this torch."""
@@ -99,13 +127,15 @@ def decoder_version() -> str:
     return "Pillow" if jpeg_decoder() is None else f"torchcodec {metadata.version('torchcodec')}"
 
 
-def _torchcodec(data: bytes, wanted: int) -> Tensor | None:
+def _torchcodec(data: bytes, wanted: int, checked: bool) -> Tensor | None:
     """The decoded file, uint8 [1 or 3, H, W], or None where Pillow is to decode it; wanted: as for `open_image`."""
     shape = jpeg_shape(data)
     if shape is None or shape[2] not in (1, 3) or not SMALLEST_SIDE <= min(shape[:2]) < 4 * wanted:
         return None
-    if (work := jpeg_decoder()) is None:
+    if not _turned_alike(data) or (work := jpeg_decoder()) is None:
         return None
+    if checked:
+        refuse_damaged_jpeg(data)
     try:
         source = torch.frombuffer(bytearray(data), dtype=torch.uint8)
         return work(source, mode="GRAY" if shape[2] == 1 else "RGB")

@@ -5,18 +5,27 @@ from __future__ import annotations
 import base64
 import contextlib
 import io
+import threading
+import warnings
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
-import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
+from fairprune_cli.data.images.depth import eight_bit, is_deep
+from fairprune_cli.data.images.jpeg_damage import jpeg_damage
+from fairprune_cli.data.images.png_damage import png_damage
 from fairprune_cli.data.manifest.image_shape import SMALLEST_SIDE, ImageShape, Shape
+from fairprune_cli.data.tables.image_names import image_formats
+
+# Pillow speaks of "Corrupt EXIF data" and names no file; `verify_image` puts it in words.
+warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 class ImageFault(Exception):
-    """An image that cannot be used: `code` is one of missing, unreadable, truncated, too-small."""
+    """An image that cannot be used: `code` is one of missing, unreadable, truncated, damaged, too-small, too-large."""
 
     def __init__(self, code: str, text: str) -> None:
         super().__init__(text)
@@ -29,7 +38,7 @@ def open_image(
 ) -> Image.Image:
     """An image file as 8-bit RGB, or as grey (L), turned as its EXIF orientation says; scaled where a shape is given.
 
-    Grey, CMYK, palette and 16-bit images are converted; transparency is dropped, as torchvision's image
+    Grey, CMYK, palette, 16-bit and 32-bit images are converted; transparency is dropped, as torchvision's image
     folders do. The largest part of the shape's proportions around the centre is scaled, bilinear with antialiasing.
 
     Args:
@@ -38,24 +47,27 @@ def open_image(
             still at least twice the target. The shape's own when None.
 
     Raises:
-        ImageFault: missing, not an image, truncated, or smaller than 8 pixels on a side.
+        ImageFault: missing, not an image, truncated, damaged, or smaller than 8 pixels on a side.
     """
     if shape is not None:
         shape = ImageShape.of(shape)
         wanted, grey = max(shape.height, shape.width), shape.channels == 1
-    with _faults(), Image.open(path) as opened:
+    data = read_image_file(path) if isinstance(path, (str, Path)) else path.read()
+    with _faults(), _opened(data) as opened:
         image: Image.Image = opened
         _check_side(opened)
+        refuse_damaged_jpeg(data)
         if wanted is not None:
             opened.draft(None, (2 * wanted, 2 * wanted))
         image = _upright(image)
+        _refuse_missing_rows(opened, data)
         if image.mode != "L":
             image = _rgb(image).convert("L") if grey else _rgb(image)
         image = _resized(image, shape)  # grey is scaled before it is tripled
         return image if grey else _rgb(image)
 
 
-def read_image_file(path: str) -> bytes:
+def read_image_file(path: str | Path) -> bytes:
     """The bytes of an image file.
 
     Raises:
@@ -77,20 +89,100 @@ def data_uri(image: Image.Image) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode("ascii")
 
 
-def verify_image(data: bytes) -> tuple[int, int]:
-    """Width and height of an image file that decodes to its end; JPEGs at an eighth, which finds the same damage.
+@dataclass(frozen=True)
+class VerifiedImage:
+    """Width and height of an image that decodes to its end, and what is odd about it, a sentence each."""
+
+    size: tuple[int, int]
+    remarks: tuple[str, ...] = ()
+
+
+def verify_image(data: bytes) -> VerifiedImage:
+    """Decode an image file to its end; JPEGs at an eighth, which finds the same damage.
+
+    Its remarks hold what Pillow warns of only within `heard_warnings`.
 
     Raises:
         ImageFault: as `open_image`.
     """
-    with _faults(), Image.open(io.BytesIO(data)) as opened:
-        size = opened.size
-        _check_side(opened)
-        opened.draft(None, (1, 1))
-        opened.load()
-        if opened.mode not in ("RGB", "L"):
-            _rgb(opened)
-        return size
+    said: list[str] = []
+    dim = False
+    _heard.said = said
+    try:
+        with _faults(), _opened(data) as opened:
+            size = opened.size
+            _check_side(opened)
+            if not refuse_damaged_jpeg(data):
+                opened.draft(None, (1, 1))
+                opened.load()
+                _refuse_missing_rows(opened, data)
+                if is_deep(opened):
+                    dim = eight_bit(opened)[1]
+                elif opened.mode not in ("RGB", "L"):
+                    _rgb(opened)
+            orientation(opened)
+    finally:
+        _heard.said = None
+    if dim:
+        said.append("uses less than a sixteenth of the range of its numbers and comes out nearly black")
+    return VerifiedImage(size, tuple(dict.fromkeys(said)))
+
+
+class _Heard(threading.local):
+    """What Pillow warns of in this thread; None while nobody asks."""
+
+    said: list[str] | None = None
+
+
+_heard = _Heard()
+
+
+@contextlib.contextmanager
+def heard_warnings() -> Iterator[None]:
+    """Let `verify_image` hear what Pillow warns of, in all threads; for the main thread, around all of them."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("always", module=r"PIL\.")
+        shown = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *place: Any) -> None:
+            if _heard.said is None:
+                shown(message, category, *place)
+            else:
+                _heard.said.append(_sentence(str(message), category))
+
+        warnings.showwarning = show  # type: ignore[assignment]
+        yield
+
+
+def _sentence(text: str, category: type[Warning]) -> str:
+    if "exif" in text.lower():
+        return "has damaged Exif data; how it is to be turned may be lost"
+    if issubclass(category, Image.DecompressionBombWarning):
+        return f"has more than {Image.MAX_IMAGE_PIXELS or 0:,} pixels"
+    return f"is odd: {' '.join(text.split()).rstrip('.')}"
+
+
+def _opened(data: bytes) -> Image.Image:
+    return Image.open(io.BytesIO(data), formats=image_formats())
+
+
+def refuse_damaged_jpeg(data: bytes) -> bool:
+    """Whether the data of a JPEG was looked through to its end, and is sound; False where this cannot be told.
+
+    Raises:
+        ImageFault: it is damaged.
+    """
+    damage = jpeg_damage(data)
+    if damage:
+        raise ImageFault("damaged", f"is damaged: {damage}")
+    return damage == ""
+
+
+def _refuse_missing_rows(image: Image.Image, data: bytes) -> None:
+    """A PNG whose last row was left black may have been cut short."""
+    black = image.format == "PNG" and image.crop((0, image.height - 1, image.width, image.height)).getbbox() is None
+    if black and (missing := png_damage(data)):
+        raise ImageFault("damaged", f"is damaged: it {missing}")
 
 
 @contextlib.contextmanager
@@ -102,12 +194,18 @@ def _faults() -> Iterator[None]:
     except FileNotFoundError as error:
         raise ImageFault("missing", "does not exist") from error
     except Exception as error:  # damaged files make Pillow raise nearly anything
+        if isinstance(error, Image.DecompressionBombError):
+            most = 2 * (Image.MAX_IMAGE_PIXELS or 0)
+            raise ImageFault("too-large", f"has more than {most:,} pixels, the most that is opened") from error
+        if isinstance(error, UnidentifiedImageError):
+            known = ", ".join(image_formats())
+            raise ImageFault(
+                "unreadable", f"cannot be decoded: no image in a format that is opened ({known})"
+            ) from error
         text = str(error).splitlines()[0] if str(error) else type(error).__name__
         cut = any(word in text.lower() for word in ("truncated", "broken", "premature", "end of file", "eof"))
         if cut:
             raise ImageFault("truncated", f"is cut short or damaged: {text}") from error
-        if "cannot identify" in text:
-            text = "not an image that Pillow knows"
         raise ImageFault("unreadable", f"cannot be decoded: {text}") from error
 
 
@@ -129,22 +227,25 @@ _TURNS = {
 }
 
 
+def orientation(image: Image.Image) -> Image.Transpose | None:
+    """How an image is to be turned, as its EXIF data says."""
+    try:
+        return _TURNS.get(image.getexif().get(0x0112, 1))
+    except Exception:  # damaged EXIF: the pixels are still good
+        return None
+
+
 def _upright(image: Image.Image) -> Image.Image:
     image.load()
-    try:
-        turn = _TURNS.get(image.getexif().get(0x0112, 1))
-    except Exception:  # damaged EXIF: the pixels are still good
-        turn = None
+    turn = orientation(image)
     return image if turn is None else image.transpose(turn)
 
 
 def _rgb(image: Image.Image) -> Image.Image:
     if image.mode == "RGB":
         return image
-    if image.mode == "I" or image.mode.startswith("I;16"):
-        # Pillow clips 16-bit grey at 255 instead of scaling it.
-        values = np.asarray(image).astype(np.int64)
-        image = Image.fromarray((np.clip(values, 0, 65535) >> 8).astype(np.uint8))
+    if is_deep(image):
+        image, _ = eight_bit(image)
     elif image.mode == "F":
         raise ImageFault("unreadable", "has floating-point values; save it with 8 or 16 bits")
     elif image.mode in ("P", "PA") and "transparency" in image.info:

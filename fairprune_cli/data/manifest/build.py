@@ -17,9 +17,10 @@ from fairprune_cli.data.manifest.spec import Spec, parse
 from fairprune_cli.data.manifest.splits import assign_splits
 from fairprune_cli.data.manifest.task import Task
 from fairprune_cli.data.manifest.task_spec import TaskSpec, head_faults
-from fairprune_cli.data.tables.codes import TableRow
+from fairprune_cli.data.tables.codes import TableRow, missing_words
 from fairprune_cli.data.tables.folders import check_files
-from fairprune_cli.data.tables.table import MISSING, SPLITS
+from fairprune_cli.data.tables.spellings import alike_names
+from fairprune_cli.data.tables.table import SPLITS, is_missing
 
 
 def build_manifest(data: bytes, path: Path) -> Manifest:
@@ -70,7 +71,9 @@ def _check(spec: Spec, path: Path, records: Records, sha256: str, problems: Prob
         if attribute.name in records.attributes:
             cells = records.attributes[attribute.name]
             column = SourceColumn(cells, records.table, rows, records.usual.get(attribute.column))
-            groupings[attribute.name] = _group(attribute, column, warnings, problems)
+            grouping = _group(attribute, column, warnings, problems)
+            if grouping is not None:
+                groupings[attribute.name] = grouping
     before = len(problems.found)
     splits = assign_splits(spec.splits, records, labels, persons, root, rows, warnings, problems)
     if splits is None and spec.splits.fractions is None and "split" not in spec.columns and not spec.splits.source:
@@ -110,6 +113,7 @@ def _check(spec: Spec, path: Path, records: Records, sha256: str, problems: Prob
         warnings=tuple(warnings),
         tasks=tasks,
         tables=records.tables,
+        duplicates=spec.duplicates,
     )
 
 
@@ -171,25 +175,30 @@ def _person_numbers(records: Records, warnings: list[str]) -> np.ndarray | None:
     result = np.empty(len(records.persons), dtype=np.int64)
     nameless = 0
     for i, person in enumerate(records.persons):
-        if person.lower() in MISSING:
+        if is_missing(person):
             nameless += 1
             result[i] = -nameless
         else:
             result[i] = numbers.setdefault(person, len(numbers))
+    warnings += alike_names("person", tuple(numbers), result, "spell a person's name in one way")
     if nameless:
         warnings.append(f"{nameless:,} rows name no person; each is taken for another person")
         result[result < 0] = len(numbers) - 1 - result[result < 0]
     return result
 
 
-def _group(spec: AttributeSpec, column: SourceColumn, warnings: list[str], problems: Problems) -> Grouping:
+def _group(spec: AttributeSpec, column: SourceColumn, warnings: list[str], problems: Problems) -> Grouping | None:
+    """The groups of an attribute; None where a cell is at fault, as whatever is counted then follows from that."""
+    before = len(problems.found)
     groups, index = coded(spec, column, problems, warnings)
-    empty = int((index < 0).sum())
+    if len(problems.found) > before:
+        return None
+    empty, words = int((index < 0).sum()), missing_words(column.cells, index)
     if empty and spec.missing == "unknown":
         groups = groups if "unknown" in groups else (*groups, "unknown")
         index = np.where(index < 0, groups.index("unknown"), index)
     elif empty and groups:
-        warnings.append(f"{spec.name}: {empty:,} of {len(index):,} images have no value and are in no group")
+        warnings.append(f"{spec.name}: {empty:,} of {len(index):,} images have no value{words} and are in no group")
     if len(groups) == 1:
         warnings.append(f"{spec.name}: all images are in one group, {groups[0]}: there is no gap to measure")
     return Grouping(spec.name, groups, index)

@@ -50,7 +50,9 @@ def read_names(section: YamlSection, bins: Sequence[float] | None = None) -> dic
         names = {str(i): name for i, name in enumerate(listed)}
     else:
         inner = section.section("names")
-        names = {key.strip(): inner.text(key) for key in inner.nodes}
+        names = {key: inner.text(key) for key in inner.nodes}
+        if not names and section.is_mapping("names"):
+            section.fault("names", "names nothing: give at least one value with its name, or remove the key")
     if any("*" in name for name in names.values()):
         section.fault("names", "a group's name must not contain `*`, which joins attributes")
     return {cell: name for cell, name in names.items() if name}

@@ -8,8 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from fairprune_cli.core.errors import Problems
+from fairprune_cli.core.printable import is_printable
 from fairprune_cli.data.manifest.columns import AttributeSpec
-from fairprune_cli.data.tables.codes import bin_names, encode, encode_bins, occurring
+from fairprune_cli.data.tables.codes import bin_names, encode, encode_bins, occurring, some_rows
+from fairprune_cli.data.tables.spellings import alike_names
+from fairprune_cli.data.tables.table import SHOWN
 
 _MOST = 100
 
@@ -31,7 +34,16 @@ def coded(
 
     Args:
         chosen: `classes` of the manifest, which fix the names' order; () for an attribute.
+        warnings: what is odd about the names is added, as that two of them may be one.
     """
+    names, index = _coded(spec, column, problems, warnings, chosen)
+    warnings += alike_names(spec.name, names, index)
+    return names, index
+
+
+def _coded(
+    spec: AttributeSpec, column: SourceColumn, problems: Problems, warnings: list[str], chosen: Sequence[str]
+) -> tuple[tuple[str, ...], np.ndarray]:
     wanted = tuple(chosen) or spec.values
     if spec.bins is not None:
         names = tuple(spec.names.values()) if spec.names else bin_names(spec.bins)
@@ -100,6 +112,12 @@ def _sound(groups: Sequence[str], spec: AttributeSpec, column: SourceColumn, pro
     place = f"{column.table}: {spec.name}"
     if not groups:
         problems.add(f"{place}: every cell is empty", "empty-column")
+        return False
+    if not checked and (odd := [value for value in groups if not is_printable(value)]):
+        for value in odd[:SHOWN]:
+            at = [row for row, cell in zip(column.rows, column.cells, strict=True) if cell == value]
+            text = f"{some_rows(column.table, at)}: {spec.name} {value[:60]!r} is a name that cannot be printed"
+            problems.add(text, "unprintable", column.table, at[0])
         return False
     if not checked and len(groups) > _MOST:
         text = f"{place}: {len(groups):,} distinct values: name `values`, or `bins` for numbers"

@@ -15,7 +15,8 @@ from fairprune_cli.data.manifest.asked import Asked, listed, quoted
 from fairprune_cli.data.manifest.guess_lists import plain_name
 from fairprune_cli.data.tables.codes import occurring
 from fairprune_cli.data.tables.folders import subfolders
-from fairprune_cli.data.tables.table import IMAGE_SUFFIXES, MISSING, TextTable
+from fairprune_cli.data.tables.image_names import is_image_name
+from fairprune_cli.data.tables.table import MISSING, TextTable, is_missing
 
 _IMAGE_NAMES = (
     "file", "image", "path", "filename", "file_name", "image_path", "image_id", "img", "file_path", "filepath",
@@ -37,6 +38,7 @@ _PERSONAL = frozenset((
 ))  # fmt: skip
 _MOST_GROUPS = 12
 _MOST_CLASSES = 1000
+_LONGEST_NAME = 200  # system calls refuse names that are longer by far
 _LISTED_GROUPS = 100
 _YEARS = ("age", "age_years", "age_in_years")
 
@@ -56,14 +58,15 @@ def image_column(table: TextTable, folder: Path) -> str | None:
 
     def share(name: str) -> float:
         cells = table.columns[name][:1000]
-        return sum(cell.lower().endswith(IMAGE_SUFFIXES) for cell in cells) / len(cells)
+        return sum(is_image_name(cell) for cell in cells) / len(cells)
 
     likely = [name for name in table.header if share(name) >= 0.9]
     named = [name for name in likely if plain_name(name) in _IMAGE_NAMES]
     if found := named or likely:
         return found[0]
-    named = [name for name in table.header if plain_name(name) in _IMAGE_NAMES]
-    return next((name for name in named if image_root(folder, table.columns[name])[1]), None)
+    short = [name for name in table.header if max(map(len, table.columns[name])) <= _LONGEST_NAME]
+    named = [name for name in short if plain_name(name) in _IMAGE_NAMES]
+    return next((name for name in (*named, *short) if image_root(folder, table.columns[name])[1]), None)
 
 
 def person_column(table: TextTable) -> str:
@@ -205,7 +208,7 @@ def _asked_text(table: TextTable, name: str) -> str:
 
 def _age_edges(cells: Sequence[str]) -> list[str]:
     try:
-        numbers = np.array([float(cell) for cell in cells if cell.lower() not in MISSING])
+        numbers = np.array([float(cell) for cell in cells if not is_missing(cell)])
     except ValueError:
         return []
     if len(numbers) == 0 or not np.isfinite(numbers).all() or numbers.min() < 0 or numbers.max() > 120:

@@ -14,8 +14,9 @@ from fairprune_cli.data.manifest.guess_splits import SplitGuess, drawn, of_folde
 from fairprune_cli.data.manifest.split_spec import SplitSpec
 from fairprune_cli.data.tables.codes import in_order
 from fairprune_cli.data.tables.folders import FolderListing, list_folder, subfolders, usual_split
+from fairprune_cli.data.tables.image_names import is_image_file
 from fairprune_cli.data.tables.split_words import splits_within
-from fairprune_cli.data.tables.table import IMAGE_SUFFIXES, TextTable, read_table
+from fairprune_cli.data.tables.table import TextTable, read_table
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,7 @@ def _inner(path: Path) -> Path:
 
 def _holds(folder: Path, nested: bool) -> bool:
     """Whether images lie in or below a folder; where `nested`, only below it."""
-    own = any(name.lower().endswith(IMAGE_SUFFIXES) for name in os.listdir(folder))
+    own = any(is_image_file(str(folder), name) for name in os.listdir(folder))
     if own:
         return not nested
     return any(_holds(folder / name, False) for name in subfolders(folder))

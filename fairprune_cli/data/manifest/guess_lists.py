@@ -11,7 +11,7 @@ from fairprune_cli.core.errors import FairpruneError, Problems
 from fairprune_cli.data.manifest.asked import SHARES, listed, stop, with_splits
 from fairprune_cli.data.tables.folders import subfolders
 from fairprune_cli.data.tables.split_words import split_of, splits_within, without_split
-from fairprune_cli.data.tables.table import MISSING, SPLITS, TextTable, read_table
+from fairprune_cli.data.tables.table import SPLITS, TextTable, is_missing, read_table
 
 # Columns that are about the split whatever stands in them; their words are a question unless they are usual.
 _COLUMNS = frozenset((
@@ -38,7 +38,7 @@ def split_column(table: TextTable, image: str, where: str) -> str:
     for name in table.header:
         if name == image:
             continue
-        words = {cell for cell in table.columns[name] if cell.lower() not in MISSING}
+        words = {cell for cell in table.columns[name] if not is_missing(cell)}
         if not words or len(words) > _MOST_WORDS:
             continue
         known = {code for word in words if (code := split_of(word)) is not None}

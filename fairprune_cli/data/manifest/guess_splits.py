@@ -12,7 +12,7 @@ from fairprune_cli.data.manifest.guess_lists import DRAW, of_booleans, refuse_li
 from fairprune_cli.data.manifest.split_spec import FROM_TRAIN, NAME, PATH, SplitSpec, first_word, words_of_paths
 from fairprune_cli.data.tables.codes import in_order
 from fairprune_cli.data.tables.split_words import split_of, splits_within
-from fairprune_cli.data.tables.table import MISSING, SPLITS, TextTable
+from fairprune_cli.data.tables.table import SPLITS, TextTable, is_missing
 
 _CODES = {"0": "train", "1": "val", "2": "test"}  # as in CelebA's partition
 
@@ -67,8 +67,8 @@ def _of_words(
     if spec is not None:
         return SplitGuess(column, (f"splits: {asked.splits}",))
     counts = Counter(cells)
-    empty = sum(n for cell, n in counts.items() if cell.lower() in MISSING)
-    words = in_order(cell for cell in counts if cell.lower() not in MISSING)
+    empty = sum(n for cell, n in counts.items() if is_missing(cell))
+    words = in_order(cell for cell in counts if not is_missing(cell))
     meant = {word: SPLITS[code] for word in words if (code := split_of(word)) is not None}
     notes, lines = [], []
     if column and set(words) == set(_CODES):
@@ -86,7 +86,7 @@ def _of_words(
     if words and "test" not in proposal.values():
         proposal[next((word for word in reversed(words) if word not in meant), words[-1])] = "test"
     if empty and len(meant) == len(words):
-        bare = next(cell for cell in counts if cell.lower() in MISSING)
+        bare = next(cell for cell in counts if is_missing(cell))
         text = [names_text({**(_CODES if lines else {}), bare: split}) for split in ("train", "drop")]
         stop(f"{what} is empty in {empty:,} of {len(cells):,} rows", where, with_splits(text[0], "they are train"),
              with_splits(text[1], "they are left out"))  # fmt: skip

@@ -16,6 +16,8 @@ from fairprune_cli.data.manifest.task import Task
 from fairprune_cli.data.manifest.transform import Transform
 from fairprune_cli.data.tables.table import SPLITS
 
+DROP, ALLOW = "drop", "allow"  # what to do with equal bytes in two splits
+
 
 @dataclass(frozen=True, eq=False)
 class Grouping:
@@ -49,6 +51,8 @@ class Manifest:
     warnings: tuple[str, ...]
     tasks: tuple[Task, ...] = ()  # at least one
     tables: tuple[str, ...] = ()  # file name of each row's table, [N], where there are several
+    duplicates: str = ""  # DROP or ALLOW; "" where the manifest does not say
+    shared: int = 0  # images whose bytes stand in a later split, once that was looked at
 
     def __post_init__(self) -> None:
         if not self.tasks:
@@ -103,6 +107,17 @@ class Manifest:
         problems.extend(untested(grouping, self.splits))
         problems.raise_if_any("leave the intersection out, or merge its small groups")
         return grouping
+
+    def at(self, positions: np.ndarray) -> Manifest:
+        """Some of the images, by their positions (int64 [n])."""
+        persons = None if self.persons is None else self.persons[positions]
+        return replace(
+            self, files=tuple(self.files[i] for i in positions.tolist()), labels=self.labels[positions],
+            splits=self.splits[positions], rows=self.rows[positions], persons=persons,
+            attributes={k: replace(one, index=one.index[positions]) for k, one in self.attributes.items()},
+            tasks=tuple(replace(task, labels=task.labels[positions]) for task in self.tasks),
+            tables=tuple(self.tables[i] for i in positions.tolist()) if self.tables else (),
+        )  # fmt: skip
 
     def of_task(self, name: str) -> Manifest:
         """The same images with one task alone."""

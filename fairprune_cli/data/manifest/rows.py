@@ -11,6 +11,7 @@ import numpy as np
 
 from fairprune_cli.core import plugins
 from fairprune_cli.core.errors import Problems
+from fairprune_cli.core.printable import tidy
 from fairprune_cli.data import dataset_format
 from fairprune_cli.data.dataset_format import below
 from fairprune_cli.data.manifest.columns import AttributeSpec
@@ -242,7 +243,7 @@ def _match(
         by_name: a record may also give the file's name without its folders, where no two files share it.
     """
     known = set(files)
-    path_of = _by_name(files) if by_name else {}
+    path_of = {tidy(path): path for path in files if not path.isascii()} | (_by_name(files) if by_name else {})
     place: dict[str, int] = {}
     absent: list[tuple[int, str]] = []
     doubled: list[tuple[int, str]] = []
@@ -273,7 +274,7 @@ def _by_name(files: Sequence[str]) -> dict[str, str]:
     result: dict[str, str] = {}
     shared = set()
     for path in files:
-        name = path.rpartition("/")[2]
+        name = tidy(path.rpartition("/")[2])
         if result.setdefault(name, path) != path:
             shared.add(name)
     return {name: path for name, path in result.items() if name not in shared}

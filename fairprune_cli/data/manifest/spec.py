@@ -12,8 +12,11 @@ import yaml
 
 from fairprune_cli.core import plugins
 from fairprune_cli.core.errors import Problems
+from fairprune_cli.core.printable import is_printable
+from fairprune_cli.core.yaml_text import yaml_nodes
 from fairprune_cli.data.manifest.columns import AttributeSpec, read_bins, read_label, read_names
 from fairprune_cli.data.manifest.image_shape import SMALLEST_SIDE
+from fairprune_cli.data.manifest.manifest import ALLOW, DROP
 from fairprune_cli.data.manifest.split_spec import SplitSpec, read_splits
 from fairprune_cli.data.manifest.task_spec import HEAD_KEYS, TaskSpec, named_tasks, read_task
 from fairprune_cli.data.manifest.transform import Transform, read_transform
@@ -36,6 +39,7 @@ class Spec:
     attributes: tuple[AttributeSpec, ...]
     splits: SplitSpec
     transform: Transform
+    duplicates: str = ""  # DROP or ALLOW; "" where it does not say
 
 
 def parse(text: str, folder: str, problems: Problems) -> Spec:
@@ -65,7 +69,17 @@ def parse(text: str, folder: str, problems: Problems) -> Spec:
         attributes=attributes,
         splits=splits,
         transform=transform or Transform(SMALLEST_SIDE, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
+        duplicates=_duplicates(top),
     )
+
+
+def _duplicates(top: YamlSection) -> str:
+    """What to do with equal bytes in two splits."""
+    found = top.text("duplicates", "")
+    if found not in ("", DROP, ALLOW):
+        top.fault("duplicates", f"expected {DROP} or {ALLOW}, found {found!r}")
+        return ""
+    return found
 
 
 def transform_in(text: str, problems: Problems) -> Transform | None:
@@ -76,17 +90,9 @@ def transform_in(text: str, problems: Problems) -> Transform | None:
 
 def _mapping(text: str, problems: Problems) -> yaml.MappingNode:
     try:
-        # The base loader leaves every scalar the text it is: a class called `no` or `01` keeps its name,
-        # and no tag can construct anything.
-        root = yaml.compose(text, Loader=yaml.BaseLoader)
+        root = yaml_nodes(text)
     except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f"line {mark.line + 1}: " if mark is not None else ""
-        problems.add(f"{line}not valid YAML: {getattr(error, 'problem', None) or str(error).splitlines()[0]}")
-        problems.raise_if_any()
-        raise
-    except (RecursionError, ValueError, OverflowError):
-        problems.add("not valid YAML: an escape or number out of range, or nested too deeply")
+        problems.add(f"not valid YAML: {error}")
         problems.raise_if_any()
         raise
     if not isinstance(root, yaml.MappingNode):
@@ -109,7 +115,10 @@ class _Places:
 
 def _places(top: YamlSection, kind: str) -> _Places:
     """Tables and image roots, after a look at the document's keys."""
-    common = ("version", "name", "format", "classes", *HEAD_KEYS, "attributes", "splits", "transform", "columns")
+    common = (
+        "version", "name", "format", "classes", *HEAD_KEYS, "attributes", "splits", "duplicates", "transform",
+        "columns",
+    )  # fmt: skip
     formats = native_formats()
     if kind == "table":
         top.only(*common, "table", "images", "label", "tasks")
@@ -191,7 +200,7 @@ def _attributes(top: YamlSection, kind: str, table: str) -> tuple[AttributeSpec,
     if section.nodes and kind == "folder" and not table:
         top.fault("attributes", "needs a table of their values: attributes_table: attributes.csv")
     for name in section.nodes:
-        if not name.strip() or "*" in name or not name.isprintable():
+        if not name.strip() or "*" in name or not is_printable(name):
             section.fault(name, "an attribute's name is printable and without `*`, which joins attributes")
             continue
         one = YamlSection(section.nodes[name] if section.has(name) else None, f"attributes.{name}.", top.problems)

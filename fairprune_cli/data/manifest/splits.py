@@ -59,7 +59,8 @@ def assign_splits(
     else:
         return None
     if persons is not None:
-        pairs = np.unique(np.stack([persons, splits]), axis=1)[0]
+        known = splits >= 0  # the others are errors already
+        pairs = np.unique(np.stack([persons[known], splits[known]]), axis=1)[0]
         if twice := len(pairs) - len(np.unique(pairs)):
             more = ": `by: person` under splits keeps them whole" if drawn else ""
             warnings.append(f"{twice:,} persons stand in more than one split{more}")

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from fairprune_cli.core.printable import is_printable
 from fairprune_cli.data.manifest.columns import AttributeSpec, read_label
 from fairprune_cli.data.manifest.task import Head
 from fairprune_cli.data.manifest.yaml_section import YamlSection
@@ -28,7 +29,7 @@ def named_tasks(section: YamlSection, needs_classes: bool) -> tuple[TaskSpec, ..
     """The tasks of `tasks: {NAME: {label, classes, outputs, output, threshold}}`, in their order."""
     found = []
     for name in section.nodes:
-        if not name.strip() or not name.isprintable() or ":" in name:
+        if not name.strip() or not is_printable(name) or ":" in name:
             section.fault(name, "a task's name is printable and without `:`")
             continue
         one = section.section(name)

@@ -10,6 +10,7 @@ from typing import cast
 import yaml
 
 from fairprune_cli.core.errors import FairpruneError, Problem, Problems
+from fairprune_cli.core.yaml_text import yaml_nodes
 from fairprune_cli.data.manifest.image_shape import LARGEST_SIDE, SMALLEST_SIDE, ImageShape, Size
 from fairprune_cli.data.manifest.yaml_section import YamlSection
 
@@ -52,7 +53,7 @@ class Transform:
             text = yaml.safe_dump(dict(values), default_flow_style=True, width=math.inf)
         except (TypeError, ValueError, yaml.YAMLError) as error:
             raise FairpruneError("expected size, mean and std", where=where) from error
-        transform = read_transform(YamlSection(yaml.compose(text, Loader=yaml.BaseLoader), "", problems))
+        transform = read_transform(YamlSection(yaml_nodes(text), "", problems))
         problems.found = [Problem(text.removeprefix("line 1: ")) for text in problems.texts]
         problems.raise_if_any()
         assert transform is not None

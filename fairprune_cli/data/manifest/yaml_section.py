@@ -7,6 +7,7 @@ import math
 import yaml
 
 from fairprune_cli.core.errors import Problems, nearest
+from fairprune_cli.core.printable import is_printable, tidy
 
 
 class YamlSection:
@@ -26,10 +27,10 @@ class YamlSection:
         for key, value in node.value:
             if not isinstance(key, yaml.ScalarNode):
                 problems.add(f"line {line_of(key)}: {place}: a key must be a word")
-            elif key.value in self.nodes:
-                problems.add(f"line {line_of(key)}: the key {place + key.value!r} stands twice")
+            elif (name := tidy(key.value)) in self.nodes:
+                problems.add(f"line {line_of(key)}: the key {place + name!r} stands twice")
             else:
-                self.nodes[key.value] = value
+                self.nodes[name] = value
 
     def fault(self, key: str, text: str) -> None:
         line = f"line {line_of(self.nodes[key])}: " if key in self.nodes else ""
@@ -67,19 +68,25 @@ class YamlSection:
     def _scalar(self, key: str, node: yaml.Node) -> str:
         if not isinstance(node, yaml.ScalarNode):
             self.fault(key, f"expected text, found {kind_of(node)}")
-        elif not node.value.strip() or not node.value.isprintable():
+        elif not (text := tidy(node.value)) or not is_printable(text):
             self.fault(key, f"expected printable text, found {node.value[:60]!r}")
         else:
-            return node.value.strip()
+            return text
         return ""
+
+    def _listed(self, key: str, of: str) -> list[yaml.Node]:
+        """The entries of a list; [] stands for a fault, as an empty list is one."""
+        node = self.nodes[key]
+        if not isinstance(node, yaml.SequenceNode):
+            self.fault(key, f"expected a list{of}, found {kind_of(node)}")
+            return []
+        if not node.value:
+            self.fault(key, "is an empty list: give at least one entry, or remove the key")
+        return list(node.value)
 
     def texts(self, key: str) -> tuple[str, ...]:
         """A list of distinct strings; () stands for a fault."""
-        node = self.nodes[key]
-        if not isinstance(node, yaml.SequenceNode):
-            self.fault(key, f"expected a list, found {kind_of(node)}")
-            return ()
-        values = tuple(self._scalar(key, item) for item in node.value)
+        values = tuple(self._scalar(key, item) for item in self._listed(key, ""))
         if doubled := sorted({value for value in values if value and values.count(value) > 1}):
             self.fault(key, f"named twice: {', '.join(doubled)}")
         return values if all(values) and not doubled else ()
@@ -94,11 +101,7 @@ class YamlSection:
         if not self.has(key):
             self.fault(key, "is missing")
             return ()
-        node = self.nodes[key]
-        if not isinstance(node, yaml.SequenceNode):
-            self.fault(key, f"expected a list of numbers, found {kind_of(node)}")
-            return ()
-        values = tuple(self._number(key, self._scalar(key, item)) for item in node.value)
+        values = tuple(self._number(key, self._scalar(key, item)) for item in self._listed(key, " of numbers"))
         return values if all(math.isfinite(value) for value in values) else ()
 
     def _number(self, key: str, text: str) -> float:

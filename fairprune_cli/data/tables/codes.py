@@ -5,12 +5,13 @@ from __future__ import annotations
 import itertools
 import math
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
 from fairprune_cli.core.errors import Problem, Problems, nearest
-from fairprune_cli.data.tables.table import MISSING, SHOWN
+from fairprune_cli.data.tables.table import SHOWN, is_missing
 
 _ADVISED = 50
 _NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?")
@@ -61,7 +62,7 @@ def encode(
 
     Args:
         what: what the values are, and the table they stand in, for messages.
-        missing: code of an empty cell (or NA, NaN, null); None makes it a problem like any unknown value.
+        missing: code of a cell without a value (`is_missing`); None makes it a problem like any unknown value.
         codes: spellings beyond `known`, lower case, as for splits.
     """
     code_of = {value: code for code, value in enumerate(known)}
@@ -70,7 +71,7 @@ def encode(
     for i, cell in enumerate(cells):
         code = code_of.get(cell)
         if code is None:
-            if missing is not None and cell.lower() in MISSING:
+            if missing is not None and is_missing(cell):
                 code = missing
             elif codes is not None and cell.lower() in codes:
                 code = codes[cell.lower()]
@@ -84,6 +85,8 @@ def encode(
         shown = value if len(value) <= 60 else value[:57] + "..."
         # Looking for the nearest of many costs time, and helps for the first few.
         hint = f"; {nearest(value, known)}" if len(found) < _ADVISED else ""
+        if value and is_missing(value):
+            hint = ": it says that there is no value; where it is a name, list it with the others"
         text = f"{some_rows(table, at)}: {what} {shown!r} is unknown{hint}"
         found.append(Problem(text, "unknown-value", table_of(table, at[0]), at[0]))
     problems.add_some(found, SHOWN, "unknown values", f"{table}: {what}: ")
@@ -92,13 +95,24 @@ def encode(
 
 def occurring(cells: Sequence[str]) -> tuple[str, ...]:
     """The values that occur without the missing ones: in the order of numbers where all are numbers, else of text."""
-    return in_order(value for value in set(cells) if value.lower() not in MISSING)
+    return in_order(value for value in set(cells) if not is_missing(value))
 
 
 def in_order(values: Iterable[str]) -> tuple[str, ...]:
     """Values as `int(label)` orders them where all of them are numbers, else as text."""
     found = sorted(values)
     return tuple(sorted(found, key=float)) if all(_NUMBER.fullmatch(value) for value in found) else tuple(found)
+
+
+def missing_words(cells: Sequence[str], index: np.ndarray) -> str:
+    """What stands in the cells without a value, counted, as " (None 3, nan 2)"; "" where they are empty.
+
+    Args:
+        index: int64 [N], below 0 for no value.
+    """
+    words = Counter(cells[i] for i in np.flatnonzero(index < 0).tolist())
+    named = [f"{word} {n:,}" for word, n in words.most_common() if word]
+    return f" ({', '.join(named)})" if named else ""
 
 
 def bin_names(edges: Sequence[float]) -> tuple[str, ...]:
@@ -138,7 +152,7 @@ def encode_bins(
 
 
 def _bin(cell: str, edges: Sequence[float]) -> int:
-    if cell.lower() in MISSING:
+    if is_missing(cell):
         return -1
     try:
         number = float(cell)

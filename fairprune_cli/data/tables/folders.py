@@ -5,14 +5,19 @@ from __future__ import annotations
 import os
 import posixpath
 import re
+import unicodedata
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from fairprune_cli.core.errors import Problem, Problems
+from fairprune_cli.core.printable import is_printable, tidy
 from fairprune_cli.data.tables.codes import table_of
+from fairprune_cli.data.tables.image_names import image_suffixes, is_image_file, listed_suffixes
 from fairprune_cli.data.tables.split_words import split_of
-from fairprune_cli.data.tables.table import IMAGE_SUFFIXES, SHOWN, SPLITS
+from fairprune_cli.data.tables.table import SHOWN, SPLITS
 
 NameSplit = Callable[[str], str | None]
 _SHOWN_WORDS = 8
@@ -35,7 +40,7 @@ class FolderListing:
 
 
 def list_folder(root: Path, problems: Problems, named: NameSplit = usual_split) -> FolderListing | None:
-    """List `root/[split/]class/**/image`, sorted; hidden entries and other files are passed over.
+    """List `root/[split/]class/**/image`, sorted; hidden entries are passed over, other files counted in a warning.
 
     The first level names splits when every folder of it that holds images is called train, val or test, in any of the
     usual words; a mixture with other names is a problem, unless the only such folder holds no folders itself and so is
@@ -51,7 +56,7 @@ def list_folder(root: Path, problems: Problems, named: NameSplit = usual_split) 
         problems.add(f"the folder {place!r} cannot be read: {error.strerror or error}")
         return None
     if not listing.files:
-        suffixes = ", ".join(suffix[1:] for suffix in IMAGE_SUFFIXES)
+        suffixes = ", ".join(suffix[1:] for suffix in image_suffixes())
         problems.add(
             f"no image in class folders below {str(root)!r} (root/class/image or root/split/class/image; {suffixes})"
         )
@@ -78,21 +83,31 @@ def _list_folder(root: Path, problems: Problems, named: NameSplit) -> FolderList
     splits: list[str] = []
     stray = len(_images(root, problems))
     empty: set[str] = set()
+    left_out: Counter[str] = Counter()
     places = [(name, name, "") for name in top]
     if by_split:
         stray += sum(len(_images(root / first, problems)) for first in parts)
         places = [(f"{first}/{name}", name, first) for first in parts for name in subfolders(root / first)]
     for folder, name, first in places:
-        found = [f"{folder}/{path}" for path in _images(root / folder, problems, deep=True)]
+        found = [f"{folder}/{path}" for path in _images(root / folder, problems, deep=True, left_out=left_out)]
         files += found
         labels += [name] * len(found)
         splits += [first] * len(found)
         if not found:
             empty.add(name)
+    if odd := sorted({name for name in labels if not is_printable(name)}):
+        problems.add(f"names of class folders cannot be printed: {', '.join(map(repr, odd[:SHOWN]))}", "unprintable")
+    classes = {name: tidy(name) for name in labels}
+    if len(set(classes.values())) < len(classes):
+        alike = (ascii(name) for name in sorted(classes) if list(classes.values()).count(tidy(name)) > 1)
+        problems.add(f"class folders differ in white space or the form of Unicode alone: {', '.join(alike)}")
     warnings = [f"folder {name!r} holds no image and is no class" for name in sorted(empty - set(labels))]
     if stray:
         warnings.append(f"{stray:,} images lie outside any class folder and are left out")
-    return FolderListing(files, labels, splits if by_split else None, tuple(warnings))
+    if count := left_out.total():
+        kinds = listed_suffixes(left_out)
+        warnings.append(f"{count:,} files in class folders are no images that can be opened and are left out: {kinds}")
+    return FolderListing(files, [classes[name] for name in labels], splits if by_split else None, tuple(warnings))
 
 
 def _holds_classes(folder: Path) -> bool:
@@ -101,7 +116,7 @@ def _holds_classes(folder: Path) -> bool:
 
 def _holds_images(folder: Path) -> bool:
     walk = os.walk(folder, onerror=_refuse)
-    return any(name.lower().endswith(IMAGE_SUFFIXES) for _, _, names in walk for name in names)
+    return any(is_image_file(place, name) for place, _, names in walk for name in names)
 
 
 def _refuse(error: OSError) -> None:
@@ -122,8 +137,12 @@ def subfolders(folder: Path) -> list[str]:
         return sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
 
 
-def _images(folder: Path, problems: Problems, deep: bool = False) -> list[str]:
-    """Images in a folder, relative to it; what would be left out silently is an error instead."""
+def _images(folder: Path, problems: Problems, deep: bool = False, left_out: Counter[str] | None = None) -> list[str]:
+    """Images in a folder, relative to it; what would be left out silently is an error instead.
+
+    Args:
+        left_out: where files that are no images are counted, by suffix.
+    """
     found = []
     for place, inner, names in os.walk(folder, onerror=_refuse):
         inner[:] = sorted(name for name in inner if deep and not name.startswith("."))
@@ -133,9 +152,14 @@ def _images(folder: Path, problems: Problems, deep: bool = False) -> list[str]:
                 problems.add(f"{path!r} links to a folder; links below a class are not followed")
         prefix = "" if place == str(folder) else os.path.relpath(place, folder).replace(os.sep, "/") + "/"
         for name in sorted(names):
-            if name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith("."):
-                if not (prefix + name).isprintable():
-                    problems.add(f"the file name {prefix + name!r} is not printable UTF-8: rename it")
+            if name.startswith("."):
+                continue
+            if not is_image_file(place, name):
+                if left_out is not None:
+                    left_out[os.path.splitext(name)[1].lower()] += 1
+            else:
+                if not is_printable(prefix + name):
+                    problems.add(f"the file name {prefix + name!r} is not printable UTF-8: rename it", "unprintable")
                 found.append(prefix + name)
     return found
 
@@ -159,7 +183,7 @@ def check_files(
     places = [f"{table_of(table, row)} row {row}" if row else table for row in rows]
     base = os.path.realpath(root)
     normal = [_normalised(path) for path in files]
-    folders: dict[str, _Folder] = {}
+    folders = _Folders(base)
     first: dict[str, int] = {}
     faults: dict[str, list[Problem]] = {}
 
@@ -177,13 +201,8 @@ def check_files(
                 text += f", and in two splits ({SPLITS[splits[earlier]]} and {SPLITS[splits[i]]})"
             note("doubled", text)
             continue
-        folder, _, name = path.rpartition("/")
-        listing = folders.get(folder)
-        if listing is None:
-            listing = folders[folder] = _Folder(base, folder)
-        if name in listing.files:
-            continue
-        fault = listing.fault(name)
+        there, fault = folders.look_up(path)
+        normal[i] = there
         if fault:
             note("outside" if "outside" in fault else "missing", f"image {path!r} {fault}")
     for kind, found in faults.items():
@@ -203,11 +222,41 @@ def _path_fault(path: str) -> str:
         return "is not named"
     if "\0" in path:
         return "has a zero byte in its name"
+    if not is_printable(path):
+        return "has a name that cannot be printed: rename it"
     if path[0] in "/\\" or re.match(r"[A-Za-z]:[\\/]", path):
         return "is an absolute path outside the image root; give it relative to `images`"
     if ".." in path and ".." in re.split(r"[/\\]", path):
         return "leaves the image root"
     return ""
+
+
+class _Folders:
+    """The folders below a root, each listed once."""
+
+    def __init__(self, base: str) -> None:
+        self._base = base
+        self._listed: dict[str, _Folder] = {}
+
+    def look_up(self, path: str) -> tuple[str, str]:
+        """A path as it stands on disk, and what is wrong with it ("" for nothing).
+
+        Cells of a table are composed, and names on disk need not be: copies from a Mac are decomposed.
+        """
+        folder, slash, name = path.rpartition("/")
+        listing = self._folder(folder)
+        if name in listing.files:
+            return path, ""
+        if not path.isascii():
+            for other in (folder, unicodedata.normalize("NFD", folder)):
+                if found := self._folder(other).composed.get(name):
+                    return other + slash + found, ""
+        return path, listing.fault(name)
+
+    def _folder(self, name: str) -> _Folder:
+        if name not in self._listed:
+            self._listed[name] = _Folder(self._base, name)
+        return self._listed[name]
 
 
 class _Folder:
@@ -226,6 +275,11 @@ class _Folder:
                 self.files = {entry.name for entry in entries if entry.is_file(follow_symlinks=False)}
         except (OSError, ValueError) as error:
             self.error = f"does not exist ({getattr(error, 'strerror', None) or error}: {folder or '.'!r})"
+
+    @cached_property
+    def composed(self) -> dict[str, str]:
+        """The names that are not ASCII, by their composed form."""
+        return {tidy(name): name for name in self.files if not name.isascii()}
 
     def fault(self, name: str) -> str:
         if self.error:

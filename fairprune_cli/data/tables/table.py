@@ -10,6 +10,7 @@ import contextlib
 import csv
 import hashlib
 import io
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,16 +18,29 @@ from pathlib import Path
 import numpy as np
 
 from fairprune_cli.core.errors import Problem, Problems, nearest
+from fairprune_cli.core.printable import is_printable, tidy
+from fairprune_cli.data.tables.image_names import is_image_name
+from fairprune_cli.data.tables.parquet import MOST_COLUMNS, parquet_cells
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
 SPLITS = ("train", "val", "test")
-MISSING = frozenset({"", "na", "n/a", "nan", "null"})
+# What numpy, pandas and spreadsheets write where there is nothing, in lower case.
+MISSING = frozenset({
+    "", "na", "n/a", "<na>", "#n/a", "#na", "#n/a n/a", "nan", "-nan", "nat", "null", "none",
+    "1.#ind", "-1.#ind", "1.#qnan", "-1.#qnan",
+})  # fmt: skip
 SHOWN = 6
+
+
+def is_missing(cell: str) -> bool:
+    """Whether a cell says that there is no value."""
+    return cell.lower() in MISSING
 
 
 @dataclass(frozen=True, eq=False)
 class TextTable:
-    """A table as text: `columns[name][i]` is the stripped cell of record i, `rows[i]` its line (from 1).
+    """A table as text: `columns[name][i]` is the cell of record i, `rows[i]` its line (from 1).
+
+    Cells and names are trimmed and composed (`printable.tidy`); names can be printed.
 
     `header` names every column of the file, also those that were not read.
     """
@@ -43,7 +57,7 @@ class TextTable:
         if name in self.columns:
             return self.columns[name]
         text = f"{self.name}: no column {name!r} ({purpose}); {nearest(name, self.header)}"
-        if any(header.lower().endswith(IMAGE_SUFFIXES) for header in self.header):
+        if any(map(is_image_name, self.header)):
             text += " (the first line looks like data: is the header missing?)"
         if text not in problems.texts:
             problems.add(text, "unknown-column", self.name, 1)
@@ -61,8 +75,31 @@ def read_table(path: Path, problems: Problems, wanted: Sequence[str] | None = No
         return None
     digest = hashlib.sha256(data).hexdigest()
     if path.suffix.lower() in (".parquet", ".pq") or data[:4] == b"PAR1":
-        return _read_parquet(path, data, digest, problems, wanted)
+        found = parquet_cells(path.name, data, problems, wanted)
+        if found is None or not _sound_header(path.name, found[0], problems, doubled=False):
+            return None
+        header, columns, count = found
+        if not count:
+            problems.add(f"{path.name} has no rows", "bad-table", path.name)
+            return None
+        return TextTable(path.name, header, columns, np.arange(1, count + 1, dtype=np.int64), digest)
     return _read_csv(path, data, digest, problems)
+
+
+def _sound_header(name: str, header: Sequence[str], problems: Problems, doubled: bool = True) -> bool:
+    """Whether the names of the columns can be read; what is wrong is noted."""
+    before = len(problems.found)
+    if len(header) > MOST_COLUMNS:
+        text = f"{name} has {len(header):,} columns; at most {MOST_COLUMNS:,} are read"
+        problems.add(text, "bad-table", name, 1)
+        return False
+    if odd := [column for column in header if not is_printable(column)]:
+        text = f"{name}: names of columns cannot be printed: {', '.join(repr(column[:60]) for column in odd[:SHOWN])}"
+        problems.add(text, "unprintable", name, 1)
+    if doubled and (twice := sorted(column for column, times in Counter(header).items() if times > 1)):
+        text = f"{name}: column names stand twice in the header: {', '.join(map(repr, twice))}"
+        problems.add(text, "bad-table", name, 1)
+    return len(problems.found) == before
 
 
 def _bytes(path: Path, problems: Problems) -> bytes | None:
@@ -123,12 +160,17 @@ def _read_csv(path: Path, data: bytes, digest: str, problems: Problems) -> TextT
     delimiter = next((mark for mark in ",;\t" if mark in first), ",")
     # `a, "b"`, as people write it, is `b` without its quotes.
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True, skipinitialspace=True)
+    header: list[str] = []
     records: list[list[str]] = []
     lines: list[int] = []
     last = 0
     try:
         for record in reader:
-            if record:
+            if record and not header:
+                header = [tidy(name) for name in record]
+                if not _sound_header(path.name, header, problems):
+                    return None
+            elif record:
                 records.append(record)
                 lines.append(last + 1)
             last = reader.line_num
@@ -136,15 +178,8 @@ def _read_csv(path: Path, data: bytes, digest: str, problems: Problems) -> TextT
         text = f"{path.name} row {last + 1}: not valid CSV: {error} (is a quote left open or doubled?)"
         problems.add(text, "bad-quoting", path.name, last + 1)
         return None
-    if not records:
+    if not header:
         problems.add(f"{path.name} is empty: it needs a header and a row per image", "bad-table", path.name)
-        return None
-    header = [name.strip() for name in records.pop(0)]
-    del lines[0]
-    doubled = sorted({name for name in header if header.count(name) > 1})
-    if doubled:
-        text = f"{path.name}: column names stand twice in the header: {', '.join(map(repr, doubled))}"
-        problems.add(text, "bad-table", path.name, 1)
         return None
     if not records:
         problems.add(f"{path.name} has a header and no rows", "bad-table", path.name)
@@ -155,47 +190,21 @@ def _read_csv(path: Path, data: bytes, digest: str, problems: Problems) -> TextT
         for line, record in zip(lines, records, strict=True) if len(record) != width
     ]  # fmt: skip
     problems.add_some(ragged, SHOWN, "rows have another number of cells", f"{path.name}: ")
-    if ragged:
+    if ragged or ('"' in text and _odd_quotes(path.name, records, lines, problems)):
         return None
     cells = zip(*records, strict=True)
-    columns = {name: [cell.strip() for cell in column] for name, column in zip(header, cells, strict=True)}
+    kept = str.strip if text.isascii() else tidy
+    columns = {name: [kept(cell) for cell in column] for name, column in zip(header, cells, strict=True)}
     return TextTable(path.name, tuple(header), columns, np.array(lines, dtype=np.int64), digest)
 
 
-def _read_parquet(
-    path: Path, data: bytes, digest: str, problems: Problems, wanted: Sequence[str] | None
-) -> TextTable | None:
-    try:
-        import pyarrow as arrow
-        import pyarrow.parquet as parquet
-    except ImportError:
-        text = f"{path.name} is Parquet, which needs `pip install pyarrow`; or save it as CSV"
-        problems.add(text, "bad-table", path.name)
-        return None
-    try:
-        source = parquet.ParquetFile(arrow.BufferReader(data))
-        known = source.schema_arrow.names
-        names = [name for name in known if wanted is None or name in wanted]
-        if doubled := sorted({name for name in names if known.count(name) > 1}):
-            text = f"{path.name}: column names stand twice: {', '.join(map(repr, doubled))}"
-            problems.add(text, "bad-table", path.name)
-            return None
-        content = source.read(columns=names).to_pydict()
-        columns = {name: [_cell(value) for value in content[name]] for name in names}
-        count = source.metadata.num_rows
-    except (arrow.ArrowException, OSError, ValueError, OverflowError) as error:
-        text = f"{path.name} is not a readable Parquet file: {str(error).splitlines()[0]}"
-        problems.add(text, "bad-table", path.name)
-        return None
-    if not count:
-        problems.add(f"{path.name} has no rows", "bad-table", path.name)
-        return None
-    return TextTable(path.name, tuple(known), columns, np.arange(1, count + 1, dtype=np.int64), digest)
-
-
-def _cell(value: object) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))  # whole numbers become floats where a column has gaps
-    return str(value).strip()
+def _odd_quotes(name: str, records: Sequence[Sequence[str]], lines: Sequence[int], problems: Problems) -> bool:
+    """Whether quotes were kept as a part of cells because a tab or the like stands before them; they are noted."""
+    odd = [
+        Problem(f"{name} row {line}: the quotes of {cell[:60]!r} stand after white space other than blanks",
+                "bad-quoting", name, line)
+        for line, record in zip(lines, records, strict=True)
+        for cell in record if cell[:1].isspace() and cell.lstrip()[:1] == '"'
+    ]  # fmt: skip
+    problems.add_some(odd, SHOWN, "rows with such quotes", f"{name}: ")
+    return bool(odd)

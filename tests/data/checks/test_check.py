@@ -187,9 +187,49 @@ def test_faults_of_the_table(data: Path, old: bytes, new: bytes, code: str, row:
     assert (code, "t.csv", row) in found(check_data(data))
 
 
+def test_what_follows_from_an_error_is_left_out(data: Path) -> None:
+    follow = {"empty-cell", "small-cell", "association", "untested-group", "manifest"}
+    usual = codes(check_data(data))
+    assert "small-cell" in usual
+    for before, after, left in (
+        (",no,", ",maybe,", {"unknown-value"}),  # a label that occurs nowhere in the manifest
+        (",train,", ",trian,", {"unknown-value"}),
+        (",f,", ",fe\x07male,", {"unprintable"}),
+    ):
+        write(data, [line.replace(before, after) for line in lines()])
+        assert codes(check_data(data)) - {"association"} == left | (usual - follow), before
+    values = TEXT.replace("sex: {column: sex}", "sex: {column: sex, values: [m, f]}")
+    write(data, [line.replace(",m,", ",man,", 1) if i < 30 else line for i, line in enumerate(lines())])
+    (data / "manifest.yaml").write_text(values)
+    assert codes(check_data(data)) == {"unknown-value"} | (usual - follow)
+
+
+def test_combinations_of_a_group_or_class_that_was_named_whole_are_left_out(data: Path) -> None:
+    write(data, [line.replace(",f,test", ",m,test") for line in lines()])
+    (data / "manifest.yaml").write_text(TEXT.replace("[no, yes]", "[no, yes, never]"))
+    found_now = check_data(data).findings
+    assert [f.text for f in found_now if f.code == "untested-group"] == [
+        "sex: group 'f' has no test image, so nothing can be said of it"
+    ]
+    assert "no image of class never" in [f.text for f in found_now]
+    cells = [f.text for f in found_now if f.code in ("small-cell", "empty-cell")]
+    assert len(cells) == 3
+    assert not any("never" in text for text in cells)
+    assert cells[2].endswith(": m x no 8, m x yes 8")
+
+
+def test_a_person_is_not_in_a_split_that_is_none(data: Path) -> None:
+    write(
+        data,
+        [line.replace("train", "trian", 1).replace(",p0", ",p1") if i == 0 else line for i, line in enumerate(lines())],
+    )
+    assert not any("persons" in f.text for f in check_data(data).findings)
+
+
 def test_groups_that_differ_in_case_are_pointed_out(data: Path) -> None:
     write(data, [row.replace(",m,", ",M,") if i % 8 == 0 else row for i, row in enumerate(lines())])
-    assert "alike-groups" in codes(check_data(data))
+    (found_one,) = [f for f in check_data(data).findings if f.code == "alike-groups"]
+    assert found_one.text == "sex: 'M' (6) and 'm' (18) differ in case alone: one name or two? `names` joins them"
 
 
 def test_a_manifest_that_is_not_there_or_no_yaml(data: Path) -> None:

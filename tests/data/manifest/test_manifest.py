@@ -7,6 +7,7 @@ import io
 import os
 import sys
 import time
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -279,6 +280,24 @@ def test_links_must_stay_inside_the_image_root(data: Path) -> None:
         (", split: split", "", "no splits"),
         ("name: faces", "format: celebb", "'celebb' is not supported; supported: folder, celeba"),
         ("name: faces", "splits: {train: 0.7, test: 0.3}", "a split column is named as well"),
+        ("values: [male, female]", "values: []", "attributes.gender.values: is an empty list"),
+        ("bins: [0, 30, 60, 120]", "bins: []", "attributes.age.bins: is an empty list"),
+        ("bins: [0, 30, 60, 120]", "names: {}", "attributes.age.names: names nothing"),
+        ("bins: [0, 30, 60, 120]", "bins: [0, 60, 120], names: []", "attributes.age.names: is an empty list"),
+        ("classes: [neutral, smiling]", "classes: []", "classes: is an empty list"),
+        ("name: faces", "outputs: []", "outputs: is an empty list"),
+        ("mean: [0.5, 0.5, 0.5]", "mean: []", "transform.mean: is an empty list"),
+        ("  age:", '  "gender ": {column: age}\n  age:', "line 9: the key 'attributes.gender' stands twice"),
+        ("column: gender,", "column: gender, column: age,", "line 8: the key 'attributes.gender.column' stands twice"),
+        (
+            "values: [male, female]",
+            'names: {male: m, "male ": f}',
+            "the key 'attributes.gender.names.male' stands twice",
+        ),
+        ("values: [male, female]", 'values: ["m\\n", "a\\x1b[0mb"]', "expected printable text, found 'a\\x1b[0mb'"),
+        ("  age:", '  "a\\ne":', "an attribute's name is printable"),
+        ("name: faces", "name: &a [*a]", "line 2: an alias stands within what it names"),
+        ("name: faces", "name: " + "[" * 50, "line 2: nested more than 40 deep"),
         ("name: faces", "name: [", "not valid YAML"),
         ("name: faces", 'name: "\\UFFFFFFFF"', "not valid YAML"),
     ],
@@ -333,6 +352,86 @@ def test_many_rows_with_one_fault_are_one_line(data: Path) -> None:
 def test_group_without_test_image(data: Path) -> None:
     write(data, [line.replace("female", "male") if line.endswith("test") else line for line in rows()])
     assert "gender: group 'female' has no test image" in error(data)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        (
+            ",male,20",
+            ',"ma\nle",20',
+            "gender 'ma\\nle' is a name that cannot be printed",
+        ),
+        (
+            "female,20",
+            "\x1b[31mred,20",
+            "table.csv rows 5, 8, 17, 20, 29, 32: gender '\\x1b[31mred' is a name that cannot be printed",
+        ),
+        (",male,", ",\u202emale,", "gender '\\u202emale' is a name that cannot be printed"),
+        ("000.png", "0\x0700.png", "row 2: image '0\\x0700.png' has a name that cannot be printed"),
+    ],
+)
+def test_names_that_cannot_be_printed_are_refused_where_they_are_read(
+    data: Path, before: str, after: str, expected: str
+) -> None:
+    write(data, [line.replace(before, after) for line in rows()])
+    assert expected in error(data, MANIFEST.replace(", values: [male, female]", ""))
+
+
+def test_words_for_nothing_are_counted_by_word(data: Path) -> None:
+    lines = rows()
+    for i, word in enumerate(("None", "nan", "NaT", "<NA>", "#N/A", "None", "")):
+        lines[i] = lines[i].replace(",female,", ",male,").replace(",male,", f",{word},")
+    write(data, lines)
+    manifest = load(data, MANIFEST.replace(", values: [male, female]", ""))
+    assert manifest.grouping("gender").groups == ("female", "male")
+    assert manifest.warnings == (
+        "gender: 7 of 36 images have no value (None 2, nan 1, NaT 1, <NA> 1, #N/A 1) and are in no group",
+    )
+
+
+def test_a_word_for_nothing_that_is_listed_is_a_name(data: Path) -> None:
+    write(data, [line.replace(",male,", ",None,") for line in rows()])
+    manifest = load(data, MANIFEST.replace("[male, female]", "[None, female]"))
+    assert np.bincount(manifest.grouping("gender").index).tolist() == [18, 18]
+    write(data, [line.replace("neutral", "None") for line in rows()])
+    text = error(data)
+    assert "expression 'None' is unknown" not in text
+    assert "label 'None' is unknown: it says that there is no value; where it is a name, list it" in text
+
+
+def test_persons_called_none_are_nobody(data: Path) -> None:
+    write(data, [line.replace("ptrain0", "None").replace("ptest0", "none") for line in rows()])
+    assert load(data).warnings == ("6 rows name no person; each is taken for another person",)
+
+
+def test_spellings_of_a_group_a_class_and_a_person_are_warnings(data: Path) -> None:
+    lines = [line.replace(",male,", ",Male,") if i % 3 == 0 else line for i, line in enumerate(rows())]
+    lines = [line.replace("neutral", "Neutral ").replace("smiling", "neu_tral") for line in lines]
+    lines[0] = lines[0].replace("ptrain0", "P-train0")
+    write(data, lines)
+    text = MANIFEST.replace(", values: [male, female]", "").replace("[neutral, smiling]", "[Neutral, neu_tral]")
+    assert load(data, text).warnings == (
+        "label: 'Neutral' (18) and 'neu_tral' (18) differ in case, white space, hyphens or underscores alone: one name "
+        "or two? `names` joins them",
+        "person: 'P-train0' (1) and 'ptrain0' (2) differ in case, white space, hyphens or underscores alone: one name "
+        "or two? spell a person's name in one way",
+        "gender: 'Male' (6) and 'male' (12) differ in case alone: one name or two? `names` joins them",
+    )
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_images_are_found_in_whatever_form_of_unicode_disk_and_table_have_them(data: Path, form: str) -> None:
+    folder = unicodedata.normalize(form, "Größe")
+    (data / "images" / folder).mkdir()
+    names = [unicodedata.normalize("NFD" if i % 2 else "NFC", f"é{i}.png") for i in range(36)]
+    for i, name in enumerate(names):
+        (data / "images" / f"{i:03d}.png").rename(data / "images" / folder / name)
+    other = "NFD" if form == "NFC" else "NFC"
+    write(data, [f"{unicodedata.normalize(other, f'Größe/é{i}.png')}{line[7:]}" for i, line in enumerate(rows())])
+    manifest = load(data)
+    assert list(manifest.files) == [f"{folder}/{name}" for name in names]
+    assert check_images(manifest) == []
 
 
 def test_class_without_images_is_a_warning(data: Path) -> None:
@@ -561,7 +660,7 @@ class TestImages:
         except ImageFault as caught:
             fault = caught.code
         assert size == (16, 16)
-        assert fault in ("", "unreadable", "truncated", "too-small")
+        assert fault in ("", "unreadable", "truncated", "damaged", "too-small", "too-large")
 
 
 class TestInit:

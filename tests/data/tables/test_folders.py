@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import unicodedata
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from fairprune_cli.core.errors import FairpruneError
+from fairprune_cli.core.errors import FairpruneError, Problems
 from fairprune_cli.data.manifest.find import Manifest, init_manifest, load_manifest
+from fairprune_cli.data.tables.folders import list_folder
 
 TRANSFORM = "transform: {size: 16, mean: [0.5, 0.5, 0.5], std: [0.25, 0.25, 0.25]}\n"
 PLAIN = "version: 1\nformat: folder\nroot: .\nsplits: {train: 0.5, val: 0.25, test: 0.25}\n" + TRANSFORM
@@ -222,3 +224,37 @@ def test_a_class_may_be_called_train(tmp_path: Path) -> None:
     for name in ("bus", "train"):
         fill(tmp_path / name)
     assert load(tmp_path, PLAIN).classes == ("bus", "train")
+
+
+def test_class_folders_have_names_that_can_be_printed(tmp_path: Path) -> None:
+    for name in ("a", "b\nc", "d\x1b[31m"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "1.png").touch()
+    problems = Problems("")
+    list_folder(tmp_path, problems)
+    assert problems.texts == ["names of class folders cannot be printed: 'b\\nc', 'd\\x1b[31m'"]
+
+
+def test_files_with_narrow_blanks_are_listed_and_those_with_line_ends_refused(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "Screenshot 3.45.12\u202fPM.png").touch()
+    problems = Problems("")
+    listing = list_folder(tmp_path, problems)
+    assert problems.texts == []
+    assert listing is not None
+    assert listing.files == ["a/Screenshot 3.45.12\u202fPM.png"]
+    (tmp_path / "a" / "1\n2.png").touch()
+    list_folder(tmp_path, problems)
+    assert "the file name '1\\n2.png' is not printable" in problems.texts[0]
+
+
+def test_classes_are_composed_and_never_joined(tmp_path: Path) -> None:
+    for form in ("NFD", "NFC"):
+        folder = tmp_path / unicodedata.normalize(form, "né")
+        folder.mkdir()
+        (folder / "1.png").touch()
+        problems = Problems("")
+        listing = list_folder(tmp_path, problems)
+        assert listing is not None
+        assert set(listing.labels) == {"né"}
+    assert problems.texts == ["class folders differ in white space or the form of Unicode alone: 'ne\\u0301', 'n\\xe9'"]

@@ -1,0 +1,26 @@
+"""Names as they are kept and shown: trimmed, in one form of Unicode, and of characters that can be printed."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+# Marks that turn the direction of writing around let a name show as another one.
+_DIRECTIONS = "\u202a-\u202e\u2066-\u2069"
+UNPRINTABLE = re.compile(f"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff{_DIRECTIONS}]")
+"""Control characters, line breaks of any kind, halves of characters, and marks that turn the direction of writing.
+
+Not among them, unlike in `str.isprintable`: spaces of other widths, and joiners, without which some scripts cannot be
+written.
+"""
+
+
+def is_printable(text: str) -> bool:
+    """Whether a name can be shown on one line, as what it is."""
+    return UNPRINTABLE.search(text) is None
+
+
+def tidy(text: str) -> str:
+    """A name without white space around it, its letters composed (Unicode's NFC): what looks alike is alike."""
+    text = text.strip()
+    return text if text.isascii() else unicodedata.normalize("NFC", text).strip()

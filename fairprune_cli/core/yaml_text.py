@@ -1,0 +1,107 @@
+"""YAML as data: bounded in size and depth, and without a key that stands twice, of which all but one would be lost.
+
+An alias (`*name`) stands for what its anchor holds, and is counted as that: a few lines of aliases of aliases would
+else unfold to billions of values as soon as a message shows one.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import yaml
+
+MOST_NODES = 100_000
+MOST_DEPTH = 40
+
+
+class _Bounded(yaml.composer.Composer):
+    """Composes a document as long as it stays within the bounds."""
+
+    def __init__(self, stream: str) -> None:
+        super().__init__(stream)  # type: ignore[call-arg]
+        self._count = self._depth = 0
+        self._sizes: dict[int, int] = {}  # of the nodes that are whole, by identity
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        mark = self.peek_event().start_mark  # type: ignore[attr-defined]
+        if self.check_event(yaml.AliasEvent):  # type: ignore[attr-defined]
+            node = super().compose_node(parent, index)
+            if id(node) not in self._sizes:
+                raise yaml.MarkedYAMLError(problem="an alias stands within what it names", problem_mark=mark)
+            self._count += self._sizes[id(node)]
+            self._refuse_excess(mark)
+            return node
+        before = self._count
+        self._count += 1
+        self._depth += 1
+        self._refuse_excess(mark)
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        self._sizes[id(node)] = self._count - before
+        return node
+
+    def _refuse_excess(self, mark: yaml.Mark) -> None:
+        text = ""
+        if self._depth > MOST_DEPTH:
+            text = f"nested more than {MOST_DEPTH} deep"
+        elif self._count > MOST_NODES:
+            text = f"holds more than {MOST_NODES:,} values, each alias counted as what it stands for"
+        if text:
+            raise yaml.MarkedYAMLError(problem=text, problem_mark=mark)
+
+
+class _TextLoader(_Bounded, yaml.BaseLoader):
+    """Leaves every scalar the text that it is."""
+
+
+class _ValueLoader(_Bounded, yaml.SafeLoader):
+    """Makes numbers, dates and truth values of scalars; refuses a key that stands twice."""
+
+    def compose_mapping_node(self, anchor: Any) -> Any:
+        node = super().compose_mapping_node(anchor)
+        seen = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                if key.value in seen:
+                    text = f"the key {key.value!r} stands twice"
+                    raise yaml.MarkedYAMLError(problem=text, problem_mark=key.start_mark)
+                seen.add(key.value)
+        return node
+
+
+def yaml_nodes(text: str) -> yaml.Node | None:
+    """The nodes of a document with their lines, every scalar as the text that it is; None where it is empty.
+
+    A class called `no` or `01` keeps its name so, and no tag can construct anything. Doubled keys are left for the
+    reader of each mapping to name.
+
+    Raises:
+        yaml.YAMLError: it is no YAML, or beyond `MOST_NODES` or `MOST_DEPTH`; in one line that begins with the place.
+    """
+    return _loaded(_TextLoader, text, "get_single_node")
+
+
+def yaml_values(text: str) -> Any:
+    """The values of a document: mappings, lists, numbers and text alone.
+
+    Raises:
+        yaml.YAMLError: as `yaml_nodes`, or a key stands twice in a mapping.
+    """
+    return _loaded(_ValueLoader, text, "get_single_data")
+
+
+def _loaded(kind: Any, text: str, what: str) -> Any:
+    try:
+        loader = kind(text)
+        return getattr(loader, what)()
+    except yaml.YAMLError as error:
+        raise yaml.YAMLError(_in_one_line(error)) from error
+    except (ValueError, OverflowError, RecursionError) as error:
+        # Escapes and dates that do not exist, and numbers of thousands of digits.
+        raise yaml.YAMLError(f"an escape, date or number out of range ({error})") from error
+
+
+def _in_one_line(error: yaml.YAMLError) -> str:
+    mark = getattr(error, "problem_mark", None)
+    problem = getattr(error, "problem", None) or (str(error).splitlines() or ["no reason given"])[0]
+    return problem if mark is None else f"line {mark.line + 1}: {problem}"

@@ -1,0 +1,150 @@
+"""Columns of a Parquet file as text, read without threads and within bounds that are known before anything is unpacked.
+
+Arrow's own threads may still run when a short command ends, and the interpreter then aborts: its exit code is lost. A
+column is read as its distinct values and their places, so a long text in a million rows is held once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from fairprune_cli.core.errors import Problems
+from fairprune_cli.core.printable import tidy
+from fairprune_cli.data.tables.parquet_pages import page_sizes
+
+MOST_COLUMNS = 10_000
+MOST_ROWS = 50_000_000
+LARGEST_PAGE = 256 << 20
+MOST_UNPACKED = 2 << 30
+
+
+def parquet_cells(
+    name: str, data: bytes, problems: Problems, wanted: Sequence[str] | None
+) -> tuple[tuple[str, ...], dict[str, list[str]], int] | None:
+    """Names of the columns, the cells of those wanted, and the number of rows; None after noting what is wrong.
+
+    Args:
+        name: of the file, for messages; data: its bytes.
+        wanted: columns to read; None for all but those that hold lists or structs, which are not named then either.
+    """
+    try:
+        import pyarrow as arrow
+        import pyarrow.parquet
+    except ImportError:
+        text = f"{name} is Parquet, which needs `pip install pyarrow`; or save it as CSV"
+        problems.add(text, "bad-table", name)
+        return None
+    buffer = arrow.BufferReader(data)
+    try:
+        # As many columns as there may be, and one for the schema's root; Thrift refuses the rest before it reads it.
+        source = pyarrow.parquet.ParquetFile(buffer, thrift_container_size_limit=MOST_COLUMNS + 1)
+        schema = source.schema_arrow
+        known = tuple(tidy(column) for column in schema.names)
+        names = [raw for raw, column in zip(schema.names, known, strict=True) if wanted is None or column in wanted]
+        if wanted is None:
+            names = [field.name for field in schema if not arrow.types.is_nested(field.type)]
+            known = tuple(tidy(raw) for raw in names)
+        fault = _fault(source.metadata.num_rows, schema, names, known, data)
+        if fault:
+            problems.add(f"{name}: {fault}", "bad-table", name)
+            return None
+        table = _read(data, names)
+        columns = {tidy(raw): _texts(table.column(raw)) for raw in names}
+        return known, columns, source.metadata.num_rows
+    except _NotText as error:
+        problems.add(f"{name} row {error.row}: {error}", "not-utf-8", name, error.row)
+    except (arrow.ArrowException, OSError, ValueError, OverflowError, MemoryError) as error:
+        reason = (str(error).splitlines() or ["it takes more memory than there is"])[0]
+        text = f"{name} is not a readable Parquet file: {reason}"
+        if "Exceeded size limit" in reason:
+            text = f"{name} has more than {MOST_COLUMNS:,} columns or parts; write those alone that the manifest names"
+        problems.add(text, "bad-table", name)
+    return None
+
+
+def _read(data: bytes, names: list[str]) -> Any:
+    import pyarrow as arrow
+    import pyarrow.parquet
+
+    try:
+        source = pyarrow.parquet.ParquetFile(arrow.BufferReader(data), read_dictionary=names)
+        return source.read(columns=names, use_threads=False)
+    except (arrow.ArrowNotImplementedError, OSError):  # some encodings have no way to distinct values
+        return pyarrow.parquet.ParquetFile(arrow.BufferReader(data)).read(columns=names, use_threads=False)
+
+
+def _fault(rows: int, schema: Any, names: Sequence[str], known: Sequence[str], data: bytes) -> str:
+    """Why the columns cannot be read, in words; "" where they can."""
+    from pyarrow import types
+
+    wanted = [tidy(name) for name in names]
+    if doubled := sorted({name for name in wanted if known.count(name) > 1}):
+        return f"column names stand twice: {', '.join(map(repr, doubled))}"
+    for name in names:
+        if types.is_nested(schema.field(schema.names.index(name)).type):
+            return f"column {name!r} holds lists or structs, and no text"
+    if rows > MOST_ROWS:
+        return f"has {rows:,} rows; at most {MOST_ROWS:,} are read"
+    unpacked = 0
+    for column, size in page_sizes(data, set(names)):
+        unpacked += size
+        if size > LARGEST_PAGE:
+            return (
+                f"column {column!r} has a page that unfolds to {size >> 20:,} MiB; at most {LARGEST_PAGE >> 20:,} are "
+                "read: write it with smaller pages"
+            )
+    if unpacked > MOST_UNPACKED:
+        return f"its columns unfold to {unpacked >> 20:,} MiB; at most {MOST_UNPACKED >> 20:,} are read"
+    return ""
+
+
+class _NotText(ValueError):
+    """Bytes that are no UTF-8, and the row, from 1, that holds them."""
+
+    def __init__(self, text: str, row: int) -> None:
+        super().__init__(text)
+        self.row = row
+
+
+def _texts(column: Any) -> list[str]:
+    """The cells of a column as text, "" where there is none."""
+    cells: list[str] = []
+    for chunk in column.chunks:
+        chunk.validate(full=True)  # a damaged file may hold places that there are not
+        values, places = _distinct(chunk)
+        texts = []
+        for code, value in enumerate(values):
+            try:
+                texts.append(_cell(value))
+            except UnicodeDecodeError:
+                row = places.index(code) + len(cells) + 1
+                raise _NotText(f"{value[:20]!r} is not UTF-8 text", row) from None
+        texts.append("")
+        cells += [texts[-1 if place is None else place] for place in places]
+    return cells
+
+
+def _distinct(chunk: Any) -> tuple[list[Any], list[int | None]]:
+    """The distinct values of a chunk, and which of them each cell has; kinds that cannot be told apart count each."""
+    import pyarrow as arrow
+
+    try:
+        coded = chunk if arrow.types.is_dictionary(chunk.type) else chunk.dictionary_encode()
+        return coded.dictionary.to_pylist(), coded.indices.to_pylist()
+    except (arrow.ArrowNotImplementedError, ValueError):  # times below a microsecond among them
+        try:
+            values = chunk.to_pylist()
+        except ValueError:
+            values = chunk.cast(arrow.string()).to_pylist()
+        return values, list(range(len(values)))
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bytes):
+        return tidy(value.decode("utf-8"))
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))  # whole numbers become floats where a column has gaps
+    return tidy(str(value))

@@ -1,0 +1,73 @@
+"""YAML within bounds: nothing unfolds, nothing is lost to a doubled key, nothing but YAMLError is raised."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fairprune_cli.core.yaml_text import MOST_DEPTH, MOST_NODES, yaml_nodes, yaml_values
+
+LAUGHS = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"{own}: &{own} [{', '.join([f'*{before}'] * 10)}]\n" for before, own in zip("abcdefgh", "bcdefghi", strict=True)
+)
+BOTH = pytest.mark.parametrize("read", [yaml_nodes, yaml_values])
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (LAUGHS, f"line 5: holds more than {MOST_NODES:,} values"),
+        (LAUGHS.replace("[", "{k: [").replace("]", "]}"), f"holds more than {MOST_NODES:,} values"),
+        (
+            "- &a {k: [1, 2, 3, 4, 5, 6, 7, 8, 9]}\n" + "- [*a, *a, *a]\n" * 4000,
+            f"holds more than {MOST_NODES:,} values",
+        ),
+        ("a: &a [*a]", "line 1: an alias stands within what it names"),
+        ("[" * 3000, f"line 1: nested more than {MOST_DEPTH} deep"),
+        ("\n".join(" " * i + "a:" for i in range(60)), f"line 40: nested more than {MOST_DEPTH} deep"),
+        ("- " * 60 + "a", f"nested more than {MOST_DEPTH} deep"),
+        ("a: 1\n---\nb: 2", "line 2: "),
+        ('a: "\\UFFFFFFFF"', "out of range"),
+        ("a: *b", "line 1: found undefined alias"),
+    ],
+)
+def test_documents_beyond_the_bounds_are_refused_with_their_line(read: object, text: str, expected: str) -> None:
+    before = time.perf_counter()
+    with pytest.raises(yaml.YAMLError) as caught:
+        read(text)  # type: ignore[operator]
+    assert expected in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert time.perf_counter() - before < 10
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["a: 1\na: 2", "x:\n  - {b: 1, b: 1}", "a: 1\n'a': 2", "a: {1: x, '1': y}", "? a\n: 1\n? a\n: 2", "!!set {a, a}"],
+)
+def test_a_key_that_stands_twice_is_an_error(text: str) -> None:
+    with pytest.raises(yaml.YAMLError, match=r"line \d: the key '\w' stands twice"):
+        yaml_values(text)
+
+
+@pytest.mark.parametrize("text", ["a: 2020-99-99", "a: " + "9" * 6000, "a: !!python/name:os.system x", "a: !!binary ä"])
+def test_values_that_do_not_exist_are_errors_of_the_document(text: str) -> None:
+    with pytest.raises(yaml.YAMLError):
+        yaml_values(text)
+
+
+def test_aliases_and_merges_of_ordinary_size_are_read() -> None:
+    assert yaml_values("b: &b {x: 1, y: 1}\nc: {<<: *b, x: 2}\nd: [*b, *b]")["c"] == {"x": 2, "y": 1}
+    assert yaml_values("") is None
+
+
+@given(st.recursive(st.integers() | st.text("ab: '\"\n#&*") | st.none() | st.booleans(),
+                    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text("ab*&: "), inner, max_size=4),
+                    max_leaves=20))  # fmt: skip
+def test_what_was_written_is_read_as_the_safe_loader_reads_it(value: object) -> None:
+    text = yaml.safe_dump(value)
+    assert yaml_values(text) == value == yaml.safe_load(text)
