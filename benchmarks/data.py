@@ -30,8 +30,9 @@ from torchcodec.decoders import decode_jpeg
 from torchvision.transforms.v2 import functional
 
 from fairprune_cli.core.files import atomic_write_text
+from fairprune_cli.core.parallel import decoding_threads
 from fairprune_cli.data.images.decode import decode
-from fairprune_cli.data.images.pillow import decoding_threads, open_image
+from fairprune_cli.data.images.pillow import open_image
 
 SIZE, BATCH, ROUNDS = 64, 128, 7
 

@@ -11,34 +11,57 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fairprune_cli.commands.flags import Config, Force, Given, Json, Quiet, flags, resolved
+from fairprune_cli.commands.flags import Config, Force, Given, ImageSize, Json, Quiet, flags, resolved, size_of
 from fairprune_cli.commands.output import terminal_of
 from fairprune_cli.core.errors import ExitCode, FairpruneError
 from fairprune_cli.core.terminal import BETWEEN_COLUMNS, Terminal
 from fairprune_cli.data.options import DataOptions
 
 if TYPE_CHECKING:
+    from fairprune_cli.data.manifest.asked import Asked
     from fairprune_cli.data.manifest.manifest import Manifest
 
 _LISTED = 20  # findings of a kind that are shown as text
+_ManifestArgument = Annotated[
+    Path | None, typer.Argument(metavar="[MANIFEST]", help="manifest, or its folder; the same as --data")
+]
 
 
 def init_command(
     path: Annotated[Path, typer.Argument(help="table (CSV, Parquet) or folder of images")],
     out: Annotated[Path | None, typer.Option("--out", help="manifest to write [manifest.yaml beside it]")] = None,
     name: Annotated[str | None, typer.Option("--name", help="name of the data set")] = None,
+    label: Annotated[str, typer.Option("--label", help="column to be predicted [guessed]")] = "",
+    attr: Annotated[list[str] | None, typer.Option("--attr", help="column of the groups; may be repeated")] = None,
+    size: ImageSize = None,
+    images: Annotated[Path | None, typer.Option("--images", help="folder that the image paths begin at")] = None,
+    split_column: Annotated[str, typer.Option("--split-column", help="column that names the splits")] = "",
+    splits: Annotated[
+        str, typer.Option("--splits", metavar="YAML", help="section `splits`, as '{names: {0: train, 1: test}}'")
+    ] = "",
     force: Force = False,
+    quiet: Quiet = False,
 ) -> int:
-    """Write a manifest for a table or a folder of images."""
-    written = init(path, out, name, force)
-    terminal_of().result(f"{written}: written; check it with: fairprune data check --data {written}")
+    """Write a manifest for a table or a folder of images; what it guesses it says."""
+    from fairprune_cli.data.manifest.asked import Asked
+
+    asked = Asked(label, tuple(attr or ()), size_of(size), images, split_column, splits)
+    terminal = terminal_of(quiet)
+    written = init(path, out, name, force, asked, terminal)
+    terminal.result(f"{written}: written; check it with: fairprune data check {written}")
     return int(ExitCode.OK)
 
 
-@flags("data", "config", "as_json", "quiet")
-def check_command(given: Given, config: Config = None, as_json: Json = False, quiet: Quiet = False) -> int:
+@flags("manifest", "data", "config", "as_json", "quiet")
+def check_command(
+    given: Given,
+    manifest: _ManifestArgument = None,
+    config: Config = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> int:
     """Check manifest, table and every image; needs no torch."""
-    return int(check(resolved(config, given).settings, terminal_of(quiet), as_json))
+    return int(check(resolved(config, _with_manifest(given, manifest)).settings, terminal_of(quiet), as_json))
 
 
 def sample_command(
@@ -53,9 +76,10 @@ def sample_command(
     return int(ExitCode.OK)
 
 
-@flags("data", "attr", "split", "out", "force", "config", "as_json", "quiet")
+@flags("manifest", "data", "attr", "split", "out", "force", "config", "as_json", "quiet")
 def stats_command(
     given: Given,
+    manifest: _ManifestArgument = None,
     split: Annotated[str | None, typer.Option("--split", help="split that the picture shows [train]")] = None,
     out: Annotated[
         Path | None, typer.Option("--out", help="picture to write: images per group and label (.png, .svg, .html)")
@@ -66,7 +90,7 @@ def stats_command(
     quiet: Quiet = False,
 ) -> int:
     """Counts per split, label and group, and with --out a picture of them; needs no torch."""
-    settings = resolved(config, given).settings
+    settings = resolved(config, _with_manifest(given, manifest)).settings
     return int(stats(settings, terminal_of(quiet), as_json, out, split or "train", force))
 
 
@@ -77,15 +101,28 @@ def cache_command(
     return int(cache(clear, terminal_of(), as_json))
 
 
-def init(path: Path, out: Path | None, name: str | None, force: bool) -> Path:
+def _with_manifest(given: Given, manifest: Path | None) -> Given:
+    """The settings with the manifest that was named as an argument."""
+    if manifest is None:
+        return given
+    if "data" in given:
+        raise FairpruneError("the manifest is given twice", where=f"{manifest} and --data", hint="give it once")
+    return {**given, "data": str(manifest)}
+
+
+def init(path: Path, out: Path | None, name: str | None, force: bool, asked: Asked, terminal: Terminal) -> Path:
     """Write the manifest of a table or folder; returns its path."""
-    from fairprune_cli.core.files import atomic_write_text
+    from fairprune_cli.core.files import atomic_write_text, refuse_no_room
     from fairprune_cli.data.manifest.find import init_manifest
 
+    if not path.exists():
+        raise FairpruneError("no such file or folder", where=str(path), hint="check the path")
     target = out or (path if path.is_dir() else path.parent) / "manifest.yaml"
     if target.exists() and not force:
         raise FairpruneError("already exists", where=str(target), hint="--force overwrites it, --out writes elsewhere")
-    atomic_write_text(target, init_manifest(path, name=name, out=target))
+    if out is not None:
+        refuse_no_room(out)
+    atomic_write_text(target, init_manifest(path, name=name, out=target, asked=asked, tell=terminal.note))
     return target
 
 
@@ -195,8 +232,11 @@ def stats(
     force: bool = False,
 ) -> ExitCode:
     """Counts per split, label and group; with `out` also a picture of some images of each in a split."""
+    from fairprune_cli.core.files import refuse_no_room
     from fairprune_cli.data.checks import gallery
 
+    if out is not None:
+        refuse_no_room(out)
     manifest = _open(options, terminal)
     if out is not None:
         shown = gallery.draw(manifest, split, options.attr or None)

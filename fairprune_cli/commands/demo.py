@@ -10,6 +10,7 @@ import typer
 from fairprune_cli.commands.flags import Force, Json, Quiet
 from fairprune_cli.commands.output import print_json, terminal_of
 from fairprune_cli.core.errors import FairpruneError
+from fairprune_cli.core.files import refuse_no_room
 from fairprune_cli.core.terminal import Terminal
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ def _make_room(out: Path, force: bool) -> None:
         if not (out / MARKER).exists():
             raise FairpruneError("is not a demo folder, so --force will not replace it", where=str(out))
         shutil.rmtree(out)
+    refuse_no_room(out)
 
 
 def demo(out: Path, seed: int, force: bool, terminal: Terminal, as_json: bool) -> Outcome:

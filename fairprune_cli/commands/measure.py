@@ -59,14 +59,15 @@ def measure_models(
     """
     from fairprune_cli.core.device import choose_device, machine, set_threads
     from fairprune_cli.models import measure
+    from fairprune_cli.models.checkpoint.contents import weights_of_each
     from fairprune_cli.models.checkpoint.load import load_usable
     from fairprune_cli.models.peak_memory import peak_memory_is
 
     used = set_threads(threads)
     place = choose_device(device)
-    sources = {"model": load_usable(path, arch, trust, weights)}
-    if against is not None:
-        sources = {"dense": load_usable(against, arch, trust, weights), **sources}
+    paths = {"model": path} if against is None else {"dense": against, "model": path}
+    meant = weights_of_each(paths.values(), weights)
+    sources = {name: load_usable(one, arch, trust, meant[one]) for name, one in paths.items()}
     shape = measure.images_of(sources["model"].model, sources["model"].transform)
     shape = shape if size is None else ImageShape.sized(shape.channels, size)
     for loaded in sources.values():

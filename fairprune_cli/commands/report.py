@@ -11,6 +11,7 @@ import typer
 from fairprune_cli.commands.flags import Force, Out
 from fairprune_cli.commands.output import terminal_of
 from fairprune_cli.core.errors import ExitCode
+from fairprune_cli.core.files import refuse_no_room
 from fairprune_cli.core.plugins import REPORT_WRITER
 
 
@@ -26,6 +27,8 @@ def command(
     from fairprune_cli.report import render
 
     terminal = terminal_of()
+    if out is not None:
+        refuse_no_room(out)
     document = rerender.read_report(run)
     if to == "github" and out is None and github.publish(document, os.environ, terminal):
         return int(ExitCode.OK)

@@ -15,7 +15,7 @@ from fairprune_cli.compare.plan import check_cells, plan, targets
 from fairprune_cli.compare.run import run_cells
 from fairprune_cli.compare.status import BEGUN, DONE, MISSING, Standing, refuse_differences, standing
 from fairprune_cli.core.errors import ExitCode, FairpruneError
-from fairprune_cli.core.files import atomic_write_text
+from fairprune_cli.core.files import atomic_write_text, refuse_no_room
 from fairprune_cli.core.terminal import Terminal
 from fairprune_cli.report.as_html import html_of
 from fairprune_cli.report.as_markdown import markdown_of
@@ -69,6 +69,7 @@ def list_commands(request: Request) -> list[str]:
 
 def _look(request: Request) -> tuple[ComparisonPlan, dict[str, Standing]]:
     layout = plan(request)
+    refuse_no_room(layout.folder)
     found = {cell.name: standing(layout, cell) for cell in layout.cells}
     if not request.force:
         refuse_differences(layout, found)

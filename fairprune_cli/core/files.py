@@ -67,6 +67,23 @@ def atomic_path(path: Path, lasting: bool = True) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+def refuse_no_room(path: Path) -> None:
+    """Refuse a file or folder that could not be made, before the work whose result it is to hold.
+
+    Raises:
+        FairpruneError: what is to hold it is a file, or cannot be written (exit code 3).
+    """
+    place = next(one for one in (path, *path.absolute().parents) if os.path.lexists(one))
+    if place != path and not place.is_dir():
+        raise FairpruneError(f"cannot be made: {place} is a file", where=str(path), hint="give another --out")
+    folder = place if place.is_dir() else place.parent
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise FairpruneError(
+            f"cannot be made: {folder} is not writable", where=str(path), hint="give another --out",
+            code=ExitCode.RUNTIME,
+        )  # fmt: skip
+
+
 def _sync_folder(folder: Path) -> None:
     """Make a rename last through a loss of power, where the system lets folders be synchronised."""
     with contextlib.suppress(OSError):

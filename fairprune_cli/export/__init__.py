@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from fairprune_cli.core import plugins
 from fairprune_cli.core.errors import ExitCode, FairpruneError
-from fairprune_cli.core.files import atomic_path
+from fairprune_cli.core.files import atomic_path, refuse_no_room
 
 if TYPE_CHECKING:
     from fairprune_cli.data.manifest.find import Manifest, Transform
@@ -95,6 +95,8 @@ def export(
             exists; the reloaded file gives other results than the source (nothing is left behind then).
     """
     _check_store(to, store)  # before minutes are spent on loading
+    if out is not None:
+        refuse_no_room(Path(out))
     from fairprune_cli.models.checkpoint.load import load_usable
 
     loaded = load_usable(Path(model_path), arch, trust, weights)
@@ -127,6 +129,7 @@ def export_model(
         raise FairpruneError("the export would replace its own source", where=str(path), hint="give another --out")
     if path.exists() and not force:
         raise FairpruneError("exists already", where=str(path), hint="give another --out, or --force")
+    refuse_no_room(path)
     transform = manifest.transform if transform is None and manifest is not None else transform
     job, rounding = job_of(loaded, transform or input_size), None
     if manifest is not None:

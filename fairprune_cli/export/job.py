@@ -154,6 +154,23 @@ def rounded_job(job: ExportJob, store: str) -> ExportJob:
     return dataclasses.replace(job, model=model.eval(), reference=reference.eval())
 
 
+def refuse_fixed_batch(architecture: str, size: object) -> None:
+    """Refuse a graph for batches of one size alone, which tracers make of code that counts its images.
+
+    Args:
+        size: of the batch in the graph: a whole number, or anything else where it is free.
+
+    Raises:
+        FairpruneError: it is fixed.
+    """
+    if isinstance(size, int):
+        raise FairpruneError(
+            f"the graph of {architecture} would take {size} images at a time and no other number: its code makes the "
+            "size of the batch a number of its own",
+            hint="have it say x.shape[0], or -1 in a shape, in place of len(x) and int(x.shape[0])",
+        )
+
+
 def largest_difference(job: ExportJob, reloaded: Callable[[Tensor], Tensor]) -> tuple[float, float]:
     """Largest absolute difference of a logit, and largest absolute logit.
 

@@ -151,7 +151,14 @@ def _tables(given: Any, entries: Sequence[OutputTable]) -> list[Tensor]:
                 f"the network gives {name} in eval mode, and in training {', '.join(map(repr, found)) or 'none'}",
                 hint="give a version of it that gives the same in both as --arch package.module:factory",
             )
-        tables.append(squeezed(tensor).reshape(-1, entry.width))
+        table = squeezed(tensor)
+        if table.ndim > 2 or (table.ndim == 2 and table.shape[1] != entry.width):
+            raise FairpruneError(
+                f"the network gives {list(tensor.shape)}{'' if entry.key is None else f' as {entry.key!r}'} for "
+                f"{len(tensor)} images, not a table of {entry.width} numbers for each",
+                hint="give images of the size whose scores it pools, or a version of it that pools over any size",
+            )
+        tables.append(table.reshape(-1, entry.width))
     return tables
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,10 +15,12 @@ from fairprune_cli.core import distributed as ranks
 from fairprune_cli.core import provenance
 from fairprune_cli.core.device import choose_device, machine, process_peak_bytes, repeatable, set_threads
 from fairprune_cli.core.errors import ExitCode, FairpruneError
+from fairprune_cli.core.files import refuse_no_room
 from fairprune_cli.core.terminal import Terminal
 from fairprune_cli.data.manifest.find import Transform
 from fairprune_cli.fairness import notions as fairness
 from fairprune_cli.models import measure
+from fairprune_cli.models.checkpoint.contents import weights_of_each
 from fairprune_cli.models.checkpoint.load import LoadedModel
 from fairprune_cli.models.file import codec
 from fairprune_cli.run.audit_step import AuditStep, Outcome
@@ -97,11 +99,13 @@ def _audit(request: AuditRequest, terminal: Terminal, device: torch.device, grou
 def _sources(request: AuditRequest, data: Data, terminal: Terminal) -> dict[str, LoadedModel]:
     """The models by name. What was pruned from a trusted module is built on that module where it is the dense one."""
     found: dict[str, LoadedModel] = {}
-    for name, path in name_models(request.models, request.against).items():
+    paths, settings = name_models(request.models, request.against), request.resolved.settings
+    meant = weights_of_each(paths.values(), settings.weights)
+    for name, path in paths.items():
         dense = found.get("dense")
         structure = dense.structure if dense is not None and _pruned_from(dense, path) else None
         found[name] = open_model(
-            path, request.resolved.settings, data.manifest, terminal, request.trust,
+            path, replace(settings, weights=meant[path]), data.manifest, terminal, request.trust,
             structure if isinstance(structure, nn.Module) else None,
         )  # fmt: skip
     return found
@@ -129,8 +133,13 @@ def _parts(request: AuditRequest, sources: dict[str, LoadedModel], transform: Tr
 
 def _check(request: AuditRequest) -> None:
     """What can be refused before anything is read."""
-    if request.out is not None and request.out.exists() and not request.force:
+    if request.out is None:
+        return
+    if request.out.exists() and not request.force:
         raise FairpruneError("already exists", where=str(request.out), hint="--force overwrites it")
+    if request.out.exists() and not request.out.is_dir():
+        raise FairpruneError("is not a folder", where=str(request.out), hint="give another --out")
+    refuse_no_room(request.out)
 
 
 def _check_dense(request: AuditRequest, policy: Policy, classes: int) -> None:

@@ -8,20 +8,24 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from fairprune_cli.core import provenance
 from fairprune_cli.core.device import choose_device, machine, repeatable, set_threads, strictly_repeatable
 from fairprune_cli.core.errors import FairpruneError
+from fairprune_cli.core.files import refuse_no_room
 from fairprune_cli.core.signals import stop_on_signals
 from fairprune_cli.core.terminal import Terminal
 from fairprune_cli.data.batches.pool import ImageSet
+from fairprune_cli.data.manifest.find import Manifest
 from fairprune_cli.data.manifest.task import outputs_for
 from fairprune_cli.models import architectures, measure
 from fairprune_cli.models.checkpoint.load import save_checkpoint
 from fairprune_cli.models.inference import fault_of_training
-from fairprune_cli.run.inputs import decoded_images, open_data, read_tasks
-from fairprune_cli.run.options import Resolved
-from fairprune_cli.training.dense import pool_accuracy, train_dense
+from fairprune_cli.models.soundness import refuse_unsound
+from fairprune_cli.run.inputs import Data, decoded_images, open_data, read_tasks
+from fairprune_cli.run.options import Resolved, Settings
+from fairprune_cli.training.dense import DenseEpoch, pool_accuracy, train_dense
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,7 @@ def train_checkpoint(request: TrainRequest, terminal: Terminal) -> dict[str, Any
         raise FairpruneError(
             "already exists", where=str(request.out), hint="--force overwrites it, --out writes elsewhere"
         )
+    refuse_no_room(request.out)
     if settings.arch is None:
         raise FairpruneError("no architecture was given", where="--arch", hint="for example --arch resnet10")
     started = time.time()
@@ -56,20 +61,53 @@ def train_checkpoint(request: TrainRequest, terminal: Terminal) -> dict[str, Any
     for split in ("train", "val"):
         if not len(data.rows(split)):
             raise FairpruneError(f"the {split} split has no images", where=str(manifest.path))
-    model = architectures.build(settings.arch, outputs_for(manifest.tasks), seed=settings.seed)
+    model = _fresh(settings.arch, settings.seed, manifest, terminal)
     document: dict[str, Any] = {
         "architecture": settings.arch, "classes": list(manifest.classes), "path": str(request.out),
         "images": {name: len(data.rows(name)) for name in ("train", "val", "test")}, "epochs": settings.epochs,
         "device": str(device),
     }  # fmt: skip
-    measure.macs(model, manifest.transform.shape)  # fails here where it does not take such images
-    read_tasks(model, manifest.tasks, manifest.transform.shape, terminal)
     if request.dry_run:
         return document | {"dry_run": True}
     images: ImageSet = decoded_images(data, manifest.transform, terminal)
-    torch.manual_seed(settings.seed)
     model = model.to(device)
-    shape = manifest.transform.shape
+    records = _train(model, images, data, settings, device, terminal)
+    reached = pool_accuracy(model, images.pool(data.rows("val")), device)
+    extra = {"seed": settings.seed, "epochs": settings.epochs, "val_accuracy": reached}
+    save_checkpoint(
+        request.out, model, architecture=settings.arch, classes=manifest.classes,
+        transform=manifest.transform.to_dict(), extra=extra,
+    )  # fmt: skip
+    return document | {
+        "val_accuracy": reached, "training": [asdict(record) for record in records], "seconds": time.time() - started,
+        "bytes": request.out.stat().st_size,
+        "provenance": provenance.collect(settings.seed, str(device), machine(device, threads), started, time.time()),
+    }  # fmt: skip
+
+
+def _fresh(arch: str, seed: int, manifest: Manifest, terminal: Terminal) -> nn.Module:
+    """An untrained network for the manifest's tasks and images, with its read-out.
+
+    Raises:
+        FairpruneError: it does not take such images, or gives no scores that it could be trained by.
+    """
+    model = architectures.build(arch, outputs_for(manifest.tasks), seed=seed)
+    measure.macs(model, manifest.transform.shape)  # fails here where it does not take such images
+    read_tasks(model, manifest.tasks, manifest.transform.shape, terminal)
+    refuse_unsound(model, manifest.transform.shape, f"--arch {arch}")
+    return model
+
+
+def _train(
+    model: nn.Module, images: ImageSet, data: Data, settings: Settings, device: torch.device, terminal: Terminal
+) -> list[DenseEpoch]:
+    """Train in place.
+
+    Raises:
+        FairpruneError: it was stopped.
+    """
+    torch.manual_seed(settings.seed)
+    shape = data.manifest.transform.shape
     channels_last = not fault_of_training(model, shape, channels_last=True)
     if channels_last:
         model.to(memory_format=torch.channels_last)
@@ -90,14 +128,4 @@ def train_checkpoint(request: TrainRequest, terminal: Terminal) -> dict[str, Any
             records = train_dense(model, images.pool(data.rows("train")), val, settings, device, on_step, stop)
     if stop.code is not None:
         raise FairpruneError("training was stopped; nothing was written", code=stop.code)
-    reached = pool_accuracy(model, val.of_task(0), device)
-    extra = {"seed": settings.seed, "epochs": settings.epochs, "val_accuracy": reached}
-    save_checkpoint(
-        request.out, model, architecture=settings.arch, classes=manifest.classes,
-        transform=manifest.transform.to_dict(), extra=extra,
-    )  # fmt: skip
-    return document | {
-        "val_accuracy": reached, "training": [asdict(record) for record in records], "seconds": time.time() - started,
-        "bytes": request.out.stat().st_size,
-        "provenance": provenance.collect(settings.seed, str(device), machine(device, threads), started, time.time()),
-    }  # fmt: skip
+    return records

@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from fairprune_cli.core.errors import ExitCode, FairpruneError
-from fairprune_cli.core.files import atomic_path, atomic_write_text, remove_leftovers
+from fairprune_cli.core.files import atomic_path, atomic_write_text, refuse_no_room, remove_leftovers
 from fairprune_cli.core.out_of_memory import is_out_of_memory
 from fairprune_cli.core.plugins import own_code, short_name
 from fairprune_cli.core.settings import values_of
@@ -56,14 +56,7 @@ class RunFolder:
     @staticmethod
     def check_free(path: Path, force: bool) -> None:
         """Raise FairpruneError when the folder is there and may not be overwritten, or cannot be written."""
-        place = next(one for one in (path, *path.absolute().parents) if one.exists())
-        if place != path and not place.is_dir():
-            raise FairpruneError(f"cannot be made: {place} is a file", where=str(path), hint="give another --out")
-        if place.is_dir() and not os.access(place, os.W_OK | os.X_OK):
-            raise FairpruneError(
-                f"cannot be made: {place} is not writable", where=str(path), hint="give another --out",
-                code=ExitCode.RUNTIME,
-            )  # fmt: skip
+        refuse_no_room(path)
         if not path.exists() or force:
             if path.exists() and not (path.is_dir() and (not any(path.iterdir()) or (path / CONFIG).exists())):
                 raise FairpruneError(

@@ -24,6 +24,7 @@ from fairprune_cli.models.checkpoint.load import LoadedModel
 from fairprune_cli.models.inference import fault_of_training
 from fairprune_cli.models.read_out import read_out_of
 from fairprune_cli.models.score_search import refuse_other_outputs_in_training
+from fairprune_cli.models.soundness import refuse_unsound
 from fairprune_cli.pruning import methods, target
 from fairprune_cli.pruning.masks import Masks
 from fairprune_cli.run.assembly import constrained_notion
@@ -102,9 +103,11 @@ def prepare(model: Path, settings: Settings, terminal: Terminal, trust: bool, gr
     notions = tuple(constrained_notion(settings, method, len(task.classes)) for task in data.manifest.tasks)
     loaded = open_model(model, settings, data.manifest, terminal, trust)
     transform = transform_of(loaded, data.manifest, terminal)
-    dense = loaded.model.eval().to(device)
+    dense = loaded.model.eval()
     target.refuse_frozen(dense)
     measure.macs(dense, transform.shape)  # fails here where it does not take such images
+    refuse_unsound(dense, transform.shape, str(loaded.source))  # on the CPU: a GPU may add up in another order
+    dense.to(device)
     if (read_out := read_out_of(dense)) is not None:
         refuse_other_outputs_in_training(dense, read_out, transform.shape)
     student = copy.deepcopy(dense)

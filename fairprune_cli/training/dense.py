@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -59,7 +59,7 @@ def train_dense(
 ) -> list[DenseEpoch]:
     """Train in place; the model is left with the weights of the epoch that was best on `val`.
 
-    Of several tasks the loss is the mean of theirs; accuracies are those of the first.
+    Of several tasks loss and accuracies are the means of theirs.
 
     Args:
         on_step: called with (step, steps, mean loss of the epoch so far, best validation accuracy so far).
@@ -92,13 +92,12 @@ def train_dense(
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         ends = (step + 1) % per_epoch == 0
-        scores, labels = parts[0]
-        sums.add(step + 1, loss.detach(), scores.detach(), labels, now=ends)
+        sums.add(step + 1, loss.detach(), [(scores.detach(), labels) for scores, labels in parts], now=ends)
         optimizer.step()
         on_step(step + 1, total, sums.mean_loss, max(best, 0.0))
         if ends:
-            reached = pool_accuracy(model, val.of_task(0), device)
-            records.append(DenseEpoch(len(records) + 1, sums.mean_loss, sums.right / sums.seen, reached))
+            reached = pool_accuracy(model, val, device)
+            records.append(DenseEpoch(len(records) + 1, sums.mean_loss, sums.accuracy, reached))
             sums = _Sums(total)
             if reached >= best:
                 best, best_state = reached, copy.deepcopy(model.state_dict())
@@ -111,17 +110,20 @@ class _Sums:
     """Loss and right answers of an epoch, read at once on the CPU, some steps together from a device."""
 
     def __init__(self, steps: int) -> None:
-        self.steps, self.loss, self.right, self.seen = steps, 0.0, 0, 0
+        self.steps, self.loss, self.right, self.seen, self.answers = steps, 0.0, 0, 0, 0
         self._noted: list[tuple[int, int, Tensor]] = []
 
-    def add(self, step: int, loss: Tensor, logits: Tensor, labels: Tensor, now: bool) -> None:
+    def add(self, step: int, loss: Tensor, tasks: Sequence[tuple[Tensor, Tensor]], now: bool) -> None:
         """Note a step, counted from 1, and read what is noted where it is time to.
+
+        Args:
+            tasks: scores [B, K] and labels [B] of each.
 
         Raises:
             FairpruneError: the loss is no longer finite (exit code 3).
         """
-        right = (logits.argmax(1) == labels).sum()
-        self._noted.append((step, len(labels), torch.stack([loss, right.to(loss.dtype)])))
+        right = sum(((scores.argmax(1) == labels).sum() for scores, labels in tasks), torch.zeros_like(loss))
+        self._noted.append((step, len(tasks[0][1]), torch.stack([loss, right])))
         if not (now or on_host(loss) or len(self._noted) >= READ_EVERY):
             return
         noted, self._noted = self._noted, []
@@ -135,6 +137,12 @@ class _Sums:
             self.loss += value * images
             self.right += int(hits)
             self.seen += images
+            self.answers += images * len(tasks)
+
+    @property
+    def accuracy(self) -> float:
+        """Share of right answers, one per image and task, of the images read so far."""
+        return self.right / max(self.answers, 1)
 
     @property
     def mean_loss(self) -> float:

@@ -79,7 +79,9 @@ class Objective:
 
     def lower(self, logits: Tensor, batch: Any) -> Tensor:
         """Mean loss of a lower batch, a scalar."""
-        teacher = None if self.teacher is None else self.teacher[batch.rows]
+        # A table that serves the outputs that are held alone is nothing to the tasks.
+        wanted = self.teacher if self.distill or self.method.teacher else None
+        teacher = None if wanted is None else wanted[batch.rows]
         parts = by_task(self.read_out, logits, batch.labels)
         if teacher is None:
             losses = _mean_of([self._image_loss(*part, None) for part in parts])

@@ -1,17 +1,80 @@
-"""`data stats`: every count can be read, at any number of classes and in any width."""
+"""`fairprune data init`, `check` and `stats`: their arguments, what is told where, and that every count can be read."""
 
 from __future__ import annotations
 
 import io
+import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from fairprune_cli.commands.app import app
 from fairprune_cli.commands.data import stats
+from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.core.terminal import Terminal
 from fairprune_cli.run.options import Settings
+from tests.support.data_layouts import draw, facts, write
 from tests.support.datasets import TRANSFORM
+
+Told = Callable[..., tuple[str, str]]
+
+
+@pytest.fixture
+def told(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Told:
+    """What a command that ends with 0 writes to stdout and stderr."""
+    monkeypatch.delenv("FAIRPRUNE_DATA", raising=False)
+
+    def run(*arguments: str | Path) -> tuple[str, str]:
+        assert app(args=[str(one) for one in arguments], standalone_mode=False) == 0
+        return tuple(capsys.readouterr())  # type: ignore[return-value]
+
+    return run
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    found = facts()
+    draw(tmp_path / "images", [fact[0] for fact in found])
+    return write(tmp_path / "table.csv", "file,label,gender,split", found)
+
+
+def test_guesses_are_told_on_stderr_and_quiet_keeps_still(table: Path, told: Told) -> None:
+    out, err = told("data", "init", table)
+    assert out.startswith(str(table.parent / "manifest.yaml"))
+    assert "guess: what is to be predicted is the column 'label'" in " ".join(err.split())
+    assert told("data", "init", table, "--force", "--quiet")[1] == ""
+
+
+def test_what_is_told_to_init_is_written(table: Path, told: Told) -> None:
+    given = ["--label", "gender", "--attr", "label", "--size", "24x48", "--images", table.parent / "images"]
+    told("data", "init", table, *given, "--splits", "{train: 0.5, val: 0.2, test: 0.3}")
+    text = (table.parent / "manifest.yaml").read_text()
+    assert "columns: {image: file, label: gender}\n" in text
+    assert "size: [24, 48]\n" in text
+    assert "\n  label: {column: label, values: [a, b]}\n" in text
+    assert "splits: {train: 0.5, val: 0.2, test: 0.3}\n" in text
+
+
+def test_the_manifest_is_an_argument_or_a_flag(table: Path, told: Told) -> None:
+    told("data", "init", table)
+    manifest = table.parent / "manifest.yaml"
+    plain = told("data", "stats", "--data", manifest, "--json")[0]
+    assert json.loads(plain)["splits"]["test"]["n"] == 16
+    assert told("data", "stats", manifest, "--json")[0] == plain
+    assert told("data", "stats", table.parent, "--json")[0] == plain
+    assert "80 images" in told("data", "check", manifest)[0]
+    for command in ("check", "stats"):
+        with pytest.raises(FairpruneError, match="the manifest is given twice"):
+            app(args=["data", command, str(manifest), "--data", str(manifest)], standalone_mode=False)
+
+
+@pytest.mark.parametrize("path", ["tabel.csv", "nowhere", "nowhere/table.csv"])
+def test_a_mistyped_path_is_no_such_file_also_beside_a_manifest(path: str, table: Path, told: Told) -> None:
+    told("data", "init", table)
+    with pytest.raises(FairpruneError, match="no such file"):
+        app(args=["data", "init", str(table.parent / path)], standalone_mode=False)
 
 
 class Screen(io.StringIO):

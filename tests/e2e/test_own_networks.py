@@ -60,6 +60,32 @@ class Forgetful(Small):
 
     def forward(self, x):
         return super().forward(x) * self.gain
+
+
+class Noisy(Small):
+    def forward(self, x):
+        return self.fc(nn.functional.dropout(self.f(x).mean((2, 3)), 0.5))
+
+
+class Branching(Small):
+    def forward(self, x):
+        scores = super().forward(x)
+        return scores * 2 if scores.sum() > 1e9 else scores
+
+
+class Counting(Small):
+    def __init__(self, num_classes=2):
+        super().__init__(num_classes)
+        self.start = nn.Parameter(torch.zeros(1, 32))
+
+    def forward(self, x):
+        h = self.f(x).mean((2, 3))
+        return self.fc(h + self.start.expand(len(h), -1))
+
+
+class Infinite(Small):
+    def forward(self, x):
+        return super().forward(x / 0)
 """
 ARCH = ("--arch", "own.nets:Small")
 QUICK = ("--attr", "gender", "--epochs", "1", "--batch-size", "64", "--sparsity", "0.5")
@@ -75,7 +101,7 @@ def place(work: Work, tmp_path_factory: pytest.TempPathFactory) -> Path:
     spaces: dict[str, type[torch.nn.Module]] = {}
     exec(OWN, spaces)
     torch.manual_seed(0)
-    for name in ("Small", "Forgetful", "Viewing"):
+    for name in ("Small", "Forgetful", "Viewing", "Noisy", "Infinite", "Branching", "Counting"):
         torch.save(spaces[name](2).state_dict(), folder / f"{name.lower()}.pt")
     return folder
 
@@ -158,6 +184,21 @@ def test_what_a_file_cannot_hold_is_found_before_any_training(place: Path, granu
     assert "the pruned network that was read back is not the one that was written" in ran.err
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("Noisy", "other outputs for the same images in eval mode"),
+        ("Infinite", "f.0.0 is given NaN or infinities, which the forward of the network makes"),
+    ],
+)
+def test_a_network_that_nothing_can_be_learned_of_is_refused_by_the_dry_run(place: Path, name: str, said: str) -> None:
+    arch = ("--arch", f"own.nets:{name}")
+    for command in (("prune", f"{name.lower()}.pt", *QUICK), ("train", "--out", "never.pt")):
+        ran = fairprune(*command, *arch, "--dry-run", cwd=place)
+        assert ran.code == 2, ran.err
+        assert said in ran.err
+
+
 def test_a_folder_that_cannot_take_the_run_is_found_by_the_dry_run_too(work: Work, tmp_path: Path) -> None:
     taken = tmp_path / "taken"
     taken.mkdir()
@@ -183,3 +224,47 @@ def test_an_empty_split_is_found_by_the_dry_run(work: Work, tmp_path: Path, gone
     )
     assert ran.code == 2, ran.err
     assert said in ran.err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("prune", "model.pt", *QUICK, "--out", "FILE/x"), ("prune", "model.pt", *QUICK, "--dry-run", "--out", "FILE/x"),
+        ("train", "--arch", "resnet10-w16", "--epochs", "1", "--out", "FILE/x.pt"),
+        ("train", "--arch", "resnet10-w16", "--dry-run", "--out", "FILE/x/y.pt"),
+        ("export", "model.pt", "--to", "safetensors", "--out", "FILE/x"),
+        ("audit", "model.pt", "--attr", "gender", "--out", "FILE/x"),
+        ("audit", "model.pt", "--attr", "gender", "--dry-run", "--out", "FILE/x"),
+        ("report", "done", "--to", "md", "--out", "FILE/x.md"), ("data", "init", "table.csv", "--out", "FILE/x.yaml"),
+        ("data", "sample", "--out", "FILE/x"), ("data", "stats", "--out", "FILE/x.png"), ("demo", "--out", "FILE/x"),
+        ("compare", "model.pt", "--methods", "magnitude", "--sparsities", "0.5", "--attr", "gender", "--out", "FILE/x"),
+    ],
+    ids=lambda arguments: "-".join(arguments[:2]),
+)  # fmt: skip
+def test_nothing_is_begun_whose_result_has_no_place(place: Path, arguments: tuple[str, ...]) -> None:
+    (place / "FILE").write_text("mine")
+    (place / "done").mkdir(exist_ok=True)
+    (place / "done" / "report.json").write_text("{}")
+    ran = fairprune(*arguments, cwd=place)
+    assert ran.code == 2, ran.err
+    assert "FILE is a file" in ran.err
+    assert "Traceback" not in ran.err
+    assert (place / "FILE").read_text() == "mine"
+
+
+@pytest.mark.parametrize("to", ["onnx", "pt2"])
+@pytest.mark.parametrize(
+    ("name", "said"), [("Branching", "data-dependent"), ("Counting", "would take 2 images at a time")]
+)
+def test_a_network_that_cannot_be_traced_is_refused_in_a_sentence_alone(
+    place: Path, tmp_path: Path, to: str, name: str, said: str
+) -> None:
+    out = tmp_path / f"never.{to}"
+    ran = fairprune(
+        "export", f"{name.lower()}.pt", "--arch", f"own.nets:{name}", "--to", to, "--size", "64", "--out", str(out),
+        "--quiet", cwd=place,
+    )  # fmt: skip
+    assert ran.code == 2
+    assert len([line for line in ran.err.splitlines() if "to mend:" not in line]) == 1, ran.err
+    assert said in ran.err
+    assert not out.exists()

@@ -51,6 +51,13 @@ def test_a_single_score_is_decided_by_its_sigmoid_and_the_threshold(threshold: f
     assert given.softmax(1)[:, 1].tolist() == pytest.approx(sigmoids, rel=1e-5)
 
 
+@pytest.mark.parametrize("shape", [(3, 4, 2, 2), (3, 4, 1, 2), (3, 4, 2, 1), (3, 8)])
+def test_scores_at_several_places_of_an_image_are_no_table(shape: tuple[int, ...]) -> None:
+    for read_out in (alone(Scores(0, (0, 1, 2, 3))), alone(Scores(0, (1, 0)), rest=(2, 3))):
+        with pytest.raises(FairpruneError, match=r"not a table of 4 numbers for each"):
+            read_out.read(torch.zeros(shape))
+
+
 def test_labels_go_with_their_tasks() -> None:
     read_out = alone(Scores(0, (0, 1)), Scores(0, (2, 3)))
     labels = torch.tensor([[0, 1], [1, 1], [1, 0]])

@@ -1,3 +1,8 @@
+import copy
+import subprocess
+import sys
+import warnings
+
 import pytest
 import torch
 from torch import nn
@@ -58,8 +63,27 @@ def test_a_narrowed_layer_declares_and_computes_what_one_built_so_does(layer, sh
     assert repr(narrowed) == repr(fresh)
 
 
-@pytest.mark.parametrize("layer", [nn.GroupNorm(2, 8, affine=False), nn.InstanceNorm2d(8), nn.ReLU(), nn.PReLU()])
+@pytest.mark.parametrize("layer", [nn.GroupNorm(2, 8, affine=False), nn.ReLU(), nn.PReLU()])
 def test_a_layer_without_tensors_per_channel_stays_as_it_is(layer):
     before = repr(layer)
     set_widths(layer)
     assert repr(layer) == before
+
+
+def test_an_instance_norm_without_tensors_takes_the_width_of_its_next_input_once():
+    layer, plain = nn.InstanceNorm2d(8), nn.InstanceNorm2d(5)
+    for _ in range(2):
+        set_widths(layer)
+    x = torch.rand(2, 5, 4, 4)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert torch.equal(copy.deepcopy(layer)(x), plain(x))
+        assert torch.equal(layer(x[0]), plain(x[0]))
+    assert repr(layer) == repr(plain)
+    assert not layer._forward_pre_hooks
+
+
+def test_importing_the_package_leaves_the_filters_of_warnings_alone():
+    code = "import warnings, torch; before = list(warnings.filters); import fairprune_cli.models.widths; "
+    code += "assert warnings.filters == before"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -16,11 +16,12 @@ FOLDERS = (
 # The same within folders that hold several things.
 WITHIN = {
     "data": (
-        "options", "tables", "dataset_format", "formats", "manifest", "images", "batches", "checks", "drawn_faces",
+        "options", "tables", "dataset_format", "formats", "content_hashes", "manifest", "images", "batches", "checks",
+        "drawn_faces",
     ),
     "models": (
-        "options", "strides", "inference", "read_out", "score_search", "sameness", "frozen", "widths", "architectures",
-        "layers", "file", "checkpoint", "multiply_adds", "stopwatch", "measure", "peak_memory",
+        "options", "strides", "inference", "read_out", "score_search", "sameness", "soundness", "frozen", "widths",
+        "architectures", "layers", "file", "checkpoint", "multiply_adds", "stopwatch", "measure", "peak_memory",
     ),
     "fairness": (
         "options", "relaxations", "notion", "notions", "margins", "surrogate", "group_rows", "tally", "multipliers",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -131,3 +132,21 @@ def test_tasks_are_averaged_and_other_outputs_held() -> None:
         assert float(objective.lower(table, batch)) == pytest.approx(mean_by_hand, rel=1e-5)
         upper = objective.upper(table, torch.tensor(labels), weights, rows if hold else None)
         assert float(upper) == pytest.approx(mean_by_hand, rel=1e-5)
+
+
+@pytest.mark.parametrize(("distill", "asks"), [(0.0, False), (0.5, False), (0.0, True)])
+def test_the_tasks_get_the_dense_scores_only_where_something_asks_for_them(distill: float, asks: bool) -> None:
+    handed = []
+
+    class Listening(methods.get("magnitude")):  # type: ignore[misc]
+        teacher = asks
+
+        def image_loss(self, logits: torch.Tensor, labels: torch.Tensor, teacher: torch.Tensor | None) -> torch.Tensor:
+            handed.append(None if teacher is None else teacher.shape)
+            return super().image_loss(logits, labels, teacher)
+
+    objective, _ = several(0.7)
+    method = Listening(WeightMasks(nn.Linear(2, 3)), MethodOptions())
+    batch = SimpleNamespace(labels=torch.zeros(3, 2, dtype=torch.long), rows=torch.arange(3), weights=None)
+    replace(objective, method=method, distill=distill).lower(READ_OUT.read(torch.randn(3, 6)), batch)
+    assert handed == ([(3, 2), (3, 2)] if distill or asks else [None, None])

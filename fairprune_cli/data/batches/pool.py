@@ -13,12 +13,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fairprune_cli.core.parallel import Progress
 from fairprune_cli.data.batches.batch import Batch
 from fairprune_cli.data.batches.form import BatchPlan, Device, Former
 from fairprune_cli.data.batches.sampler import Sampler
 from fairprune_cli.data.batches.shuffles import checksum
 from fairprune_cli.data.images.cache import Cache
-from fairprune_cli.data.images.pillow import Progress
 from fairprune_cli.data.manifest.find import Grouping, Manifest, Transform
 
 RESIDENT_SHARE = 0.4  # of a GPU's free memory that decoded images may take

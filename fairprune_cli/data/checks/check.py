@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from fairprune_cli.core.errors import Problems
+from fairprune_cli.core.parallel import Progress
 from fairprune_cli.data.checks.association import Association, associate
 from fairprune_cli.data.checks.images import ERROR, NOTE, WARNING, Finding, look_at_images
 from fairprune_cli.data.images.duplicates import WAYS_OUT, shared_images, without
-from fairprune_cli.data.images.pillow import Progress
 from fairprune_cli.data.manifest.find import examine_manifest
 from fairprune_cli.data.manifest.manifest import DROP, Grouping, Manifest
 from fairprune_cli.data.options import LEAST_IMAGES

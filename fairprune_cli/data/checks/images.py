@@ -11,15 +11,8 @@ from typing import Any
 import numpy as np
 
 from fairprune_cli.core.errors import Problem
-from fairprune_cli.data.images.pillow import (
-    ImageFault,
-    Progress,
-    VerifiedImage,
-    chunked,
-    decoding_threads,
-    heard_warnings,
-    verify_image,
-)
+from fairprune_cli.core.parallel import Progress, chunked, decoding_threads
+from fairprune_cli.data.images.pillow import ImageFault, VerifiedImage, heard_warnings, verify_image
 from fairprune_cli.data.images.stored import image_hashes, reading_order, stored_images
 from fairprune_cli.data.manifest.manifest import Manifest
 from fairprune_cli.data.tables.shard_index import BYTES

@@ -22,6 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from fairprune_cli.core.errors import ExitCode, FairpruneError, Problems
+from fairprune_cli.core.files import refuse_no_room
 from fairprune_cli.data.drawn_faces.draw import Ints, draw_faces, draw_integers
 
 CLASSES = ("neutral", "smiling")
@@ -140,6 +141,7 @@ def _refuse(folder: Path, sizes: Mapping[str, int], size: int, force: bool) -> N
     problems.raise_if_any()
     if os.path.lexists(folder) and not folder.is_dir():
         raise FairpruneError("is not a folder", where=str(folder), hint="name a new or an empty folder")
+    refuse_no_room(folder)
     if not folder.is_dir() or not any(folder.iterdir()):
         return
     if not force:

@@ -21,10 +21,11 @@ import numpy as np
 import PIL
 
 from fairprune_cli.core.errors import ExitCode, FairpruneError, Problems
+from fairprune_cli.core.parallel import Progress, chunked, decoding_threads
 from fairprune_cli.data.images import cache_store
 from fairprune_cli.data.images.decode import decode, decoder_version, jpeg_decoder, jpeg_shape
 from fairprune_cli.data.images.decoder_words import DecoderWords, decoder_words
-from fairprune_cli.data.images.pillow import ImageFault, Progress, chunked, decoding_threads, refuse_damaged_jpeg
+from fairprune_cli.data.images.pillow import ImageFault, refuse_damaged_jpeg
 from fairprune_cli.data.images.stored import image_hashes, reading_order, stored_images
 from fairprune_cli.data.manifest.find import Manifest
 from fairprune_cli.data.manifest.image_shape import ImageShape, Shape

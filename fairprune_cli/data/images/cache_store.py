@@ -16,7 +16,7 @@ from typing import Any
 from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.core.files import cache_dir
 from fairprune_cli.core.locks import locked
-from fairprune_cli.data.images import content_hashes as fingerprint
+from fairprune_cli.data import content_hashes as fingerprint
 from fairprune_cli.data.manifest.image_shape import ImageShape
 from fairprune_cli.data.tables import shard_index
 

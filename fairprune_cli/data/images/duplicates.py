@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from fairprune_cli.core.errors import Problem, Problems
-from fairprune_cli.data.images.pillow import Progress
+from fairprune_cli.core.parallel import Progress
 from fairprune_cli.data.images.stored import image_hashes
 from fairprune_cli.data.manifest.manifest import ALLOW, DROP, Manifest
 from fairprune_cli.data.tables.table import SHOWN, SPLITS

@@ -5,13 +5,12 @@ from __future__ import annotations
 import base64
 import contextlib
 import io
-import os
 import threading
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import IO, Any
 
 from PIL import Image, UnidentifiedImageError
 
@@ -21,8 +20,6 @@ from fairprune_cli.data.images.png_damage import png_damage
 from fairprune_cli.data.manifest.image_shape import SMALLEST_SIDE, ImageShape, Shape
 from fairprune_cli.data.tables.image_names import image_formats
 
-Progress = Callable[[int, int], None]
-_T = TypeVar("_T")
 # Pillow speaks of "Corrupt EXIF data" and names no file; `verify_image` puts it in words.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
@@ -265,13 +262,3 @@ def _resized(image: Image.Image, shape: ImageShape | None) -> Image.Image:
     return image.resize(
         (shape.width, shape.height), Image.Resampling.BILINEAR, box=(left, top, left + wide, top + high)
     )
-
-
-def decoding_threads() -> int:
-    """Threads for decoding: one per core that this process may use, 8 at most."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(cores, 8)
-
-
-def chunked(items: Sequence[_T], size: int) -> Iterable[Sequence[_T]]:
-    return (items[start : start + size] for start in range(0, len(items), size))

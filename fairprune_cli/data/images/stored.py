@@ -9,8 +9,9 @@ from typing import cast
 
 import numpy as np
 
-from fairprune_cli.data.images.content_hashes import content_hashes
-from fairprune_cli.data.images.pillow import ImageFault, Progress, decoding_threads, read_image_file
+from fairprune_cli.core.parallel import Progress, decoding_threads
+from fairprune_cli.data.content_hashes import content_hashes
+from fairprune_cli.data.images.pillow import ImageFault, read_image_file
 from fairprune_cli.data.manifest.manifest import Manifest
 from fairprune_cli.data.tables.shard_index import stamp_of
 from fairprune_cli.data.tables.shards import ShardPlaces

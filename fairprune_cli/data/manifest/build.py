@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from fairprune_cli.core.errors import FairpruneError, Problems
+from fairprune_cli.data.content_hashes import content_hashes
 from fairprune_cli.data.manifest.columns import AttributeSpec
 from fairprune_cli.data.manifest.groups import SourceColumn, coded
 from fairprune_cli.data.manifest.manifest import Grouping, Manifest, untested
 from fairprune_cli.data.manifest.rows import Records, read_records
 from fairprune_cli.data.manifest.spec import Spec, parse
+from fairprune_cli.data.manifest.splits import assign_splits
 from fairprune_cli.data.manifest.task import Task
 from fairprune_cli.data.manifest.task_spec import TaskSpec, head_faults
-from fairprune_cli.data.tables.codes import encode, missing_words
-from fairprune_cli.data.tables.folders import check_files
-from fairprune_cli.data.tables.partition import assign_parts, random_keys
-from fairprune_cli.data.tables.shards import Reading, ShardPlaces, open_shards
+from fairprune_cli.data.tables.codes import TableRow, missing_words
+from fairprune_cli.data.tables.image_paths import check_files
+from fairprune_cli.data.tables.shards import Reading, Shards, open_shards
 from fairprune_cli.data.tables.spellings import alike_names
-from fairprune_cli.data.tables.table import SPLIT_NAMES, SPLITS, is_missing
+from fairprune_cli.data.tables.table import SPLITS, is_missing
 
 
 def build_manifest(data: bytes, path: Path, progress: Reading | None = None) -> Manifest:
@@ -68,7 +69,7 @@ def _check(
 ) -> Manifest | None:
     warnings = list(records.warnings)
     root = path.parent / spec.images
-    rows = records.rows.tolist()
+    rows = _numbered(records)
     count = len(rows)
     tasks = _tasks(spec, records, root, warnings, problems)
     labels = tasks[0].labels  # by which images are divided
@@ -81,10 +82,17 @@ def _check(
             grouping = _group(attribute, column, warnings, problems)
             if grouping is not None:
                 groupings[attribute.name] = grouping
+    there = records.files is not None and root.is_dir()
+    shards = open_shards(root, spec.shards, path.name, problems, progress) if there and spec.shards else None
+    hashes = shards.hashes if shards is not None else partial(content_hashes, str(root.absolute()))
     before = len(problems.found)
-    splits = _split(spec, records, labels, persons, rows, warnings, problems)
+    splits = assign_splits(spec.splits, records, labels, persons, hashes, rows, warnings, problems)
+    if splits is None and spec.splits.fractions is None and "split" not in spec.columns and not spec.splits.source:
+        text = "no splits: name a split column, or give splits: {train: 0.7, val: 0.15, test: 0.15, seed: 0}"
+        problems.add(text, "no-splits")
     split_faults = len(problems.found) > before
-    files, shards = _located(spec, path, records, splits, warnings, problems, progress)
+    files = _located(spec, root, records, shards, splits, problems)
+    warnings += () if shards is None else shards.warnings
     if splits is not None and not split_faults:
         if not (splits == SPLITS.index("test")).any():
             problems.add("no image is in the test split", "empty-split")
@@ -111,36 +119,30 @@ def _check(
         table=records.table,
         warnings=tuple(warnings),
         tasks=tasks,
-        shards=shards,
+        tables=records.tables,
+        shards=None if shards is None or not files else shards.places(files),
         duplicates=spec.duplicates,
     )
 
 
 def _located(
-    spec: Spec,
-    path: Path,
-    records: Records,
-    splits: np.ndarray | None,
-    warnings: list[str],
-    problems: Problems,
-    progress: Reading | None,
-) -> tuple[tuple[str, ...], ShardPlaces | None]:
-    """The images' paths, and their places where they lie in shards; no paths where none can be looked for."""
-    root = path.parent / spec.images
-    if records.files is None:
-        return (), None
+    spec: Spec, root: Path, records: Records, shards: Shards | None, splits: np.ndarray | None, problems: Problems
+) -> tuple[str, ...]:
+    """The images' paths as they are stored; none where they cannot be looked for."""
+    if records.files is None or (spec.shards and shards is None and root.is_dir()):
+        return ()
     if not root.is_dir():
         problems.add(f"the image root {str(root)!r} is not a folder", "missing-root")
-        return (), None
-    known, rows = None if splits is None else splits.tolist(), records.rows.tolist()
-    if not spec.shards:
-        return check_files(root, records.files, known, records.table, rows, problems), None
-    shards = open_shards(root, spec.shards, path.name, problems, progress)
-    if shards is None:
-        return (), None
-    warnings += shards.warnings
-    files = check_files(root, records.files, known, records.table, rows, problems, fault_of=shards.fault)
-    return files, shards.places(files)
+        return ()
+    known = None if splits is None else splits.tolist()
+    fault_of = None if shards is None else shards.fault
+    return check_files(root, records.files, known, records.table, _numbered(records), problems, fault_of=fault_of)
+
+
+def _numbered(records: Records) -> list[int]:
+    """The row of each record; of several tables, with its table."""
+    rows: list[int] = records.rows.tolist()
+    return [TableRow(row, table) for row, table in zip(rows, records.tables, strict=True)] if records.tables else rows
 
 
 def _tasks(spec: Spec, records: Records, root: Path, warnings: list[str], problems: Problems) -> tuple[Task, ...]:
@@ -161,7 +163,7 @@ def _labels(
     task: TaskSpec, kind: str, cells: list[str] | None, records: Records, root: Path, warnings: list[str],
     problems: Problems,
 ) -> tuple[tuple[str, ...], np.ndarray]:  # fmt: skip
-    rows = records.rows.tolist()
+    rows = _numbered(records)
     if cells is None:
         return task.classes, np.full(len(rows), -1, dtype=np.int64)
     if kind == "table" and task.label is None and not task.classes:
@@ -174,7 +176,9 @@ def _labels(
         label = replace(label, name=f"tasks.{task.name}.label")
     column = SourceColumn(cells, source, at, records.usual.get(label.column))
     before = len(problems.found)
-    classes, labels = coded(label, column, problems, warnings, task.classes)
+    # Class folders keep the order that torchvision's ImageFolder gives them: that of text, numbers or not.
+    chosen = task.classes or (tuple(sorted(set(cells))) if folder else ())
+    classes, labels = coded(label, column, problems, warnings, chosen)
     if len(classes) < 2 and len(problems.found) == before:
         problems.add(f"only one class, {''.join(classes)!r}: a classifier needs at least two")
     absent = [name for k, name in enumerate(classes) if not (labels == k).any()]
@@ -220,52 +224,3 @@ def _group(spec: AttributeSpec, column: SourceColumn, warnings: list[str], probl
     if len(groups) == 1:
         warnings.append(f"{spec.name}: all images are in one group, {groups[0]}: there is no gap to measure")
     return Grouping(spec.name, groups, index)
-
-
-def _split(
-    spec: Spec,
-    records: Records,
-    labels: np.ndarray,
-    persons: np.ndarray | None,
-    rows: Sequence[int],
-    warnings: list[str],
-    problems: Problems,
-) -> np.ndarray | None:
-    fractions = spec.fractions or records.fractions
-    if records.splits is not None:
-        codes = {**SPLIT_NAMES, **{cell.lower(): SPLITS.index(s) for cell, s in _split_names(spec).items()}}
-        splits = encode(records.splits, SPLITS, "split", records.table, rows, problems, codes=codes)
-        if records.val_share and not (splits == 1).any():
-            splits = _carved(records, labels, splits)
-    elif fractions is not None and records.files is not None:
-        # By name and class alone: neither the order of the rows nor an attribute added later moves an image.
-        keys = random_keys(records.files, spec.seed)
-        whole = persons if spec.by_person or records.by_person else None
-        splits = assign_parts(np.maximum(labels, 0), whole, fractions, keys)
-    else:
-        if spec.fractions is None and "split" not in spec.columns:
-            text = "no splits: name a split column, or give splits: {train: 0.7, val: 0.15, test: 0.15, seed: 0}"
-            problems.add(text, "no-splits")
-        return None
-    if persons is not None:
-        known = splits >= 0  # the others are errors already
-        pairs = np.unique(np.stack([persons[known], splits[known]]), axis=1)[0]
-        if twice := len(pairs) - len(np.unique(pairs)):
-            more = "" if records.splits is not None else ": `by: person` under splits keeps them whole"
-            warnings.append(f"{twice:,} persons stand in more than one split{more}")
-    return splits
-
-
-def _split_names(spec: Spec) -> dict[str, str]:
-    return {cell: split for cell, split in (spec.split_names or {}).items() if split in SPLITS}
-
-
-def _carved(records: Records, labels: np.ndarray, splits: np.ndarray) -> np.ndarray:
-    """The splits with a share of train as val, alike in labels, drawn by name from the seed 0."""
-    assert records.files is not None
-    train = np.flatnonzero(splits == 0)
-    keys = random_keys([records.files[i] for i in train], 0)
-    part = assign_parts(np.maximum(labels[train], 0), None, (1 - records.val_share, records.val_share), keys)
-    splits = splits.copy()
-    splits[train[part == 1]] = 1
-    return splits

@@ -2,194 +2,133 @@
 
 from __future__ import annotations
 
-import itertools
-import json
-import os
-import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-
-import numpy as np
 
 from fairprune_cli.core import plugins
 from fairprune_cli.core.errors import FairpruneError, Problems
-from fairprune_cli.data.tables.codes import occurring
-from fairprune_cli.data.tables.folders import list_folder, subfolders
-from fairprune_cli.data.tables.image_names import is_image_name
-from fairprune_cli.data.tables.table import MISSING, SPLIT_NAMES, TextTable, read_table
+from fairprune_cli.data.manifest.asked import Asked, listed, quoted, stop
+from fairprune_cli.data.manifest.guess_columns import (
+    LABEL_NAMES,
+    column_named,
+    image_column,
+)
+from fairprune_cli.data.manifest.guess_folders import folder_lines
+from fairprune_cli.data.manifest.guess_tables import Guess, guess_table, guess_tables, relative
+from fairprune_cli.data.tables.folders import subfolders
+from fairprune_cli.data.tables.split_words import splits_within, without_split
+from fairprune_cli.data.tables.table import SPLITS, TextTable, read_table
 
-_IMAGE_NAMES = ("file", "image", "path", "filename", "file_name", "image_path", "image_id", "img")
-_LABEL_NAMES = ("label", "class", "target", "expression", "y", "category", "diagnosis")
-_SPLIT_COLUMNS = ("split", "partition", "subset", "set", "fold")
-_PERSON_NAMES = ("person", "person_id", "identity", "subject", "subject_id", "patient", "patient_id")
-_LONGEST_NAME = 200  # system calls refuse names that are longer by far
-_MOST_GROUPS = 12
-
-
-@dataclass(frozen=True)
-class Guess:
-    """What a table or folder seems to be; `lines` is the manifest without name, attributes and transform."""
-
-    lines: tuple[str, ...]
-    attributes: tuple[tuple[str, str], ...]  # name and the text behind it
-    base: Path  # folder that the manifest is written into; its paths are relative to it
-    sample: tuple[Path, ...]  # a few image files, for the size
+_TABLES = (".csv", ".tsv", ".parquet", ".pq")
 
 
-def guess(path: Path, base: Path | None) -> Guess:
-    """Recognise a table, a published data set, a folder that holds a table, or class folders.
+def guess(path: Path, base: Path | None, asked: Asked | None = None) -> Guess:
+    """Recognise a table, a published data set, a folder that holds a table or one per split, or class folders.
 
     Args:
         base: folder of the manifest to be; beside the table or in the folder when None.
+        asked: choices that are not to be guessed.
 
     Raises:
-        FairpruneError: nothing is recognised; the message says what is needed.
+        FairpruneError: nothing is recognised, or a choice has to be made; the message says what is needed.
     """
+    asked = asked or Asked()
     if path.is_file():
-        return _guess_table(path, base or path.parent)
+        return guess_table(path, base or path.parent, asked)
     if not path.is_dir():
-        raise FairpruneError("no such file or folder", where=str(path))
+        raise FairpruneError("no such file or folder", where=str(path), hint="check the path")
     formats, faults = plugins.DATASET_FORMAT.load_sound()
     for name, module in formats.items():
         if module.recognise(path):
-            return _guess_native(name, path, base or path)
+            return _guess_native(name, path, base or path, asked)
     for fault in faults:
         raise fault  # it may have been one of theirs
-    tables = [p for p in sorted(path.iterdir()) if p.suffix.lower() in (".csv", ".tsv", ".parquet", ".pq")]
-    tables.sort(key=lambda p: p.stem.lower() != "table")
+    tables, unread = _tables_in(path)
+    if family := _family(path, tables):
+        return guess_tables(path, family, base or path, asked)
+    chosen = _best(path, tables)
+    if chosen is not None:
+        return guess_table(chosen, base or path, asked)
+    return _guess_folder(path, base or path, asked, unread)
+
+
+def _tables_in(path: Path) -> tuple[dict[Path, TextTable], Problems]:
+    """The tables of a folder, or of its split folders, that name images, and what is wrong with the unreadable ones."""
+    places = [path, *(path / name for name in subfolders(path) if splits_within(name))]
+    found: dict[Path, TextTable] = {}
+    unread = Problems(str(path))
+    for place in places:
+        for file in sorted(place.iterdir()):
+            if file.suffix.lower() in _TABLES and not file.name.startswith(".") and file.is_file():
+                table = read_table(file, unread)
+                if table is not None and image_column(table, file.parent):
+                    found[file] = table
+    return found, unread
+
+
+def _family(path: Path, tables: Mapping[Path, TextTable]) -> dict[str, Path]:
+    """A table for each split: train.csv and test.csv, labels_train.csv and labels_val.csv, train/labels.csv."""
+    families: dict[str, dict[str, Path]] = {}
+    for file in tables:
+        words = file.relative_to(path).with_suffix("").parts
+        within = [splits_within(word) for word in words]
+        codes = frozenset().union(*within)
+        if len(codes) == 1:
+            key = "/".join(without_split(word) for word in words)
+            split = SPLITS[next(iter(codes))]
+            other = families.setdefault(key, {}).setdefault(split, file)
+            if other != file:
+                stop(
+                    f"{other.name!r} and {file.name!r} both seem to be the {split} split", path, "one of them elsewhere"
+                )
+    several = [family for family in families.values() if len(family) > 1]
+    if len(several) > 1:
+        names = [file.name for family in several for file in family.values()]
+        stop(f"several sets of tables seem to name the splits: {listed(names)}", path,
+             "a folder with one set, or join them into one table with a split column")  # fmt: skip
+    return {split: several[0][split] for split in SPLITS if split in several[0]} if several else {}
+
+
+def _best(path: Path, tables: Mapping[Path, TextTable]) -> Path | None:
+    """The table of a folder that has the labels; None where class folders have them, or there is no table."""
+    if not tables:
+        return None
+    labelled = [file for file in tables if column_named(tables[file], LABEL_NAMES)]
+    named = [file for file in tables if file.stem.lower() == "table"]
+    found = [file for file in named if file in labelled] or labelled or named or list(tables)
+    if not labelled and _has_class_folders(path, [tables[file] for file in found]):
+        return None
+    if len(found) > 1:
+        names = [file.relative_to(path).as_posix() for file in found]
+        stop(f"the tables {listed(names)} all name images", path, f"one of them: fairprune data init {found[0]}")
+    return found[0]
+
+
+def _has_class_folders(path: Path, tables: Sequence[TextTable]) -> bool:
+    """Whether the tables name images by paths that begin with the folders of the classes."""
+    folders = set(subfolders(path))
     for table in tables:
-        columns = read_table(table, Problems(str(table)))
-        if columns is not None and _image_column(columns) and _column(columns, _LABEL_NAMES):
-            return _guess_table(table, base or path)
-    return _guess_folder(path, base or path)
+        image = image_column(table, path)
+        firsts = {cell.split("/")[0] for cell in table.columns[image or ""] if "/" in cell} if image else set()
+        if len(firsts) > 1 and firsts <= folders and not any(splits_within(name) for name in firsts):
+            return True
+    return False
 
 
-def _guess_native(name: str, path: Path, base: Path) -> Guess:
+def _guess_native(name: str, path: Path, base: Path, asked: Asked) -> Guess:
     found = plugins.DATASET_FORMAT.load(name).suggest(path)
-    remark = f"  # what is to be predicted; {found.remark}" if found.remark else "  # what is to be predicted"
-    lines = [f"format: {name}", f"root: {quoted(_relative(path, base))}", f"label: {quoted(found.label)}{remark}"]
-    return Guess(tuple(lines), found.attributes, base, found.sample)
+    notes = () if asked.label else (f"guess: what is to be predicted is {found.label!r}; --label names another",)
+    remark = "" if asked.label else f"  # guess: what is to be predicted{f'; {found.remark}' if found.remark else ''}"
+    label = asked.label or found.label
+    lines = [f"format: {name}", f"root: {quoted(relative(path, base))}", f"label: {quoted(label)}{remark}"]
+    if asked.splits:
+        lines.append(f"splits: {asked.splits}")
+    attributes = tuple((one, f"{{column: {quoted(one)}}}") for one in asked.attributes) or tuple(
+        (one, text) for one, text in found.attributes if one != label
+    )
+    return Guess(tuple(lines), attributes, base, found.sample, notes)
 
 
-def _guess_folder(path: Path, base: Path) -> Guess:
-    problems = Problems(str(path))
-    listing = list_folder(path, problems)
-    problems.raise_if_any("give a table (CSV or Parquet) with a column of image files, or class folders")
-    assert listing is not None
-    root = quoted(_relative(path, base))
-    lines = ["format: folder", f"root: {root}  # root/class/image or root/split/class/image"]
-    lines += _class_lines(tuple(sorted(set(listing.labels))))
-    if listing.splits is None:
-        lines += _fraction_lines(False)
-    sample = tuple(path / name for name in listing.files[:: max(1, len(listing.files) // 20)])
-    return Guess(tuple(lines), (), base, sample)
-
-
-def _guess_table(path: Path, base: Path) -> Guess:
-    problems = Problems(str(path))
-    table = read_table(path, problems)
-    problems.raise_if_any()
-    assert table is not None
-    image = _image_column(table) or _column_of_files(table, path.parent)
-    if image is None:
-        raise FairpruneError("no column names image files", where=str(path), hint=_columns_hint(table))
-    split = _column(table, _SPLIT_COLUMNS) or next(iter(table.header), "")
-    if not all(cell.lower() in SPLIT_NAMES for cell in table.columns[split]):
-        split = ""
-    person = _column(table, _PERSON_NAMES) or ""
-    low = {
-        name: occurring(table.columns[name])
-        for name in table.header
-        if name not in (image, split, person, "") and 2 <= len(set(table.columns[name])) <= _MOST_GROUPS
-    }
-    label = _column(table, _LABEL_NAMES) or next(iter(low), "")
-    classes = occurring(table.columns[label]) if label else ()
-    if not 2 <= len(classes) <= 1000 or len(classes) > len(table.rows) // 2:
-        raise FairpruneError("no column looks like the label", where=str(path), hint=_columns_hint(table))
-    root, sample = _image_root(path.parent, table.columns[image])
-    mapped = [("image", image), ("label", label), ("split", split), ("person", person)]
-    shown = ", ".join(f"{key}: {quoted(column)}" for key, column in mapped if column)
-    root = _relative(path.parent / root, base)
-    lines = [f"table: {quoted(_relative(path, base))}", f"images: {quoted(root)}  # root of the image paths"]
-    lines += [f"columns: {{{shown}}}", *_class_lines(classes)]
-    if not split:
-        lines += _fraction_lines(bool(person))
-    attributes = []
-    for name in table.header:
-        if name == label or "*" in name:
-            continue
-        if name in low:
-            text = f"{{column: {quoted(name)}, values: [{', '.join(map(quoted, low[name]))}]}}"
-            attributes.append((name, text))
-        elif name.lower() in ("age", "age_years") and (edges := _age_edges(table.columns[name])):
-            attributes.append((name, f"{{column: {quoted(name)}, bins: [{', '.join(edges)}]}}  # [a, b)"))
-    return Guess(tuple(lines), tuple(attributes), base, sample)
-
-
-def _relative(path: Path, base: Path) -> str:
-    return os.path.relpath(path, base).replace(os.sep, "/")
-
-
-def _columns_hint(table: TextTable) -> str:
-    return "write the manifest by hand; the columns are " + ", ".join(map(repr, table.header))
-
-
-def _column(table: TextTable, names: Sequence[str]) -> str | None:
-    lower = {name.lower(): name for name in reversed(table.header)}
-    return next((lower[name] for name in names if name in lower), None)
-
-
-def _image_column(table: TextTable) -> str | None:
-    def share(name: str) -> float:
-        cells = table.columns[name][:1000]
-        return sum(map(is_image_name, cells)) / len(cells)
-
-    likely = [name for name in table.header if share(name) >= 0.9]
-    named = [name for name in likely if name.lower() in _IMAGE_NAMES]
-    return next(iter(named or likely), None)
-
-
-def _column_of_files(table: TextTable, base: Path) -> str | None:
-    """The column whose cells name files beside the table: images need no suffix."""
-    short = [name for name in table.header if max(map(len, table.columns[name])) <= _LONGEST_NAME]
-    return next((name for name in short if _image_root(base, table.columns[name])[1]), None)
-
-
-def _image_root(base: Path, files: Sequence[str]) -> tuple[str, tuple[Path, ...]]:
-    probe = [name for name in files[:: max(1, len(files) // 20)] if "\0" not in name]
-    for folder in [".", *(name for name in subfolders(base))]:
-        present = tuple(base / folder / name for name in probe if (base / folder / name).is_file())
-        if 2 * len(present) > len(probe):
-            return folder, present
-    return ".", ()
-
-
-def _age_edges(cells: Sequence[str]) -> list[str]:
-    try:
-        numbers = np.array([float(cell) for cell in cells if cell.lower() not in MISSING])
-    except ValueError:
-        return []
-    if len(numbers) == 0 or not np.isfinite(numbers).all() or numbers.min() < 0 or numbers.max() > 120:
-        return []
-    edges = [0, 30, 60, 120]
-    held = [a for a, b in itertools.pairwise(edges) if ((numbers >= a) & (numbers < b)).any()]
-    return [str(a) for a in held] + ["120"] if len(held) > 1 and held[0] == 0 else []
-
-
-def _class_lines(classes: Sequence[str]) -> list[str]:
-    return [f"classes: [{', '.join(map(quoted, classes))}]  # in the order of the model's outputs: check it"]
-
-
-def _fraction_lines(by_person: bool) -> list[str]:
-    by = ", by: person" if by_person else ""
-    note = "no person stands in two splits" if by_person else "drawn by class from the seed"
-    return [f"splits: {{train: 0.7, val: 0.15, test: 0.15, seed: 0{by}}}  # {note}"]
-
-
-def quoted(text: str) -> str:
-    """`text` as a YAML scalar, in quotes unless it is a plain word or number."""
-    if text.lower() != "null" and re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_./-]*|\.", text):
-        return text
-    quoted_text = json.dumps(text, ensure_ascii=False)
-    return "".join(mark if mark.isprintable() else f"\\U{ord(mark):08x}" for mark in quoted_text)
+def _guess_folder(path: Path, base: Path, asked: Asked, unread: Problems) -> Guess:
+    found = folder_lines(path, base, asked, unread)
+    return Guess(found.lines, found.attributes, base, found.sample, found.notes)

@@ -51,6 +51,7 @@ class Manifest:
     table: str  # file name of the table, for messages
     warnings: tuple[str, ...]
     tasks: tuple[Task, ...] = ()  # at least one
+    tables: tuple[str, ...] = ()  # file name of each row's table, [N], where there are several
     shards: ShardPlaces | None = None  # where the images lie in tar shards; None of images that are files
     duplicates: str = ""  # DROP or ALLOW; "" where the manifest does not say
     shared: int = 0  # images whose bytes stand in a later split, once that was looked at
@@ -64,7 +65,8 @@ class Manifest:
 
     def where(self, i: int) -> str:
         """Where image i is named: `table.csv row 7`, or the folder's name; and the shard that it lies in, if any."""
-        named = f"{self.table} row {self.rows[i]}" if self.rows[i] else self.images.absolute().name
+        table = self.tables[i] if self.tables else self.table
+        named = f"{table} row {self.rows[i]}" if self.rows[i] else self.images.absolute().name
         shard = self.shard_of(i)
         return f"{named}, in {shard}" if shard else named
 
@@ -124,6 +126,7 @@ class Manifest:
             splits=self.splits[positions], rows=self.rows[positions], persons=persons,
             attributes={k: replace(one, index=one.index[positions]) for k, one in self.attributes.items()},
             tasks=tuple(replace(task, labels=task.labels[positions]) for task in self.tasks),
+            tables=tuple(self.tables[i] for i in positions.tolist()) if self.tables else (),
             shards=None if self.shards is None else self.shards.at(positions),
         )  # fmt: skip
 

@@ -13,11 +13,14 @@ from fairprune_cli.core import plugins
 from fairprune_cli.core.errors import Problems
 from fairprune_cli.core.printable import tidy
 from fairprune_cli.data import dataset_format
+from fairprune_cli.data.dataset_format import below
 from fairprune_cli.data.manifest.columns import AttributeSpec
 from fairprune_cli.data.manifest.spec import Spec
+from fairprune_cli.data.manifest.split_spec import left_out, words_of_paths
 from fairprune_cli.data.manifest.task_spec import TaskSpec
 from fairprune_cli.data.tables.codes import some_rows
 from fairprune_cli.data.tables.folders import list_folder
+from fairprune_cli.data.tables.joined import read_tables
 from fairprune_cli.data.tables.table import TextTable, read_table
 
 
@@ -37,6 +40,7 @@ class Records:
     fractions: dataset_format.Fractions | None = None  # where neither the data nor the manifest has splits
     by_person: bool = False
     val_share: float = 0.0
+    tables: tuple[str, ...] = ()  # the table of each row, where there are several
 
 
 def read_records(spec: Spec, folder: Path, digest: hashlib._Hash, problems: Problems) -> Records | None:
@@ -44,6 +48,12 @@ def read_records(spec: Spec, folder: Path, digest: hashlib._Hash, problems: Prob
     wanted += [task.label.column for task in spec.tasks if task.label is not None]
     # The sidecar of a published data set is read whole: which of its columns are asked for is not known yet.
     named = wanted if spec.format in ("table", "folder") else None
+    if spec.tables:
+        joined = read_tables(folder, spec.tables, problems, wanted)
+        if joined is None:
+            return None
+        digest.update(joined[0].sha256.encode())
+        return _table_records(spec, joined[0], joined[1], problems)
     table = read_table(folder / spec.table, problems, named) if spec.table else None
     if table is not None:
         digest.update(table.sha256.encode())
@@ -53,8 +63,11 @@ def read_records(spec: Spec, folder: Path, digest: hashlib._Hash, problems: Prob
         return _folder_records(spec, folder / spec.images, table, digest, problems)
     if spec.format != "table":
         return _native_records(spec, folder / spec.images, table, digest, problems)
-    if table is None:
-        return None
+    return None if table is None else _table_records(spec, table, None, problems)
+
+
+def _table_records(spec: Spec, table: TextTable, splits: list[str] | None, problems: Problems) -> Records | None:
+    """The rows of a table, or of several, whose splits are then given."""
     found = {
         key: table.column(spec.columns[key], key, problems) if key in spec.columns else None
         for key in ("image", "label", "split", "person")
@@ -68,7 +81,24 @@ def read_records(spec: Spec, folder: Path, digest: hashlib._Hash, problems: Prob
         cells = table.column(attribute.column, f"attribute {attribute.name}", problems)
         if cells is not None:
             attributes[attribute.name] = cells
-    return Records(table.name, found["image"], labels, found["split"], found["person"], attributes, table.rows)
+    files = found["image"]
+    if files is not None and splits is not None and spec.image_folders:
+        files = [below(spec.image_folders[split], file) for split, file in zip(splits, files, strict=True)]
+    if spec.splits.source and files is not None:
+        splits = words_of_paths(spec.splits, files)
+    return _kept(spec, Records(
+        table.name, files, labels, splits or found["split"], found["person"], attributes, table.rows,
+        tables=table.tables,
+    ))  # fmt: skip
+
+
+def _kept(spec: Spec, records: Records) -> Records:
+    """Without the images whose split is `drop`: counted, as they are left out."""
+    dropped = set(left_out(spec.splits, records.splits or ()))
+    if not dropped:
+        return records
+    whole = [i for i in range(len(records.rows)) if i not in dropped]
+    return _some(records, whole, f"{len(dropped):,} images are left out, as `splits` drops them")
 
 
 def _purpose(task: TaskSpec) -> str:
@@ -118,8 +148,8 @@ def _native_records(
             persons = [found[i] if i >= 0 else "" for i in at]
     attributes = {one.name: cells for one in spec.attributes if (cells := cells_of(one)) is not None}
     # Shares in the manifest put the published split aside.
-    splits = source.splits if spec.fractions is None else None
-    if spec.by_person and persons is None:
+    splits = source.splits if spec.splits.fractions is None else None
+    if spec.splits.by_person and persons is None:
         problems.add("splits.by: this data set comes without identities: give columns: {person: COLUMN} with a table")
     records = Records(
         source.table, source.files,
@@ -128,7 +158,7 @@ def _native_records(
         {k: v for k, v in source.usual.items() if k not in beside},
         source.fractions, source.by_person, source.val_share if splits is not None else 0.0,
     )  # fmt: skip
-    return _labelled(records)
+    return _kept(spec, _labelled(records))
 
 
 def _labelled(records: Records) -> Records:
@@ -137,7 +167,11 @@ def _labelled(records: Records) -> Records:
     whole = [i for i, labels in enumerate(zip(*listed, strict=True)) if all(labels)]
     if not listed or not whole or not (bare := len(listed[0]) - len(whole)):
         return records
-    kept = whole
+    return _some(records, whole, f"{bare:,} images have no label and are left out")
+
+
+def _some(records: Records, kept: Sequence[int], why: str) -> Records:
+    """The records at some positions, and a warning that says why the others are not there."""
 
     def some(cells: list[str] | None) -> list[str] | None:
         return None if cells is None else [cells[i] for i in kept]
@@ -146,7 +180,8 @@ def _labelled(records: Records) -> Records:
         records, files=some(records.files), labels=tuple(map(some, records.labels)), splits=some(records.splits),
         persons=some(records.persons), rows=records.rows[kept],
         attributes={name: [cells[i] for i in kept] for name, cells in records.attributes.items()},
-        warnings=(*records.warnings, f"{bare:,} images have no label and are left out"),
+        tables=tuple(records.tables[i] for i in kept) if records.tables else (),
+        warnings=(*records.warnings, why),
     )  # fmt: skip
 
 
@@ -158,7 +193,7 @@ def _image_column(spec: Spec, table: TextTable) -> str:
 def _folder_records(
     spec: Spec, root: Path, table: TextTable | None, digest: hashlib._Hash, problems: Problems
 ) -> Records | None:
-    listing = list_folder(root, problems)
+    listing = list_folder(root, problems, spec.splits.split_of)
     if listing is None:
         return None
     digest.update("\0".join(listing.files).encode("utf-8", "surrogateescape"))
@@ -168,8 +203,10 @@ def _folder_records(
     count = len(listing.files)
     rows = np.zeros(count, dtype=np.int64)
     splits = listing.splits
-    if splits is not None and spec.fractions is not None:
-        problems.add("splits: the folders name the splits already (train, val, test): remove the key")
+    if splits is not None and spec.splits.fractions is not None:
+        problems.add("splits: the folders name the splits already (train, val, test): remove the shares")
+    if spec.splits.source:
+        splits = words_of_paths(spec.splits, [file.partition("/")[2] for file in listing.files])  # below the class
     persons: list[str] | None = None
     attributes: dict[str, list[str]] = {}
     if table is not None:
@@ -191,10 +228,10 @@ def _folder_records(
                 persons = [person_cells[i] if i >= 0 else "" for i in at]
             if len(known) < count:
                 warnings.append(f"{count - len(known):,} images have no row in {table.name}")
-    return Records(
+    return _kept(spec, Records(
         table.name if table is not None else root.absolute().name,
         listing.files, (listing.labels,), splits, persons, attributes, rows, tuple(warnings),
-    )  # fmt: skip
+    ))  # fmt: skip
 
 
 def _match(

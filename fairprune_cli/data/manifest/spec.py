@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -18,6 +17,7 @@ from fairprune_cli.core.yaml_text import yaml_nodes
 from fairprune_cli.data.manifest.columns import AttributeSpec, read_bins, read_label, read_names
 from fairprune_cli.data.manifest.image_shape import SMALLEST_SIDE
 from fairprune_cli.data.manifest.manifest import ALLOW, DROP
+from fairprune_cli.data.manifest.split_spec import SplitSpec, read_splits
 from fairprune_cli.data.manifest.task_spec import HEAD_KEYS, TaskSpec, named_tasks, read_task
 from fairprune_cli.data.manifest.transform import Transform, read_transform
 from fairprune_cli.data.manifest.yaml_section import YamlSection, kind_of
@@ -32,15 +32,14 @@ class Spec:
     name: str
     format: str  # "table", "folder", or a data set as its authors ship it
     table: str  # the sidecar table under `folder`, "" for none
+    tables: Mapping[str, str]  # of each split, where every split has its own; then `table` is ""
     images: str
+    image_folders: Mapping[str, str]  # below `images`, of each split's table
     columns: Mapping[str, str]
     tasks: tuple[TaskSpec, ...]  # at least one
     attributes: tuple[AttributeSpec, ...]
-    fractions: tuple[float, float, float] | None
-    seed: int
-    by_person: bool
+    splits: SplitSpec
     transform: Transform
-    split_names: Mapping[str, str] | None = None  # cell of the split column -> split
     shards: tuple[str, ...] = ()  # tar shards that hold the images, below `images`
     duplicates: str = ""  # DROP or ALLOW; "" where it does not say
 
@@ -52,27 +51,26 @@ def parse(text: str, folder: str, problems: Problems) -> Spec:
     if top.text("version", "1") != "1":
         top.fault("version", "this fairprune reads version 1")
     kind = top.text("format", "table")
-    table, images, needed = _places(top, kind)
-    columns = _columns(top, kind, needed)
-    fractions, seed, by_person, split_names = _splits(top, kind, columns)
+    places = _places(top, kind)
+    columns = _columns(top, kind, places.needed)
+    splits = read_splits(top, kind, columns, "person" in columns or kind in native_formats())
     tasks = _tasks(top, kind, columns)
-    attributes = _attributes(top, kind, table)
+    attributes = _attributes(top, kind, places.table)
     if not top.has("transform"):
         top.fault("transform", "is missing: {size: 64, mean: [0.5, 0.5, 0.5], std: [0.25, 0.25, 0.25]}")
     transform = read_transform(top.section("transform")) if top.has("transform") else None
     return Spec(
         name=top.text("name", folder or "data"),
         format=kind,
-        table=table,
-        images=images,
+        table=places.table,
+        tables=places.tables,
+        images=places.images,
+        image_folders=places.image_folders,
         columns=columns,
         tasks=tasks,
         attributes=attributes,
-        fractions=fractions,
-        seed=seed,
-        by_person=by_person,
+        splits=splits,
         transform=transform or Transform(SMALLEST_SIDE, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
-        split_names=split_names,
         shards=_shards(top) if kind == "table" and top.has("shards") else (),
         duplicates=_duplicates(top),
     )
@@ -107,8 +105,19 @@ def _mapping(text: str, problems: Problems) -> yaml.MappingNode:
     return root
 
 
-def _places(top: YamlSection, kind: str) -> tuple[str, str, tuple[str, ...]]:
-    """Table, image root and the columns that the format needs, after a look at the document's keys."""
+@dataclass(frozen=True)
+class _Places:
+    """Where the rows and the images are, and the columns that the format needs."""
+
+    table: str
+    tables: Mapping[str, str]
+    images: str
+    image_folders: Mapping[str, str]
+    needed: tuple[str, ...]
+
+
+def _places(top: YamlSection, kind: str) -> _Places:
+    """Tables and image roots, after a look at the document's keys."""
     common = (
         "version", "name", "format", "classes", *HEAD_KEYS, "attributes", "splits", "duplicates", "transform",
         "columns",
@@ -117,7 +126,16 @@ def _places(top: YamlSection, kind: str) -> tuple[str, str, tuple[str, ...]]:
     if kind == "table":
         top.only(*common, "table", "images", "shards", "label", "tasks")
         labelled = top.has("label") or top.has("tasks")
-        return top.text("table"), top.text("images", "."), ("image",) if labelled else ("image", "label")
+        several = top.is_mapping("table")
+        tables = _of_splits(top, "table") if several else {}
+        apart = several and top.is_mapping("images")
+        if apart and top.has("shards"):
+            top.fault("images", "shards lie below one folder, not one for each split")
+        folders = _of_splits(top, "images") if apart else {}
+        if apart and tables.keys() - folders.keys():
+            top.fault("images", f"names no folder for {', '.join(sorted(tables.keys() - folders.keys()))}")
+        table, images = "" if several else top.text("table"), "." if apart else top.text("images", ".")
+        return _Places(table, tables, images, folders, ("image",) if labelled else ("image", "label"))
     if kind not in ("folder", *formats):
         if kind:
             top.fault(
@@ -128,7 +146,17 @@ def _places(top: YamlSection, kind: str) -> tuple[str, str, tuple[str, ...]]:
         # What the other keys mean depends on the format, so nothing more can be said of them.
         top.problems.raise_if_any()
     top.only(*common, "root", "attributes_table", *(("label", "tasks") if kind != "folder" else ()))
-    return top.text("attributes_table", ""), top.text("root", "."), ()
+    return _Places(top.text("attributes_table", ""), {}, top.text("root", "."), {}, ())
+
+
+def _of_splits(top: YamlSection, key: str) -> dict[str, str]:
+    """What is named for each split, as in table: {train: train.csv, test: test.csv}."""
+    section = top.section(key)
+    section.only(*SPLITS)
+    found = {split: section.text(split) for split in SPLITS if section.has(split)}
+    if not found:
+        top.fault(key, "names nothing: {train: train.csv, val: val.csv, test: test.csv}")
+    return {split: text for split, text in found.items() if text}
 
 
 def _shards(top: YamlSection) -> tuple[str, ...]:
@@ -160,6 +188,8 @@ def native_formats() -> list[str]:
 def _columns(top: YamlSection, kind: str, needed: Iterable[str]) -> dict[str, str]:
     section = top.section("columns")
     section.only("image", "person", *(("label", "split") if kind == "table" else ()))
+    if section.has("split") and top.is_mapping("table"):
+        section.fault("split", "the tables name the splits already: remove one of the two")
     columns = {key: section.text(key) for key in section.nodes if section.has(key)}
     if kind == "folder":
         columns.setdefault("image", "file")
@@ -167,44 +197,6 @@ def _columns(top: YamlSection, kind: str, needed: Iterable[str]) -> dict[str, st
         if key not in columns:
             section.fault(key, "is missing: the name of the table's column")
     return {key: column for key, column in columns.items() if column}
-
-
-def _splits(
-    top: YamlSection, kind: str, columns: Mapping[str, str]
-) -> tuple[tuple[float, float, float] | None, int, bool, dict[str, str] | None]:
-    """Shares of the splits (None without), their seed, whether persons stay whole, and names in a split column."""
-    if not top.has("splits"):
-        return None, 0, False, None
-    section = top.section("splits")
-    if section.has("names"):
-        section.only("names")
-        if "split" not in columns:
-            section.fault("names", "needs a split column, as in columns: {split: partition}")
-        names = read_names(section)
-        for name in sorted(set(names.values()) - set(SPLITS)):
-            section.fault("names", f"{name!r} is no split: train, val or test")
-        return None, 0, False, names
-    if "split" in columns:
-        top.fault("splits", "a split column is named as well: remove one of the two")
-    section.only(*SPLITS, "seed", "by", "names")
-    seed = section.number("seed", 0)
-    if not seed.is_integer():
-        section.fault("seed", "expected a whole number")
-        seed = 0
-    by = section.text("by", "")
-    knows_persons = "person" in columns or kind in native_formats()
-    if by and by != "person":
-        section.fault("by", f"only `person` is known, found {by!r}")
-    elif by and not knows_persons:
-        section.fault("by", "needs the column that tells persons apart, as in columns: {person: person_id}")
-    train, val, test = (section.number(name, 0) for name in SPLITS)
-    shares = (train, val, test)
-    if any(math.isnan(share) for share in shares):
-        return (1.0, 0.0, 0.0), int(seed), False, None
-    if min(shares) < 0 or abs(sum(shares) - 1) > 1e-6:
-        top.fault("splits", f"train, val and test must be shares that sum to 1, found {sum(shares):g}")
-        return (1.0, 0.0, 0.0), int(seed), False, None
-    return shares, int(seed), by == "person" and knows_persons, None
 
 
 def _tasks(top: YamlSection, kind: str, columns: Mapping[str, str]) -> tuple[TaskSpec, ...]:

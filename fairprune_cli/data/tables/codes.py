@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -13,10 +14,31 @@ from fairprune_cli.core.errors import Problem, Problems, nearest
 from fairprune_cli.data.tables.table import SHOWN, is_missing
 
 _ADVISED = 50
+_NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?")
+
+
+class TableRow(int):
+    """A line that knows its table, where the rows of several tables stand below one another."""
+
+    table: str
+
+    def __new__(cls, line: int, table: str) -> TableRow:
+        row = super().__new__(cls, line)
+        row.table = table
+        return row
+
+
+def table_of(table: str, row: int) -> str:
+    """The table that a row stands in: its own, or the only one."""
+    return row.table if isinstance(row, TableRow) else table
 
 
 def some_rows(table: str, rows: Sequence[int]) -> str:
     """`table.csv row 4`, `table.csv rows 4, 9 and 120 more`, or without rows (all 0) `faces, 7 images`."""
+    tables = list(dict.fromkeys(table_of(table, row) for row in rows))
+    if len(tables) > 1:
+        return " and ".join(some_rows(one, [int(r) for r in rows if table_of(table, r) == one]) for one in tables)
+    table = tables[0] if tables else table
     if not any(rows):
         return f"{table}, {len(rows):,} image{'s' if len(rows) > 1 else ''}"
     shown = ", ".join(str(row) for row in rows[:SHOWN])
@@ -66,14 +88,20 @@ def encode(
         if value and is_missing(value):
             hint = ": it says that there is no value; where it is a name, list it with the others"
         text = f"{some_rows(table, at)}: {what} {shown!r} is unknown{hint}"
-        found.append(Problem(text, "unknown-value", table, at[0]))
+        found.append(Problem(text, "unknown-value", table_of(table, at[0]), at[0]))
     problems.add_some(found, SHOWN, "unknown values", f"{table}: {what}: ")
     return result
 
 
 def occurring(cells: Sequence[str]) -> tuple[str, ...]:
-    """The values that occur, sorted, without the missing ones."""
-    return tuple(sorted(value for value in set(cells) if not is_missing(value)))
+    """The values that occur without the missing ones: in the order of numbers where all are numbers, else of text."""
+    return in_order(value for value in set(cells) if not is_missing(value))
+
+
+def in_order(values: Iterable[str]) -> tuple[str, ...]:
+    """Values as `int(label)` orders them where all of them are numbers, else as text."""
+    found = sorted(values)
+    return tuple(sorted(found, key=float)) if all(_NUMBER.fullmatch(value) for value in found) else tuple(found)
 
 
 def missing_words(cells: Sequence[str], index: np.ndarray) -> str:
@@ -113,9 +141,12 @@ def encode_bins(
         result[i] = code
     bounds = f"from {edges[0]:g} to {edges[-1]:g}"
     found = [
-        Problem(f"{some_rows(table, at)}: {what} {cell[:60]!r} is not a number {bounds}", "unknown-value", table, at[0])
+        Problem(
+            f"{some_rows(table, at)}: {what} {cell[:60]!r} is not a number {bounds}",
+            "unknown-value", table_of(table, at[0]), at[0],
+        )
         for cell, at in faults.items()
-    ]
+    ]  # fmt: skip
     problems.add_some(found, SHOWN, "values outside the bins", f"{table}: {what}: ")
     return result
 

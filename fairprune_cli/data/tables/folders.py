@@ -1,26 +1,32 @@
-"""Where images lie on disk: class folders, and the check that every image exists."""
+"""Where images lie on disk in class folders, one per class or one per split and class."""
 
 from __future__ import annotations
 
 import os
-import posixpath
-import re
-import unicodedata
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
-from fairprune_cli.core.errors import Problem, Problems
+from fairprune_cli.core.errors import Problems
 from fairprune_cli.core.printable import is_printable, tidy
 from fairprune_cli.data.tables.image_names import image_suffixes, is_image_file, listed_suffixes
-from fairprune_cli.data.tables.table import SHOWN, SPLIT_NAMES, SPLITS
+from fairprune_cli.data.tables.split_words import split_of
+from fairprune_cli.data.tables.table import SHOWN, SPLITS
+
+NameSplit = Callable[[str], str | None]
+_SHOWN_WORDS = 8
+
+
+def usual_split(word: str) -> str | None:
+    """The split that a folder's name means, None for none."""
+    code = split_of(word)
+    return None if code is None else SPLITS[code]
 
 
 @dataclass(frozen=True, eq=False)
 class FolderListing:
-    """Images of class folders: paths relative to the root, class and split (None without split folders)."""
+    """Images of class folders: paths relative to the root, class and split folder (None without split folders)."""
 
     files: list[str]
     labels: list[str]
@@ -28,14 +34,18 @@ class FolderListing:
     warnings: tuple[str, ...]
 
 
-def list_folder(root: Path, problems: Problems) -> FolderListing | None:
+def list_folder(root: Path, problems: Problems, named: NameSplit = usual_split) -> FolderListing | None:
     """List `root/[split/]class/**/image`, sorted; hidden entries are passed over, other files counted in a warning.
 
-    The first level names splits when every folder of it that holds images is called train, val (valid,
-    validation) or test; a mixture with other names is a problem.
+    The first level names splits when every folder of it that holds images is called train, val or test, in any of the
+    usual words; a mixture with other names is a problem, unless the only such folder holds no folders itself and so is
+    a class.
+
+    Args:
+        named: the split (or a word for none of them) that a folder's name means, None where it means none.
     """
     try:
-        listing = _list_folder(root, problems)
+        listing = _list_folder(root, problems, named)
     except OSError as error:
         place = error.filename or str(root)
         problems.add(f"the folder {place!r} cannot be read: {error.strerror or error}")
@@ -49,14 +59,20 @@ def list_folder(root: Path, problems: Problems) -> FolderListing | None:
     return listing
 
 
-def _list_folder(root: Path, problems: Problems) -> FolderListing:
+def _list_folder(root: Path, problems: Problems, named: NameSplit) -> FolderListing:
     top = subfolders(root)
     filled = [name for name in top if _holds_images(root / name)]
-    named = [name for name in filled if name.lower() in SPLIT_NAMES]
-    by_split = bool(named) and len(named) == len(filled)
-    if len(named) > 1 and not by_split:
-        others = ", ".join(repr(name) for name in filled if name not in named)
-        problems.add(f"the folders {', '.join(map(repr, named))} name splits, but {others} beside them do not")
+    parts = [name for name in filled if named(name) is not None]
+    by_split = bool(parts) and len(parts) == len(filled)
+    if not by_split and (len(parts) > 1 or (parts and _holds_classes(root / parts[0]))):
+        others = [name for name in filled if name not in parts]
+        words = ", ".join(f"{name}: {'drop' if name in others else named(name)}" for name in filled[:_SHOWN_WORDS])
+        several = len(parts) > 1
+        problems.add(
+            f"the folder{'s' if several else ''} {', '.join(map(repr, parts))} name{'' if several else 's a'} "
+            f"split{'s' if several else ''}, but {', '.join(map(repr, others))} beside {'them' if several else 'it'} "
+            f"do{'' if len(others) > 1 else 'es'} not: say what each is, as in splits: {{names: {{{words}}}}}"
+        )
     files: list[str] = []
     labels: list[str] = []
     splits: list[str] = []
@@ -65,23 +81,21 @@ def _list_folder(root: Path, problems: Problems) -> FolderListing:
     left_out: Counter[str] = Counter()
     places = [(name, name, "") for name in top]
     if by_split:
-        stray += sum(len(_images(root / first, problems)) for first in named)
-        places = [(f"{first}/{name}", name, first) for first in named for name in subfolders(root / first)]
+        stray += sum(len(_images(root / first, problems)) for first in parts)
+        places = [(f"{first}/{name}", name, first) for first in parts for name in subfolders(root / first)]
     for folder, name, first in places:
         found = [f"{folder}/{path}" for path in _images(root / folder, problems, deep=True, left_out=left_out)]
         files += found
         labels += [name] * len(found)
-        splits += [SPLITS[SPLIT_NAMES[first.lower()]] if by_split else ""] * len(found)
+        splits += [first] * len(found)
         if not found:
             empty.add(name)
     if odd := sorted({name for name in labels if not is_printable(name)}):
         problems.add(f"names of class folders cannot be printed: {', '.join(map(repr, odd[:SHOWN]))}", "unprintable")
     classes = {name: tidy(name) for name in labels}
     if len(set(classes.values())) < len(classes):
-        alike = sorted(name for name in classes if list(classes.values()).count(tidy(name)) > 1)
-        problems.add(
-            f"class folders differ in white space or the form of Unicode alone: {', '.join(map(ascii, alike))}"
-        )
+        alike = (ascii(name) for name in sorted(classes) if list(classes.values()).count(tidy(name)) > 1)
+        problems.add(f"class folders differ in white space or the form of Unicode alone: {', '.join(alike)}")
     warnings = [f"folder {name!r} holds no image and is no class" for name in sorted(empty - set(labels))]
     if stray:
         warnings.append(f"{stray:,} images lie outside any class folder and are left out")
@@ -89,6 +103,10 @@ def _list_folder(root: Path, problems: Problems) -> FolderListing:
         kinds = listed_suffixes(left_out)
         warnings.append(f"{count:,} files in class folders are no images that can be opened and are left out: {kinds}")
     return FolderListing(files, [classes[name] for name in labels], splits if by_split else None, tuple(warnings))
+
+
+def _holds_classes(folder: Path) -> bool:
+    return any(_holds_images(folder / name) for name in subfolders(folder))
 
 
 def _holds_images(folder: Path) -> bool:
@@ -139,143 +157,3 @@ def _images(folder: Path, problems: Problems, deep: bool = False, left_out: Coun
                     problems.add(f"the file name {prefix + name!r} is not printable UTF-8: rename it", "unprintable")
                 found.append(prefix + name)
     return found
-
-
-def check_files(
-    root: Path,
-    files: Sequence[str],
-    splits: Sequence[int] | None,
-    table: str,
-    rows: Sequence[int],
-    problems: Problems,
-    *,
-    what: str = "image",
-    fault_of: Callable[[str], tuple[str, str] | None] | None = None,
-) -> tuple[str, ...]:
-    """Paths as they are stored, after checking that each is a file inside `root` and named once.
-
-    One folder listing per folder instead of one look-up per file: 200,000 files take a fraction of a second.
-
-    Args:
-        splits: split of each file, to say when a doubled one stands in two splits.
-        table, rows: where each file is named, for messages; row 0 for none.
-        what: that a file should be, for messages.
-        fault_of: what is wrong with a path that may be used, as code and text, instead of the look into its folder.
-    """
-    look_up = _Folders(root).look_up if fault_of is None else lambda path: (path, fault_of(path))
-    places = [f"{table} row {row}" if row else table for row in rows]
-    normal = [_normalised(path) for path in files]
-    first: dict[str, int] = {}
-    faults: dict[str, list[Problem]] = {}
-
-    def note(kind: str, text: str) -> None:
-        faults.setdefault(kind, []).append(Problem(f"{places[i]}: {text}", kind, path, int(rows[i])))
-
-    for i, path in enumerate(normal):
-        if fault := _path_fault(path):
-            note("outside" if "root" in fault else "path", f"{what} {path[:200]!r} {fault}")
-            continue
-        earlier = first.setdefault(path, i)
-        if earlier != i:
-            text = f"{what} {path!r} stands already at {places[earlier]}"
-            if splits is not None and splits[i] != splits[earlier]:
-                text += f", and in two splits ({SPLITS[splits[earlier]]} and {SPLITS[splits[i]]})"
-            note("doubled", text)
-            continue
-        normal[i], found = look_up(path)
-        if found:
-            note(found[0], f"{what} {path!r} {found[1]}")
-    for kind, some in faults.items():
-        problems.add_some(some, SHOWN, f"{what}s with this fault: {kind}")
-    return tuple(normal)
-
-
-def _normalised(path: str) -> str:
-    if "./" in path or "//" in path or path.endswith("/"):
-        # A path with `..` stays as it is: it is refused, and the message should show what was written.
-        return path if ".." in path.split("/") else posixpath.normpath(path)
-    return path
-
-
-def _path_fault(path: str) -> str:
-    if not path or path == ".":
-        return "is not named"
-    if "\0" in path:
-        return "has a zero byte in its name"
-    if not is_printable(path):
-        return "has a name that cannot be printed: rename it"
-    if path[0] in "/\\" or re.match(r"[A-Za-z]:[\\/]", path):
-        return "is an absolute path outside the image root; give it relative to `images`"
-    if ".." in path and ".." in re.split(r"[/\\]", path):
-        return "leaves the image root"
-    return ""
-
-
-class _Folders:
-    """The folders below an image root, each listed when it is first asked for."""
-
-    def __init__(self, root: Path) -> None:
-        self._base = os.path.realpath(root)
-        self._listed: dict[str, _Folder] = {}
-
-    def look_up(self, path: str) -> tuple[str, tuple[str, str] | None]:
-        """A path as it stands on disk, and what is wrong with it, as code and text.
-
-        Cells of a table are composed, and names on disk need not be: copies from a Mac are decomposed.
-        """
-        folder, slash, name = path.rpartition("/")
-        listing = self._folder(folder)
-        if name in listing.files:
-            return path, None
-        if not path.isascii():
-            for other in (folder, unicodedata.normalize("NFD", folder)):
-                if found := self._folder(other).composed.get(name):
-                    return other + slash + found, None
-        text = listing.fault(name)
-        return path, ("outside" if "outside" in text else "missing", text) if text else None
-
-    def _folder(self, name: str) -> _Folder:
-        if name not in self._listed:
-            self._listed[name] = _Folder(self._base, name)
-        return self._listed[name]
-
-
-class _Folder:
-    """The plain files of one folder, listed once; links are followed only when asked for."""
-
-    def __init__(self, base: str, folder: str) -> None:
-        self.base = base
-        self.path = os.path.join(base, folder) if folder else base
-        self.files: set[str] = set()
-        self.error = ""
-        try:
-            if not _within(os.path.realpath(self.path), base):
-                self.error = "lies outside the image root (a linked folder)"
-                return
-            with os.scandir(self.path) as entries:
-                self.files = {entry.name for entry in entries if entry.is_file(follow_symlinks=False)}
-        except (OSError, ValueError) as error:
-            self.error = f"does not exist ({getattr(error, 'strerror', None) or error}: {folder or '.'!r})"
-
-    @cached_property
-    def composed(self) -> dict[str, str]:
-        """The names that are not ASCII, by their composed form."""
-        return {tidy(name): name for name in self.files if not name.isascii()}
-
-    def fault(self, name: str) -> str:
-        if self.error:
-            return self.error
-        path = os.path.join(self.path, name)
-        try:
-            if os.path.isdir(path):
-                return "is a folder"
-            if not os.path.isfile(path):
-                return "does not exist"
-            inside = _within(os.path.realpath(path), self.base)
-            return "" if inside else "links to a place outside the image root"
-        except (OSError, ValueError) as error:
-            return f"does not exist ({error})"
-
-
-def _within(path: str, base: str) -> bool:
-    return path == base or path.startswith(base.rstrip(os.sep) + os.sep)

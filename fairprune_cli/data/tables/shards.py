@@ -17,8 +17,8 @@ import numpy as np
 
 from fairprune_cli.core.errors import Problem, Problems
 from fairprune_cli.core.printable import is_printable, tidy
-from fairprune_cli.data.tables.folders import check_files
 from fairprune_cli.data.tables.image_names import is_image_name
+from fairprune_cli.data.tables.image_paths import check_files
 from fairprune_cli.data.tables.shard_index import BYTES, ShardFault, ShardIndex, Stamp, shard_index
 from fairprune_cli.data.tables.table import SHOWN
 
@@ -229,6 +229,13 @@ class Shards:
     def _place(self, number: int) -> str:
         shard = int(self._shard_of(np.array(number)))
         return f"{self.names[shard]}/{self.indices[shard].names[number - int(self.starts[shard])]}"
+
+    def hashes(self, files: Sequence[str]) -> np.ndarray:
+        """Of the images that a table calls so, uint8 [N, 16]; zeros where there is none."""
+        numbers = np.fromiter(map(self.find, files), dtype=np.int64, count=len(files))
+        found = np.zeros((len(files), BYTES), dtype=np.uint8)
+        found[numbers >= 0] = np.concatenate([index.hashes for index in self.indices])[numbers[numbers >= 0]]
+        return found
 
     def places(self, files: Sequence[str]) -> ShardPlaces:
         """Where the images of a table lie, once `fault` has seen all of them."""

@@ -23,7 +23,6 @@ from fairprune_cli.data.tables.image_names import is_image_name
 from fairprune_cli.data.tables.parquet import MOST_COLUMNS, parquet_cells
 
 SPLITS = ("train", "val", "test")
-SPLIT_NAMES = {"train": 0, "training": 0, "val": 1, "valid": 1, "validation": 1, "test": 2}
 # What numpy, pandas and spreadsheets write where there is nothing, in lower case.
 MISSING = frozenset({
     "", "na", "n/a", "<na>", "#n/a", "#na", "#n/a n/a", "nan", "-nan", "nat", "null", "none",
@@ -51,6 +50,7 @@ class TextTable:
     columns: Mapping[str, list[str]]
     rows: np.ndarray
     sha256: str
+    tables: tuple[str, ...] = ()  # that of each record, where several tables were joined
 
     def column(self, name: str, purpose: str, problems: Problems) -> list[str] | None:
         """The cells of a column, or None after noting that there is no such column."""

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
-import sys
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fairprune_cli.core.errors import FairpruneError, said_by
+from fairprune_cli.export.quiet import silence
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -36,10 +34,10 @@ def write(job: ExportJob, path: Path) -> None:
         raise FairpruneError(f"export to onnx needs {', '.join(missing)}", hint='pip install "fairprune[onnx]"')
     import torch
 
+    from fairprune_cli.export.job import refuse_fixed_batch
+
     try:
-        # The exporter reports on stdout, which belongs to the command's result.
-        with warnings.catch_warnings(), contextlib.redirect_stdout(sys.stderr), torch.no_grad():
-            warnings.simplefilter("ignore")
+        with silence(), torch.no_grad():
             program = torch.onnx.export(
                 job.traced,
                 (job.images(2),),
@@ -53,6 +51,8 @@ def write(job: ExportJob, path: Path) -> None:
         raise FairpruneError(f"onnx cannot express {job.header.architecture}: {said_by(error)}") from error
     if program is None:
         raise FairpruneError("the onnx exporter gave no graph")
+    shape = program.model.graph.inputs[0].shape
+    refuse_fixed_batch(job.header.architecture, None if shape is None else shape[0])
     for key, value in job.header.to_metadata().items():
         program.model.metadata_props[f"fairprune.{key}"] = value
     program.save(str(path), external_data=False)

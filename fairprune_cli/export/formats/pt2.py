@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import io
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fairprune_cli.core.errors import FairpruneError, said_by
+from fairprune_cli.export.quiet import silence
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,16 +28,18 @@ def write(job: ExportJob, path: Path) -> None:
     """
     import torch
 
+    from fairprune_cli.export.job import refuse_fixed_batch
     from fairprune_cli.models.file.header import dump
 
     batch = torch.export.Dim("batch", min=1)
     archive = io.BytesIO()  # a path would have to end in .pt2, and a temporary one does not
     try:
-        with warnings.catch_warnings(), torch.no_grad():
-            warnings.simplefilter("ignore")
+        with silence(), torch.no_grad():
             program = torch.export.export(job.traced, (job.images(2),), dynamic_shapes=({0: batch},))
             torch.export.save(program, archive, extra_files={HEADER_FILE: dump(job.header.to_metadata())})
     except Exception as error:  # the tracer has many exceptions, and none of its own
+        if "Constraints violated (batch)" in str(error):
+            refuse_fixed_batch(job.header.architecture, 2)
         raise FairpruneError(f"torch.export cannot trace {job.header.architecture}: {said_by(error)}") from error
     path.write_bytes(archive.getvalue())
 
@@ -46,4 +48,5 @@ def reload(job: ExportJob, path: Path) -> Callable[[Tensor], Tensor]:
     """The graph as a function of images [B, C, H, W]."""
     import torch
 
-    return torch.export.load(io.BytesIO(path.read_bytes())).module()
+    with silence():
+        return torch.export.load(io.BytesIO(path.read_bytes())).module()

@@ -20,6 +20,7 @@ from fairprune_cli.models.architectures.fitting import (
 )
 from fairprune_cli.models.architectures.foreign import normalisation, words_of_key
 from fairprune_cli.models.architectures.heads import settle_heads
+from fairprune_cli.models.architectures.image_size import OtherImageSize, own_size, refuse_other_image_size
 from fairprune_cli.models.architectures.placement import (
     Placement,
     complete_places,
@@ -38,6 +39,7 @@ from fairprune_cli.models.architectures.signatures import Signature, shortened, 
 __all__ = [
     "COUNTER",
     "Account",
+    "OtherImageSize",
     "Placement",
     "Signature",
     "account_of",
@@ -59,10 +61,12 @@ __all__ = [
     "not_recognised",
     "only_one",
     "other_names",
+    "own_size",
     "parts_beside",
     "placed",
     "placements",
     "refuse_lazy",
+    "refuse_other_image_size",
     "settle_heads",
     "shapes_before",
     "shapes_of",

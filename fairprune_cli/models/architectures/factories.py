@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import nn
 
 from fairprune_cli.core.errors import FairpruneError
@@ -36,6 +37,12 @@ def build_from_factory(path: str, num_classes: int) -> nn.Module:
         if isinstance(error, TypeError):
             failed.hint = "it is called with num_classes alone, or with nothing: name a function that gives the rest"
         raise failed from error
+    if (dtype := torch.get_default_dtype()) != torch.float32:
+        raise FairpruneError(
+            f"torch's default is {str(dtype).removeprefix('torch.')} where its code has run, and networks are worked "
+            "with in float32",
+            where=f"--arch {path}", hint="leave torch.set_default_dtype out; weights in any format are converted",
+        )  # fmt: skip
     if not isinstance(made, nn.Module):
         raise FairpruneError(f"it returned {type(made).__name__}, not a torch.nn.Module", where=f"--arch {path}")
     return made

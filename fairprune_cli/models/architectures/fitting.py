@@ -20,6 +20,7 @@ from fairprune_cli.data.manifest.image_shape import ImageShape
 from fairprune_cli.models.architectures.attention import SelfAttention
 from fairprune_cli.models.architectures.computed_weights import make_plain, materialise
 from fairprune_cli.models.architectures.fingerprints import COUNTER
+from fairprune_cli.models.architectures.image_size import own_size
 from fairprune_cli.models.architectures.ties import memory_of, owner_of, tie, tied, with_all_names
 from fairprune_cli.models.inference import evaluating
 from fairprune_cli.models.widths import set_widths
@@ -287,12 +288,12 @@ def _try_forward(model: nn.Module, shape: ImageShape | None) -> None:
     """Widths of neighbouring layers are not in the tensors' names: only a forward pass shows they agree."""
     inputs = [layer.in_channels for layer in model.modules() if isinstance(layer, nn.Conv2d)]
     channels = next((count for count in (3, 1) if count in inputs), inputs[0] if inputs else 3)
-    squares = dict.fromkeys((getattr(model, "image_size", 64), *_SIZES))
+    squares = dict.fromkeys((own_size(model) or _SIZES[0], *_SIZES))
     failure = ""
     for images in ([] if shape is None else [shape]) + [ImageShape.sized(channels, side) for side in squares]:
         try:
             with evaluating(model):
-                model(torch.zeros(1, *images.dimensions))
+                model(torch.zeros(1, *images.dimensions, dtype=torch.float32))
             return
         except Exception as error:  # whatever the network's own code raises
             failure = failure or (str(error).splitlines() or [type(error).__name__])[0]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -87,6 +87,15 @@ def named(where: str) -> Iterator[None]:
     except FairpruneError as error:
         error.where = error.where or where
         raise
+
+
+def weights_of_each(paths: Iterable[Path], weights: str | None) -> dict[Path, str | None]:
+    """What `--weights` says of each of several models, by path.
+
+    A model file of fairprune holds one set of weights, so where there are others, it is of them that something is said.
+    """
+    own = {path: (safetensors_metadata(find_model_file(path)) or {}).get("format") == "fairprune" for path in paths}
+    return {path: None if ours and not all(own.values()) else weights for path, ours in own.items()}
 
 
 def safetensors_metadata(file: Path) -> dict[str, str] | None:

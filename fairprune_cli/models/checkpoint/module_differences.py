@@ -11,12 +11,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fairprune_cli.models.checkpoint.module_tree import ModuleNode
+from fairprune_cli.models.checkpoint.wrappers import is_wrapper
 
 _KNOWN = ("torch.", "torchvision.", "timm.", "fairprune_cli.")
-_WRAPPERS = frozenset((
-    "DataParallel", "DistributedDataParallel", "OptimizedModule", "FullyShardedDataParallel", "CheckpointWrapper",
-    "AveragedModel",
-))  # fmt: skip
 # In evaluation each of them gives what it is given.
 _NOTHING = frozenset((
     "Identity", "Dropout", "Dropout1d", "Dropout2d", "Dropout3d", "AlphaDropout", "FeatureAlphaDropout",
@@ -140,7 +137,7 @@ def _compare_neighbours(sequence: ModuleNode, part: str, found: ModuleDifference
 
 
 def _unwrapped(node: ModuleNode) -> ModuleNode:
-    while node.kind in _WRAPPERS and len(node.children) == 1:
+    while is_wrapper(node.kind, node.children):
         (node,) = node.children.values()
     return node
 

@@ -83,6 +83,8 @@ def recognise(
     for place in architectures.narrowed(state):
         try:
             return _made(place, state, contents, arch, classes)
+        except architectures.OtherImageSize:
+            raise
         except FairpruneError as error:
             failure = FairpruneError(
                 f"{failure.what}; its tensors are narrower than {place.signature.name}'s, and do not fit together:"
@@ -174,9 +176,11 @@ def _made(
     differing = architectures.differences_at(place, state)
     narrower, computed = sig.narrower(inner) if differing else [], []
     removed: dict[str, dict[str, Any]] = {}
+    if differing:
+        architectures.refuse_other_image_size(model, sig.name, inner)
     try:
         if narrower:
-            notes.append(f"{len(narrower)} tensors are narrower than {sig.name}'s: it was pruned by another tool")
+            notes += _on_narrower(narrower, sig, inner)
             shapes = architectures.shapes_of(model)
             model = architectures.fit_to_state(model, inner)
             removed = architectures.account_of(model, shapes)
@@ -194,6 +198,17 @@ def _made(
     _freeze(model, place, contents)
     dtypes = {name: state[origin].dtype for name, origin in place.names.items()}
     return Recognised(model, place, notes, differences, refusal, computed, dtypes, removed)
+
+
+def _on_narrower(names: Sequence[str], sig: architectures.Signature, inner: dict[str, Tensor]) -> list[str]:
+    """What is said of tensors smaller than the architecture's; one is also that of a first layer for grey images."""
+    first = next((name for name, shape in sig.shapes.items() if len(shape) == 4), "")
+    grey = first in names and inner[first].shape == (sig.shapes[first][0], 1, *sig.shapes[first][2:])
+    notes = [f"its first layer takes images of 1 channel, that of {sig.name} {sig.shapes[first][1]}"] if grey else []
+    if left := len(names) - grey:
+        are = "tensor is" if left == 1 else "tensors are"
+        notes.append(f"{left} {are} narrower than {sig.name}'s: it was pruned by another tool")
+    return notes
 
 
 def notes_on(place: Placement, state: dict[str, Tensor], inner: dict[str, Tensor]) -> list[str]:

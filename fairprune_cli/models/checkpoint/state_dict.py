@@ -11,10 +11,9 @@ from fairprune_cli.core.errors import FairpruneError, Problems
 from fairprune_cli.models.architectures import COUNTER
 from fairprune_cli.models.checkpoint.inert import TensorRef, printable
 from fairprune_cli.models.checkpoint.weight_tables import Weights
+from fairprune_cli.models.checkpoint.wrappers import INSERTED
 
 _LIMIT = 500
-_INSERTED = ("_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.")
-"""What torch.compile, FSDP and activation checkpointing put anywhere into a name."""
 
 
 def read_tensors(weights: Weights, read: Callable[[TensorRef | Tensor], Tensor]) -> tuple[dict[str, Tensor], list[str]]:
@@ -40,7 +39,7 @@ def without_inserted(names: Iterable[str]) -> dict[str, str]:
     cleaned = {}
     for name in listed:
         short = name
-        for part in _INSERTED:
+        for part in INSERTED:
             if short.startswith(part) or f".{part}" in short:
                 short = short.replace(part, "")
         cleaned[short] = name

@@ -26,6 +26,7 @@ from fairprune_cli.models.checkpoint.unpickle import read_pickle
 
 _MAGIC = 0x1950A86A20F9469CFC6C
 _MAX_PICKLE = 256 << 20
+_COMPLEX = ("ComplexFloatStorage", "ComplexDoubleStorage", "ComplexHalfStorage")
 _DAMAGED_HINT = "copy or download the file again, or save it again with torch.save(model.state_dict(), PATH)"
 _STORAGES = {
     "FloatStorage": torch.float32,
@@ -112,9 +113,7 @@ class TorchFile:
             return ref.clone(memory_format=torch.contiguous_format)
         dtype = _TYPES.get(ref.type_name)
         if dtype is None:
-            raise Damaged(
-                f"it holds tensors of type {printable(ref.type_name, 40)}, which no classifier's weights have"
-            )
+            raise _foreign(ref.type_name)
         if 0 in ref.size:
             return torch.empty(ref.size, dtype=dtype)
         count = math.prod(ref.size)
@@ -240,6 +239,16 @@ def _exported_weights(archive: _Archive) -> dict[str, TensorRef]:
     return weights
 
 
+def _foreign(kind: str) -> FairpruneError | Damaged:
+    """What to raise of a storage whose numbers no layer computes with."""
+    if kind in _COMPLEX:
+        return FairpruneError(
+            f"it holds complex numbers ({kind}), and no layer that is supported computes with such",
+            hint="save the network with real numbers; optimiser states and spectra need not be in the file",
+        )
+    return Damaged(f"it holds numbers of type {printable(kind, 40)}, which no classifier's weights have")
+
+
 def _open_legacy(stream: BinaryIO, size: int) -> TorchFile:
     if read_pickle(stream) != _MAGIC:
         raise Damaged("a plain pickle, not a file of torch.save")
@@ -255,7 +264,7 @@ def _open_legacy(stream: BinaryIO, size: int) -> TorchFile:
     data: dict[str, bytearray] = {}
     for key in keys:
         if types[key] not in _TYPES:
-            raise Damaged(f"it holds numbers of type {printable(types[key], 40)}, which no classifier's weights have")
+            raise _foreign(types[key])
         (count,) = struct.unpack("<q", stream.read(8))
         length = count * _TYPES[types[key]].itemsize
         if not 0 <= length <= size - stream.tell():

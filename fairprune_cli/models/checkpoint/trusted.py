@@ -9,16 +9,18 @@ from torch import Tensor, nn
 
 from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.core.plugins import is_pickled_network
+from fairprune_cli.data.manifest.image_shape import ImageShape
 from fairprune_cli.models import architectures
 from fairprune_cli.models.checkpoint.contents import find_model_file, unpickled
 from fairprune_cli.models.checkpoint.module_differences import module_differences
 from fairprune_cli.models.checkpoint.module_tree import module_tree
 from fairprune_cli.models.checkpoint.torch_file import reading
 from fairprune_cli.models.checkpoint.weight_tables import find_table
-from fairprune_cli.models.inference import evaluating
+from fairprune_cli.models.checkpoint.wrappers import is_wrapper
+from fairprune_cli.models.inference import wanted_channels
+from fairprune_cli.models.sameness import same_network
 
-_WRAPPERS = (nn.DataParallel, nn.parallel.DistributedDataParallel, torch.optim.swa_utils.AveragedModel)
-_SIZE = 64  # of the images on which two networks are compared
+_SIZES = (64, 96)  # of the images on which networks are compared that take any
 
 
 def class_name(module: nn.Module) -> str:
@@ -63,16 +65,18 @@ def structure_in(file: Path) -> nn.Module:
 
 def unwrapped(module: nn.Module) -> nn.Module:
     """The network itself, without what spreads, compiles or averages it."""
-    while True:
-        wrapper = isinstance(module, _WRAPPERS)
-        inner = module.module if wrapper else getattr(module, "_orig_mod", None)
-        if not isinstance(inner, nn.Module):
-            return module
-        module = inner
+    while _is_wrapper(module):
+        (module,) = module.children()
+    return module
+
+
+def _is_wrapper(module: nn.Module) -> bool:
+    kinds = [kind for kind in type(module).__mro__ if kind.__module__.startswith("torch.")]
+    return any(is_wrapper(kind.__name__, list(module.children())) for kind in kinds)
 
 
 def known_as(module: nn.Module) -> tuple[str, int] | None:
-    """Name and number of classes of the architecture that computes the same as a module; None where none does."""
+    """Name and number of classes of the architecture that computes the same as a module, to the bit; else None."""
     state = module.state_dict()
     try:
         name, classes = architectures.identify(state)
@@ -82,16 +86,12 @@ def known_as(module: nn.Module) -> tuple[str, int] | None:
     if module_differences(module_tree(module), module_tree(built)):
         return None
     built = architectures.load_strictly(built, architectures.settle_heads(built, name, state))
-    return (name, classes) if _same_outputs(module, built) else None
+    return None if any(same_network(module, built, images) for images in _images(built)) else (name, classes)
 
 
-@torch.no_grad()
-def _same_outputs(module: nn.Module, other: nn.Module) -> bool:
-    size = getattr(other, "image_size", _SIZE)
-    images = torch.randn((2, 3, size, size), generator=torch.Generator().manual_seed(0))
-    try:
-        with evaluating(module), evaluating(other):
-            one, two = module(images), other(images)
-    except Exception:
-        return False
-    return isinstance(one, Tensor) and one.shape == two.shape and torch.allclose(one, two, rtol=1e-4, atol=1e-5)
+def _images(model: nn.Module) -> list[Tensor]:
+    """Noise of the channels and sizes that a network takes."""
+    generator, colour = torch.Generator().manual_seed(0), ImageShape.sized(3, _SIZES[0])
+    channels = wanted_channels(model, colour) or colour.channels
+    size = architectures.own_size(model)
+    return [torch.randn((2, channels, n, n), generator=generator) for n in ([size] if size else _SIZES)]

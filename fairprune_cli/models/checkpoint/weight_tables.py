@@ -17,6 +17,7 @@ from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.models.architectures import words_of_key
 from fairprune_cli.models.checkpoint.inert import Inert, TensorRef, printable
 from fairprune_cli.models.checkpoint.numpy_arrays import tensor_of_array
+from fairprune_cli.models.checkpoint.wrappers import COMPILED
 
 WRAPPERS = ("state_dict", "model", "model_state_dict", "net", "module", "ema")
 """Names under which a checkpoint keeps its weights, in the order in which they are looked for."""
@@ -207,7 +208,7 @@ def _tensor(value: Any, arrays: dict[int, Tensor | None]) -> TensorRef | Tensor 
 
 def module_record(value: Any) -> Inert | None:
     """The record of a torch.nn.Module, without what torch.compile wraps it in; None for anything else."""
-    if isinstance(value, Inert) and value.origin.name == "OptimizedModule" and value.args:
+    if isinstance(value, Inert) and value.origin.name == COMPILED and value.args:
         value = value.args[0]
     state = value.state if isinstance(value, Inert) else None
     if isinstance(state, dict) and isinstance(state.get("_modules"), dict) and "_parameters" in state:
@@ -263,7 +264,7 @@ def _describe(root: Any) -> str:
     if table:
         keys = ", ".join(printable(key, 30) for key in list(table)[:8])
         return f"a dict with the keys {keys}{' …' if len(table) > 8 else ''}"
-    return "a tensor alone" if isinstance(root, TensorRef | Tensor) else f"a {type(root).__name__}"
+    return "a tensor alone" if isinstance(root, TensorRef | Tensor) else f"an object of type {type(root).__name__}"
 
 
 def _wrapper_hint() -> str:

@@ -142,7 +142,8 @@ def _replace(model: nn.Module, indices: Mapping[str, Mapping[int, Tensor]]) -> N
         for table in tables:
             for leaf, tensor in table.items():
                 places.setdefault(id(tensor), []).append((module, table, leaf))
-    changed: dict[nn.Module, None] = {}
+    # A layer without tensors may declare a width all the same.
+    changed = {m: None for m in model.modules() if not any(True for _ in (*m.parameters(False), *m.buffers(False)))}
     for name, dims in indices.items():
         old = tensors[name]
         new = take(old.detach(), dims)

@@ -19,10 +19,10 @@ from fairprune_cli.commands import data as datasets
 from fairprune_cli.core import files
 from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.core.terminal import Terminal
+from fairprune_cli.data import content_hashes as fingerprint
 from fairprune_cli.data.batches import pool as batches
 from fairprune_cli.data.batches.pool import Pool, load_images
 from fairprune_cli.data.images import cache_store, decode
-from fairprune_cli.data.images import content_hashes as fingerprint
 from fairprune_cli.data.manifest.find import Manifest, Transform, load_manifest
 from fairprune_cli.data.manifest.image_shape import ImageShape
 from tests.support.datasets import SIDE, TRANSFORM, draw

@@ -15,8 +15,8 @@ from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.core.terminal import Terminal
 from fairprune_cli.data.batches.pool import load_images
 from fairprune_cli.data.checks.check import check_data
+from fairprune_cli.data.content_hashes import content_hashes
 from fairprune_cli.data.images.cache_store import clear_cache
-from fairprune_cli.data.images.content_hashes import content_hashes
 from fairprune_cli.data.images.duplicates import parted, shared_images
 from fairprune_cli.data.manifest.find import load_manifest
 from fairprune_cli.data.options import DataOptions

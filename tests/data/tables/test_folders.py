@@ -21,8 +21,9 @@ ATTRIBUTES = "attributes_table: attributes.csv\nattributes: {gender: {column: se
 
 def fill(folder: Path, count: int = 8) -> None:
     folder.mkdir(parents=True)
+    generator = np.random.default_rng(list(str(folder.name).encode()))
     for i in range(count):
-        Image.fromarray(np.full((16, 16), 8 * i, dtype=np.uint8)).save(folder / f"{i}.png")
+        Image.fromarray(generator.integers(0, 256, (16, 16), dtype=np.uint8)).save(folder / f"{i}.png")
 
 
 @pytest.fixture
@@ -205,6 +206,24 @@ def test_init_recognises_the_layout(layout: str, request: pytest.FixtureRequest)
     again = load_manifest(folder / "elsewhere" / "m.yaml")
     assert again.files == manifest.files
     assert again.classes == manifest.classes
+
+
+def test_a_split_folder_beside_others_is_a_problem_until_they_have_names(tmp_path: Path) -> None:
+    for name in ("train/cat", "train/dog", "unlabeled/x", "later/cat", "later/dog"):
+        fill(tmp_path / name, 3)
+    with pytest.raises(
+        FairpruneError, match="the folder 'train' names a split, but 'later', 'unlabeled' beside it do not"
+    ):
+        load(tmp_path, SPLIT)
+    manifest = load(tmp_path, SPLIT + "splits: {names: {later: test, unlabeled: drop}}\n")
+    assert manifest.classes == ("cat", "dog")
+    assert [len(manifest.rows_of(name)) for name in ("train", "val", "test")] == [6, 0, 6]
+
+
+def test_a_class_may_be_called_train(tmp_path: Path) -> None:
+    for name in ("bus", "train"):
+        fill(tmp_path / name)
+    assert load(tmp_path, PLAIN).classes == ("bus", "train")
 
 
 def test_class_folders_have_names_that_can_be_printed(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ import pytest
 from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.data.manifest.find import load_manifest
 from fairprune_cli.data.tables.shards import expanded, key_of
+from tests.support.datasets import draw
 from tests.support.shards import COUNT, images, sharded, write_manifest, write_shard
 
 NAMES = [f"faces/{n:05d}.png" for n in range(COUNT)]
@@ -112,6 +113,34 @@ def test_labels_groups_and_drawn_splits_are_those_of_the_files(tmp_path: Path) -
     assert np.array_equal(one.splits, other.splits)
     assert len(set(one.splits.tolist())) == 3
     assert one.counts() == other.counts()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_drawn_splits_keep_equal_bytes_in_shards_together(tmp_path: Path, seed: int) -> None:
+    cells = [f"{n:02d}.png" for n in range(12)]
+    draw(tmp_path / "same.png", 7)
+    same = (tmp_path / "same.png").read_bytes()
+    files = []
+    for n, cell in enumerate(cells):
+        draw(tmp_path / "one.png", 100 + n)
+        files.append((cell, same if n in (0, 5, 11) else (tmp_path / "one.png").read_bytes()))
+    for shard in range(3):
+        write_shard(tmp_path / f"train-{shard:04d}.tar", files[4 * shard : 4 * shard + 4])
+    manifest = write_manifest(tmp_path, cells, 'shards: "train-{0000..0002}.tar"')
+    manifest.write_text(
+        manifest.read_text().replace(", split: part", "")
+        + f"splits: {{train: 0.4, val: 0.3, test: 0.3, seed: {seed}}}\n"
+    )
+    splits = load_manifest(manifest).splits
+    assert len(set(splits[[0, 5, 11]].tolist())) == 1
+    assert len(set(splits.tolist())) > 1
+
+
+def test_a_folder_for_each_split_and_shards_do_not_go_together(tmp_path: Path) -> None:
+    manifest = sharded(tmp_path)
+    text = manifest.read_text().replace("table: manifest.csv", "table: {train: manifest.csv, test: manifest.csv}")
+    manifest.write_text(text + "images: {train: a, test: b}\n")
+    assert "shards lie below one folder, not one for each split" in refused(manifest)
 
 
 def test_a_list_of_patterns_and_a_root(tmp_path: Path) -> None:

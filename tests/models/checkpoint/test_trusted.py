@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
+from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import checkpoint_wrapper
+from torch.optim.swa_utils import AveragedModel
 
 from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.models import architectures
@@ -40,7 +42,17 @@ def plain() -> nn.Module:
     return architectures.build("resnet10-w16", 2, seed=1).eval()
 
 
-@pytest.mark.parametrize("wrapper", [lambda net: net, nn.DataParallel, torch.compile, lambda net: {"model": net}])
+class Parallel(nn.DataParallel):
+    """A subclass, as for attributes of the inner network."""
+
+
+@pytest.mark.parametrize(
+    "wrapper",
+    [
+        lambda net: net, nn.DataParallel, Parallel, torch.compile, checkpoint_wrapper, AveragedModel,
+        lambda net: {"model": nn.DataParallel(checkpoint_wrapper(net))},
+    ],
+)  # fmt: skip
 def test_what_computes_the_same_has_the_known_name(tmp_path: Path, wrapper: Any) -> None:
     torch.save(wrapper(plain()), tmp_path / "m.pt")
     loaded = load_model(tmp_path / "m.pt", trust=True)

@@ -14,7 +14,7 @@ import numpy as np
 
 from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.core.files import atomic_path, cache_dir, unchanged
-from fairprune_cli.data.images.pillow import Progress, chunked, decoding_threads
+from fairprune_cli.core.parallel import Progress, chunked, decoding_threads
 from fairprune_cli.data.tables.shard_index import BYTES
 
 _CHUNK = 256
