@@ -23,7 +23,7 @@ from fairprune_cli.core.device import repeatable
 from fairprune_cli.core.files import sha256_file
 from fairprune_cli.data.batches.pool import load_images
 from fairprune_cli.data.drawn_faces.write import write_sample
-from fairprune_cli.data.manifest.find import load_manifest
+from fairprune_cli.data.manifest.load import load_manifest
 
 ROOT = Path(__file__).parents[1]
 GRANULARITIES = {"channel": "0.8", "weight": "0.95", "2:4": "0.5"}  # and the sparsity asked for

@@ -22,7 +22,7 @@ from fairprune_cli.data.batches.batch import known_of
 from fairprune_cli.data.batches.pixels import Normaliser
 from fairprune_cli.data.batches.pool import ImageSet, Pool
 from fairprune_cli.data.batches.stratified import StratifiedSampler
-from fairprune_cli.data.manifest.find import Transform
+from fairprune_cli.data.manifest.load import Transform
 from fairprune_cli.fairness import notions as fairness
 from fairprune_cli.models import architectures
 from fairprune_cli.pruning import methods

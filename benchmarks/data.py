@@ -171,7 +171,7 @@ figures |= {'wall seconds': time.perf_counter() - start, 'seconds': time.process
 print(json.dumps(figures))
 """
 _LOAD = """
-from fairprune_cli.data.manifest.find import load_manifest
+from fairprune_cli.data.manifest.load import load_manifest
 figures = {'images': len(load_manifest(path)), 'peak MB': memory('VmHWM')}
 """
 _CHECK = """
@@ -182,7 +182,7 @@ figures = {'images': checked.images, 'errors': checked.count('error'), 'torch im
 """
 _EPOCH = """
 from fairprune_cli.data.batches.pool import load_images
-from fairprune_cli.data.manifest.find import load_manifest
+from fairprune_cli.data.manifest.load import load_manifest
 images = load_images(load_manifest(path), ['sex'])
 import numpy as np
 built = time.process_time() - cpu

@@ -31,7 +31,7 @@ from torch import Tensor, nn
 import fairprune_cli
 from fairprune_cli.core.files import atomic_write_text
 from fairprune_cli.data.batches.pool import ImageSet, Pool, load_images
-from fairprune_cli.data.manifest.find import SPLITS, load_manifest
+from fairprune_cli.data.manifest.load import SPLITS, load_manifest
 from fairprune_cli.models import architectures
 from fairprune_cli.pruning.schedule import cosine_lr
 from fairprune_cli.training.optimizer import sgd

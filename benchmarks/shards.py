@@ -38,7 +38,7 @@ FIRST_RUN = """
 import sys, time
 from pathlib import Path
 import fairprune_cli.data.batches.pool as pool
-from fairprune_cli.data.manifest.find import load_manifest
+from fairprune_cli.data.manifest.load import load_manifest
 start, cpu = time.perf_counter(), time.process_time()
 images = pool.load_images(load_manifest(Path(sys.argv[1])), ['sex'])
 print(time.perf_counter() - start, time.process_time() - cpu, images.digest)

@@ -12,9 +12,10 @@ from tests.support.imports import modules
 
 ROOT = Path(fairprune_cli.__file__).parent
 PLUG_INS = {kind.package: set(kind.needs) for kind in plugins.KINDS}
-# A command's module is called as the command, and its function `command`; every folder's settings are its `options`.
+# A command's module is called as the command, and its function `command`; every folder's settings are its `options`,
+# and what reads its kind of file is its `load`.
 COMMANDS = "fairprune_cli.commands"
-SAME_EVERYWHERE = {"options"}
+SAME_EVERYWHERE = {"options", "load"}
 # What every listing of plug-ins has.
 LISTINGS = {"names", "get"}
 

@@ -113,7 +113,7 @@ def _with_manifest(given: Given, manifest: Path | None) -> Given:
 def init(path: Path, out: Path | None, name: str | None, force: bool, asked: Asked, terminal: Terminal) -> Path:
     """Write the manifest of a table or folder; returns its path."""
     from fairprune_cli.core.files import atomic_write_text, refuse_no_room
-    from fairprune_cli.data.manifest.find import init_manifest
+    from fairprune_cli.data.manifest.load import init_manifest
 
     if not path.exists():
         raise FairpruneError("no such file or folder", where=str(path), hint="check the path")
@@ -127,7 +127,7 @@ def init(path: Path, out: Path | None, name: str | None, force: bool, asked: Ask
 
 
 def _found(options: DataOptions) -> Path:
-    from fairprune_cli.data.manifest.find import find_manifest
+    from fairprune_cli.data.manifest.load import find_manifest
 
     return find_manifest(None if options.data is None else Path(options.data), None, None)
 
@@ -135,7 +135,7 @@ def _found(options: DataOptions) -> Path:
 def _open(options: DataOptions, terminal: Terminal) -> Manifest:
     """The manifest as runs see it: without the images that it drops."""
     from fairprune_cli.data.images.duplicates import parted
-    from fairprune_cli.data.manifest.find import load_manifest
+    from fairprune_cli.data.manifest.load import load_manifest
 
     with terminal.eventual_progress("reading shards") as progress:
         manifest = load_manifest(_found(options), progress)

@@ -16,7 +16,7 @@ from fairprune_cli.compare.grid import Point
 from fairprune_cli.core.errors import FairpruneError, Problems
 from fairprune_cli.core.files import sha256_file
 from fairprune_cli.core.terminal import Terminal
-from fairprune_cli.data.manifest.find import find_manifest, load_manifest
+from fairprune_cli.data.manifest.load import find_manifest, load_manifest
 from fairprune_cli.models.checkpoint.contents import find_model_file
 from fairprune_cli.pruning import methods
 from fairprune_cli.pruning.options import PATTERN, PATTERN_SPARSITY

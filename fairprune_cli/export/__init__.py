@@ -16,8 +16,8 @@ from fairprune_cli.core.errors import ExitCode, FairpruneError
 from fairprune_cli.core.files import atomic_path, refuse_no_room
 
 if TYPE_CHECKING:
-    from fairprune_cli.data.manifest.find import Manifest, Transform
     from fairprune_cli.data.manifest.image_shape import ImageShape, Size
+    from fairprune_cli.data.manifest.load import Manifest, Transform
     from fairprune_cli.export.job import Exportable, ExportJob
 
 
@@ -153,7 +153,7 @@ def export_model(
 
 
 def _with_samples(job: ExportJob, manifest: Manifest) -> ExportJob:
-    from fairprune_cli.data.manifest.find import Transform
+    from fairprune_cli.data.manifest.load import Transform
     from fairprune_cli.export.samples import real_images
 
     own = job.header.transform

@@ -11,7 +11,7 @@ from fairprune_cli.data.batches.pixels import Normaliser
 from fairprune_cli.data.images.decode import decode
 from fairprune_cli.data.images.pillow import ImageFault
 from fairprune_cli.data.images.stored import stored_image
-from fairprune_cli.data.manifest.find import Manifest, Transform
+from fairprune_cli.data.manifest.load import Manifest, Transform
 
 COUNT = 32
 

@@ -17,7 +17,7 @@ from fairprune_cli.core.device import choose_device, machine, process_peak_bytes
 from fairprune_cli.core.errors import ExitCode, FairpruneError
 from fairprune_cli.core.files import refuse_no_room
 from fairprune_cli.core.terminal import Terminal
-from fairprune_cli.data.manifest.find import Transform
+from fairprune_cli.data.manifest.load import Transform
 from fairprune_cli.fairness import notions as fairness
 from fairprune_cli.models import measure
 from fairprune_cli.models.checkpoint.contents import weights_of_each

@@ -17,7 +17,7 @@ from fairprune_cli.core.files import refuse_no_room
 from fairprune_cli.core.signals import stop_on_signals
 from fairprune_cli.core.terminal import Terminal
 from fairprune_cli.data.batches.pool import ImageSet
-from fairprune_cli.data.manifest.find import Manifest
+from fairprune_cli.data.manifest.load import Manifest
 from fairprune_cli.data.manifest.task import outputs_for
 from fairprune_cli.models import architectures, measure
 from fairprune_cli.models.checkpoint.load import save_checkpoint

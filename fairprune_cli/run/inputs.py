@@ -16,7 +16,8 @@ from fairprune_cli.core.terminal import Terminal
 from fairprune_cli.data.batches.pool import ImageSet, Pool, load_images
 from fairprune_cli.data.batches.split import split_rows
 from fairprune_cli.data.images.duplicates import parted
-from fairprune_cli.data.manifest.find import (
+from fairprune_cli.data.manifest.image_shape import ImageShape
+from fairprune_cli.data.manifest.load import (
     SPLITS,
     Grouping,
     Manifest,
@@ -25,7 +26,6 @@ from fairprune_cli.data.manifest.find import (
     load_manifest,
     transform_in_manifest,
 )
-from fairprune_cli.data.manifest.image_shape import ImageShape
 from fairprune_cli.data.manifest.task import Task, with_heads
 from fairprune_cli.models.checkpoint.load import LoadedModel, check_class_names, load_usable
 from fairprune_cli.models.inference import refuse_other_channels

@@ -16,7 +16,7 @@ from fairprune_cli.core.device import choose_device, repeatable, set_threads
 from fairprune_cli.core.distributed import Ranks
 from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.core.terminal import Terminal
-from fairprune_cli.data.manifest.find import Transform
+from fairprune_cli.data.manifest.load import Transform
 from fairprune_cli.fairness import notions as fairness
 from fairprune_cli.fairness import relaxations
 from fairprune_cli.models import measure

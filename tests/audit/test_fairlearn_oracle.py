@@ -12,7 +12,7 @@ import torch
 
 from fairprune_cli.audit import metrics, to_json
 from fairprune_cli.audit.figures import Judgement
-from fairprune_cli.data.manifest.find import Manifest
+from fairprune_cli.data.manifest.load import Manifest
 from fairprune_cli.data.manifest.manifest import Grouping
 from fairprune_cli.fairness import notions as fairness
 from fairprune_cli.fairness import relaxations

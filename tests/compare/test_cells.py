@@ -278,7 +278,7 @@ def test_results_are_written_and_hold_what_they_should(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def dense(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a manifest and two dense checkpoints that were never trained."""
-    from fairprune_cli.data.manifest.find import load_manifest
+    from fairprune_cli.data.manifest.load import load_manifest
     from fairprune_cli.models import architectures
     from fairprune_cli.models.checkpoint.load import save_checkpoint
 

@@ -11,7 +11,7 @@ import pytest
 from fairprune_cli.__main__ import run
 from fairprune_cli.core.errors import ExitCode, FairpruneError
 from fairprune_cli.data.drawn_faces.write import write_sample
-from fairprune_cli.data.manifest.find import load_manifest
+from fairprune_cli.data.manifest.load import load_manifest
 from fairprune_cli.models import architectures
 from fairprune_cli.models.checkpoint.load import save_checkpoint
 from fairprune_cli.run import prune as pipeline

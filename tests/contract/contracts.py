@@ -21,8 +21,8 @@ from fairprune_cli.audit.policy import Policy
 from fairprune_cli.audit.to_json import audit_record, metric_key
 from fairprune_cli.core import plugins
 from fairprune_cli.core.errors import FairpruneError, Problems
-from fairprune_cli.data.manifest.find import Manifest, init_manifest, load_manifest
 from fairprune_cli.data.manifest.image_shape import ImageShape
+from fairprune_cli.data.manifest.load import Manifest, init_manifest, load_manifest
 from fairprune_cli.export.job import ExportJob
 from fairprune_cli.fairness import notions, relaxations
 from fairprune_cli.models import architectures

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from fairprune_cli.core.errors import FairpruneError
-from fairprune_cli.data.manifest.find import Manifest, init_manifest, load_manifest
+from fairprune_cli.data.manifest.load import Manifest, init_manifest, load_manifest
 from fairprune_cli.data.manifest.spec import native_formats
 from tests.support import datasets as made
 

@@ -19,7 +19,7 @@ def test_mutations_give_no_traceback_and_no_silent_change(tmp_path: Path) -> Non
 def test_a_lost_image_would_be_noticed(tmp_path: Path) -> None:
     data_fuzz.make("table", tmp_path)
     from fairprune_cli.core.errors import Problems
-    from fairprune_cli.data.manifest.find import examine_manifest
+    from fairprune_cli.data.manifest.load import examine_manifest
 
     plain = examine_manifest(tmp_path, Problems(""))
     lines = (tmp_path / "t.csv").read_text().splitlines()

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from fairprune_cli.data.manifest.find import load_manifest
+from fairprune_cli.data.manifest.load import load_manifest
 from fairprune_cli.models import architectures
 from fairprune_cli.models.checkpoint.load import save_checkpoint
 from tests.support.commands import Work, fairprune

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import fairprune_cli
-from fairprune_cli.data.manifest.find import load_manifest
+from fairprune_cli.data.manifest.load import load_manifest
 from fairprune_cli.export.samples import real_images
 from fairprune_cli.models import architectures
 from tests.support.commands import Work, fairprune

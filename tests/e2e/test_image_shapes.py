@@ -19,8 +19,8 @@ import fairprune_cli
 from fairprune_cli import export as exports
 from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.core.terminal import Terminal
-from fairprune_cli.data.manifest.find import load_manifest
 from fairprune_cli.data.manifest.image_shape import ImageShape
+from fairprune_cli.data.manifest.load import load_manifest
 from fairprune_cli.models.checkpoint.load import load_model
 from fairprune_cli.models.file import codec
 from fairprune_cli.run import audit as auditing

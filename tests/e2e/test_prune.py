@@ -17,7 +17,7 @@ import fairprune_cli
 from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.core.terminal import Terminal
 from fairprune_cli.data.batches.pool import load_images
-from fairprune_cli.data.manifest.find import load_manifest
+from fairprune_cli.data.manifest.load import load_manifest
 from fairprune_cli.models.checkpoint.load import load_model
 from fairprune_cli.models.file import codec
 from fairprune_cli.run import prune as pipeline

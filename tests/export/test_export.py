@@ -16,8 +16,8 @@ from fairprune_cli.core import plugins
 from fairprune_cli.core.errors import ExitCode, FairpruneError
 from fairprune_cli.data.batches.pool import load_images
 from fairprune_cli.data.drawn_faces.write import write_sample
-from fairprune_cli.data.manifest.find import load_manifest
 from fairprune_cli.data.manifest.image_shape import ImageShape
+from fairprune_cli.data.manifest.load import load_manifest
 from fairprune_cli.export.formats import onnx, safetensors
 from fairprune_cli.export.job import job_of
 from fairprune_cli.export.samples import real_images

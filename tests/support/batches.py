@@ -7,7 +7,7 @@ import torch
 
 from fairprune_cli.data.batches.batch import Batch
 from fairprune_cli.data.batches.pool import ImageSet, Pool
-from fairprune_cli.data.manifest.find import Transform
+from fairprune_cli.data.manifest.load import Transform
 
 
 def made_up(count: int = 20, side: int = 8, resident: bool = False) -> Pool:

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from fairprune_cli.core.errors import FairpruneError, Problems
 from fairprune_cli.data.checks.check import Checked, check_data
-from fairprune_cli.data.manifest.find import Manifest, examine_manifest
+from fairprune_cli.data.manifest.load import Manifest, examine_manifest
 from tests.support import datasets as made
 
 HEADS = {

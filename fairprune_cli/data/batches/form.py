@@ -14,7 +14,7 @@ from fairprune_cli.core.transfer import on_host, sent_together
 from fairprune_cli.data.batches.batch import Batch, Known
 from fairprune_cli.data.batches.pixels import Augmentation, Normaliser, gathered
 from fairprune_cli.data.batches.uploads import Uploads
-from fairprune_cli.data.manifest.find import Transform
+from fairprune_cli.data.manifest.load import Transform
 
 Device = torch.device | str
 

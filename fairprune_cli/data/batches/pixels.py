@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from fairprune_cli.core.transfer import on_host
-from fairprune_cli.data.manifest.find import Transform
 from fairprune_cli.data.manifest.image_shape import ImageShape, Shape
+from fairprune_cli.data.manifest.load import Transform
 
 SHIFT_SHARE = 0.075  # 3 pixels of 40
 _LINE = 64  # bytes of a cache line

@@ -19,7 +19,7 @@ from fairprune_cli.data.batches.form import BatchPlan, Device, Former
 from fairprune_cli.data.batches.sampler import Sampler
 from fairprune_cli.data.batches.shuffles import checksum
 from fairprune_cli.data.images.cache import Cache
-from fairprune_cli.data.manifest.find import Grouping, Manifest, Transform
+from fairprune_cli.data.manifest.load import Grouping, Manifest, Transform
 
 RESIDENT_SHARE = 0.4  # of a GPU's free memory that decoded images may take
 _UPLOAD = 4096

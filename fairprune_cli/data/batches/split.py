@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from fairprune_cli.data.manifest.find import Grouping, Manifest
+from fairprune_cli.data.manifest.load import Grouping, Manifest
 from fairprune_cli.data.tables.partition import assign_parts, cells_of, random_keys
 
 

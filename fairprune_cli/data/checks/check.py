@@ -15,7 +15,7 @@ from fairprune_cli.core.parallel import Progress
 from fairprune_cli.data.checks.association import Association, associate
 from fairprune_cli.data.checks.images import ERROR, NOTE, WARNING, Finding, look_at_images
 from fairprune_cli.data.images.duplicates import WAYS_OUT, shared_images, without
-from fairprune_cli.data.manifest.find import examine_manifest
+from fairprune_cli.data.manifest.load import examine_manifest
 from fairprune_cli.data.manifest.manifest import DROP, Grouping, Manifest
 from fairprune_cli.data.options import LEAST_IMAGES
 from fairprune_cli.data.tables.image_names import is_image_file

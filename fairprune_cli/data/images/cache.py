@@ -27,8 +27,8 @@ from fairprune_cli.data.images.decode import decode, decoder_version, jpeg_decod
 from fairprune_cli.data.images.decoder_words import DecoderWords, decoder_words
 from fairprune_cli.data.images.pillow import ImageFault, refuse_damaged_jpeg
 from fairprune_cli.data.images.stored import image_hashes, reading_order, stored_images
-from fairprune_cli.data.manifest.find import Manifest
 from fairprune_cli.data.manifest.image_shape import ImageShape, Shape
+from fairprune_cli.data.manifest.load import Manifest
 
 _DECODER = 3  # to be raised when the same file decodes to other pixels
 _CHECKED_BYTES = 2 << 30

@@ -10,8 +10,8 @@ import torch
 
 from fairprune_cli.core.transfer import as_accelerator
 from fairprune_cli.data.batches.pixels import Augmentation, Normaliser, gathered
-from fairprune_cli.data.manifest.find import Transform
 from fairprune_cli.data.manifest.image_shape import ImageShape
+from fairprune_cli.data.manifest.load import Transform
 from tests.support.batches import made_up
 
 COUNT = 24

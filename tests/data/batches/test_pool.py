@@ -18,7 +18,7 @@ from PIL import Image
 from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.data.batches.pool import ImageSet, Pool, load_images
 from fairprune_cli.data.batches.split import split_rows
-from fairprune_cli.data.manifest.find import Grouping, Manifest, Transform, load_manifest
+from fairprune_cli.data.manifest.load import Grouping, Manifest, Transform, load_manifest
 from fairprune_cli.data.tables.partition import assign_parts, random_keys
 from tests.support.batches import same
 
@@ -133,7 +133,7 @@ class TestLoading:
         code = (
             "import sys, hashlib; from pathlib import Path\n"
             "from fairprune_cli.data.batches.pool import load_images\n"
-            "from fairprune_cli.data.manifest.find import load_manifest\n"
+            "from fairprune_cli.data.manifest.load import load_manifest\n"
             "images = load_images(load_manifest(Path(sys.argv[1])), [])\n"
             "print(hashlib.sha256(images.pixels.tobytes()).hexdigest())"
         )

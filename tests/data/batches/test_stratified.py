@@ -16,7 +16,7 @@ from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.data.batches.pool import Pool, load_images
 from fairprune_cli.data.batches.stratified import Strata, StratifiedSampler, shares
 from fairprune_cli.data.drawn_faces.write import write_sample
-from fairprune_cli.data.manifest.find import load_manifest
+from fairprune_cli.data.manifest.load import load_manifest
 from fairprune_cli.fairness import notions as fairness
 from fairprune_cli.fairness import relaxations
 from fairprune_cli.fairness.constraint import Constraint

@@ -14,7 +14,7 @@ from fairprune_cli.commands import data as datasets
 from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.core.terminal import Terminal
 from fairprune_cli.data.checks import gallery
-from fairprune_cli.data.manifest.find import load_manifest
+from fairprune_cli.data.manifest.load import load_manifest
 from fairprune_cli.run.options import Settings
 from tests.support.datasets import TRANSFORM
 

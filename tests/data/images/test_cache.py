@@ -23,8 +23,8 @@ from fairprune_cli.data import content_hashes as fingerprint
 from fairprune_cli.data.batches import pool as batches
 from fairprune_cli.data.batches.pool import Pool, load_images
 from fairprune_cli.data.images import cache_store, decode
-from fairprune_cli.data.manifest.find import Manifest, Transform, load_manifest
 from fairprune_cli.data.manifest.image_shape import ImageShape
+from fairprune_cli.data.manifest.load import Manifest, Transform, load_manifest
 from tests.support.datasets import SIDE, TRANSFORM, draw
 
 COUNT = 6

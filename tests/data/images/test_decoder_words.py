@@ -16,7 +16,7 @@ from fairprune_cli.data.batches.pool import load_images
 from fairprune_cli.data.checks.check import check_data
 from fairprune_cli.data.images.decode import decode
 from fairprune_cli.data.images.decoder_words import DecoderWords, decoder_words
-from fairprune_cli.data.manifest.find import load_manifest
+from fairprune_cli.data.manifest.load import load_manifest
 from tests.support.shards import moved_into_shards
 
 SIDE = 64  # images far larger are left to Pillow

@@ -18,7 +18,7 @@ from fairprune_cli.data.checks.check import check_data
 from fairprune_cli.data.content_hashes import content_hashes
 from fairprune_cli.data.images.cache_store import clear_cache
 from fairprune_cli.data.images.duplicates import parted, shared_images
-from fairprune_cli.data.manifest.find import load_manifest
+from fairprune_cli.data.manifest.load import load_manifest
 from fairprune_cli.data.options import DataOptions
 from tests.support.datasets import TRANSFORM, draw
 from tests.support.shards import moved_into_shards, write_shard

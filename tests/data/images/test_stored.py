@@ -21,8 +21,8 @@ from fairprune_cli.data.checks.gallery import draw as gallery
 from fairprune_cli.data.images import cache_store, stored
 from fairprune_cli.data.images.pillow import ImageFault
 from fairprune_cli.data.images.stored import image_hashes, reading_order, stored_image, stored_images
-from fairprune_cli.data.manifest.find import load_manifest
 from fairprune_cli.data.manifest.image_shape import ImageShape
+from fairprune_cli.data.manifest.load import load_manifest
 from fairprune_cli.data.tables import shard_index
 from fairprune_cli.export.samples import real_images
 from fairprune_cli.run.options import Settings

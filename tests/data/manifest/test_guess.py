@@ -10,7 +10,7 @@ import pytest
 
 from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.data.manifest.asked import Asked
-from fairprune_cli.data.manifest.find import SPLITS, Manifest, init_manifest, load_manifest
+from fairprune_cli.data.manifest.load import SPLITS, Manifest, init_manifest, load_manifest
 from tests.support.data_layouts import ASKED, DRAWN, KEPT, LAYOUTS, REFUSED, Layout, Truth, draw, facts, write
 
 

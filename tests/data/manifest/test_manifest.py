@@ -19,7 +19,7 @@ from PIL import Image
 from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.data.checks.images import check_images
 from fairprune_cli.data.images.pillow import ImageFault, open_image
-from fairprune_cli.data.manifest.find import Manifest, Transform, find_manifest, init_manifest, load_manifest
+from fairprune_cli.data.manifest.load import Manifest, Transform, find_manifest, init_manifest, load_manifest
 
 MANIFEST = """\
 version: 1
@@ -528,7 +528,7 @@ def test_manifest_is_looked_up_in_the_order_of_the_contract(
 def test_the_manifest_module_does_without_torch(data: Path) -> None:
     import subprocess
 
-    code = "import sys, fairprune_cli.data.manifest.find; sys.exit('torch' in sys.modules)"
+    code = "import sys, fairprune_cli.data.manifest.load; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.data.manifest import build
-from fairprune_cli.data.manifest.find import SPLITS, Manifest, load_manifest
+from fairprune_cli.data.manifest.load import SPLITS, Manifest, load_manifest
 from tests.support.data_layouts import Fact, draw, facts, own, write
 
 HEAD = "version: 1\nimages: images\nclasses: [a, b]\n"

@@ -9,7 +9,7 @@ import pytest
 
 from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.data.checks.check import check_data
-from fairprune_cli.data.manifest.find import load_manifest
+from fairprune_cli.data.manifest.load import load_manifest
 from fairprune_cli.data.manifest.task import Head, described, outputs_for, with_heads
 from tests.support.datasets import draw
 

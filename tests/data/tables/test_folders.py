@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from fairprune_cli.core.errors import FairpruneError, Problems
-from fairprune_cli.data.manifest.find import Manifest, init_manifest, load_manifest
+from fairprune_cli.data.manifest.load import Manifest, init_manifest, load_manifest
 from fairprune_cli.data.tables.folders import list_folder
 
 TRANSFORM = "transform: {size: 16, mean: [0.5, 0.5, 0.5], std: [0.25, 0.25, 0.25]}\n"

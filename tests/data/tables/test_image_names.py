@@ -11,7 +11,7 @@ from PIL import Image, features
 
 from fairprune_cli.core.errors import Problems
 from fairprune_cli.data.checks.check import check_data
-from fairprune_cli.data.manifest.find import init_manifest, load_manifest
+from fairprune_cli.data.manifest.load import init_manifest, load_manifest
 from fairprune_cli.data.tables import image_names
 from fairprune_cli.data.tables.folders import list_folder
 from fairprune_cli.data.tables.image_names import image_formats, image_suffixes, is_image_file, is_image_name

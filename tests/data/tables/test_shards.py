@@ -13,7 +13,7 @@ import pyarrow.parquet as parquet
 import pytest
 
 from fairprune_cli.core.errors import FairpruneError
-from fairprune_cli.data.manifest.find import load_manifest
+from fairprune_cli.data.manifest.load import load_manifest
 from fairprune_cli.data.tables.shards import expanded, key_of
 from tests.support.datasets import draw
 from tests.support.shards import COUNT, images, sharded, write_manifest, write_shard
@@ -117,22 +117,22 @@ def test_labels_groups_and_drawn_splits_are_those_of_the_files(tmp_path: Path) -
 
 @pytest.mark.parametrize("seed", range(4))
 def test_drawn_splits_keep_equal_bytes_in_shards_together(tmp_path: Path, seed: int) -> None:
-    cells = [f"{n:02d}.png" for n in range(12)]
+    cells = [f"{n:02d}.png" for n in range(36)]
     draw(tmp_path / "same.png", 7)
     same = (tmp_path / "same.png").read_bytes()
     files = []
     for n, cell in enumerate(cells):
         draw(tmp_path / "one.png", 100 + n)
-        files.append((cell, same if n in (0, 5, 11) else (tmp_path / "one.png").read_bytes()))
+        files.append((cell, same if n in (0, 17, 35) else (tmp_path / "one.png").read_bytes()))
     for shard in range(3):
-        write_shard(tmp_path / f"train-{shard:04d}.tar", files[4 * shard : 4 * shard + 4])
+        write_shard(tmp_path / f"train-{shard:04d}.tar", files[12 * shard : 12 * shard + 12])
     manifest = write_manifest(tmp_path, cells, 'shards: "train-{0000..0002}.tar"')
     manifest.write_text(
         manifest.read_text().replace(", split: part", "")
         + f"splits: {{train: 0.4, val: 0.3, test: 0.3, seed: {seed}}}\n"
     )
     splits = load_manifest(manifest).splits
-    assert len(set(splits[[0, 5, 11]].tolist())) == 1
+    assert len(set(splits[[0, 17, 35]].tolist())) == 1
     assert len(set(splits.tolist())) > 1
 
 

@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from fairprune_cli.core.errors import FairpruneError
-from fairprune_cli.data.manifest.find import load_manifest
+from fairprune_cli.data.manifest.load import load_manifest
 from fairprune_cli.models.checkpoint.inert import Copies, Global, Inert, PickleError, StorageRef, make
 from fairprune_cli.models.checkpoint.load import load_model
 from fairprune_cli.models.checkpoint.numpy_arrays import tensor_of_array
