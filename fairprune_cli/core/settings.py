@@ -184,7 +184,9 @@ def _checked(kind: Any, meta: Mapping[str, Any], raw: Any, text: bool) -> Any:
         ):  # fmt: skip
             limit = meta[bound]
             if limit is not None and wrong(value, limit):
-                raise ValueError(f"{value} must be {sign} {limit}")
+                a_share = isinstance(value, float) and bound in ("high", "below") and limit == 1.0 < value <= 100.0
+                hint = f"; it is a share: {value:g} of a hundred is {value / 100:g}" if a_share else ""
+                raise ValueError(f"{value} must be {sign} {limit}{hint}")
     return value
 
 

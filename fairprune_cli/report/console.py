@@ -187,12 +187,16 @@ def print_training(document: dict[str, Any], terminal: Terminal) -> None:
     )
 
 
+def _counted(count: int) -> str:
+    return f"{count} output{'s' * (count != 1)}"
+
+
 def _outputs(document: dict[str, Any]) -> str:
     """The outputs in words: 18 outputs, or those of each tensor that the network gives."""
     widths = document["outputs"]
     if list(widths) == ["output"]:
-        return f"{widths['output']} outputs"
-    return ", ".join(f"{width} outputs in {name!r}" for name, width in widths.items()) or "no table of outputs"
+        return _counted(widths["output"])
+    return ", ".join(f"{_counted(width)} in {name!r}" for name, width in widths.items()) or "no table of outputs"
 
 
 def print_inspection(document: dict[str, Any], terminal: Terminal) -> None:

@@ -109,13 +109,15 @@ def _at_cap(records: Sequence[Record], limits: Limits) -> Sign | None:
 def _collapsed(records: Sequence[Record], limits: Limits) -> Sign | None:
     """With the mask fixed, accuracy has for two records been that of a constant answer, or far below what it was.
 
-    Pruning itself lets accuracy dip and recover, so records in which the mask moved do not count.
+    Pruning itself lets accuracy dip and recover, so records in which the mask moved do not count. At the end of a run
+    one record is enough.
     """
     settled = [record for record in records if _settled(record, limits)]
-    if len(settled) < 2 or settled[-1] is not records[-1]:
+    least = 1 if len(records) >= limits.epochs else 2
+    if len(settled) < least or settled[-1] is not records[-1]:
         return None
     course = _accuracies(settled)
-    if len(course) < 2:
+    if len(course) < least:
         return None
     now, last = max(course[-2:]), course[-1]
     share, dense = _number(limits.majority_share), _number(limits.dense_accuracy)
@@ -134,7 +136,11 @@ def _collapsed(records: Sequence[Record], limits: Limits) -> Sign | None:
     if limits.constrained and pushing:
         text += f", while the constraint pushes with a multiplier of {max(pushing):.2g}"
         return Sign("accuracy-collapse", text, "the tolerance is too tight: raise --tolerance, or lower multiplier_cap")
-    return Sign("accuracy-collapse", text, "lower --lr or --sparsity, or raise --epochs")
+    return Sign(
+        "accuracy-collapse", text,
+        "lower --lr or --sparsity, or raise --epochs; where the dense model was trained on images that were never "
+        "shifted or mirrored, --set augment=false",
+    )  # fmt: skip
 
 
 def _settled(record: Record, limits: Limits) -> bool:

@@ -47,7 +47,7 @@ def test_all_errors_at_once_with_the_nearest_key(tmp_path: Path) -> None:
     assert "did you mean 'sparsity'?" in text
     assert "epochs: 'many' is not a whole number" in text
     assert "did you mean 'channel'?" in text
-    assert "tolerance: 2.0 must be <= 1.0" in text
+    assert "tolerance: 2.0 must be <= 1.0; it is a share: 2 of a hundred is 0.02" in text
 
 
 def test_unknown_variables_are_errors_but_the_cache_is_none(tmp_path: Path) -> None:

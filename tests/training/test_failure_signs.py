@@ -167,6 +167,12 @@ COLLAPSE = [
     ({"upper_accuracy": [0.91] * 6}, {"majority_share": 0.9, "dense_accuracy": 0.93}, ""),  # dense is hardly better
     ({"upper_accuracy": [0.51, 0.50]}, {"majority_share": None, "dense_accuracy": 0.55}, "tolerance"),  # a fall
     ({"upper_accuracy": [..., ...], "lower_accuracy": [..., ...]}, {}, ""),
+    (
+        {"upper_accuracy": [0.93] * 5 + [0.50], "mask_moves": [9] * 5 + [0]},
+        {"constrained": False},
+        "augment",
+    ),  # the run is over
+    ({"upper_accuracy": [0.93] * 5 + [0.50], "mask_moves": [9] * 5 + [0]}, {"epochs": 8}, ""),
     ({"upper_accuracy": [0.51, 0.50], "sparsity": [...] * 6}, {}, ""),
     ({"upper_accuracy": [0.51, 0.50, 0.93], "sparsity": [0.949, 0.949, ...]}, {}, ""),  # the last is what counts
 ]

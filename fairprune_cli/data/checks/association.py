@@ -71,6 +71,7 @@ def associate(attribute: str, groups: Sequence[str], classes: Sequence[str], cou
     k = int((shares.max(0) - shares.min(0)).argmax())
     low, high = int(shares[:, k].argmin()), int(shares[:, k].argmax())
     most, least = (f"{100 * shares[i, k]:.0f} % of {groups[filled[i]]}" for i in (high, low))
-    text = f"{attribute} and label are {word} related (Cramér's V {value:.2f}): {classes[k]} are {most}, {least}"
+    told = f"{most}, {least}" if low != high else f"{100 * shares[0, k]:.0f} % of each group"
+    text = f"{attribute} and label are {word} related (Cramér's V {value:.2f}): {classes[k]} are {told}"
     notable = effect >= _NOTABLE and value > 2 * chance
     return Association(attribute, round(value, 4), round(chance, 4), n, text, notable)

@@ -94,11 +94,14 @@ class Manifest:
         parts = [part.strip() for part in name.split("*")]
         for part in parts:
             if part not in self.attributes:
+                listed = [one.strip() for one in part.split(",")]
+                several = len(listed) > 1 and all(one in self.attributes for one in listed)
                 raise FairpruneError(
                     f"no attribute {part!r} in the manifest",
                     where=str(self.path),
-                    hint=nearest(part, self.attributes),
-                )
+                    hint=f"give each by itself: {' '.join(f'--attr {one}' for one in listed)}"
+                    if several else nearest(part, self.attributes),
+                )  # fmt: skip
         if len(parts) == 1:
             return self.attributes[parts[0]]
         if len(set(parts)) < len(parts):

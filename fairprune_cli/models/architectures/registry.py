@@ -109,8 +109,8 @@ def skeleton(name: str, num_classes: int) -> nn.Module:
     if is_import_path(name):
         raise FairpruneError(
             f"the file names {name!r} as its architecture, and a file's word is no reason to import code",
-            hint=f"if that is your own code, say so with --arch {name!r}; of a network that was pickled whole, name the"
-            " file with --arch FILE.pt --trust-checkpoint",
+            hint=f"if that is your own code, say so with --arch {name!r} (in Python arch={name!r}, or the network"
+            " itself); of a network that was pickled whole, name the file with --arch FILE.pt --trust-checkpoint",
         )
     if num_classes < 1:
         raise FairpruneError(f"a network needs at least one class, not {num_classes}", where=name)

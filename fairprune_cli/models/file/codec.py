@@ -211,6 +211,12 @@ def _dense_network(
 
     if isinstance(arch, nn.Module):
         return copy.deepcopy(arch), state
+    if arch is not None and not isinstance(arch, str):
+        what = getattr(arch, "__name__", type(arch).__name__)
+        raise FairpruneError(
+            f"arch is {what}, neither a network nor a name", where="arch",
+            hint=f"give the network itself, as arch={what}(...), or \"package.module:factory\"",
+        )  # fmt: skip
     count, name = header.built_for, arch or header.architecture
     # `skeleton` refuses names that mean "import this"; only what the caller typed may be imported.
     typed = arch is not None and architectures.is_import_path(arch)

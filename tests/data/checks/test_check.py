@@ -310,6 +310,8 @@ class TestAssociation:
         assert one.notable is notable
 
     def test_the_shares_are_those_of_the_groups(self) -> None:
+        even = associate("sex", ("m", "f"), ("no", "yes"), np.array([[50, 50], [50, 50]])).text
+        assert even.endswith("no are 50 % of each group")
         text = associate("sex", ("m", "f"), ("no", "yes"), np.array([[80, 20], [30, 70]])).text
         assert text.endswith("no are 80 % of m, 30 % of f")
 

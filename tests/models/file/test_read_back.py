@@ -115,6 +115,10 @@ def test_the_public_load_takes_what_builds_the_network(tmp_path: Path) -> None:
         assert same_network(model, fairprune_cli.load(str(path), arch=arch), IMAGES) == ""
     with pytest.raises(FairpruneError, match="no reason to import code"):
         fairprune_cli.load(path)
+    with pytest.raises(FairpruneError, match="arch is Plain, neither a network nor a name") as caught:
+        fairprune_cli.load(path, arch=type(dense))  # type: ignore[arg-type]
+    assert caught.value.hint is not None
+    assert "arch=Plain(...)" in caught.value.hint
 
 
 def test_layers_with_widths_of_their_own_come_back(tmp_path: Path) -> None:
