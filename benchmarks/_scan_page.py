@@ -45,6 +45,8 @@ def page(document: Mapping[str, Any]) -> str:
     """
     rows = document["rows"]
     parts = [INTRODUCTION, f"\n{document['versions']}; networks of at most {document['limit'] / 1e6:g} M parameters.\n"]
+    if untried := document.get("untried"):
+        parts.append(f"\n{untried:,} networks of these libraries, of all sizes, are yet to be tried.\n")
     parts.append(f"\n| | granularity | networks | {' | '.join(GOOD)} | fault |\n{'|---' * (len(GOOD) + 4)}|\n")
     for kind in KINDS:
         for granularity in GRANULARITIES:

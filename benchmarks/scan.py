@@ -135,6 +135,7 @@ def main() -> None:
             tell(name, result)
     document = {
         "versions": f"torch {torch.__version__}, {versions()}", "limit": options.limit_parameters,
+        "untried": sum(name not in rows for kind in options.only.split(",") for name, _ in CANDIDATES[kind]()),
         "too_large": sorted(name for name, row in rows.items() if row["channel"]["outcome"] == "too large"),
         "rows": {name: rows[name] for name in sorted(rows) if rows[name]["channel"]["outcome"] != "too large"},
     }  # fmt: skip
