@@ -9,15 +9,17 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from stat import S_ISREG
 
 import numpy as np
 
 from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.core.files import atomic_path, cache_dir, unchanged
 from fairprune_cli.core.parallel import Progress, chunked, decoding_threads
-from fairprune_cli.data.tables.shard_index import BYTES
+from fairprune_cli.data.tables.shard_index import BYTES, Stamp, stamp_of
 
 _CHUNK = 256
+_NO_FILE = (-1, 0, 0)
 
 
 def folder() -> Path:
@@ -40,26 +42,21 @@ def content_hashes(
     count = len(files)
     result = np.zeros((count, BYTES), dtype=np.uint8)
     facts = np.zeros((count, 4), dtype=np.int64)  # size, times of change of content and of entry, time of reading
-    unread = []
-    for i, file in enumerate(files):
-        try:
-            status = os.stat(os.path.join(root, file))
-        except OSError:
-            continue  # decoding will report it
-        facts[i, :3] = status.st_size, status.st_mtime_ns, status.st_ctime_ns
-        at = places.get(file, -1)
-        if at >= 0 and unchanged(known[at].tolist(), facts[i].tolist()):
-            facts[i, 3], result[i] = known[at, 3], old_hashes[at]
-        else:
-            unread.append(i)
-
+    facts[:, :3] = np.array([_stamp(f"{root}/{file}") for file in files], dtype=np.int64).reshape(count, 3)
+    at = np.fromiter((places.get(file, -1) for file in files), dtype=np.int64, count=count)
+    kept = np.flatnonzero(at >= 0)
+    kept = kept[unchanged(known[at[kept]], facts[kept, :3])]
+    facts[kept, 3], result[kept] = known[at[kept], 3], old_hashes[at[kept]]
     if not read:
         return result
+    there = facts[:, 0] >= 0
+    there[kept] = False
+    unread = np.flatnonzero(there).tolist()
 
     def hash_some(positions: Sequence[int]) -> None:
         for i in positions:
             facts[i, 3] = time.time_ns()
-            with contextlib.suppress(OSError), open(os.path.join(root, files[i]), "rb") as stream:
+            with contextlib.suppress(OSError), open(f"{root}/{files[i]}", "rb") as stream:
                 result[i] = np.frombuffer(hashlib.sha256(stream.read()).digest()[:BYTES], dtype=np.uint8)
 
     with ThreadPoolExecutor(decoding_threads()) as pool:
@@ -71,6 +68,15 @@ def content_hashes(
         old = [places[name] for name in others]
         _save(place, [*files, *others], np.concatenate([facts, known[old]]), np.concatenate([result, old_hashes[old]]))
     return result
+
+
+def _stamp(path: str) -> Stamp:
+    """Of a plain file; a size of -1 for all else: a pipe would be waited for, and what is not there is told later."""
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):
+        return _NO_FILE
+    return stamp_of(status) if S_ISREG(status.st_mode) else _NO_FILE
 
 
 def _load(place: Path) -> tuple[dict[str, int], np.ndarray, np.ndarray]:

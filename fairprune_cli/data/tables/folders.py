@@ -90,9 +90,9 @@ def _list_folder(root: Path, problems: Problems, named: NameSplit) -> FolderList
         splits += [first] * len(found)
         if not found:
             empty.add(name)
-    if odd := sorted({name for name in labels if not is_printable(name)}):
+    if odd := sorted({name for name in set(labels) if not is_printable(name)}):
         problems.add(f"names of class folders cannot be printed: {', '.join(map(repr, odd[:SHOWN]))}", "unprintable")
-    classes = {name: tidy(name) for name in labels}
+    classes = {name: tidy(name) for name in set(labels)}
     if len(set(classes.values())) < len(classes):
         alike = (ascii(name) for name in sorted(classes) if list(classes.values()).count(tidy(name)) > 1)
         problems.add(f"class folders differ in white space or the form of Unicode alone: {', '.join(alike)}")

@@ -177,7 +177,7 @@ def _load(place: Path, stamp: Stamp) -> ShardIndex | None:
     """What was kept of a shard with this stamp; None without."""
     try:
         with np.load(place, allow_pickle=False) as stored:
-            if int(stored["version"]) != _VERSION or not unchanged(stored["facts"].tolist(), stamp):
+            if int(stored["version"]) != _VERSION or not unchanged(stored["facts"], np.array(stamp)):
                 return None
             names = tuple(stored["names"].tobytes().decode("utf-8", "surrogateescape").split("\0")[:-1])
             places = stored["offsets"], stored["sizes"], stored["hashes"]
