@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from fairprune_cli.core.errors import FairpruneError, Problems
+from fairprune_cli.core.parallel import Progress
 from fairprune_cli.data.content_hashes import content_hashes
 from fairprune_cli.data.manifest.columns import AttributeSpec
 from fairprune_cli.data.manifest.groups import SourceColumn, coded
@@ -21,12 +22,12 @@ from fairprune_cli.data.manifest.task import Task
 from fairprune_cli.data.manifest.task_spec import TaskSpec, head_faults
 from fairprune_cli.data.tables.codes import TableRow, missing_words
 from fairprune_cli.data.tables.image_paths import check_files
-from fairprune_cli.data.tables.shards import Reading, Shards, open_shards
+from fairprune_cli.data.tables.shards import Shards, open_shards
 from fairprune_cli.data.tables.spellings import alike_names
 from fairprune_cli.data.tables.table import SPLITS, is_missing
 
 
-def build_manifest(data: bytes, path: Path, progress: Reading | None = None) -> Manifest:
+def build_manifest(data: bytes, path: Path, progress: Progress | None = None) -> Manifest:
     """The checked manifest.
 
     Args:
@@ -42,7 +43,7 @@ def build_manifest(data: bytes, path: Path, progress: Reading | None = None) -> 
     return manifest
 
 
-def examine(data: bytes, path: Path, problems: Problems, progress: Reading | None = None) -> Manifest | None:
+def examine(data: bytes, path: Path, problems: Problems, progress: Progress | None = None) -> Manifest | None:
     """As much of a manifest as can be read: None, or one whose labels and splits are -1 where they are at fault.
 
     Only without any problem is it fit for anything but looking at its images.
@@ -65,7 +66,7 @@ def examine(data: bytes, path: Path, problems: Problems, progress: Reading | Non
 
 
 def _check(
-    spec: Spec, path: Path, records: Records, sha256: str, problems: Problems, progress: Reading | None
+    spec: Spec, path: Path, records: Records, sha256: str, problems: Problems, progress: Progress | None
 ) -> Manifest | None:
     warnings = list(records.warnings)
     root = path.parent / spec.images

@@ -12,11 +12,10 @@ import numpy as np
 
 from fairprune_cli.core.errors import FairpruneError, nearest
 from fairprune_cli.data.manifest.asked import Asked, listed, quoted
-from fairprune_cli.data.manifest.guess_lists import plain_name
 from fairprune_cli.data.tables.codes import occurring
 from fairprune_cli.data.tables.folders import subfolders
 from fairprune_cli.data.tables.image_names import is_image_name
-from fairprune_cli.data.tables.table import MISSING, TextTable, is_missing
+from fairprune_cli.data.tables.table import MISSING, TextTable, is_missing, plain_name
 
 _IMAGE_NAMES = (
     "file", "image", "path", "filename", "file_name", "image_path", "image_id", "img", "file_path", "filepath",

@@ -3,34 +3,25 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
 from fairprune_cli.core.errors import FairpruneError, Problems
+from fairprune_cli.data.dataset_format import evenly_chosen
 from fairprune_cli.data.manifest.asked import SHARES, Asked, listed, names_text, quoted, stop, with_splits
 from fairprune_cli.data.manifest.guess_columns import attributes_of, image_column, person_column
 from fairprune_cli.data.manifest.guess_lists import refuse_lists
 from fairprune_cli.data.manifest.guess_splits import SplitGuess, drawn, of_folders, of_paths, proposed
+from fairprune_cli.data.manifest.guess_tables import Guess, class_line, relative
 from fairprune_cli.data.manifest.split_spec import SplitSpec
 from fairprune_cli.data.tables.codes import in_order
 from fairprune_cli.data.tables.folders import FolderListing, list_folder, subfolders, usual_split
 from fairprune_cli.data.tables.image_names import is_image_file
 from fairprune_cli.data.tables.split_words import splits_within
-from fairprune_cli.data.tables.table import TextTable, read_table
+from fairprune_cli.data.tables.table import TABLE_SUFFIXES, TextTable, read_table
 
 
-@dataclass(frozen=True)
-class FolderGuess:
-    """Lines of the manifest, attributes from a table beside the classes, some images, and what is to be told."""
-
-    lines: tuple[str, ...]
-    attributes: tuple[tuple[str, str], ...]
-    sample: tuple[Path, ...]
-    notes: tuple[str, ...]
-
-
-def folder_lines(path: Path, base: Path, asked: Asked, unread: Problems) -> FolderGuess:
-    """What class folders below `path` are to a manifest in `base`.
+def guess_folder(path: Path, base: Path, asked: Asked, unread: Problems) -> Guess:
+    """What class folders below `path` are to a manifest in `base`, with the attributes of a table beside them.
 
     Args:
         unread: what is wrong with tables beside them, told where there are no class folders.
@@ -59,25 +50,25 @@ def folder_lines(path: Path, base: Path, asked: Asked, unread: Problems) -> Fold
             hint="give a table (CSV or Parquet) with a column of image files and one of labels, or a folder per class",
         )  # fmt: skip
     split = _split(root, path, listing, asked)
-    text = os.path.relpath(root, base).replace(os.sep, "/")
+    text = relative(root, base)
     lines = ["format: folder", f"root: {quoted(text)}  # root/class/image or root/split/class/image"]
     notes = [] if root == path else [f"guess: the class folders begin at {text!r}"]
-    order = "in torchvision's order, that of text; check it"
+    order = "in torchvision's order, that of text"
     if classes != in_order(classes):
-        order = "in torchvision's order, that of text, not of numbers; check it"
+        order += ", not of numbers"
         notes.append(
             f"guess: the model's outputs are in torchvision's order of the folders, that of text: {listed(classes)}"
         )
     else:
         notes.append(f"guess: the model's outputs are in the order of the folders: {listed(classes)}")
-    lines += [f"classes: [{', '.join(map(quoted, classes))}]  # guess: {order}"]
+    lines.append(class_line(classes, order))
     attributes: tuple[tuple[str, str], ...] = ()
     beside = _table_beside(path, root, listing)
     if beside is not None:
         found, table = beside
         image, person = image_column(table, root) or "", person_column(table)
         columns = f"image: {quoted(image)}" + (f", person: {quoted(person)}" if person else "")
-        name = os.path.relpath(found, base).replace(os.sep, "/")
+        name = relative(found, base)
         lines += [f"attributes_table: {quoted(name)}", f"columns: {{{columns}}}  # guess: by their names"]
         attributes = attributes_of(table, {image, person, ""}, image, asked)
         notes.append(f"guess: {name} tells the groups of the images in the class folders")
@@ -87,8 +78,7 @@ def folder_lines(path: Path, base: Path, asked: Asked, unread: Problems) -> Fold
             hint="put a table with a column of the images' paths and one of the groups beside them",
         )  # fmt: skip
     lines += split.lines
-    sample = tuple(root / name for name in listing.files[:: max(1, len(listing.files) // 20)])
-    return FolderGuess(tuple(lines), attributes, sample, (*notes, *split.notes))
+    return Guess(tuple(lines), attributes, base, evenly_chosen(root, listing.files), (*notes, *split.notes))
 
 
 def _inner(path: Path) -> Path:
@@ -166,7 +156,7 @@ def _table_beside(path: Path, root: Path, listing: FolderListing) -> tuple[Path,
     """A table beside the class folders whose column of images names theirs."""
     known = set(listing.files)
     for file in sorted(path.iterdir()):
-        if file.suffix.lower() in (".csv", ".tsv", ".parquet", ".pq"):
+        if file.suffix.lower() in TABLE_SUFFIXES:
             table = read_table(file, Problems(str(file)))
             image = None if table is None else image_column(table, root)
             if table is not None and image and all(cell.removeprefix("./") in known for cell in table.columns[image]):

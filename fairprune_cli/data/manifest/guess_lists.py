@@ -11,7 +11,7 @@ from fairprune_cli.core.errors import FairpruneError, Problems
 from fairprune_cli.data.manifest.asked import SHARES, listed, stop, with_splits
 from fairprune_cli.data.tables.folders import subfolders
 from fairprune_cli.data.tables.split_words import split_of, splits_within, without_split
-from fairprune_cli.data.tables.table import SPLITS, TextTable, is_missing, read_table
+from fairprune_cli.data.tables.table import SPLITS, TABLE_SUFFIXES, TextTable, is_missing, plain_name, read_table
 
 # Columns that are about the split whatever stands in them; their words are a question unless they are usual.
 _COLUMNS = frozenset((
@@ -22,14 +22,8 @@ _COLUMNS = frozenset((
 _YES, _NO = frozenset(("1", "true", "yes", "t", "y")), frozenset(("0", "false", "no", "f", "n", "-1"))
 _PARTS = frozenset(("split", "splits", "partition", "fold", "folds", "kfold"))
 _MOST_WORDS = 20
-_TABLES = (".csv", ".tsv", ".parquet", ".pq")
-_LISTS = (*_TABLES, ".txt", ".lst", ".json")
+_LISTS = (*TABLE_SUFFIXES, ".txt", ".lst", ".json")
 DRAW = with_splits(SHARES, "draws shares and puts the data's split aside")
-
-
-def plain_name(column: str) -> str:
-    """A column's name in lower case, with underscores for spaces and hyphens."""
-    return "_".join(column.lower().replace("-", " ").replace("_", " ").split())
 
 
 def split_column(table: TextTable, image: str, where: str) -> str:
@@ -106,7 +100,7 @@ def _lists(folder: Path) -> Iterator[Path]:
 
 def _tells_splits(path: Path) -> bool:
     """Whether a table has a split column."""
-    if path.suffix.lower() not in _TABLES:
+    if path.suffix.lower() not in TABLE_SUFFIXES:
         return False
     table = read_table(path, Problems(str(path)))
     with contextlib.suppress(FairpruneError):

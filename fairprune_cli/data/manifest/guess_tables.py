@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fairprune_cli.core.errors import FairpruneError, Problems
+from fairprune_cli.data.dataset_format import evenly_chosen
 from fairprune_cli.data.manifest.asked import SHARES, Asked, listed, quoted, stop, with_splits
 from fairprune_cli.data.manifest.guess_columns import (
     attributes_of,
@@ -87,8 +88,7 @@ def _images(folder: Path, cells: Sequence[str], base: Path, asked: Asked) -> _Im
     if asked.images is not None:
         if not asked.images.is_dir():
             raise FairpruneError("no such folder", where=f"--images {asked.images}", hint="check the path")
-        present = tuple(asked.images / cell for cell in cells[:: max(1, len(cells) // 20)] if "\0" not in cell)
-        return _Images(f"images: {quoted(relative(asked.images, base))}", present)
+        return _Images(f"images: {quoted(relative(asked.images, base))}", evenly_chosen(asked.images, cells))
     root, sample, others = image_root(folder, cells)
     apart = [name for name in subfolders(folder) if splits_within(name)]
     held = [name for name in apart if _some_there(folder / name, cells)]
@@ -159,8 +159,9 @@ def relative(path: Path, base: Path) -> str:
     return os.path.relpath(path, base).replace(os.sep, "/")
 
 
-def class_line(classes: Sequence[str]) -> str:
-    return f"classes: [{', '.join(map(quoted, classes))}]  # guess: in the order of the model's outputs; check it"
+def class_line(classes: Sequence[str], order: str = "in the order of the model's outputs") -> str:
+    """The line `classes`, and in which order they stand."""
+    return f"classes: [{', '.join(map(quoted, classes))}]  # guess: {order}; check it"
 
 
 def _columns_hint(table: TextTable) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from fairprune_cli.core.errors import Problem, Problems
+from fairprune_cli.core.parallel import Progress
 from fairprune_cli.core.printable import is_printable, tidy
 from fairprune_cli.data.tables.image_names import is_image_name
 from fairprune_cli.data.tables.image_paths import check_files
@@ -27,7 +28,6 @@ _THREADS = 8  # shards that are read at once: what a far-away storage makes one 
 _BRACES = re.compile(r"\{([^{}]*)\}")
 _RANGE = re.compile(r"(\d{1,9})\.\.(\d{1,9})", re.ASCII)
 _ABSENT = -1
-Reading = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,7 +108,7 @@ def _image_key(name: str) -> str:
 
 
 def open_shards(
-    root: Path, names: Sequence[str], manifest: str, problems: Problems, progress: Reading | None = None
+    root: Path, names: Sequence[str], manifest: str, problems: Problems, progress: Progress | None = None
 ) -> Shards | None:
     """The shards' indices; None after noting what is wrong with any of them.
 

@@ -29,11 +29,18 @@ MISSING = frozenset({
     "1.#ind", "-1.#ind", "1.#qnan", "-1.#qnan",
 })  # fmt: skip
 SHOWN = 6
+_PARQUET = (".parquet", ".pq")
+TABLE_SUFFIXES = (".csv", ".tsv", *_PARQUET)
 
 
 def is_missing(cell: str) -> bool:
     """Whether a cell says that there is no value."""
     return cell.lower() in MISSING
+
+
+def plain_name(column: str) -> str:
+    """A column's name in lower case, with underscores for spaces and hyphens."""
+    return "_".join(column.lower().replace("-", " ").replace("_", " ").split())
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +81,7 @@ def read_table(path: Path, problems: Problems, wanted: Sequence[str] | None = No
     if data is None:
         return None
     digest = hashlib.sha256(data).hexdigest()
-    if path.suffix.lower() in (".parquet", ".pq") or data[:4] == b"PAR1":
+    if path.suffix.lower() in _PARQUET or data[:4] == b"PAR1":
         found = parquet_cells(path.name, data, problems, wanted)
         if found is None or not _sound_header(path.name, found[0], problems, doubled=False):
             return None
