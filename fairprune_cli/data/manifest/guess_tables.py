@@ -75,7 +75,7 @@ def _image_folders(
     folders, sample = {}, []
     for split, file in tables.items():
         own = [cell for cell, other in zip(table.columns[image], splits, strict=True) if other == split]
-        root, present, _ = image_root(file.parent, own)
+        root, present, _ = image_root(file.parent, own, split)
         folders[split] = relative(file.parent / root, base)
         sample += [*present[:7]]
     words = ", ".join(f"{split}: {quoted(folder)}" for split, folder in folders.items())

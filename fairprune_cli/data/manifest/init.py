@@ -60,8 +60,11 @@ def init_manifest(
     build_manifest(text(kept, left).encode(), where)
     told = [*found.notes, *notes]
     if not asked.attributes:
-        names = ", ".join(attribute for attribute, _ in kept) or "none"
-        told.append(f"guess: the groups to be fair to are those of {names}; --attr names others")
+        names = ", ".join(attribute for attribute, _ in kept)
+        told.append(
+            f"guess: the groups to be fair to are those of {names}; --attr names others" if kept
+            else "no column tells groups to be fair to: an audit of groups needs one under `attributes`"
+        )  # fmt: skip
     if left:
         told.append(f"{len(left)} attributes are left out, as the manifest says")
     if tell is not None:

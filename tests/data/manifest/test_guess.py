@@ -186,3 +186,15 @@ class TestFolder:
         with pytest.raises(FairpruneError, match="one of 'test', 'train'"):
             init_manifest(tmp_path / "train")
         assert len(made(tmp_path / "train", Asked(splits="{train: 0.5, val: 0.25, test: 0.25}"))) == 40
+
+
+def test_tables_whose_images_bear_the_same_names_take_the_folder_of_their_split(tmp_path: Path) -> None:
+    for split in ("test", "train", "valid"):
+        (tmp_path / split).mkdir()
+        for i in range(8):
+            (tmp_path / split / f"{i}.png").write_bytes(f"{split} {i}".encode())
+        rows = [f"{i}.png,{'ab'[i % 2]},{'mf'[i // 2 % 2]}\n" for i in range(8)]
+        (tmp_path / f"{split}.csv").write_text("file,label,gender\n" + "".join(rows))
+    manifest = made(tmp_path)
+    folders = {(SPLITS[split], file.split("/")[0]) for split, file in zip(manifest.splits, manifest.files, strict=True)}
+    assert folders == {("train", "train"), ("val", "valid"), ("test", "test")}
