@@ -63,7 +63,11 @@ def check_data(path: Path, progress: Progress | None = None, reading: Progress |
     if manifest is None:
         findings += [Finding.of(note, NOTE) for note in problems.notes]
         return Checked(path, 0, tuple(findings), (), None)
-    findings += [Finding(_code(text, manifest), text, "", 0, WARNING, True) for text in manifest.warnings]
+    alike = _alike(manifest)
+    findings += [
+        Finding("alike-groups" if text in alike else "manifest", text, "", 0, WARNING, True)
+        for text in manifest.warnings
+    ]  # fmt: skip
     known = {p.file for p in problems.found if p.code in ("missing", "outside", "path", "doubled")}
     looked = look_at_images(manifest, progress, known)
     findings += looked.findings
@@ -114,11 +118,11 @@ def _without_rows(count: int, where: str, example: str) -> list[Finding]:
     return [Finding("unnamed", f"{said} no row, as {example!r}", example, 0, WARNING, True)]
 
 
-def _code(text: str, manifest: Manifest) -> str:
-    """The code of a warning that came with the manifest."""
+def _alike(manifest: Manifest) -> set[str]:
+    """The warnings of a manifest that are about groups or classes whose names may be one."""
     groupings = [(one.name, one.groups, one.index) for one in manifest.attributes.values()]
     labels = [(f"tasks.{t.name}.label" if t.name else "label", t.classes, t.labels) for t in manifest.tasks]
-    return "alike-groups" if any(text in alike_names(*one) for one in (*groupings, *labels)) else "manifest"
+    return {text for one in (*groupings, *labels) for text in alike_names(*one)}
 
 
 def _cells(manifest: Manifest, grouping: Grouping, label: str) -> list[Finding]:
