@@ -52,7 +52,7 @@ def check_data(path: Path, progress: Progress | None = None, reading: Progress |
     """Examine the manifest at `path` and decode every image that can be.
 
     Args:
-        progress: called with (images done, images in all); reading: with (shards read, shards in all) before.
+        progress: called with (images done, images in all); reading: as for `load_manifest`, before.
 
     Raises:
         FairpruneError: the manifest cannot be read at all.

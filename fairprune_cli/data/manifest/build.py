@@ -31,7 +31,8 @@ def build_manifest(data: bytes, path: Path, progress: Progress | None = None) ->
     """The checked manifest.
 
     Args:
-        progress: called with (shards read, shards in all) where the images lie in shards.
+        progress: called with (shards read, shards in all) where the images lie in shards, or with (0, images in all)
+            now and then while files are read of which copies have to stay in one split.
 
     Raises:
         FairpruneError: lists every problem found, each with its line or row.
@@ -85,7 +86,7 @@ def _check(
                 groupings[attribute.name] = grouping
     there = records.files is not None and root.is_dir()
     shards = open_shards(root, spec.shards, path.name, problems, progress) if there and spec.shards else None
-    hashes = shards.hashes if shards is not None else partial(content_hashes, str(root.absolute()))
+    hashes = shards.hashes if shards is not None else partial(content_hashes, str(root.absolute()), progress=progress)
     before = len(problems.found)
     splits = assign_splits(spec.splits, records, labels, persons, hashes, rows, warnings, problems)
     if splits is None and spec.splits.fractions is None and "split" not in spec.columns and not spec.splits.source:

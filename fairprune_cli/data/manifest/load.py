@@ -37,7 +37,8 @@ def load_manifest(path: Path, progress: Progress | None = None) -> Manifest:
     """Read and check a manifest, its table or folder, and that every image exists inside the image root.
 
     Args:
-        progress: called with (shards read, shards in all) where the images lie in shards.
+        progress: called with (shards read, shards in all) where the images lie in shards, or with (0, images in all)
+            now and then while files are read of which copies have to stay in one split.
 
     Raises:
         FairpruneError: lists every problem found, each with its line or row.
