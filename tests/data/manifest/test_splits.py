@@ -189,7 +189,7 @@ class TestEqualBytes:
         before = self.split_of(tmp_path)
         hashes = np.zeros((80, 16), dtype=np.uint8)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(build, "content_hashes", lambda *_: hashes)
+            patch.setattr(build, "content_hashes", lambda *_, **__: hashes)
             assert self.split_of(tmp_path) == before
 
 
