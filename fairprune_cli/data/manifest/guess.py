@@ -66,10 +66,10 @@ def _family(path: Path, tables: Mapping[Path, TextTable]) -> dict[str, Path]:
     for file in tables:
         words = file.relative_to(path).with_suffix("").parts
         within = [splits_within(word) for word in words]
-        codes = frozenset().union(*within)
-        if len(codes) == 1:
+        named = frozenset().union(*within)
+        if len(named) == 1:
             key = "/".join(without_split(word) for word in words)
-            split = SPLITS[next(iter(codes))]
+            (split,) = named
             other = families.setdefault(key, {}).setdefault(split, file)
             if other != file:
                 stop(

@@ -16,7 +16,7 @@ from fairprune_cli.data.tables.codes import occurring
 from fairprune_cli.data.tables.folders import subfolders
 from fairprune_cli.data.tables.image_names import is_image_name
 from fairprune_cli.data.tables.split_words import splits_within
-from fairprune_cli.data.tables.table import MISSING, SPLITS, TextTable, is_missing, plain_name
+from fairprune_cli.data.tables.table import MISSING, TextTable, is_missing, plain_name
 
 _IMAGE_NAMES = (
     "file", "image", "path", "filename", "file_name", "image_path", "image_id", "img", "file_path", "filepath",
@@ -149,7 +149,7 @@ def image_root(base: Path, files: Sequence[str], split: str = "") -> tuple[str, 
         present = tuple(base / folder / name for name in probe if _is_file(base / folder / name))
         if 2 * len(present) > len(probe):
             held.append((folder, present))
-    held.sort(key=lambda one: (-len(one[1]), SPLITS.index(split) not in splits_within(one[0]) if split else False))
+    held.sort(key=lambda one: (-len(one[1]), split not in splits_within(one[0])))
     if not held:
         return ".", (), ()
     return held[0][0], held[0][1], tuple(folder for folder, present in held[1:] if len(present) == len(held[0][1]))

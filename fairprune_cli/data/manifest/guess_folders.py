@@ -14,9 +14,9 @@ from fairprune_cli.data.manifest.guess_splits import SplitGuess, drawn, of_folde
 from fairprune_cli.data.manifest.guess_tables import Guess, class_line, relative
 from fairprune_cli.data.manifest.split_spec import SplitSpec
 from fairprune_cli.data.tables.codes import in_order
-from fairprune_cli.data.tables.folders import FolderListing, list_folder, subfolders, usual_split
+from fairprune_cli.data.tables.folders import FolderListing, list_folder, subfolders
 from fairprune_cli.data.tables.image_names import is_image_file
-from fairprune_cli.data.tables.split_words import splits_within
+from fairprune_cli.data.tables.split_words import split_of, splits_within
 from fairprune_cli.data.tables.table import TABLE_SUFFIXES, TextTable, read_table
 
 
@@ -34,7 +34,7 @@ def guess_folder(path: Path, base: Path, asked: Asked, unread: Problems) -> Gues
     if not asked.splits:
         _refuse_unclear(root)
     problems = Problems(str(root))
-    listing = list_folder(root, problems, spec.split_of if asked.splits else usual_split)
+    listing = list_folder(root, problems, spec.split_of if asked.splits else split_of)
     if listing is None:
         unread.raise_if_any()
     problems.raise_if_any("give a table (CSV or Parquet) with a column of image files, or class folders")
@@ -85,7 +85,7 @@ def _inner(path: Path) -> Path:
     """The folder where classes or splits begin: that which an archive was unpacked into, if it is alone."""
     for _ in range(4):
         filled = [name for name in subfolders(path) if not name.startswith("__") and _holds(path / name, False)]
-        if len(filled) != 1 or usual_split(filled[0]) or not _holds(path / filled[0], True):
+        if len(filled) != 1 or split_of(filled[0]) or not _holds(path / filled[0], True):
             break
         path = path / filled[0]
     return path
@@ -117,7 +117,7 @@ def _split(root: Path, path: Path, listing: FolderListing, asked: Asked) -> Spli
         refuse_lists(path)
         return drawn(False)
     deeper = {part for file in below for part in file.split("/")[1:-1]}
-    if len(deeper) > 1 and any(usual_split(file.partition("/")[0]) for file in below if "/" in file):
+    if len(deeper) > 1 and any(split_of(file.partition("/")[0]) for file in below if "/" in file):
         stop(
             f"below the folders that name splits there are {listed(sorted(deeper))}: classes seem to be these, and not "
             f"{listed(sorted(set(listing.labels)))}", root,
@@ -129,8 +129,8 @@ def _split(root: Path, path: Path, listing: FolderListing, asked: Asked) -> Spli
 def _refuse_unclear(root: Path) -> None:
     """Ask about folders that would be classes although they seem to be splits, or of which only some are splits."""
     above = root.absolute()
-    beside = [name for name in subfolders(above.parent) if usual_split(name) and _holds(above.parent / name, False)]
-    if usual_split(above.name) and len(beside) > 1:
+    beside = [name for name in subfolders(above.parent) if split_of(name) and _holds(above.parent / name, False)]
+    if split_of(above.name) and len(beside) > 1:
         stop(
             f"the folder is one of {listed(beside)}, which name the splits", root, f"the folder above: {above.parent}",
             with_splits(SHARES, f"draws shares of {above.name} alone"),
@@ -138,7 +138,7 @@ def _refuse_unclear(root: Path) -> None:
     names = [name for name in subfolders(root) if _holds(root / name, False)]
     words = [name for name in names if splits_within(name) and _holds(root / name, True)]
     several = len(frozenset().union(*map(splits_within, words))) > 1
-    if all(usual_split(name) for name in names) or not (several or any(usual_split(name) for name in words)):
+    if all(split_of(name) for name in names) or not (several or any(split_of(name) for name in words)):
         return
     proposal = {name: proposed(name, "drop") for name in names}
     if "test" not in proposal.values():

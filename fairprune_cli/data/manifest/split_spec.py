@@ -44,8 +44,7 @@ class SplitSpec:
         """The split that a word of the data means, `drop`, or None for an unknown one."""
         wanted = word.lower()
         named = next((split for one, split in (self.names or {}).items() if one.lower() == wanted), None)
-        code = split_of(word)
-        return named or (None if code is None else SPLITS[code])
+        return named or split_of(word)
 
 
 def read_splits(top: YamlSection, kind: str, columns: Mapping[str, str], knows_persons: bool) -> SplitSpec:
