@@ -16,7 +16,7 @@ from fairprune_cli.data.checks.association import Association, associate
 from fairprune_cli.data.checks.images import ERROR, NOTE, WARNING, Finding, look_at_images
 from fairprune_cli.data.images.duplicates import WAYS_OUT, shared_images, without
 from fairprune_cli.data.manifest.load import examine_manifest
-from fairprune_cli.data.manifest.manifest import DROP, Grouping, Manifest
+from fairprune_cli.data.manifest.manifest import DROP_COPIES, Grouping, Manifest
 from fairprune_cli.data.options import LEAST_IMAGES
 from fairprune_cli.data.tables.image_names import is_image_file
 from fairprune_cli.data.tables.spellings import alike_names
@@ -74,7 +74,7 @@ def check_data(path: Path, progress: Progress | None = None, reading: Progress |
     if any(finding.code == "duplicate-across-splits" and finding.severity == ERROR for finding in findings):
         findings.append(Finding("duplicates", f"of images in two splits: {WAYS_OUT}", "", 0, NOTE, True))
     findings += _unnamed(manifest)
-    if manifest.duplicates == DROP:
+    if manifest.duplicates == DROP_COPIES:
         manifest = without(manifest, shared_images(manifest, looked.hashes))
     several = len(manifest.tasks) > 1
     associations: tuple[Association, ...] = ()

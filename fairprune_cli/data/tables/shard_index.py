@@ -21,7 +21,7 @@ import numpy as np
 from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.core.files import atomic_path, cache_dir, unchanged
 
-BYTES = 16  # of SHA-256 that are kept of each image or file
+HASH_BYTES = 16  # of SHA-256 that are kept of each image or file
 Stamp = tuple[int, int, int]
 _VERSION = 1
 _READ = 1 << 20
@@ -126,7 +126,7 @@ class _Reading:
             raise ShardFault("damaged", f"is no tar archive or damaged: {error}{self._behind()}") from error
         whole = self._ends(end)
         places = np.array(self.places, dtype=np.int64).reshape(-1, 2)
-        hashes = np.frombuffer(b"".join(self.hashes), dtype=np.uint8).reshape(-1, BYTES)
+        hashes = np.frombuffer(b"".join(self.hashes), dtype=np.uint8).reshape(-1, HASH_BYTES)
         return ShardIndex(tuple(self.names), places[:, 0].copy(), places[:, 1].copy(), hashes, whole, self.stamp)
 
     def _take(self, member: tarfile.TarInfo) -> None:
@@ -148,7 +148,7 @@ class _Reading:
                     raise ShardFault("truncated", f"is cut short, within {name!r}")
                 digest.update(part)
                 left -= len(part)
-            self._add(name, (member.offset_data, member.size), digest.digest()[:BYTES])
+            self._add(name, (member.offset_data, member.size), digest.digest()[:HASH_BYTES])
 
     def _add(self, name: str, place: tuple[int, int], digest: bytes) -> None:
         self.rows[name] = len(self.names)
@@ -185,7 +185,7 @@ def _load(place: Path, stamp: Stamp) -> ShardIndex | None:
     except Exception:  # absent or damaged in any way: the shard is read
         return None
     count = len(names)
-    sound = index.offsets.shape == index.sizes.shape == (count,) and index.hashes.shape == (count, BYTES)
+    sound = index.offsets.shape == index.sizes.shape == (count,) and index.hashes.shape == (count, HASH_BYTES)
     return index if sound else None
 
 
