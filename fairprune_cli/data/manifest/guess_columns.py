@@ -75,6 +75,7 @@ def person_column(table: TextTable) -> str:
 
 
 def column_named(table: TextTable, names: Sequence[str]) -> str | None:
+    """The column whose plain name comes first among the names; None for none."""
     plain = {plain_name(name): name for name in reversed(table.header)}
     return next((plain[name] for name in names if name in plain), None)
 

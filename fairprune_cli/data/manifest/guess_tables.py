@@ -36,7 +36,15 @@ class Guess:
 
 
 def guess_tables(path: Path, tables: Mapping[str, Path], base: Path, asked: Asked) -> Guess:
-    """A table per split, which may lie in folders of their own, as their images may."""
+    """A table per split, which may lie in folders of their own, as their images may.
+
+    Args:
+        path: folder that holds them; tables: split -> file.
+        base: folder of the manifest to be.
+
+    Raises:
+        FairpruneError: as `guess_table`.
+    """
     problems = Problems(str(path))
     joined = read_tables(path, {split: file.relative_to(path).as_posix() for split, file in tables.items()}, problems)
     problems.raise_if_any()
@@ -113,6 +121,11 @@ def _some_there(folder: Path, cells: Sequence[str]) -> bool:
 
 
 def guess_table(path: Path, base: Path, asked: Asked) -> Guess:
+    """What a table with a row per image is to a manifest in `base`.
+
+    Raises:
+        FairpruneError: it cannot be read, no column seems to name images or labels, or a choice has to be made.
+    """
     problems = Problems(str(path))
     table = read_table(path, problems)
     problems.raise_if_any()

@@ -170,6 +170,7 @@ class Manifest:
 
 
 def untested(grouping: Grouping, splits: np.ndarray) -> list[str]:
+    """A sentence for each group without a test image; splits: int8 or int64 [N], positions in SPLITS."""
     tested = grouping.index[(splits == SPLITS.index("test")) & (grouping.index >= 0)]
     counts = np.bincount(tested, minlength=len(grouping.groups))
     return [
