@@ -67,7 +67,8 @@ def _of_words(
     if spec is not None:
         return SplitGuess(column, (f"splits: {asked.splits}",))
     counts = Counter(cells)
-    empty = sum(n for cell, n in counts.items() if is_missing(cell))
+    bare = [cell for cell in counts if is_missing(cell)]
+    empty = sum(counts[cell] for cell in bare)
     words = in_order(cell for cell in counts if not is_missing(cell))
     meant = {word: split for word in words if (split := split_of(word)) is not None}
     notes, lines = [], []
@@ -86,13 +87,14 @@ def _of_words(
     if words and "test" not in proposal.values():
         proposal[next((word for word in reversed(words) if word not in meant), words[-1])] = "test"
     if empty and len(meant) == len(words):
-        bare = next(cell for cell in counts if is_missing(cell))
-        text = [names_text({**(_CODES if lines else {}), bare: split}) for split in ("train", "drop")]
+        coded = _CODES if lines else {}
+        text = [names_text({**coded, **dict.fromkeys(bare, split)}) for split in ("train", "drop")]
         stop(f"{what} is empty in {empty:,} of {len(cells):,} rows", where, with_splits(text[0], "they are train"),
              with_splits(text[1], "they are left out"))  # fmt: skip
     both = _synonyms(words)
     if len(meant) < len(words) or both:
-        unclear = both or [word for word in words if word not in meant]
+        unclear = [*(both or [word for word in words if word not in meant]), *bare]
+        proposal |= dict.fromkeys(bare, "drop")
         stop(
             f"{what} seems to name splits, and the meaning of {listed(unclear)} is not clear",
             where, with_splits(names_text(proposal), "each word is train, val, test, or drop to leave it out"), draw,

@@ -66,6 +66,20 @@ def test_a_question_answered_in_words_keeps_the_owners_split(tmp_path: Path) -> 
     assert kept(made(truth.path, Asked(split_column="split")), truth)
 
 
+@pytest.mark.parametrize("words", ["train test val  nan", "0 1 2  None", "True False  NaN"])
+def test_every_answer_that_is_proposed_for_empty_cells_will_do(words: str, tmp_path: Path) -> None:
+    cells = words.split(" ")
+    draw(tmp_path, [f"{i:02d}.png" for i in range(60)])
+    rows = [(f"{i:02d}.png", "ab"[i % 2], cells[i % len(cells)]) for i in range(60)]
+    table = write(tmp_path / "table.csv", "file,label,is_train" if "True" in words else "file,label,split", rows)
+    with pytest.raises(FairpruneError) as caught:
+        init_manifest(table)
+    answers = re.findall(r"--splits '(\{names[^']*)'", caught.value.hint)
+    assert answers
+    for answer in answers:
+        assert len(made(table, Asked(splits=answer))) in (60, 60 - 2 * 60 // len(cells))
+
+
 @pytest.mark.parametrize("text", ["{names: [", "{train: 0.5}", "{by: person}", "7", "{names: {a: nowhere}}"])
 def test_splits_that_are_no_such_section_are_refused(text: str, tmp_path: Path) -> None:
     truth = LAYOUTS[0].build(tmp_path)
