@@ -107,6 +107,7 @@ def _split(root: Path, path: Path, listing: FolderListing, asked: Asked) -> Spli
                 f"the only folder with classes is {only!r}, which names a split", where=str(root),
                 hint=f"for shares of its images write: fairprune data init {root / only} --splits '{SHARES}'",
             )  # fmt: skip
+        _refuse_apart(root, listing)
         return of_folders(listing.splits, str(root), asked)
     spec = asked.split_spec()
     if spec is not None:
@@ -124,6 +125,21 @@ def _split(root: Path, path: Path, listing: FolderListing, asked: Asked) -> Spli
             f"the folder whose images are meant: fairprune data init {root / listing.labels[0]}",
         )  # fmt: skip
     return found
+
+
+def _refuse_apart(root: Path, listing: FolderListing) -> None:
+    """Ask where no class stands in two splits and folders lie below: seg_train/seg_train/cat has its classes there."""
+    assert listing.splits is not None
+    splits = {(label, split) for label, split in zip(listing.labels, listing.splits, strict=True)}
+    apart = len(splits) == len(set(listing.labels)) and len(set(listing.splits)) > 1
+    deeper = next((file for file in listing.files if file.count("/") > 2), "")
+    if apart and deeper:
+        split, label, inner, _ = deeper.split("/", 3)
+        stop(
+            f"{listed(sorted(set(listing.labels)))} would be the classes, and none of them stands in two splits; classes "
+            f"seem to be the folders below, as {inner!r}", root,
+            f"a folder per class right below that of its split, as {split}/{inner} in place of {split}/{label}/{inner}",
+        )  # fmt: skip
 
 
 def _refuse_unclear(root: Path) -> None:

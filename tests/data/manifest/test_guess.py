@@ -80,6 +80,14 @@ def test_every_answer_that_is_proposed_for_empty_cells_will_do(words: str, tmp_p
         assert len(made(table, Asked(splits=answer))) in (60, 60 - 2 * 60 // len(cells))
 
 
+def test_folders_of_classes_two_levels_below_their_split_are_not_passed_over(tmp_path: Path) -> None:
+    parts, classes = ("seg_train", "seg_test"), ("forest", "sea")
+    draw(tmp_path, [f"{part}/{part}/{name}/{i}.png" for part in parts for name in classes for i in range(5)])
+    answer = "{names: {seg_test: test, seg_train: train}, val: from-train}"
+    with pytest.raises(FairpruneError, match="none of them stands in two splits"):
+        init_manifest(tmp_path, asked=Asked(splits=answer))
+
+
 @pytest.mark.parametrize("text", ["{names: [", "{train: 0.5}", "{by: person}", "7", "{names: {a: nowhere}}"])
 def test_splits_that_are_no_such_section_are_refused(text: str, tmp_path: Path) -> None:
     truth = LAYOUTS[0].build(tmp_path)
