@@ -162,3 +162,9 @@ def cache_dir() -> Path:
         return Path(explicit)
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base) if base else Path.home() / ".cache") / "fairprune"
+
+
+def kept_of(folder: Path, path: str) -> Path:
+    """The .npz in a folder of the cache for what was read of a file or folder, whatever links lead to it."""
+    name = hashlib.sha256(os.path.realpath(path).encode("utf-8", "surrogateescape")).hexdigest()[:32]
+    return folder / f"{name}.npz"

@@ -14,7 +14,7 @@ from stat import S_ISREG
 import numpy as np
 
 from fairprune_cli.core.errors import FairpruneError
-from fairprune_cli.core.files import atomic_path, cache_dir, unchanged
+from fairprune_cli.core.files import atomic_path, cache_dir, kept_of, unchanged
 from fairprune_cli.core.parallel import Progress, chunked, decoding_threads
 from fairprune_cli.data.tables.shard_index import HASH_BYTES, Stamp, stamp_of
 
@@ -55,7 +55,7 @@ def content_hashes(
         progress: called with (0, N) now and then, as a sign of life.
         read: without it zeros also for files that would have to be read, as nothing is kept of them.
     """
-    place = folder() / (hashlib.sha256(os.path.realpath(root).encode("utf-8", "surrogateescape")).hexdigest()[:32])
+    place = kept_of(folder(), root)
     places, known, old_hashes = _load(place)
     count = len(files)
     result = np.zeros((count, HASH_BYTES), dtype=np.uint8)
@@ -101,7 +101,7 @@ def _load(place: Path) -> tuple[dict[str, int], np.ndarray, np.ndarray]:
     """Row of each name, and the facts [n, 4] and hashes [n, 16] by row: a table, as there may be millions."""
     nothing = dict[str, int](), np.empty((0, 4), dtype=np.int64), np.empty((0, HASH_BYTES), dtype=np.uint8)
     try:
-        with np.load(place.with_suffix(".npz"), allow_pickle=False) as stored:
+        with np.load(place, allow_pickle=False) as stored:
             names = stored["names"].tobytes().decode("utf-8", "surrogateescape").split("\0")
             facts, hashes = stored["facts"], stored["hashes"]
         if facts.shape != (len(names), 4) or hashes.shape != (len(names), HASH_BYTES):
@@ -116,7 +116,7 @@ def _save(place: Path, files: Sequence[str], facts: np.ndarray, hashes: np.ndarr
     names = np.frombuffer("\0".join(files).encode("utf-8", "surrogateescape"), dtype=np.uint8)
     with (
         contextlib.suppress(FairpruneError),
-        atomic_path(place.with_suffix(".npz")) as temporary,
+        atomic_path(place) as temporary,
         open(temporary, "wb") as stream,
     ):
         np.savez(stream, names=names, facts=facts, hashes=hashes)

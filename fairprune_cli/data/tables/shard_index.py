@@ -19,7 +19,7 @@ from typing import IO
 import numpy as np
 
 from fairprune_cli.core.errors import FairpruneError
-from fairprune_cli.core.files import atomic_path, cache_dir, unchanged
+from fairprune_cli.core.files import atomic_path, cache_dir, kept_of, unchanged
 
 HASH_BYTES = 16  # of SHA-256 that are kept of each image or file
 Stamp = tuple[int, int, int]
@@ -74,8 +74,7 @@ def shard_index(path: str) -> ShardIndex:
     Raises:
         ShardFault: it cannot be read, is compressed, cut short or damaged.
     """
-    name = hashlib.sha256(os.path.realpath(path).encode("utf-8", "surrogateescape")).hexdigest()[:32]
-    place = index_folder() / f"{name}.npz"
+    place = kept_of(index_folder(), path)
     try:
         with open(path, "rb", buffering=_READ) as stream:
             stamp, now = stamp_of(os.fstat(stream.fileno())), time.time_ns()
