@@ -136,8 +136,8 @@ def _refuse_apart(root: Path, listing: FolderListing) -> None:
     if apart and deeper:
         split, label, inner, _ = deeper.split("/", 3)
         stop(
-            f"{listed(sorted(set(listing.labels)))} would be the classes, and none of them stands in two splits; classes "
-            f"seem to be the folders below, as {inner!r}", root,
+            f"{listed(sorted(set(listing.labels)))} would be the classes, and none of them stands in two splits; "
+            f"classes seem to be the folders below, as {inner!r}", root,
             f"a folder per class right below that of its split, as {split}/{inner} in place of {split}/{label}/{inner}",
         )  # fmt: skip
 
