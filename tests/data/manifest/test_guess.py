@@ -88,6 +88,17 @@ def test_folders_of_classes_two_levels_below_their_split_are_not_passed_over(tmp
         init_manifest(tmp_path, asked=Asked(splits=answer))
 
 
+def test_of_very_many_columns_a_hundred_are_proposed_as_groups_and_the_rest_is_counted(tmp_path: Path) -> None:
+    draw(tmp_path, [f"{i:02d}.png" for i in range(40)])
+    parts = ("train", "test")
+    rows = [(f"{i:02d}.png", "ab"[i % 2], parts[i // 2 % 2], *["mf"[i // 4 % 2]] * 150) for i in range(40)]
+    table = write(tmp_path / "table.csv", ",".join(["file", "label", "split", *(f"g{i}" for i in range(150))]), rows)
+    notes: list[str] = []
+    text = init_manifest(table, tell=notes.append)
+    assert sum(line.startswith("  g") for line in text.splitlines()) == 100
+    assert "50 more columns of few values are left out; --attr names those that matter" in notes
+
+
 @pytest.mark.parametrize("text", ["{names: [", "{train: 0.5}", "{by: person}", "7", "{names: {a: nowhere}}"])
 def test_splits_that_are_no_such_section_are_refused(text: str, tmp_path: Path) -> None:
     truth = LAYOUTS[0].build(tmp_path)
