@@ -136,10 +136,11 @@ def _open(options: DataOptions, terminal: Terminal) -> Manifest:
     """The manifest as runs see it: without the images that it drops."""
     from fairprune_cli.data.images.duplicates import parted
     from fairprune_cli.data.manifest.load import load_manifest
+    from fairprune_cli.data.manifest.manifest import DROP_COPIES
 
-    with terminal.eventual_progress("reading shards") as progress:
+    with terminal.eventual_progress("reading the data") as progress:
         manifest = load_manifest(_found(options), progress)
-    return parted(manifest) if manifest.duplicates == "drop" else manifest
+    return parted(manifest) if manifest.duplicates == DROP_COPIES else manifest
 
 
 def check(options: DataOptions, terminal: Terminal, as_json: bool) -> ExitCode:
@@ -148,7 +149,7 @@ def check(options: DataOptions, terminal: Terminal, as_json: bool) -> ExitCode:
     from fairprune_cli.data.checks import images as findings
 
     path = _found(options)
-    with terminal.eventual_progress("reading shards") as reading, ExitStack() as shown:
+    with terminal.eventual_progress("reading the data") as reading, ExitStack() as shown:
         display = None
 
         def on_progress(done: int, total: int) -> None:

@@ -6,24 +6,28 @@ import contextlib
 import hashlib
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fairprune_cli.core.errors import ExitCode, FairpruneError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 # A file changed within the clock's tick after it was read looks unchanged: only older ones are believed (as git does).
 TICK = 100_000_000
 
 
-def unchanged(known: Sequence[int], now: Sequence[int]) -> bool:
-    """Whether a file still holds what was read of it.
+def unchanged(known: np.ndarray, now: np.ndarray) -> np.ndarray:
+    """Which files still hold what was read of them, bool [...].
 
     Args:
-        known: size in bytes, times of change of content and of entry and time of reading, in ns, when it was read.
-        now: its size and times of change.
+        known: int64 [..., 4]: size in bytes, times of change of content and of entry and time of reading, in ns, when
+            they were read.
+        now: int64 [..., 3], their sizes and times of change.
     """
-    return list(known[:3]) == list(now[:3]) and max(known[1], known[2]) + TICK < known[3]
+    return (known[..., :3] == now).all(-1) & (known[..., 1:3].max(-1) + TICK < known[..., 3])
 
 
 @contextlib.contextmanager
@@ -158,3 +162,9 @@ def cache_dir() -> Path:
         return Path(explicit)
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base) if base else Path.home() / ".cache") / "fairprune"
+
+
+def kept_of(folder: Path, path: str) -> Path:
+    """The .npz in a folder of the cache for what was read of a file or folder, whatever links lead to it."""
+    name = hashlib.sha256(os.path.realpath(path).encode("utf-8", "surrogateescape")).hexdigest()[:32]
+    return folder / f"{name}.npz"

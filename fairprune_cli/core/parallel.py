@@ -17,4 +17,5 @@ def decoding_threads() -> int:
 
 
 def chunked(items: Sequence[_T], size: int) -> Iterable[Sequence[_T]]:
+    """The items in order, `size` at a time; the last portion may be smaller."""
     return (items[start : start + size] for start in range(0, len(items), size))

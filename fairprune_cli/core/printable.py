@@ -17,7 +17,7 @@ written.
 
 def is_printable(text: str) -> bool:
     """Whether a name can be shown on one line, as what it is."""
-    return UNPRINTABLE.search(text) is None
+    return text.isprintable() or UNPRINTABLE.search(text) is None  # the former is quick, and stricter
 
 
 def tidy(text: str) -> str:

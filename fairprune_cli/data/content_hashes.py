@@ -9,20 +9,40 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from stat import S_ISREG
 
 import numpy as np
 
 from fairprune_cli.core.errors import FairpruneError
-from fairprune_cli.core.files import atomic_path, cache_dir, unchanged
+from fairprune_cli.core.files import atomic_path, cache_dir, kept_of, unchanged
 from fairprune_cli.core.parallel import Progress, chunked, decoding_threads
-from fairprune_cli.data.tables.shard_index import BYTES
+from fairprune_cli.data.tables.shard_index import HASH_BYTES, Stamp, stamp_of
 
 _CHUNK = 256
+_NO_FILE = (-1, 0, 0)
 
 
 def folder() -> Path:
     """Where the hashes are kept, a file per image root."""
     return cache_dir() / "contents"
+
+
+def content_hash(data: bytes) -> np.ndarray:
+    """First 16 bytes of the SHA-256, uint8 [16]."""
+    return np.frombuffer(hashlib.sha256(data).digest()[:HASH_BYTES], dtype=np.uint8)
+
+
+def content_numbers(hashes: np.ndarray) -> np.ndarray:
+    """A number for what each image holds, int64 [N], the same for equal bytes; one of its own for what was not read.
+
+    Args:
+        hashes: uint8 [N, 16], zeros for what was not read.
+    """
+    whole = np.ascontiguousarray(hashes).view(f"V{HASH_BYTES}").ravel()
+    numbers = np.unique(whole, return_inverse=True)[1].astype(np.int64)
+    unread = np.flatnonzero(~hashes.any(1))
+    numbers[unread] = len(hashes) + unread
+    return numbers
 
 
 def content_hashes(
@@ -35,32 +55,27 @@ def content_hashes(
         progress: called with (0, N) now and then, as a sign of life.
         read: without it zeros also for files that would have to be read, as nothing is kept of them.
     """
-    place = folder() / (hashlib.sha256(os.path.realpath(root).encode("utf-8", "surrogateescape")).hexdigest()[:32])
+    place = kept_of(folder(), root)
     places, known, old_hashes = _load(place)
     count = len(files)
-    result = np.zeros((count, BYTES), dtype=np.uint8)
+    result = np.zeros((count, HASH_BYTES), dtype=np.uint8)
     facts = np.zeros((count, 4), dtype=np.int64)  # size, times of change of content and of entry, time of reading
-    unread = []
-    for i, file in enumerate(files):
-        try:
-            status = os.stat(os.path.join(root, file))
-        except OSError:
-            continue  # decoding will report it
-        facts[i, :3] = status.st_size, status.st_mtime_ns, status.st_ctime_ns
-        at = places.get(file, -1)
-        if at >= 0 and unchanged(known[at].tolist(), facts[i].tolist()):
-            facts[i, 3], result[i] = known[at, 3], old_hashes[at]
-        else:
-            unread.append(i)
-
+    facts[:, :3] = np.array([_stamp(f"{root}/{file}") for file in files], dtype=np.int64).reshape(count, 3)
+    at = np.fromiter((places.get(file, -1) for file in files), dtype=np.int64, count=count)
+    kept = np.flatnonzero(at >= 0)
+    kept = kept[unchanged(known[at[kept]], facts[kept, :3])]
+    facts[kept, 3], result[kept] = known[at[kept], 3], old_hashes[at[kept]]
     if not read:
         return result
+    there = facts[:, 0] >= 0
+    there[kept] = False
+    unread = np.flatnonzero(there).tolist()
 
     def hash_some(positions: Sequence[int]) -> None:
         for i in positions:
             facts[i, 3] = time.time_ns()
-            with contextlib.suppress(OSError), open(os.path.join(root, files[i]), "rb") as stream:
-                result[i] = np.frombuffer(hashlib.sha256(stream.read()).digest()[:BYTES], dtype=np.uint8)
+            with contextlib.suppress(OSError), open(f"{root}/{files[i]}", "rb") as stream:
+                result[i] = content_hash(stream.read())
 
     with ThreadPoolExecutor(decoding_threads()) as pool:
         for _ in pool.map(hash_some, chunked(unread, _CHUNK)):
@@ -73,14 +88,23 @@ def content_hashes(
     return result
 
 
+def _stamp(path: str) -> Stamp:
+    """Of a plain file; a size of -1 for all else: a pipe would be waited for, and what is not there is told later."""
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):
+        return _NO_FILE
+    return stamp_of(status) if S_ISREG(status.st_mode) else _NO_FILE
+
+
 def _load(place: Path) -> tuple[dict[str, int], np.ndarray, np.ndarray]:
     """Row of each name, and the facts [n, 4] and hashes [n, 16] by row: a table, as there may be millions."""
-    nothing = dict[str, int](), np.empty((0, 4), dtype=np.int64), np.empty((0, BYTES), dtype=np.uint8)
+    nothing = dict[str, int](), np.empty((0, 4), dtype=np.int64), np.empty((0, HASH_BYTES), dtype=np.uint8)
     try:
-        with np.load(place.with_suffix(".npz"), allow_pickle=False) as stored:
+        with np.load(place, allow_pickle=False) as stored:
             names = stored["names"].tobytes().decode("utf-8", "surrogateescape").split("\0")
             facts, hashes = stored["facts"], stored["hashes"]
-        if facts.shape != (len(names), 4) or hashes.shape != (len(names), BYTES):
+        if facts.shape != (len(names), 4) or hashes.shape != (len(names), HASH_BYTES):
             return nothing
     except Exception:  # absent or damaged in any way: the files are read
         return nothing
@@ -92,7 +116,7 @@ def _save(place: Path, files: Sequence[str], facts: np.ndarray, hashes: np.ndarr
     names = np.frombuffer("\0".join(files).encode("utf-8", "surrogateescape"), dtype=np.uint8)
     with (
         contextlib.suppress(FairpruneError),
-        atomic_path(place.with_suffix(".npz")) as temporary,
+        atomic_path(place) as temporary,
         open(temporary, "wb") as stream,
     ):
         np.savez(stream, names=names, facts=facts, hashes=hashes)

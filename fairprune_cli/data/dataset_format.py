@@ -9,7 +9,6 @@ A format is a module with
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from fairprune_cli.core.errors import Problems, nearest
-from fairprune_cli.data.tables.table import is_missing
+from fairprune_cli.data.tables.table import is_missing, plain_name
 
 Fractions = tuple[float, float, float]
 
@@ -66,15 +65,11 @@ class Suggestion:
 
 
 def column_called(name: str, known: Collection[str]) -> str | None:
-    """The column that `name` means: itself, or the one that differs in case, spaces and underscores alone."""
+    """The column that `name` means: itself, or the one that differs in case, spaces, hyphens and underscores alone."""
     if name in known:
         return name
-    alike = [column for column in known if _plain(column) == _plain(name)]
+    alike = [column for column in known if plain_name(column) == plain_name(name)]
     return alike[0] if len(alike) == 1 else None
-
-
-def _plain(name: str) -> str:
-    return re.sub(r"[ _-]+", "_", name.strip()).lower()
 
 
 def missing_column(name: str, purpose: str, table: str, known: Collection[str], problems: Problems) -> None:
@@ -97,7 +92,7 @@ def signs(cells: Sequence[str]) -> list[str]:
 
 def yes_no(column: str) -> dict[str, str]:
     """Names of -1 and 1 in a column that says whether something is there."""
-    if _plain(column) in ("male", "gender"):
+    if plain_name(column) in ("male", "gender"):
         return {"-1": "female", "1": "male"}
     return {"-1": f"not {column}", "1": column}
 

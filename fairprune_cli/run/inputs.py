@@ -71,7 +71,7 @@ def open_data(
         split: the only one that is going to be looked at; all where None.
     """
     found = find_manifest(None if settings.data is None else Path(settings.data), model, None)
-    with terminal.eventual_progress("reading shards") as progress:
+    with terminal.eventual_progress("reading the data") as progress:
         manifest = load_manifest(found, progress)
     with terminal.progress("reading images", len(manifest)) as display:
         manifest = parted(manifest, split, lambda done, _: display.update(done))

@@ -16,7 +16,7 @@ from fairprune_cli.data.checks.association import Association, associate
 from fairprune_cli.data.checks.images import ERROR, NOTE, WARNING, Finding, look_at_images
 from fairprune_cli.data.images.duplicates import WAYS_OUT, shared_images, without
 from fairprune_cli.data.manifest.load import examine_manifest
-from fairprune_cli.data.manifest.manifest import DROP, Grouping, Manifest
+from fairprune_cli.data.manifest.manifest import DROP_COPIES, Grouping, Manifest
 from fairprune_cli.data.options import LEAST_IMAGES
 from fairprune_cli.data.tables.image_names import is_image_file
 from fairprune_cli.data.tables.spellings import alike_names
@@ -52,7 +52,7 @@ def check_data(path: Path, progress: Progress | None = None, reading: Progress |
     """Examine the manifest at `path` and decode every image that can be.
 
     Args:
-        progress: called with (images done, images in all); reading: with (shards read, shards in all) before.
+        progress: called with (images done, images in all); reading: as for `load_manifest`, before.
 
     Raises:
         FairpruneError: the manifest cannot be read at all.
@@ -63,14 +63,18 @@ def check_data(path: Path, progress: Progress | None = None, reading: Progress |
     if manifest is None:
         findings += [Finding.of(note, NOTE) for note in problems.notes]
         return Checked(path, 0, tuple(findings), (), None)
-    findings += [Finding(_code(text, manifest), text, "", 0, WARNING, True) for text in manifest.warnings]
+    alike = _alike(manifest)
+    findings += [
+        Finding("alike-groups" if text in alike else "manifest", text, "", 0, WARNING, True)
+        for text in manifest.warnings
+    ]  # fmt: skip
     known = {p.file for p in problems.found if p.code in ("missing", "outside", "path", "doubled")}
     looked = look_at_images(manifest, progress, known)
     findings += looked.findings
     if any(finding.code == "duplicate-across-splits" and finding.severity == ERROR for finding in findings):
         findings.append(Finding("duplicates", f"of images in two splits: {WAYS_OUT}", "", 0, NOTE, True))
     findings += _unnamed(manifest)
-    if manifest.duplicates == DROP:
+    if manifest.duplicates == DROP_COPIES:
         manifest = without(manifest, shared_images(manifest, looked.hashes))
     several = len(manifest.tasks) > 1
     associations: tuple[Association, ...] = ()
@@ -114,11 +118,11 @@ def _without_rows(count: int, where: str, example: str) -> list[Finding]:
     return [Finding("unnamed", f"{said} no row, as {example!r}", example, 0, WARNING, True)]
 
 
-def _code(text: str, manifest: Manifest) -> str:
-    """The code of a warning that came with the manifest."""
+def _alike(manifest: Manifest) -> set[str]:
+    """The warnings of a manifest that are about groups or classes whose names may be one."""
     groupings = [(one.name, one.groups, one.index) for one in manifest.attributes.values()]
     labels = [(f"tasks.{t.name}.label" if t.name else "label", t.classes, t.labels) for t in manifest.tasks]
-    return "alike-groups" if any(text in alike_names(*one) for one in (*groupings, *labels)) else "manifest"
+    return {text for one in (*groupings, *labels) for text in alike_names(*one)}
 
 
 def _cells(manifest: Manifest, grouping: Grouping, label: str) -> list[Finding]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -12,10 +11,11 @@ import numpy as np
 
 from fairprune_cli.core.errors import Problem
 from fairprune_cli.core.parallel import Progress, chunked, decoding_threads
+from fairprune_cli.data.content_hashes import content_hash
 from fairprune_cli.data.images.pillow import ImageFault, VerifiedImage, heard_warnings, verify_image
 from fairprune_cli.data.images.stored import image_hashes, reading_order, stored_images
 from fairprune_cli.data.manifest.manifest import Manifest
-from fairprune_cli.data.tables.shard_index import BYTES
+from fairprune_cli.data.tables.shard_index import HASH_BYTES
 from fairprune_cli.data.tables.table import SPLITS
 
 ERROR, WARNING, NOTE = "error", "warning", "note"
@@ -23,7 +23,8 @@ ERROR, WARNING, NOTE = "error", "warning", "note"
 _WARNINGS = frozenset({"duplicate", "label-conflict", "enlarged", "oblong", "odd"})
 _OBLONG = 2.0
 _CHUNK = 64
-_Looked = tuple[int, bytes, VerifiedImage, ImageFault | None]
+_UNREAD = np.zeros(HASH_BYTES, dtype=np.uint8)
+_Looked = tuple[int, np.ndarray, VerifiedImage, ImageFault | None]
 
 
 @dataclass(frozen=True)
@@ -87,12 +88,12 @@ def look_at_images(manifest: Manifest, progress: Progress | None = None, known: 
     """
     found: dict[int, list[Finding]] = {}
     digests = image_hashes(manifest) if manifest.shards is not None else None  # as they were indexed
-    hashes = np.zeros((len(manifest), BYTES), dtype=np.uint8)
+    hashes = np.zeros((len(manifest), HASH_BYTES), dtype=np.uint8)
     sizes = np.zeros((len(manifest), 2), dtype=np.int32)
     wanted = [i for i, file in enumerate(manifest.files) if file not in known] if known else range(len(manifest))
 
     def look(rows: Sequence[int]) -> list[_Looked]:
-        return [_look(row, data, digests is not None) for row, data in stored_images(manifest, rows)]
+        return [_look(row, data, digests) for row, data in stored_images(manifest, rows)]
 
     if progress is not None:
         progress(0, len(manifest))
@@ -106,7 +107,7 @@ def look_at_images(manifest: Manifest, progress: Progress | None = None, known: 
                         continue
                     found[i] = [_seen(manifest, i, "odd", remark) for remark in seen.remarks]
                     sizes[i] = seen.size
-                    hashes[i] = np.frombuffer(digest, dtype=np.uint8) if digests is None else digests[i]
+                    hashes[i] = digest
             done += len(some)
             if progress is not None:
                 progress(done, len(manifest))
@@ -116,14 +117,13 @@ def look_at_images(manifest: Manifest, progress: Progress | None = None, known: 
     return Looked(findings + _odd_sizes(manifest, sizes), sizes, hashes)
 
 
-def _look(row: int, data: bytes | ImageFault, hashed: bool) -> _Looked:
+def _look(row: int, data: bytes | ImageFault, digests: np.ndarray | None) -> _Looked:
     try:
         if isinstance(data, ImageFault):
             raise data
-        digest = b"" if hashed else hashlib.sha256(data).digest()[:BYTES]
-        return row, digest, verify_image(data), None
+        return row, content_hash(data) if digests is None else digests[row], verify_image(data), None
     except ImageFault as fault:
-        return row, b"", VerifiedImage((0, 0)), fault
+        return row, _UNREAD, VerifiedImage((0, 0)), fault
 
 
 def _duplicates(manifest: Manifest, rows: Sequence[int], hashes: np.ndarray) -> Iterator[tuple[int, Finding]]:

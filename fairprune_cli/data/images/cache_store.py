@@ -16,7 +16,7 @@ from typing import Any
 from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.core.files import cache_dir
 from fairprune_cli.core.locks import locked
-from fairprune_cli.data import content_hashes as fingerprint
+from fairprune_cli.data import content_hashes
 from fairprune_cli.data.manifest.image_shape import ImageShape
 from fairprune_cli.data.tables import shard_index
 
@@ -118,7 +118,7 @@ def clear_cache() -> list[Entry]:
     """Remove every entry, all kept hashes and indices of shards; what was removed."""
     _sweep()
     removed = [entry for entry in entries() if _remove(entry.folder)]
-    for kept in (fingerprint.folder(), shard_index.index_folder()):
+    for kept in (content_hashes.folder(), shard_index.index_folder()):
         shutil.rmtree(kept, ignore_errors=True)
     return removed
 

@@ -9,13 +9,15 @@ import numpy as np
 
 from fairprune_cli.core.errors import Problem, Problems
 from fairprune_cli.core.parallel import Progress
+from fairprune_cli.data.content_hashes import content_numbers
 from fairprune_cli.data.images.stored import image_hashes
-from fairprune_cli.data.manifest.manifest import ALLOW, DROP, Manifest
+from fairprune_cli.data.manifest.manifest import ALLOW_COPIES, DROP_COPIES, Manifest
 from fairprune_cli.data.tables.table import SHOWN, SPLITS
 
 WAYS_OUT = (
-    f"take them out of all splits but one, or write into the manifest `duplicates: {DROP}` (keeps the one in the later "
-    f"of train, val, test) or `duplicates: {ALLOW}` (keeps all, and the report says so)"
+    "take them out of all splits but one, or write into the manifest "
+    f"`duplicates: {DROP_COPIES}` (keeps the one in the later of train, val, test) "
+    f"or `duplicates: {ALLOW_COPIES}` (keeps all, and the report says so)"
 )
 
 
@@ -51,8 +53,7 @@ def shared_images(manifest: Manifest, hashes: np.ndarray, split: str | None = No
     """
     splits = manifest.splits.astype(np.int64)
     held = np.flatnonzero(hashes.any(1) & (splits >= 0))
-    whole = np.ascontiguousarray(hashes[held]).view(f"V{hashes.shape[1]}").ravel()
-    _, content = np.unique(whole, return_inverse=True)
+    content = content_numbers(hashes[held])
     # In the order of splits, so that the last one written for each content is in its latest split.
     order = np.argsort(splits[held], kind="stable")
     latest = np.zeros(len(held), dtype=np.int64)
@@ -76,7 +77,7 @@ def parted(manifest: Manifest, split: str | None = None, progress: Progress | No
     Raises:
         FairpruneError: splits share images and the manifest does not say what to do; each with file and row.
     """
-    split = None if manifest.duplicates == DROP else split  # else its counts were not those of `data stats`
+    split = None if manifest.duplicates == DROP_COPIES else split  # else its counts were not those of `data stats`
     found = shared_images(manifest, _hashes(manifest, split, progress), split)
     if not manifest.duplicates:
         problems = Problems(str(manifest.path))
@@ -86,7 +87,7 @@ def parted(manifest: Manifest, split: str | None = None, progress: Progress | No
         ]
         problems.add_some(faults, SHOWN, "images stand in two splits")
         problems.raise_if_any(WAYS_OUT)
-    if manifest.duplicates == DROP and len(found):
+    if manifest.duplicates == DROP_COPIES and len(found):
         manifest = without(manifest, found)
         manifest = replace(manifest, warnings=(*manifest.warnings, _told(len(found), "are left out")))
     elif len(found):

@@ -12,6 +12,7 @@ from typing import NoReturn
 import yaml
 
 from fairprune_cli.core.errors import FairpruneError, Problems
+from fairprune_cli.core.yaml_text import yaml_nodes
 from fairprune_cli.data.manifest.image_shape import Size
 from fairprune_cli.data.manifest.split_spec import SplitSpec, read_splits
 from fairprune_cli.data.manifest.yaml_section import YamlSection
@@ -49,8 +50,8 @@ class Asked:
             return None
         problems = Problems("--splits")
         try:
-            node = yaml.compose(f"splits: {self.splits}", Loader=yaml.BaseLoader)
-        except (yaml.YAMLError, RecursionError, ValueError) as error:
+            node = yaml_nodes(f"splits: {self.splits}")
+        except yaml.YAMLError as error:
             raise FairpruneError(f"not valid YAML: {self.splits[:60]!r}", where="--splits", hint=SHARES) from error
         top = YamlSection(node, "", problems)
         # Whether there is such a column, and whether persons are known, the whole manifest will show.

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from fairprune_cli.core.errors import FairpruneError, Problems
+from fairprune_cli.core.parallel import Progress
 from fairprune_cli.data.content_hashes import content_hashes
 from fairprune_cli.data.manifest.columns import AttributeSpec
 from fairprune_cli.data.manifest.groups import SourceColumn, coded
@@ -21,16 +22,17 @@ from fairprune_cli.data.manifest.task import Task
 from fairprune_cli.data.manifest.task_spec import TaskSpec, head_faults
 from fairprune_cli.data.tables.codes import TableRow, missing_words
 from fairprune_cli.data.tables.image_paths import check_files
-from fairprune_cli.data.tables.shards import Reading, Shards, open_shards
+from fairprune_cli.data.tables.shards import Shards, open_shards
 from fairprune_cli.data.tables.spellings import alike_names
 from fairprune_cli.data.tables.table import SPLITS, is_missing
 
 
-def build_manifest(data: bytes, path: Path, progress: Reading | None = None) -> Manifest:
+def build_manifest(data: bytes, path: Path, progress: Progress | None = None) -> Manifest:
     """The checked manifest.
 
     Args:
-        progress: called with (shards read, shards in all) where the images lie in shards.
+        progress: called with (shards read, shards in all) where the images lie in shards, or with (0, images in all)
+            now and then while files are read of which copies have to stay in one split.
 
     Raises:
         FairpruneError: lists every problem found, each with its line or row.
@@ -42,7 +44,7 @@ def build_manifest(data: bytes, path: Path, progress: Reading | None = None) -> 
     return manifest
 
 
-def examine(data: bytes, path: Path, problems: Problems, progress: Reading | None = None) -> Manifest | None:
+def examine(data: bytes, path: Path, problems: Problems, progress: Progress | None = None) -> Manifest | None:
     """As much of a manifest as can be read: None, or one whose labels and splits are -1 where they are at fault.
 
     Only without any problem is it fit for anything but looking at its images.
@@ -65,7 +67,7 @@ def examine(data: bytes, path: Path, problems: Problems, progress: Reading | Non
 
 
 def _check(
-    spec: Spec, path: Path, records: Records, sha256: str, problems: Problems, progress: Reading | None
+    spec: Spec, path: Path, records: Records, sha256: str, problems: Problems, progress: Progress | None
 ) -> Manifest | None:
     warnings = list(records.warnings)
     root = path.parent / spec.images
@@ -84,7 +86,7 @@ def _check(
                 groupings[attribute.name] = grouping
     there = records.files is not None and root.is_dir()
     shards = open_shards(root, spec.shards, path.name, problems, progress) if there and spec.shards else None
-    hashes = shards.hashes if shards is not None else partial(content_hashes, str(root.absolute()))
+    hashes = shards.hashes if shards is not None else partial(content_hashes, str(root.absolute()), progress=progress)
     before = len(problems.found)
     splits = assign_splits(spec.splits, records, labels, persons, hashes, rows, warnings, problems)
     if splits is None and spec.splits.fractions is None and "split" not in spec.columns and not spec.splits.source:

@@ -8,18 +8,12 @@ from pathlib import Path
 from fairprune_cli.core import plugins
 from fairprune_cli.core.errors import FairpruneError, Problems
 from fairprune_cli.data.manifest.asked import Asked, listed, quoted, stop
-from fairprune_cli.data.manifest.guess_columns import (
-    LABEL_NAMES,
-    column_named,
-    image_column,
-)
-from fairprune_cli.data.manifest.guess_folders import folder_lines
+from fairprune_cli.data.manifest.guess_columns import LABEL_NAMES, column_named, image_column
+from fairprune_cli.data.manifest.guess_folders import guess_folder
 from fairprune_cli.data.manifest.guess_tables import Guess, guess_table, guess_tables, relative
 from fairprune_cli.data.tables.folders import subfolders
 from fairprune_cli.data.tables.split_words import splits_within, without_split
-from fairprune_cli.data.tables.table import SPLITS, TextTable, read_table
-
-_TABLES = (".csv", ".tsv", ".parquet", ".pq")
+from fairprune_cli.data.tables.table import SPLITS, TABLE_SUFFIXES, TextTable, read_table
 
 
 def guess(path: Path, base: Path | None, asked: Asked | None = None) -> Guess:
@@ -49,7 +43,7 @@ def guess(path: Path, base: Path | None, asked: Asked | None = None) -> Guess:
     chosen = _best(path, tables)
     if chosen is not None:
         return guess_table(chosen, base or path, asked)
-    return _guess_folder(path, base or path, asked, unread)
+    return guess_folder(path, base or path, asked, unread)
 
 
 def _tables_in(path: Path) -> tuple[dict[Path, TextTable], Problems]:
@@ -59,7 +53,7 @@ def _tables_in(path: Path) -> tuple[dict[Path, TextTable], Problems]:
     unread = Problems(str(path))
     for place in places:
         for file in sorted(place.iterdir()):
-            if file.suffix.lower() in _TABLES and not file.name.startswith(".") and file.is_file():
+            if file.suffix.lower() in TABLE_SUFFIXES and not file.name.startswith(".") and file.is_file():
                 table = read_table(file, unread)
                 if table is not None and image_column(table, file.parent):
                     found[file] = table
@@ -72,10 +66,10 @@ def _family(path: Path, tables: Mapping[Path, TextTable]) -> dict[str, Path]:
     for file in tables:
         words = file.relative_to(path).with_suffix("").parts
         within = [splits_within(word) for word in words]
-        codes = frozenset().union(*within)
-        if len(codes) == 1:
+        named = frozenset().union(*within)
+        if len(named) == 1:
             key = "/".join(without_split(word) for word in words)
-            split = SPLITS[next(iter(codes))]
+            (split,) = named
             other = families.setdefault(key, {}).setdefault(split, file)
             if other != file:
                 stop(
@@ -127,8 +121,3 @@ def _guess_native(name: str, path: Path, base: Path, asked: Asked) -> Guess:
         (one, text) for one, text in found.attributes if one != label
     )
     return Guess(tuple(lines), attributes, base, found.sample, notes)
-
-
-def _guess_folder(path: Path, base: Path, asked: Asked, unread: Problems) -> Guess:
-    found = folder_lines(path, base, asked, unread)
-    return Guess(found.lines, found.attributes, base, found.sample, found.notes)

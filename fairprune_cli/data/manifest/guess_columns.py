@@ -12,11 +12,11 @@ import numpy as np
 
 from fairprune_cli.core.errors import FairpruneError, nearest
 from fairprune_cli.data.manifest.asked import Asked, listed, quoted
-from fairprune_cli.data.manifest.guess_lists import plain_name
 from fairprune_cli.data.tables.codes import occurring
 from fairprune_cli.data.tables.folders import subfolders
 from fairprune_cli.data.tables.image_names import is_image_name
-from fairprune_cli.data.tables.table import MISSING, TextTable, is_missing
+from fairprune_cli.data.tables.split_words import splits_within
+from fairprune_cli.data.tables.table import MISSING, TextTable, is_missing, plain_name
 
 _IMAGE_NAMES = (
     "file", "image", "path", "filename", "file_name", "image_path", "image_id", "img", "file_path", "filepath",
@@ -75,6 +75,7 @@ def person_column(table: TextTable) -> str:
 
 
 def column_named(table: TextTable, names: Sequence[str]) -> str | None:
+    """The column whose plain name comes first among the names; None for none."""
     plain = {plain_name(name): name for name in reversed(table.header)}
     return next((plain[name] for name in names if name in plain), None)
 
@@ -135,8 +136,12 @@ def _words(column: str) -> list[str]:
     return re.findall(r"[^\W\d_]+", re.sub(r"([a-z])([A-Z])", r"\1 \2", column).lower())
 
 
-def image_root(base: Path, files: Sequence[str]) -> tuple[str, tuple[Path, ...], tuple[str, ...]]:
-    """The folder below `base` in which most of the files lie, a few of them there, and other such folders."""
+def image_root(base: Path, files: Sequence[str], split: str = "") -> tuple[str, tuple[Path, ...], tuple[str, ...]]:
+    """The folder below `base` in which most of the files lie, a few of them there, and other such folders.
+
+    Args:
+        split: that of the files; of folders with as many of them, one that names it comes first.
+    """
     probe = [name for name in files[:: max(1, len(files) // 20)] if name and "\0" not in name]
     first = subfolders(base)
     nested = [f"{name}/{inner}" for name in first[:50] for inner in subfolders(base / name)[:50]]
@@ -145,7 +150,7 @@ def image_root(base: Path, files: Sequence[str]) -> tuple[str, tuple[Path, ...],
         present = tuple(base / folder / name for name in probe if _is_file(base / folder / name))
         if 2 * len(present) > len(probe):
             held.append((folder, present))
-    held.sort(key=lambda one: -len(one[1]))
+    held.sort(key=lambda one: (-len(one[1]), split not in splits_within(one[0])))
     if not held:
         return ".", (), ()
     return held[0][0], held[0][1], tuple(folder for folder, present in held[1:] if len(present) == len(held[0][1]))

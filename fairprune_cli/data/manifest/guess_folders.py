@@ -3,34 +3,25 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
 from fairprune_cli.core.errors import FairpruneError, Problems
+from fairprune_cli.data.dataset_format import evenly_chosen
 from fairprune_cli.data.manifest.asked import SHARES, Asked, listed, names_text, quoted, stop, with_splits
 from fairprune_cli.data.manifest.guess_columns import attributes_of, image_column, person_column
 from fairprune_cli.data.manifest.guess_lists import refuse_lists
 from fairprune_cli.data.manifest.guess_splits import SplitGuess, drawn, of_folders, of_paths, proposed
+from fairprune_cli.data.manifest.guess_tables import Guess, class_line, relative
 from fairprune_cli.data.manifest.split_spec import SplitSpec
 from fairprune_cli.data.tables.codes import in_order
-from fairprune_cli.data.tables.folders import FolderListing, list_folder, subfolders, usual_split
+from fairprune_cli.data.tables.folders import FolderListing, list_folder, subfolders
 from fairprune_cli.data.tables.image_names import is_image_file
-from fairprune_cli.data.tables.split_words import splits_within
-from fairprune_cli.data.tables.table import TextTable, read_table
+from fairprune_cli.data.tables.split_words import split_of, splits_within
+from fairprune_cli.data.tables.table import TABLE_SUFFIXES, TextTable, read_table
 
 
-@dataclass(frozen=True)
-class FolderGuess:
-    """Lines of the manifest, attributes from a table beside the classes, some images, and what is to be told."""
-
-    lines: tuple[str, ...]
-    attributes: tuple[tuple[str, str], ...]
-    sample: tuple[Path, ...]
-    notes: tuple[str, ...]
-
-
-def folder_lines(path: Path, base: Path, asked: Asked, unread: Problems) -> FolderGuess:
-    """What class folders below `path` are to a manifest in `base`.
+def guess_folder(path: Path, base: Path, asked: Asked, unread: Problems) -> Guess:
+    """What class folders below `path` are to a manifest in `base`, with the attributes of a table beside them.
 
     Args:
         unread: what is wrong with tables beside them, told where there are no class folders.
@@ -43,7 +34,7 @@ def folder_lines(path: Path, base: Path, asked: Asked, unread: Problems) -> Fold
     if not asked.splits:
         _refuse_unclear(root)
     problems = Problems(str(root))
-    listing = list_folder(root, problems, spec.split_of if asked.splits else usual_split)
+    listing = list_folder(root, problems, spec.split_of if asked.splits else split_of)
     if listing is None:
         unread.raise_if_any()
     problems.raise_if_any("give a table (CSV or Parquet) with a column of image files, or class folders")
@@ -59,25 +50,25 @@ def folder_lines(path: Path, base: Path, asked: Asked, unread: Problems) -> Fold
             hint="give a table (CSV or Parquet) with a column of image files and one of labels, or a folder per class",
         )  # fmt: skip
     split = _split(root, path, listing, asked)
-    text = os.path.relpath(root, base).replace(os.sep, "/")
+    text = relative(root, base)
     lines = ["format: folder", f"root: {quoted(text)}  # root/class/image or root/split/class/image"]
     notes = [] if root == path else [f"guess: the class folders begin at {text!r}"]
-    order = "in torchvision's order, that of text; check it"
+    order = "in torchvision's order, that of text"
     if classes != in_order(classes):
-        order = "in torchvision's order, that of text, not of numbers; check it"
+        order += ", not of numbers"
         notes.append(
             f"guess: the model's outputs are in torchvision's order of the folders, that of text: {listed(classes)}"
         )
     else:
         notes.append(f"guess: the model's outputs are in the order of the folders: {listed(classes)}")
-    lines += [f"classes: [{', '.join(map(quoted, classes))}]  # guess: {order}"]
+    lines.append(class_line(classes, order))
     attributes: tuple[tuple[str, str], ...] = ()
     beside = _table_beside(path, root, listing)
     if beside is not None:
         found, table = beside
         image, person = image_column(table, root) or "", person_column(table)
         columns = f"image: {quoted(image)}" + (f", person: {quoted(person)}" if person else "")
-        name = os.path.relpath(found, base).replace(os.sep, "/")
+        name = relative(found, base)
         lines += [f"attributes_table: {quoted(name)}", f"columns: {{{columns}}}  # guess: by their names"]
         attributes = attributes_of(table, {image, person, ""}, image, asked)
         notes.append(f"guess: {name} tells the groups of the images in the class folders")
@@ -87,15 +78,14 @@ def folder_lines(path: Path, base: Path, asked: Asked, unread: Problems) -> Fold
             hint="put a table with a column of the images' paths and one of the groups beside them",
         )  # fmt: skip
     lines += split.lines
-    sample = tuple(root / name for name in listing.files[:: max(1, len(listing.files) // 20)])
-    return FolderGuess(tuple(lines), attributes, sample, (*notes, *split.notes))
+    return Guess(tuple(lines), attributes, base, evenly_chosen(root, listing.files), (*notes, *split.notes))
 
 
 def _inner(path: Path) -> Path:
     """The folder where classes or splits begin: that which an archive was unpacked into, if it is alone."""
     for _ in range(4):
         filled = [name for name in subfolders(path) if not name.startswith("__") and _holds(path / name, False)]
-        if len(filled) != 1 or usual_split(filled[0]) or not _holds(path / filled[0], True):
+        if len(filled) != 1 or split_of(filled[0]) or not _holds(path / filled[0], True):
             break
         path = path / filled[0]
     return path
@@ -117,6 +107,7 @@ def _split(root: Path, path: Path, listing: FolderListing, asked: Asked) -> Spli
                 f"the only folder with classes is {only!r}, which names a split", where=str(root),
                 hint=f"for shares of its images write: fairprune data init {root / only} --splits '{SHARES}'",
             )  # fmt: skip
+        _refuse_apart(root, listing)
         return of_folders(listing.splits, str(root), asked)
     spec = asked.split_spec()
     if spec is not None:
@@ -127,7 +118,7 @@ def _split(root: Path, path: Path, listing: FolderListing, asked: Asked) -> Spli
         refuse_lists(path)
         return drawn(False)
     deeper = {part for file in below for part in file.split("/")[1:-1]}
-    if len(deeper) > 1 and any(usual_split(file.partition("/")[0]) for file in below if "/" in file):
+    if len(deeper) > 1 and any(split_of(file.partition("/")[0]) for file in below if "/" in file):
         stop(
             f"below the folders that name splits there are {listed(sorted(deeper))}: classes seem to be these, and not "
             f"{listed(sorted(set(listing.labels)))}", root,
@@ -136,11 +127,26 @@ def _split(root: Path, path: Path, listing: FolderListing, asked: Asked) -> Spli
     return found
 
 
+def _refuse_apart(root: Path, listing: FolderListing) -> None:
+    """Ask where no class stands in two splits and folders lie below: seg_train/seg_train/cat has its classes there."""
+    assert listing.splits is not None
+    splits = {(label, split) for label, split in zip(listing.labels, listing.splits, strict=True)}
+    apart = len(splits) == len(set(listing.labels)) and len(set(listing.splits)) > 1
+    deeper = next((file for file in listing.files if file.count("/") > 2), "")
+    if apart and deeper:
+        split, label, inner, _ = deeper.split("/", 3)
+        stop(
+            f"{listed(sorted(set(listing.labels)))} would be the classes, and none of them stands in two splits; "
+            f"classes seem to be the folders below, as {inner!r}", root,
+            f"a folder per class right below that of its split, as {split}/{inner} in place of {split}/{label}/{inner}",
+        )  # fmt: skip
+
+
 def _refuse_unclear(root: Path) -> None:
     """Ask about folders that would be classes although they seem to be splits, or of which only some are splits."""
     above = root.absolute()
-    beside = [name for name in subfolders(above.parent) if usual_split(name) and _holds(above.parent / name, False)]
-    if usual_split(above.name) and len(beside) > 1:
+    beside = [name for name in subfolders(above.parent) if split_of(name) and _holds(above.parent / name, False)]
+    if split_of(above.name) and len(beside) > 1:
         stop(
             f"the folder is one of {listed(beside)}, which name the splits", root, f"the folder above: {above.parent}",
             with_splits(SHARES, f"draws shares of {above.name} alone"),
@@ -148,7 +154,7 @@ def _refuse_unclear(root: Path) -> None:
     names = [name for name in subfolders(root) if _holds(root / name, False)]
     words = [name for name in names if splits_within(name) and _holds(root / name, True)]
     several = len(frozenset().union(*map(splits_within, words))) > 1
-    if all(usual_split(name) for name in names) or not (several or any(usual_split(name) for name in words)):
+    if all(split_of(name) for name in names) or not (several or any(split_of(name) for name in words)):
         return
     proposal = {name: proposed(name, "drop") for name in names}
     if "test" not in proposal.values():
@@ -166,7 +172,7 @@ def _table_beside(path: Path, root: Path, listing: FolderListing) -> tuple[Path,
     """A table beside the class folders whose column of images names theirs."""
     known = set(listing.files)
     for file in sorted(path.iterdir()):
-        if file.suffix.lower() in (".csv", ".tsv", ".parquet", ".pq"):
+        if file.suffix.lower() in TABLE_SUFFIXES:
             table = read_table(file, Problems(str(file)))
             image = None if table is None else image_column(table, root)
             if table is not None and image and all(cell.removeprefix("./") in known for cell in table.columns[image]):

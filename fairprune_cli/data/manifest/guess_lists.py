@@ -11,7 +11,7 @@ from fairprune_cli.core.errors import FairpruneError, Problems
 from fairprune_cli.data.manifest.asked import SHARES, listed, stop, with_splits
 from fairprune_cli.data.tables.folders import subfolders
 from fairprune_cli.data.tables.split_words import split_of, splits_within, without_split
-from fairprune_cli.data.tables.table import SPLITS, TextTable, is_missing, read_table
+from fairprune_cli.data.tables.table import TABLE_SUFFIXES, TextTable, is_missing, plain_name, read_table
 
 # Columns that are about the split whatever stands in them; their words are a question unless they are usual.
 _COLUMNS = frozenset((
@@ -22,14 +22,8 @@ _COLUMNS = frozenset((
 _YES, _NO = frozenset(("1", "true", "yes", "t", "y")), frozenset(("0", "false", "no", "f", "n", "-1"))
 _PARTS = frozenset(("split", "splits", "partition", "fold", "folds", "kfold"))
 _MOST_WORDS = 20
-_TABLES = (".csv", ".tsv", ".parquet", ".pq")
-_LISTS = (*_TABLES, ".txt", ".lst", ".json")
+_LISTS = (*TABLE_SUFFIXES, ".txt", ".lst", ".json")
 DRAW = with_splits(SHARES, "draws shares and puts the data's split aside")
-
-
-def plain_name(column: str) -> str:
-    """A column's name in lower case, with underscores for spaces and hyphens."""
-    return "_".join(column.lower().replace("-", " ").replace("_", " ").split())
 
 
 def split_column(table: TextTable, image: str, where: str) -> str:
@@ -41,7 +35,7 @@ def split_column(table: TextTable, image: str, where: str) -> str:
         words = {cell for cell in table.columns[name] if not is_missing(cell)}
         if not words or len(words) > _MOST_WORDS:
             continue
-        known = {code for word in words if (code := split_of(word)) is not None}
+        known = {split for word in words if (split := split_of(word)) is not None}
         within = frozenset().union(*(splits_within(word) for word in words))
         plain = plain_name(name)
         named = plain in _COLUMNS or not _PARTS.isdisjoint(plain.split("_")) or bool(of_booleans(name, words))
@@ -60,8 +54,9 @@ def of_booleans(column: str, words: Collection[str]) -> dict[str, str]:
     within = splits_within(column)
     if len(within) != 1 or not words or not {word.lower() for word in words} <= _YES | _NO:
         return {}
-    yes = next(iter(within))
-    return {word: SPLITS[yes] if word.lower() in _YES else SPLITS[0 if yes else 2] for word in words}
+    (yes,) = within
+    no = "test" if yes == "train" else "train"
+    return {word: yes if word.lower() in _YES else no for word in words}
 
 
 def refuse_lists(folder: Path, table: Path | None = None) -> None:
@@ -73,7 +68,7 @@ def refuse_lists(folder: Path, table: Path | None = None) -> None:
     Raises:
         FairpruneError: there are such files; the message says which choice to write.
     """
-    found: dict[str, set[int]] = {}
+    found: dict[str, set[str]] = {}
     files, told = [], []
     for path in _lists(folder):
         within = splits_within(path.stem)
@@ -83,7 +78,7 @@ def refuse_lists(folder: Path, table: Path | None = None) -> None:
             files.append(name)
         if path != table and (not _PARTS.isdisjoint(plain_name(path.stem).split("_")) or _tells_splits(path)):
             told.append(name)
-    if not told and not any(len(codes) > 1 for codes in found.values()):
+    if not told and not any(len(splits) > 1 for splits in found.values()):
         return
     if table is not None and table.name in files:
         stop(
@@ -106,7 +101,7 @@ def _lists(folder: Path) -> Iterator[Path]:
 
 def _tells_splits(path: Path) -> bool:
     """Whether a table has a split column."""
-    if path.suffix.lower() not in _TABLES:
+    if path.suffix.lower() not in TABLE_SUFFIXES:
         return False
     table = read_table(path, Problems(str(path)))
     with contextlib.suppress(FairpruneError):

@@ -67,9 +67,10 @@ def _of_words(
     if spec is not None:
         return SplitGuess(column, (f"splits: {asked.splits}",))
     counts = Counter(cells)
-    empty = sum(n for cell, n in counts.items() if is_missing(cell))
+    bare = [cell for cell in counts if is_missing(cell)]
+    empty = sum(counts[cell] for cell in bare)
     words = in_order(cell for cell in counts if not is_missing(cell))
-    meant = {word: SPLITS[code] for word in words if (code := split_of(word)) is not None}
+    meant = {word: split for word in words if (split := split_of(word)) is not None}
     notes, lines = [], []
     if column and set(words) == set(_CODES):
         meant = dict(_CODES)
@@ -86,13 +87,14 @@ def _of_words(
     if words and "test" not in proposal.values():
         proposal[next((word for word in reversed(words) if word not in meant), words[-1])] = "test"
     if empty and len(meant) == len(words):
-        bare = next(cell for cell in counts if is_missing(cell))
-        text = [names_text({**(_CODES if lines else {}), bare: split}) for split in ("train", "drop")]
+        coded = _CODES if lines else {}
+        text = [names_text({**coded, **dict.fromkeys(bare, split)}) for split in ("train", "drop")]
         stop(f"{what} is empty in {empty:,} of {len(cells):,} rows", where, with_splits(text[0], "they are train"),
              with_splits(text[1], "they are left out"))  # fmt: skip
     both = _synonyms(words)
     if len(meant) < len(words) or both:
-        unclear = both or [word for word in words if word not in meant]
+        unclear = [*(both or [word for word in words if word not in meant]), *bare]
+        proposal |= dict.fromkeys(bare, "drop")
         stop(
             f"{what} seems to name splits, and the meaning of {listed(unclear)} is not clear",
             where, with_splits(names_text(proposal), "each word is train, val, test, or drop to leave it out"), draw,
@@ -105,15 +107,15 @@ def _of_words(
 def proposed(word: str, otherwise: str) -> str:
     """The only split that some part of a word names, else what is given."""
     within = splits_within(word)
-    return SPLITS[next(iter(within))] if len(within) == 1 else otherwise
+    return next(iter(within)) if len(within) == 1 else otherwise
 
 
 def _synonyms(words: Sequence[str]) -> list[str]:
     """Different words that may be one split, as dev and val, or trainval beside train: what they are has to be said."""
     both = {word for word in words if word.lower().startswith("trainval")}
-    if both and any(split_of(word) in (0, 1) for word in words if word not in both):
+    if both and any(split_of(word) in ("train", "val") for word in words if word not in both):
         return sorted(both)
-    of_val = {word for word in words if split_of(word) == 1}
+    of_val = {word for word in words if split_of(word) == "val"}
     dev = {word for word in of_val if word.lower().startswith("dev")}
     return sorted(of_val) if dev and of_val - dev else []
 
@@ -169,7 +171,7 @@ def of_paths(files: Sequence[str], where: str) -> SplitGuess | None:
     for source, words, what in (
         (PATH, folders, "the folders in the paths"), (NAME, names, "the beginnings of the files' names"),
     ):  # fmt: skip
-        held = {SPLITS[code] for word in set(words) if (code := split_of(word)) is not None}
+        held = {split for word in set(words) if (split := split_of(word)) is not None}
         if not held or (source == NAME and len(held) == 1):
             continue
         bare = words.count("")
@@ -184,7 +186,7 @@ def of_paths(files: Sequence[str], where: str) -> SplitGuess | None:
         note = f"guess: {what} name the split"
         made = SplitGuess("", (f"{line}  # guess: {what} name the split",), (note,))
         if held == {"train", "val"}:
-            vals = {word: "test" for word in sorted(set(words)) if split_of(word) == 1}
+            vals = {word: "test" for word in sorted(set(words)) if split_of(word) == "val"}
             stop(f"train and val are in {what}, and no test split to audit on", where,
                  with_splits(f"{{from: {source}, val: {FROM_TRAIN}, " + names_text(vals)[1:], "val becomes test"),
                  DRAW)  # fmt: skip

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fairprune_cli.core.errors import FairpruneError, Problems
+from fairprune_cli.data.dataset_format import evenly_chosen
 from fairprune_cli.data.manifest.asked import SHARES, Asked, listed, quoted, stop, with_splits
 from fairprune_cli.data.manifest.guess_columns import (
     attributes_of,
@@ -35,7 +36,15 @@ class Guess:
 
 
 def guess_tables(path: Path, tables: Mapping[str, Path], base: Path, asked: Asked) -> Guess:
-    """A table per split, which may lie in folders of their own, as their images may."""
+    """A table per split, which may lie in folders of their own, as their images may.
+
+    Args:
+        path: folder that holds them; tables: split -> file.
+        base: folder of the manifest to be.
+
+    Raises:
+        FairpruneError: as `guess_table`.
+    """
     problems = Problems(str(path))
     joined = read_tables(path, {split: file.relative_to(path).as_posix() for split, file in tables.items()}, problems)
     problems.raise_if_any()
@@ -74,7 +83,7 @@ def _image_folders(
     folders, sample = {}, []
     for split, file in tables.items():
         own = [cell for cell, other in zip(table.columns[image], splits, strict=True) if other == split]
-        root, present, _ = image_root(file.parent, own)
+        root, present, _ = image_root(file.parent, own, split)
         folders[split] = relative(file.parent / root, base)
         sample += [*present[:7]]
     words = ", ".join(f"{split}: {quoted(folder)}" for split, folder in folders.items())
@@ -87,8 +96,7 @@ def _images(folder: Path, cells: Sequence[str], base: Path, asked: Asked) -> _Im
     if asked.images is not None:
         if not asked.images.is_dir():
             raise FairpruneError("no such folder", where=f"--images {asked.images}", hint="check the path")
-        present = tuple(asked.images / cell for cell in cells[:: max(1, len(cells) // 20)] if "\0" not in cell)
-        return _Images(f"images: {quoted(relative(asked.images, base))}", present)
+        return _Images(f"images: {quoted(relative(asked.images, base))}", evenly_chosen(asked.images, cells))
     root, sample, others = image_root(folder, cells)
     apart = [name for name in subfolders(folder) if splits_within(name)]
     held = [name for name in apart if _some_there(folder / name, cells)]
@@ -113,6 +121,11 @@ def _some_there(folder: Path, cells: Sequence[str]) -> bool:
 
 
 def guess_table(path: Path, base: Path, asked: Asked) -> Guess:
+    """What a table with a row per image is to a manifest in `base`.
+
+    Raises:
+        FairpruneError: it cannot be read, no column seems to name images or labels, or a choice has to be made.
+    """
     problems = Problems(str(path))
     table = read_table(path, problems)
     problems.raise_if_any()
@@ -159,8 +172,9 @@ def relative(path: Path, base: Path) -> str:
     return os.path.relpath(path, base).replace(os.sep, "/")
 
 
-def class_line(classes: Sequence[str]) -> str:
-    return f"classes: [{', '.join(map(quoted, classes))}]  # guess: in the order of the model's outputs; check it"
+def class_line(classes: Sequence[str], order: str = "in the order of the model's outputs") -> str:
+    """The line `classes`, and in which order they stand."""
+    return f"classes: [{', '.join(map(quoted, classes))}]  # guess: {order}; check it"
 
 
 def _columns_hint(table: TextTable) -> str:

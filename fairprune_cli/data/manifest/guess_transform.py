@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from fairprune_cli.data.manifest.image_shape import Size
+from fairprune_cli.data.tables.image_names import image_formats
 
 _CHECKPOINTS = (".pt", ".pth", ".ckpt", ".safetensors", ".bin", ".pt2", ".onnx", ".tar")
 # How the names of torchvision's and timm's classifiers begin, where a digit, a sign or the end follows.
@@ -71,7 +72,7 @@ def guess_transform(base: Path, sample: Sequence[Path], asked: Size | None) -> t
 def _size(sample: Sequence[Path]) -> tuple[str, str]:
     sides = []
     for image in sample[:20]:
-        with contextlib.suppress(Exception), Image.open(image) as opened:
+        with contextlib.suppress(Exception), Image.open(image, formats=image_formats()) as opened:
             sides.append(min(opened.size))
     if not sides:
         return "64", "no image could be looked at"

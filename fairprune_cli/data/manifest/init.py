@@ -11,6 +11,8 @@ from fairprune_cli.data.manifest.build import build_manifest
 from fairprune_cli.data.manifest.guess import guess
 from fairprune_cli.data.manifest.guess_transform import guess_transform
 
+_MOST_ATTRIBUTES = 100
+
 
 def init_manifest(
     path: Path,
@@ -49,19 +51,25 @@ def init_manifest(
         return "\n".join([*head, *lines, *left, *tail]) + "\n"
 
     where = out or found.base / "manifest.yaml"
-    kept, left = list(found.attributes), []
+    shown = found.attributes if asked.attributes else found.attributes[:_MOST_ATTRIBUTES]
+    kept, left = list(shown), []
     if not asked.attributes and not _loads(text(kept), where) and _loads(text([]), where):
         kept = [item for item in kept if _loads(text([item]), where)]
         left = [
             f"# left out, as a group has no test image or a value does not fit: {quoted(attribute)}: {value}"
-            for attribute, value in found.attributes
+            for attribute, value in shown
             if (attribute, value) not in kept
         ]
     build_manifest(text(kept, left).encode(), where)
     told = [*found.notes, *notes]
     if not asked.attributes:
-        names = ", ".join(attribute for attribute, _ in kept) or "none"
-        told.append(f"guess: the groups to be fair to are those of {names}; --attr names others")
+        names = ", ".join(attribute for attribute, _ in kept)
+        told.append(
+            f"guess: the groups to be fair to are those of {names}; --attr names others" if kept
+            else "no column tells groups to be fair to: an audit of groups needs one under `attributes`"
+        )  # fmt: skip
+    if more := len(found.attributes) - len(shown):
+        told.append(f"{more:,} more columns of few values are left out; --attr names those that matter")
     if left:
         told.append(f"{len(left)} attributes are left out, as the manifest says")
     if tell is not None:

@@ -10,13 +10,13 @@ import os
 from pathlib import Path
 
 from fairprune_cli.core.errors import FairpruneError, Problems
+from fairprune_cli.core.parallel import Progress
 from fairprune_cli.data.manifest.build import build_manifest, examine
 from fairprune_cli.data.manifest.columns import AttributeSpec
 from fairprune_cli.data.manifest.init import init_manifest
 from fairprune_cli.data.manifest.manifest import Grouping, Manifest
 from fairprune_cli.data.manifest.spec import transform_in
 from fairprune_cli.data.manifest.transform import Transform
-from fairprune_cli.data.tables.shards import Reading
 from fairprune_cli.data.tables.table import SPLITS
 
 __all__ = [
@@ -33,11 +33,12 @@ __all__ = [
 ]
 
 
-def load_manifest(path: Path, progress: Reading | None = None) -> Manifest:
+def load_manifest(path: Path, progress: Progress | None = None) -> Manifest:
     """Read and check a manifest, its table or folder, and that every image exists inside the image root.
 
     Args:
-        progress: called with (shards read, shards in all) where the images lie in shards.
+        progress: called with (shards read, shards in all) where the images lie in shards, or with (0, images in all)
+            now and then while files are read of which copies have to stay in one split.
 
     Raises:
         FairpruneError: lists every problem found, each with its line or row.
@@ -45,7 +46,7 @@ def load_manifest(path: Path, progress: Reading | None = None) -> Manifest:
     return build_manifest(*_read(path), progress)
 
 
-def examine_manifest(path: Path, problems: Problems, progress: Reading | None = None) -> Manifest | None:
+def examine_manifest(path: Path, problems: Problems, progress: Progress | None = None) -> Manifest | None:
     """As `load_manifest`, but what is wrong goes to `problems`, and what can be read is returned all the same.
 
     Raises:

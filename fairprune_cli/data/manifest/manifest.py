@@ -17,7 +17,7 @@ from fairprune_cli.data.manifest.transform import Transform
 from fairprune_cli.data.tables.shards import ShardPlaces
 from fairprune_cli.data.tables.table import SPLITS
 
-DROP, ALLOW = "drop", "allow"  # what to do with equal bytes in two splits
+DROP_COPIES, ALLOW_COPIES = "drop", "allow"  # what to do with equal bytes in two splits
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +53,7 @@ class Manifest:
     tasks: tuple[Task, ...] = ()  # at least one
     tables: tuple[str, ...] = ()  # file name of each row's table, [N], where there are several
     shards: ShardPlaces | None = None  # where the images lie in tar shards; None of images that are files
-    duplicates: str = ""  # DROP or ALLOW; "" where the manifest does not say
+    duplicates: str = ""  # DROP_COPIES or ALLOW_COPIES; "" where the manifest does not say
     shared: int = 0  # images whose bytes stand in a later split, once that was looked at
 
     def __post_init__(self) -> None:
@@ -173,6 +173,7 @@ class Manifest:
 
 
 def untested(grouping: Grouping, splits: np.ndarray) -> list[str]:
+    """A sentence for each group without a test image; splits: int8 or int64 [N], positions in SPLITS."""
     tested = grouping.index[(splits == SPLITS.index("test")) & (grouping.index >= 0)]
     counts = np.bincount(tested, minlength=len(grouping.groups))
     return [

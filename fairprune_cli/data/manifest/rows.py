@@ -44,6 +44,12 @@ class Records:
 
 
 def read_records(spec: Spec, folder: Path, digest: hashlib._Hash, problems: Problems) -> Records | None:
+    """The rows of a manifest; None after noting why there are none.
+
+    Args:
+        folder: of the manifest, which paths are relative to.
+        digest: to which what the rows were read from is added.
+    """
     wanted = [*spec.columns.values(), *(attribute.column for attribute in spec.attributes)]
     wanted += [task.label.column for task in spec.tasks if task.label is not None]
     # The sidecar of a published data set is read whole: which of its columns are asked for is not known yet.

@@ -16,7 +16,7 @@ from fairprune_cli.core.printable import is_printable
 from fairprune_cli.core.yaml_text import yaml_nodes
 from fairprune_cli.data.manifest.columns import AttributeSpec, read_bins, read_label, read_names
 from fairprune_cli.data.manifest.image_shape import SMALLEST_SIDE
-from fairprune_cli.data.manifest.manifest import ALLOW, DROP
+from fairprune_cli.data.manifest.manifest import ALLOW_COPIES, DROP_COPIES
 from fairprune_cli.data.manifest.split_spec import SplitSpec, read_splits
 from fairprune_cli.data.manifest.task_spec import HEAD_KEYS, TaskSpec, named_tasks, read_task
 from fairprune_cli.data.manifest.transform import Transform, read_transform
@@ -41,7 +41,7 @@ class Spec:
     splits: SplitSpec
     transform: Transform
     shards: tuple[str, ...] = ()  # tar shards that hold the images, below `images`
-    duplicates: str = ""  # DROP or ALLOW; "" where it does not say
+    duplicates: str = ""  # DROP_COPIES or ALLOW_COPIES; "" where it does not say
 
 
 def parse(text: str, folder: str, problems: Problems) -> Spec:
@@ -79,8 +79,8 @@ def parse(text: str, folder: str, problems: Problems) -> Spec:
 def _duplicates(top: YamlSection) -> str:
     """What to do with equal bytes in two splits."""
     found = top.text("duplicates", "")
-    if found not in ("", DROP, ALLOW):
-        top.fault("duplicates", f"expected {DROP} or {ALLOW}, found {found!r}")
+    if found not in ("", DROP_COPIES, ALLOW_COPIES):
+        top.fault("duplicates", f"expected {DROP_COPIES} or {ALLOW_COPIES}, found {found!r}")
         return ""
     return found
 

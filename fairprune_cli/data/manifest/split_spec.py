@@ -44,8 +44,7 @@ class SplitSpec:
         """The split that a word of the data means, `drop`, or None for an unknown one."""
         wanted = word.lower()
         named = next((split for one, split in (self.names or {}).items() if one.lower() == wanted), None)
-        code = split_of(word)
-        return named or (None if code is None else SPLITS[code])
+        return named or split_of(word)
 
 
 def read_splits(top: YamlSection, kind: str, columns: Mapping[str, str], knows_persons: bool) -> SplitSpec:
@@ -64,8 +63,10 @@ def read_splits(top: YamlSection, kind: str, columns: Mapping[str, str], knows_p
         section.fault("seed", "expected a whole number")
         whole = 0
     seed = int(whole)
-    if section.has("names") or section.has("from") or (section.has("val") and section.text("val") == FROM_TRAIN):
-        return _kept(section, kind, columns, top.is_mapping("table"), seed)
+    is_word = section.has("val") and not section.is_list("val") and not section.is_mapping("val")
+    word = section.text("val") if is_word else ""
+    if section.has("names") or section.has("from") or word == FROM_TRAIN:
+        return _kept(section, kind, columns, top.is_mapping("table"), seed, word)
     if "split" in columns:
         top.fault("splits", "a split column is named as well: remove one of the two")
     if top.is_mapping("table"):
@@ -86,7 +87,10 @@ def read_splits(top: YamlSection, kind: str, columns: Mapping[str, str], knows_p
     return SplitSpec(shares, seed, by == "person" and knows_persons)
 
 
-def _kept(section: YamlSection, kind: str, columns: Mapping[str, str], several: bool, seed: int) -> SplitSpec:
+def _kept(
+    section: YamlSection, kind: str, columns: Mapping[str, str], several: bool, seed: int, val: str
+) -> SplitSpec:  # fmt: skip
+    """The splits that the data has, by their words; `val` is the text of that key, "" where there is none."""
     section.only(*_KEPT)
     names = read_names(section) if section.has("names") else {}
     if wrong := sorted(set(names.values()) - {*SPLITS, DROP}):
@@ -101,12 +105,9 @@ def _kept(section: YamlSection, kind: str, columns: Mapping[str, str], several: 
         section.fault("from", "a split column is named as well: remove one of the two")
     if source and several:
         section.fault("from", "the tables name the splits already: remove one of the two")
-    share = 0.0
-    if section.has("val"):
-        share = VAL_SHARE if section.text("val") == FROM_TRAIN else 0.0
-        if not share:
-            section.fault("val", f"beside `names` or `from` only {FROM_TRAIN} is known, found {section.text('val')!r}")
-    return SplitSpec(None, seed, False, names, source, share)
+    if section.has("val") and val != FROM_TRAIN:
+        section.fault("val", f"beside `names` or `from` only {FROM_TRAIN} is known, found {val or 'no word'!r}")
+    return SplitSpec(None, seed, False, names, source, VAL_SHARE if val == FROM_TRAIN else 0.0)
 
 
 def words_of_paths(spec: SplitSpec, files: Sequence[str]) -> list[str]:

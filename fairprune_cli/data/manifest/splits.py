@@ -11,11 +11,11 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from fairprune_cli.core.errors import Problems
+from fairprune_cli.data.content_hashes import content_numbers
 from fairprune_cli.data.manifest.rows import Records
 from fairprune_cli.data.manifest.split_spec import SplitSpec
 from fairprune_cli.data.tables.codes import encode
 from fairprune_cli.data.tables.partition import assign_parts, random_keys
-from fairprune_cli.data.tables.shard_index import BYTES
 from fairprune_cli.data.tables.table import SPLITS
 
 
@@ -119,8 +119,6 @@ def _joined(persons: np.ndarray, copies: np.ndarray) -> np.ndarray:
 
 
 def _equal_bytes(hashes: np.ndarray) -> np.ndarray | None:
-    """A number for each image's bytes, int64 [N]; None where no two images are equal."""
-    unread = np.flatnonzero(~hashes.any(axis=1))
-    numbers = np.unique(np.ascontiguousarray(hashes).view(f"V{BYTES}").ravel(), return_inverse=True)[1].astype(np.int64)
-    numbers[unread] = len(hashes) + unread  # a file that cannot be read is no copy of another
+    """As `content_numbers`; None where no two images are equal."""
+    numbers = content_numbers(hashes)
     return None if len(np.unique(numbers)) == len(hashes) else numbers

@@ -12,16 +12,10 @@ from fairprune_cli.core.errors import Problems
 from fairprune_cli.core.printable import is_printable, tidy
 from fairprune_cli.data.tables.image_names import image_suffixes, is_image_file, listed_suffixes
 from fairprune_cli.data.tables.split_words import split_of
-from fairprune_cli.data.tables.table import SHOWN, SPLITS
+from fairprune_cli.data.tables.table import SHOWN
 
 NameSplit = Callable[[str], str | None]
 _SHOWN_WORDS = 8
-
-
-def usual_split(word: str) -> str | None:
-    """The split that a folder's name means, None for none."""
-    code = split_of(word)
-    return None if code is None else SPLITS[code]
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +28,7 @@ class FolderListing:
     warnings: tuple[str, ...]
 
 
-def list_folder(root: Path, problems: Problems, named: NameSplit = usual_split) -> FolderListing | None:
+def list_folder(root: Path, problems: Problems, named: NameSplit = split_of) -> FolderListing | None:
     """List `root/[split/]class/**/image`, sorted; hidden entries are passed over, other files counted in a warning.
 
     The first level names splits when every folder of it that holds images is called train, val or test, in any of the
@@ -90,9 +84,9 @@ def _list_folder(root: Path, problems: Problems, named: NameSplit) -> FolderList
         splits += [first] * len(found)
         if not found:
             empty.add(name)
-    if odd := sorted({name for name in labels if not is_printable(name)}):
+    if odd := sorted({name for name in set(labels) if not is_printable(name)}):
         problems.add(f"names of class folders cannot be printed: {', '.join(map(repr, odd[:SHOWN]))}", "unprintable")
-    classes = {name: tidy(name) for name in labels}
+    classes = {name: tidy(name) for name in set(labels)}
     if len(set(classes.values())) < len(classes):
         alike = (ascii(name) for name in sorted(classes) if list(classes.values()).count(tidy(name)) > 1)
         problems.add(f"class folders differ in white space or the form of Unicode alone: {', '.join(alike)}")

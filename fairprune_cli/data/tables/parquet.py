@@ -6,6 +6,7 @@ column is read as its distinct values and their places, so a long text in a mill
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -78,16 +79,17 @@ def _fault(rows: int, schema: Any, names: Sequence[str], known: Sequence[str], d
     """Why the columns cannot be read, in words; "" where they can."""
     from pyarrow import types
 
-    wanted = [tidy(name) for name in names]
-    if doubled := sorted({name for name in wanted if known.count(name) > 1}):
+    times = Counter(known)
+    if doubled := sorted({tidy(name) for name in names if times[tidy(name)] > 1}):
         return f"column names stand twice: {', '.join(map(repr, doubled))}"
-    for name in names:
-        if types.is_nested(schema.field(schema.names.index(name)).type):
-            return f"column {name!r} holds lists or structs, and no text"
+    wanted = set(names)
+    for field in schema:
+        if field.name in wanted and types.is_nested(field.type):
+            return f"column {field.name!r} holds lists or structs, and no text"
     if rows > MOST_ROWS:
         return f"has {rows:,} rows; at most {MOST_ROWS:,} are read"
     unpacked = 0
-    for column, size in page_sizes(data, set(names)):
+    for column, size in page_sizes(data, wanted):
         unpacked += size
         if size > LARGEST_PAGE:
             return (

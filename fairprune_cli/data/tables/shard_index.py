@@ -19,9 +19,9 @@ from typing import IO
 import numpy as np
 
 from fairprune_cli.core.errors import FairpruneError
-from fairprune_cli.core.files import atomic_path, cache_dir, unchanged
+from fairprune_cli.core.files import atomic_path, cache_dir, kept_of, unchanged
 
-BYTES = 16  # of SHA-256 that are kept of each image or file
+HASH_BYTES = 16  # of SHA-256 that are kept of each image or file
 Stamp = tuple[int, int, int]
 _VERSION = 1
 _READ = 1 << 20
@@ -74,8 +74,7 @@ def shard_index(path: str) -> ShardIndex:
     Raises:
         ShardFault: it cannot be read, is compressed, cut short or damaged.
     """
-    name = hashlib.sha256(os.path.realpath(path).encode("utf-8", "surrogateescape")).hexdigest()[:32]
-    place = index_folder() / f"{name}.npz"
+    place = kept_of(index_folder(), path)
     try:
         with open(path, "rb", buffering=_READ) as stream:
             stamp, now = stamp_of(os.fstat(stream.fileno())), time.time_ns()
@@ -126,7 +125,7 @@ class _Reading:
             raise ShardFault("damaged", f"is no tar archive or damaged: {error}{self._behind()}") from error
         whole = self._ends(end)
         places = np.array(self.places, dtype=np.int64).reshape(-1, 2)
-        hashes = np.frombuffer(b"".join(self.hashes), dtype=np.uint8).reshape(-1, BYTES)
+        hashes = np.frombuffer(b"".join(self.hashes), dtype=np.uint8).reshape(-1, HASH_BYTES)
         return ShardIndex(tuple(self.names), places[:, 0].copy(), places[:, 1].copy(), hashes, whole, self.stamp)
 
     def _take(self, member: tarfile.TarInfo) -> None:
@@ -148,7 +147,7 @@ class _Reading:
                     raise ShardFault("truncated", f"is cut short, within {name!r}")
                 digest.update(part)
                 left -= len(part)
-            self._add(name, (member.offset_data, member.size), digest.digest()[:BYTES])
+            self._add(name, (member.offset_data, member.size), digest.digest()[:HASH_BYTES])
 
     def _add(self, name: str, place: tuple[int, int], digest: bytes) -> None:
         self.rows[name] = len(self.names)
@@ -177,7 +176,7 @@ def _load(place: Path, stamp: Stamp) -> ShardIndex | None:
     """What was kept of a shard with this stamp; None without."""
     try:
         with np.load(place, allow_pickle=False) as stored:
-            if int(stored["version"]) != _VERSION or not unchanged(stored["facts"].tolist(), stamp):
+            if int(stored["version"]) != _VERSION or not unchanged(stored["facts"], np.array(stamp)):
                 return None
             names = tuple(stored["names"].tobytes().decode("utf-8", "surrogateescape").split("\0")[:-1])
             places = stored["offsets"], stored["sizes"], stored["hashes"]
@@ -185,7 +184,7 @@ def _load(place: Path, stamp: Stamp) -> ShardIndex | None:
     except Exception:  # absent or damaged in any way: the shard is read
         return None
     count = len(names)
-    sound = index.offsets.shape == index.sizes.shape == (count,) and index.hashes.shape == (count, BYTES)
+    sound = index.offsets.shape == index.sizes.shape == (count,) and index.hashes.shape == (count, HASH_BYTES)
     return index if sound else None
 
 

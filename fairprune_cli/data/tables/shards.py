@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,10 +16,11 @@ from pathlib import Path
 import numpy as np
 
 from fairprune_cli.core.errors import Problem, Problems
+from fairprune_cli.core.parallel import Progress
 from fairprune_cli.core.printable import is_printable, tidy
 from fairprune_cli.data.tables.image_names import is_image_name
 from fairprune_cli.data.tables.image_paths import check_files
-from fairprune_cli.data.tables.shard_index import BYTES, ShardFault, ShardIndex, Stamp, shard_index
+from fairprune_cli.data.tables.shard_index import HASH_BYTES, ShardFault, ShardIndex, Stamp, shard_index
 from fairprune_cli.data.tables.table import SHOWN
 
 MOST_SHARDS = 100_000
@@ -27,7 +28,6 @@ _THREADS = 8  # shards that are read at once: what a far-away storage makes one 
 _BRACES = re.compile(r"\{([^{}]*)\}")
 _RANGE = re.compile(r"(\d{1,9})\.\.(\d{1,9})", re.ASCII)
 _ABSENT = -1
-Reading = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,7 +108,7 @@ def _image_key(name: str) -> str:
 
 
 def open_shards(
-    root: Path, names: Sequence[str], manifest: str, problems: Problems, progress: Reading | None = None
+    root: Path, names: Sequence[str], manifest: str, problems: Problems, progress: Progress | None = None
 ) -> Shards | None:
     """The shards' indices; None after noting what is wrong with any of them.
 
@@ -233,7 +233,7 @@ class Shards:
     def hashes(self, files: Sequence[str]) -> np.ndarray:
         """Of the images that a table calls so, uint8 [N, 16]; zeros where there is none."""
         numbers = np.fromiter(map(self.find, files), dtype=np.int64, count=len(files))
-        found = np.zeros((len(files), BYTES), dtype=np.uint8)
+        found = np.zeros((len(files), HASH_BYTES), dtype=np.uint8)
         found[numbers >= 0] = np.concatenate([index.hashes for index in self.indices])[numbers[numbers >= 0]]
         return found
 
@@ -243,7 +243,7 @@ class Shards:
         there = numbers >= 0
         shard = np.where(there, self._shard_of(numbers), -1).astype(np.int32)
         offset, size = (np.zeros(len(files), dtype=np.int64) for _ in range(2))
-        hashes = np.zeros((len(files), BYTES), dtype=np.uint8)
+        hashes = np.zeros((len(files), HASH_BYTES), dtype=np.uint8)
         for of_rows, name in ((offset, "offsets"), (size, "sizes"), (hashes, "hashes")):
             of_rows[there] = np.concatenate([getattr(index, name) for index in self.indices])[numbers[there]]
         stamps = tuple(index.stamp for index in self.indices)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 
 _WORDS = {
-    **dict.fromkeys(("train", "training", "trn", "tr", "trainset", "trainingset", "trainval"), 0),
-    **dict.fromkeys(("val", "valid", "validation", "validate", "valset", "validationset"), 1),
-    **dict.fromkeys(("dev", "devel", "development", "devset"), 1),
-    **dict.fromkeys(("test", "testing", "tst", "te", "testset", "holdout"), 2),
+    **dict.fromkeys(("train", "training", "trn", "tr", "trainset", "trainingset", "trainval"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "validate", "valset", "validationset"), "val"),
+    **dict.fromkeys(("dev", "devel", "development", "devset"), "val"),
+    **dict.fromkeys(("test", "testing", "tst", "te", "testset", "holdout"), "test"),
 }
 # They say what a split consists of, not which it is.
 _BESIDE = frozenset(
@@ -17,8 +17,8 @@ _BESIDE = frozenset(
 )  # fmt: skip
 
 
-def split_of(word: str) -> int | None:
-    """Position in SPLITS (train, val, test) of the split that a word names, None where it names none.
+def split_of(word: str) -> str | None:
+    """The split (train, val or test) that a word names, None where it names none.
 
     One of the usual words, in any case, beside which only words such as `set` or `images`, digits and signs stand:
     `Training`, `dev`, `TEST_SET`, `train2017`; not `test-dev` or `seg_train`, which may mean several things.
@@ -27,8 +27,8 @@ def split_of(word: str) -> int | None:
     return _WORDS.get(tokens[0]) if len(tokens) == 1 else None
 
 
-def splits_within(word: str) -> frozenset[int]:
-    """Positions of the splits that some word within `word` names: {2} for `PublicTest`, {1, 2} for `test-dev`."""
+def splits_within(word: str) -> frozenset[str]:
+    """The splits that some word within `word` names: {"test"} for `PublicTest`, {"val", "test"} for `test-dev`."""
     spaced = re.sub(r"([a-z])([A-Z])", r"\1 \2", word)
     return frozenset(_WORDS[token] for token in _tokens(spaced) if token in _WORDS)
 

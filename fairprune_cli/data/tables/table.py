@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import functools
 import hashlib
 import io
+import itertools
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -29,11 +31,20 @@ MISSING = frozenset({
     "1.#ind", "-1.#ind", "1.#qnan", "-1.#qnan",
 })  # fmt: skip
 SHOWN = 6
+# `a, "b"`, as people write it, is `b` without its quotes.
+_records = functools.partial(csv.reader, strict=True, skipinitialspace=True)
+_PARQUET = (".parquet", ".pq")
+TABLE_SUFFIXES = (".csv", ".tsv", *_PARQUET)
 
 
 def is_missing(cell: str) -> bool:
     """Whether a cell says that there is no value."""
     return cell.lower() in MISSING
+
+
+def plain_name(column: str) -> str:
+    """A column's name in lower case, with underscores for spaces and hyphens."""
+    return "_".join(column.lower().replace("-", " ").replace("_", " ").split())
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +85,7 @@ def read_table(path: Path, problems: Problems, wanted: Sequence[str] | None = No
     if data is None:
         return None
     digest = hashlib.sha256(data).hexdigest()
-    if path.suffix.lower() in (".parquet", ".pq") or data[:4] == b"PAR1":
+    if path.suffix.lower() in _PARQUET or data[:4] == b"PAR1":
         found = parquet_cells(path.name, data, problems, wanted)
         if found is None or not _sound_header(path.name, found[0], problems, doubled=False):
             return None
@@ -156,10 +167,7 @@ def _read_csv(path: Path, data: bytes, digest: str, problems: Problems) -> TextT
     text = _text(path.name, data, problems)
     if text is None:
         return None
-    first = text.split("\n", 1)[0]
-    delimiter = next((mark for mark in ",;\t" if mark in first), ",")
-    # `a, "b"`, as people write it, is `b` without its quotes.
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True, skipinitialspace=True)
+    reader = _records(io.StringIO(text, newline=""), delimiter=_delimiter(text))
     header: list[str] = []
     records: list[list[str]] = []
     lines: list[int] = []
@@ -196,6 +204,23 @@ def _read_csv(path: Path, data: bytes, digest: str, problems: Problems) -> TextT
     kept = str.strip if text.isascii() else tidy
     columns = {name: [kept(cell) for cell in column] for name, column in zip(header, cells, strict=True)}
     return TextTable(path.name, tuple(header), columns, np.array(lines, dtype=np.int64), digest)
+
+
+def _delimiter(text: str) -> str:
+    """What separates the cells: the first mark in the header, unless another makes more columns of it and of the row.
+
+    So a comma may stand in the names of a table with semicolons, as in `file;age, in years;label`.
+    """
+    widths = {}
+    for mark in ",;\t":
+        with contextlib.suppress(csv.Error):
+            records = filter(None, _records(io.StringIO(text, newline=""), delimiter=mark))
+            widths[mark] = [len(record) for record in itertools.islice(records, 2)]
+    best = next((mark for mark in ",;\t" if mark in text.split("\n", 1)[0]), ",")
+    for mark, found in widths.items():
+        if len(found) == 2 and found[0] == found[1] and best in widths and found[0] > widths[best][0]:
+            best = mark
+    return best
 
 
 def _odd_quotes(name: str, records: Sequence[Sequence[str]], lines: Sequence[int], problems: Problems) -> bool:

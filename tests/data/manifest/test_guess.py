@@ -66,6 +66,39 @@ def test_a_question_answered_in_words_keeps_the_owners_split(tmp_path: Path) -> 
     assert kept(made(truth.path, Asked(split_column="split")), truth)
 
 
+@pytest.mark.parametrize("words", ["train test val  nan", "0 1 2  None", "True False  NaN"])
+def test_every_answer_that_is_proposed_for_empty_cells_will_do(words: str, tmp_path: Path) -> None:
+    cells = words.split(" ")
+    draw(tmp_path, [f"{i:02d}.png" for i in range(60)])
+    rows = [(f"{i:02d}.png", "ab"[i % 2], cells[i % len(cells)]) for i in range(60)]
+    table = write(tmp_path / "table.csv", "file,label,is_train" if "True" in words else "file,label,split", rows)
+    with pytest.raises(FairpruneError) as caught:
+        init_manifest(table)
+    answers = re.findall(r"--splits '(\{names[^']*)'", caught.value.hint)
+    assert answers
+    for answer in answers:
+        assert len(made(table, Asked(splits=answer))) in (60, 60 - 2 * 60 // len(cells))
+
+
+def test_folders_of_classes_two_levels_below_their_split_are_not_passed_over(tmp_path: Path) -> None:
+    parts, classes = ("seg_train", "seg_test"), ("forest", "sea")
+    draw(tmp_path, [f"{part}/{part}/{name}/{i}.png" for part in parts for name in classes for i in range(5)])
+    answer = "{names: {seg_test: test, seg_train: train}, val: from-train}"
+    with pytest.raises(FairpruneError, match="none of them stands in two splits"):
+        init_manifest(tmp_path, asked=Asked(splits=answer))
+
+
+def test_of_very_many_columns_a_hundred_are_proposed_as_groups_and_the_rest_is_counted(tmp_path: Path) -> None:
+    draw(tmp_path, [f"{i:02d}.png" for i in range(40)])
+    parts = ("train", "test")
+    rows = [(f"{i:02d}.png", "ab"[i % 2], parts[i // 2 % 2], *["mf"[i // 4 % 2]] * 150) for i in range(40)]
+    table = write(tmp_path / "table.csv", ",".join(["file", "label", "split", *(f"g{i}" for i in range(150))]), rows)
+    notes: list[str] = []
+    text = init_manifest(table, tell=notes.append)
+    assert sum(line.startswith("  g") for line in text.splitlines()) == 100
+    assert "50 more columns of few values are left out; --attr names those that matter" in notes
+
+
 @pytest.mark.parametrize("text", ["{names: [", "{train: 0.5}", "{by: person}", "7", "{names: {a: nowhere}}"])
 def test_splits_that_are_no_such_section_are_refused(text: str, tmp_path: Path) -> None:
     truth = LAYOUTS[0].build(tmp_path)
@@ -186,3 +219,15 @@ class TestFolder:
         with pytest.raises(FairpruneError, match="one of 'test', 'train'"):
             init_manifest(tmp_path / "train")
         assert len(made(tmp_path / "train", Asked(splits="{train: 0.5, val: 0.25, test: 0.25}"))) == 40
+
+
+def test_tables_whose_images_bear_the_same_names_take_the_folder_of_their_split(tmp_path: Path) -> None:
+    for split in ("test", "train", "valid"):
+        (tmp_path / split).mkdir()
+        for i in range(8):
+            (tmp_path / split / f"{i}.png").write_bytes(f"{split} {i}".encode())
+        rows = [f"{i}.png,{'ab'[i % 2]},{'mf'[i // 2 % 2]}\n" for i in range(8)]
+        (tmp_path / f"{split}.csv").write_text("file,label,gender\n" + "".join(rows))
+    manifest = made(tmp_path)
+    folders = {(SPLITS[split], file.split("/")[0]) for split, file in zip(manifest.splits, manifest.files, strict=True)}
+    assert folders == {("train", "train"), ("val", "valid"), ("test", "test")}

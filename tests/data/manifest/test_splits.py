@@ -189,5 +189,14 @@ class TestEqualBytes:
         before = self.split_of(tmp_path)
         hashes = np.zeros((80, 16), dtype=np.uint8)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(build, "content_hashes", lambda *_: hashes)
+            patch.setattr(build, "content_hashes", lambda *_, **__: hashes)
             assert self.split_of(tmp_path) == before
+
+
+def test_reading_for_a_drawing_gives_signs_of_life(tmp_path: Path, found: list[Fact]) -> None:
+    (tmp_path / "manifest.yaml").write_text(
+        HEAD + TRANSFORM + "table: table.csv\n" + UNSPLIT + "splits: {train: 0.6, val: 0.2, test: 0.2}\n"
+    )
+    signs: list[tuple[int, int]] = []
+    load_manifest(tmp_path / "manifest.yaml", lambda done, total: signs.append((done, total)))
+    assert signs == [(0, len(found))]

@@ -36,6 +36,23 @@ def test_cells_are_read_without_the_quotes_and_blanks_around_them(tmp_path: Path
     assert table.columns == {"file": ["a.png"], "label": ["x, y"]}
 
 
+@pytest.mark.parametrize("mark", [";", "\t"])
+@pytest.mark.parametrize("cells", [("a.png", "25", "x"), ("a.png", "25,5", "x, y"), ("a.png", "1,2", '"x, y, z"')])
+def test_commas_within_names_and_cells_separate_nothing_where_another_mark_does(
+    tmp_path: Path, mark: str, cells: tuple[str, ...]
+) -> None:
+    table, faults = read(tmp_path, mark.join(("file", "age, in years", "label")) + "\n\n" + mark.join(cells) + "\n")
+    assert faults == []
+    assert table is not None
+    assert table.columns["age, in years"] == [cells[1]]
+    assert table.columns["label"] == [cells[2].strip('"')]
+
+
+def test_a_row_with_a_cell_too_many_is_told_whatever_else_stands_in_it(tmp_path: Path) -> None:
+    _, faults = read(tmp_path, "file,label;kind\na.png,x;y,z\n")
+    assert faults == ["t.csv row 2: 3 cells where the header has 2"]
+
+
 def test_quotes_within_a_cell_stay(tmp_path: Path) -> None:
     table, _ = read(tmp_path, 'file,label\na.png,"a ""b"""\nb.png,5" pot\n')
     assert table is not None
