@@ -444,7 +444,7 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     "zip": (_zip_without_torch, "not one that torch.save wrote"),
     "compressed": (_compressed, "is compressed"),
     "pickle": (lambda p: p.write_bytes(b"\x80\x02}."), "a plain pickle"),
-    "number": (lambda p: torch.save(3, p), "holds no weights of a network, but a int"),
+    "number": (lambda p: torch.save(3, p), "holds no weights of a network, but an object of type int"),
     "empty dict": (lambda p: torch.save({}, p), "holds no weights"),
     "no weights": (lambda p: torch.save({"epoch": 3, "lr": 0.1}, p), "a dict with the keys epoch, lr"),
     "claim": (_claims_too_much, "truncated or damaged"),
