@@ -41,8 +41,7 @@ def init_manifest(
     path, asked = Path(path), asked or Asked()
     found = guess(path, None if out is None else Path(out).parent, asked)
     tail, notes = guess_transform(found.base if out is None else _folder_of(path), found.sample, asked.size)
-    title = name or _folder_of(path).absolute().name or "data"
-    head = ["version: 1", f"name: {quoted(title)}", *found.lines]
+    head = ["version: 1", f"name: {quoted(name or _folder_of(path).absolute().name or 'data')}", *found.lines]
 
     def text(attributes: Sequence[tuple[str, str]], left: Sequence[str] = ()) -> str:
         remark = "" if asked.attributes else "  # guess: the groups to be fair to; keep those that matter"
@@ -57,9 +56,8 @@ def init_manifest(
         kept = [item for item in kept if _loads(text([item]), where)]
         left = [
             f"# left out, as a group has no test image or a value does not fit: {quoted(attribute)}: {value}"
-            for attribute, value in shown
-            if (attribute, value) not in kept
-        ]
+            for attribute, value in shown if (attribute, value) not in kept
+        ]  # fmt: skip
     build_manifest(text(kept, left).encode(), where)
     told = [*found.notes, *notes]
     if not asked.attributes:
