@@ -140,7 +140,14 @@ def _open(options: DataOptions, terminal: Terminal) -> Manifest:
 
     with terminal.eventual_progress("reading the data") as progress:
         manifest = load_manifest(_found(options), progress)
-    return parted(manifest) if manifest.duplicates == DROP_COPIES else manifest
+    if manifest.duplicates != DROP_COPIES:
+        return manifest
+    left = parted(manifest)
+    if len(left) < len(manifest):
+        terminal.note(
+            f"{len(manifest) - len(left):,} images stand in a later split too and are left out (duplicates: drop)"
+        )
+    return left
 
 
 def check(options: DataOptions, terminal: Terminal, as_json: bool) -> ExitCode:
@@ -239,6 +246,8 @@ def stats(
     if out is not None:
         refuse_no_room(out)
     manifest = _open(options, terminal)
+    for text in manifest.warnings:
+        terminal.warn(text, code="manifest")
     if out is not None:
         shown = gallery.draw(manifest, split, options.attr or None)
         gallery.write_gallery(shown, out, f"{manifest.name}: {split}", force)

@@ -70,6 +70,19 @@ def test_the_manifest_is_an_argument_or_a_flag(table: Path, told: Told) -> None:
             app(args=["data", command, str(manifest), "--data", str(manifest)], standalone_mode=False)
 
 
+def test_stats_say_what_is_left_out(tmp_path: Path, told: Told) -> None:
+    for n, (split, label) in enumerate([("train", "a"), ("train", "b"), ("test", "a"), ("test", "b")]):
+        draw(tmp_path / split / label, [f"{n}.png", f"{n + 10}.png"] if n != 2 else ["2.png"])
+    (tmp_path / "test" / "a" / "copy.png").write_bytes((tmp_path / "train" / "a" / "0.png").read_bytes())
+    (tmp_path / "train" / "a" / "x.heic").touch()
+    (tmp_path / "manifest.yaml").write_text(
+        f"version: 1\nformat: folder\nroot: .\nclasses: [a, b]\nduplicates: drop\n{TRANSFORM}"
+    )
+    err = told("data", "stats", tmp_path)[1]
+    assert "1 files in class folders are no images that can be opened and are left out: 1 .heic" in err
+    assert "images stand in a later split too and are left out" in err
+
+
 @pytest.mark.parametrize("path", ["tabel.csv", "nowhere", "nowhere/table.csv"])
 def test_a_mistyped_path_is_no_such_file_also_beside_a_manifest(path: str, table: Path, told: Told) -> None:
     told("data", "init", table)

@@ -475,3 +475,25 @@ def _(folder: Path) -> Truth:
 def _(folder: Path) -> Truth:
     truth = _column(folder, _words("train", "val", "test"))
     return Truth(folder / "tabel.csv", truth.own)
+
+
+@layout("names COCO_train2014_0001.png, COCO_val2014_..., COCO_test2015_...", ASKED)
+def _(folder: Path) -> Truth:
+    years = {"train": "train2014", "val": "val2014", "test": "test2015"}
+    return _paths(folder, lambda fact: f"COCO_{years[fact[3]]}_{fact[0]}", images="images")
+
+
+@layout("names 0001_train.png, 0002_test.png", ASKED)
+def _(folder: Path) -> Truth:
+    return _paths(folder, lambda fact: f"{fact[0].removesuffix('.png')}_{fact[3]}.png", images="images")
+
+
+@layout("column evaluation_status: train, query, gallery", ASKED)
+def _(folder: Path) -> Truth:
+    return _column(folder, _words("train", "query", "gallery"), "evaluation_status")
+
+
+@layout("folders fold1/cat, fold2/cat, fold3/cat", ASKED)
+def _(folder: Path) -> Truth:
+    folds = {"train": "fold1", "val": "fold2", "test": "fold3"}
+    return _folders(folder, lambda fact: f"{folds[fact[3]]}/{fact[1]}/{fact[0]}")

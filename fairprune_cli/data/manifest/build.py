@@ -131,7 +131,7 @@ def _located(
     spec: Spec, root: Path, records: Records, shards: Shards | None, splits: np.ndarray | None, problems: Problems
 ) -> tuple[str, ...]:
     """The images' paths as they are stored; none where they cannot be looked for."""
-    if records.files is None or (spec.shards and shards is None and root.is_dir()):
+    if records.files is None or (spec.shards is not None and shards is None and root.is_dir()):
         return ()
     if not root.is_dir():
         problems.add(f"the image root {str(root)!r} is not a folder", "missing-root")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 from fairprune_cli.core.errors import FairpruneError, Problems
@@ -18,6 +19,8 @@ from fairprune_cli.data.tables.folders import FolderListing, list_folder, subfol
 from fairprune_cli.data.tables.image_names import is_image_file
 from fairprune_cli.data.tables.split_words import split_of, splits_within
 from fairprune_cli.data.tables.table import TABLE_SUFFIXES, TextTable, read_table
+
+_FOLD = re.compile(r"(?i)(fold|split|cv|part|partition|subset|batch|k)[ _-]?\d+")
 
 
 def guess_folder(path: Path, base: Path, asked: Asked, unread: Problems) -> Guess:
@@ -152,6 +155,7 @@ def _refuse_unclear(root: Path) -> None:
             with_splits(SHARES, f"draws shares of {above.name} alone"),
         )  # fmt: skip
     names = [name for name in subfolders(root) if _holds(root / name, False)]
+    _refuse_folds(root, names)
     words = [name for name in names if splits_within(name) and _holds(root / name, True)]
     several = len(frozenset().union(*map(splits_within, words))) > 1
     if all(split_of(name) for name in names) or not (several or any(split_of(name) for name in words)):
@@ -166,6 +170,17 @@ def _refuse_unclear(root: Path) -> None:
         f"the folder{'s' if len(words) > 1 else ''} {listed(words)} seem{'' if len(words) > 1 else 's'} to name splits",
         root, with_splits(names_text(proposal), "each folder is train, val, test, or drop to leave it out"),
     )  # fmt: skip
+
+
+def _refuse_folds(root: Path, names: list[str]) -> None:
+    """Ask where the folders are numbered parts of the data, as fold1 and fold2, with the classes within each."""
+    within = [set(subfolders(root / name)) for name in names]
+    if len(names) > 1 and all(map(_FOLD.fullmatch, names)) and len(set.intersection(*within)) > 1:
+        parts = dict.fromkeys(names, "train") | {names[-1]: "test"}
+        stop(
+            f"the folders {listed(names)} seem to be parts of the data, with the classes within each", root,
+            with_splits(names_text(parts), "each folder is train, val, test, or drop to leave it out"),
+        )  # fmt: skip
 
 
 def _table_beside(path: Path, root: Path, listing: FolderListing) -> tuple[Path, TextTable] | None:

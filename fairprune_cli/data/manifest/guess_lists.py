@@ -23,6 +23,11 @@ _YES, _NO = frozenset(("1", "true", "yes", "t", "y")), frozenset(("0", "false", 
 _PARTS = frozenset(("split", "splits", "partition", "fold", "folds", "kfold"))
 _MOST_WORDS = 20
 _LISTS = (*TABLE_SUFFIXES, ".txt", ".lst", ".json")
+# Words for parts of a data set that stand beside train or test, and of which nobody knows which split they are.
+_BESIDE_SPLITS = frozenset(
+    ("query", "gallery", "distractor", "extra", "unused", "unlabeled", "unlabelled", "unsup", "eval", "evaluation",
+     "calib", "calibration", "reserve", "pool", "public", "private")
+)  # fmt: skip
 DRAW = with_splits(SHARES, "draws shares and puts the data's split aside")
 
 
@@ -37,11 +42,16 @@ def split_column(table: TextTable, image: str, where: str) -> str:
             continue
         known = {split for word in words if (split := split_of(word)) is not None}
         within = frozenset().union(*(splits_within(word) for word in words))
+        rest = {word.casefold() for word in words if split_of(word) is None}
         plain = plain_name(name)
         named = plain in _COLUMNS or not _PARTS.isdisjoint(plain.split("_")) or bool(of_booleans(name, words))
         if known and all(split_of(word) is not None for word in words) and (named or len(known) > 1):
             sure.append(name)
-        elif named or (len(within) > 1 and 2 * sum(bool(splits_within(word)) for word in words) > len(words)):
+        elif (
+            named
+            or (known and rest and rest <= _BESIDE_SPLITS)
+            or (len(within) > 1 and 2 * sum(bool(splits_within(word)) for word in words) > len(words))
+        ):
             likely.append(name)
     found = sure or likely
     if len(found) > 1:

@@ -191,7 +191,18 @@ def of_paths(files: Sequence[str], where: str) -> SplitGuess | None:
                  with_splits(f"{{from: {source}, val: {FROM_TRAIN}, " + names_text(vals)[1:], "val becomes test"),
                  DRAW)  # fmt: skip
         return _complete(held, {}, made, what, where)
+    _refuse_words_within([file.rpartition("/")[2] for file in files], where)
     return None
+
+
+def _refuse_words_within(names: Sequence[str], where: str) -> None:
+    """Ask where files' names hold words for splits behind their beginning, as COCO_train2014_000001.jpg does."""
+    held = [splits_within(name) for name in names]
+    clear = [next(iter(one)) for one in held if len(one) == 1]
+    if len(set(clear)) > 1 and "train" in clear and 2 * len(clear) > len(names):
+        example = next(name for name, one in zip(names, held, strict=True) if one == {"train"})
+        stop(f"the files' names seem to name splits, as {example!r}, but do not begin with them", where,
+             "a column that names the split of every image", DRAW)  # fmt: skip
 
 
 def drawn(by_person: bool) -> SplitGuess:

@@ -40,7 +40,7 @@ class Spec:
     attributes: tuple[AttributeSpec, ...]
     splits: SplitSpec
     transform: Transform
-    shards: tuple[str, ...] = ()  # tar shards that hold the images, below `images`
+    shards: tuple[str, ...] | None = None  # tar shards that hold the images, below `images`; () where they are at fault
     duplicates: str = ""  # DROP_COPIES or ALLOW_COPIES; "" where it does not say
 
 
@@ -71,7 +71,7 @@ def parse(text: str, folder: str, problems: Problems) -> Spec:
         attributes=attributes,
         splits=splits,
         transform=transform or Transform(SMALLEST_SIDE, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
-        shards=_shards(top) if kind == "table" and top.has("shards") else (),
+        shards=_shards(top) if kind == "table" and top.has("shards") else None,
         duplicates=_duplicates(top),
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 import unicodedata
 from pathlib import Path
@@ -240,6 +241,13 @@ def test_two_images_of_one_sample_ask_for_the_suffix(tmp_path: Path) -> None:
 )
 def test_shards_that_cannot_be_used(tmp_path: Path, pattern: str, said: str) -> None:
     assert said in refused(sharded(tmp_path, pattern=pattern))
+
+
+@pytest.mark.parametrize("pattern", ["s3://faces/{0..9}.tar", "train-{2..1}.tar"])
+def test_no_image_is_missed_where_the_shards_are_at_fault(tmp_path: Path, pattern: str) -> None:
+    manifest = sharded(tmp_path, pattern=pattern)
+    shutil.rmtree(tmp_path / "faces")
+    assert "does not exist" not in refused(manifest)
 
 
 @pytest.mark.parametrize("value", ["[]", "[a.tar, a.tar]", "{0..9}.tar", "''"])
