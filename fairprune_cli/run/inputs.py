@@ -73,11 +73,6 @@ def open_data(
     found = find_manifest(None if settings.data is None else Path(settings.data), model, None)
     with terminal.eventual_progress("reading the data") as progress:
         manifest = load_manifest(found, progress)
-    with terminal.progress("reading images", len(manifest)) as display:
-        manifest = parted(manifest, split, lambda done, _: display.update(done))
-        display.update(display.total)
-    for text in manifest.warnings:
-        terminal.warn(text, code="manifest")
     names: Sequence[str] = settings.attr
     if not names:
         names = tuple(manifest.attributes)
@@ -89,6 +84,13 @@ def open_data(
     repeated = {name for name in names if list(names).count(name) > 1}
     if repeated:
         raise FairpruneError(f"{', '.join(sorted(repeated))} is given twice", where="--attr", hint="give it once")
+    for name in names:
+        manifest.grouping(name)  # what is unknown is told before any image is read
+    with terminal.progress("reading images", len(manifest)) as display:
+        manifest = parted(manifest, split, lambda done, _: display.update(done))
+        display.update(display.total)
+    for text in manifest.warnings:
+        terminal.warn(text, code="manifest")
     return Data(manifest, tuple(manifest.grouping(name) for name in names))
 
 

@@ -10,6 +10,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from fairprune_cli.core.errors import Problems
 from fairprune_cli.core.printable import tidy
 from fairprune_cli.data.tables.parquet_pages import page_sizes
@@ -115,6 +117,7 @@ def _texts(column: Any) -> list[str]:
     for chunk in column.chunks:
         chunk.validate(full=True)  # a damaged file may hold places that there are not
         values, places = _distinct(chunk)
+        values = _as_written(values, chunk.type)
         texts = []
         for code, value in enumerate(values):
             try:
@@ -140,6 +143,15 @@ def _distinct(chunk: Any) -> tuple[list[Any], list[int | None]]:
         except ValueError:
             values = chunk.cast(arrow.string()).to_pylist()
         return values, list(range(len(values)))
+
+
+def _as_written(values: list[Any], kind: Any) -> list[Any]:
+    """Numbers of 16 and 32 bits as they were written: the float32 nearest to .1 is .1, and not 0.10000000149."""
+    import pyarrow as arrow
+
+    kind = kind.value_type if arrow.types.is_dictionary(kind) else kind
+    narrow = {arrow.float16(): np.float16, arrow.float32(): np.float32}.get(kind)
+    return values if narrow is None else [None if value is None else float(str(narrow(value))) for value in values]
 
 
 def _cell(value: object) -> str:

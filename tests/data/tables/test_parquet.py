@@ -63,6 +63,15 @@ def test_numbers_dates_and_truth_are_written_as_a_csv_would_have_them() -> None:
     }  # fmt: skip
 
 
+@pytest.mark.parametrize("kind", [np.float32, np.float16])
+@pytest.mark.parametrize("coded", [False, True])
+def test_short_numbers_are_what_was_written(kind: Any, coded: bool) -> None:
+    column = arrow.array(np.array([0.1, 2.0, 33.3, -0.5], kind))
+    found, faults = read(packed({"x": column.dictionary_encode() if coded else column}))
+    assert faults == []
+    assert found[1]["x"] == ["0.1", "2", "33.3", "-0.5"]
+
+
 def test_kinds_that_python_or_a_dictionary_cannot_hold_are_text_too() -> None:
     fine = arrow.array([1, None, 3_000_000_000], arrow.timestamp("ns"))
     found, faults = read(packed({
