@@ -79,6 +79,7 @@ def test_stats_say_what_is_left_out(tmp_path: Path, told: Told) -> None:
         f"version: 1\nformat: folder\nroot: .\nclasses: [a, b]\nduplicates: drop\n{TRANSFORM}"
     )
     err = told("data", "stats", tmp_path)[1]
+    assert ".heic" in told("data", "init", tmp_path, "--out", tmp_path / "other.yaml")[1]
     assert "1 files in class folders are no images that can be opened and are left out: 1 .heic" in err
     assert "images stand in a later split too and are left out" in err
 

@@ -81,7 +81,8 @@ def guess_folder(path: Path, base: Path, asked: Asked, unread: Problems) -> Gues
             hint="put a table with a column of the images' paths and one of the groups beside them",
         )  # fmt: skip
     lines += split.lines
-    return Guess(tuple(lines), attributes, base, evenly_chosen(root, listing.files), (*notes, *split.notes))
+    told = (*notes, *split.notes, *listing.warnings)
+    return Guess(tuple(lines), attributes, base, evenly_chosen(root, listing.files), told)
 
 
 def _inner(path: Path) -> Path:
