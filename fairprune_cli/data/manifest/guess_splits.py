@@ -14,6 +14,7 @@ from fairprune_cli.data.tables.codes import in_order
 from fairprune_cli.data.tables.split_words import split_of, splits_within
 from fairprune_cli.data.tables.table import SPLITS, TextTable, is_missing
 
+_LEFT_OUT = frozenset(("unlabeled", "unlabelled", "unused", "unsup", "unsupervised", "distractor", "distractors"))
 _CODES = {"0": "train", "1": "val", "2": "test"}  # as in CelebA's partition
 
 
@@ -105,7 +106,9 @@ def _of_words(
 
 
 def proposed(word: str, otherwise: str) -> str:
-    """The only split that some part of a word names, else what is given."""
+    """The only split that some part of a word names, drop for what bears no labels, else what is given."""
+    if word.casefold() in _LEFT_OUT:
+        return "drop"
     within = splits_within(word)
     return next(iter(within)) if len(within) == 1 else otherwise
 

@@ -12,6 +12,7 @@ import functools
 import hashlib
 import io
 import itertools
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ MISSING = frozenset({
     "1.#ind", "-1.#ind", "1.#qnan", "-1.#qnan",
 })  # fmt: skip
 SHOWN = 6
+_SEPARATOR = re.compile(r"(?i)sep=(.)\r?\n")
 # `a, "b"`, as people write it, is `b` without its quotes.
 _records = functools.partial(csv.reader, strict=True, skipinitialspace=True)
 _PARQUET = (".parquet", ".pq")
@@ -167,7 +169,9 @@ def _read_csv(path: Path, data: bytes, digest: str, problems: Problems) -> TextT
     text = _text(path.name, data, problems)
     if text is None:
         return None
-    reader = _records(io.StringIO(text, newline=""), delimiter=_delimiter(text))
+    named = _SEPARATOR.match(text)  # as spreadsheets begin a file whose cells other signs part
+    above, text = (0, text) if named is None else (1, text[named.end() :])
+    reader = _records(io.StringIO(text, newline=""), delimiter=_delimiter(text) if named is None else named[1])
     header: list[str] = []
     records: list[list[str]] = []
     lines: list[int] = []
@@ -180,11 +184,12 @@ def _read_csv(path: Path, data: bytes, digest: str, problems: Problems) -> TextT
                     return None
             elif record:
                 records.append(record)
-                lines.append(last + 1)
+                lines.append(above + last + 1)
             last = reader.line_num
     except csv.Error as error:
-        text = f"{path.name} row {last + 1}: not valid CSV: {error} (is a quote left open or doubled?)"
-        problems.add(text, "bad-quoting", path.name, last + 1)
+        row = above + last + 1
+        text = f"{path.name} row {row}: not valid CSV: {error} (is a quote left open or doubled?)"
+        problems.add(text, "bad-quoting", path.name, row)
         return None
     if not header:
         problems.add(f"{path.name} is empty: it needs a header and a row per image", "bad-table", path.name)

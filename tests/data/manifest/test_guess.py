@@ -66,6 +66,14 @@ def test_a_question_answered_in_words_keeps_the_owners_split(tmp_path: Path) -> 
     assert kept(made(truth.path, Asked(split_column="split")), truth)
 
 
+def test_what_bears_no_labels_is_proposed_to_be_dropped(tmp_path: Path) -> None:
+    draw(tmp_path, [f"{i:02d}.png" for i in range(60)])
+    rows = [(f"{i:02d}.png", "ab"[i % 2], ("train", "unlabeled", "test")[i % 3]) for i in range(60)]
+    with pytest.raises(FairpruneError) as caught:
+        init_manifest(write(tmp_path / "table.csv", "file,label,split", rows))
+    assert "unlabeled: drop" in caught.value.hint
+
+
 @pytest.mark.parametrize("words", ["train test val  nan", "0 1 2  None", "True False  NaN"])
 def test_every_answer_that_is_proposed_for_empty_cells_will_do(words: str, tmp_path: Path) -> None:
     cells = words.split(" ")

@@ -48,6 +48,17 @@ def test_commas_within_names_and_cells_separate_nothing_where_another_mark_does(
     assert table.columns["label"] == [cells[2].strip('"')]
 
 
+@pytest.mark.parametrize(("first", "mark"), [("sep=;", ";"), ("SEP=|\r", "|"), ("sep=,", ",")])
+def test_the_line_in_which_a_spreadsheet_names_the_separator_is_no_row(tmp_path: Path, first: str, mark: str) -> None:
+    text = f"{first}\nfile{mark}label\na.png{mark}x\nb.png{mark}y\n"
+    table, faults = read(tmp_path, text)
+    assert faults == []
+    assert table is not None
+    assert table.columns == {"file": ["a.png", "b.png"], "label": ["x", "y"]}
+    assert table.rows.tolist() == [3, 4]
+    assert read(tmp_path, f"{text}c.png\n")[1] == ["t.csv row 5: 1 cells where the header has 2"]
+
+
 def test_a_row_with_a_cell_too_many_is_told_whatever_else_stands_in_it(tmp_path: Path) -> None:
     _, faults = read(tmp_path, "file,label;kind\na.png,x;y,z\n")
     assert faults == ["t.csv row 2: 3 cells where the header has 2"]
