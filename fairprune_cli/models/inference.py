@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
 
 from fairprune_cli.core.errors import ExitCode, FairpruneError
 from fairprune_cli.core.out_of_memory import is_out_of_memory
@@ -28,6 +28,20 @@ def evaluating(*models: nn.Module) -> Iterator[None]:
     finally:
         for module, training in before:
             module.training = training
+
+
+@contextlib.contextmanager
+def hooked(model: nn.Module, enter: Callable[[str, Any], None], leave: Callable[[str, Any], None]) -> Iterator[None]:
+    """A block in which each layer's name is told with its inputs before it runs, and with its output after it."""
+    hooks = []
+    for name, module in model.named_modules():
+        hooks.append(module.register_forward_pre_hook(lambda _module, inputs, name=name: enter(name, inputs)))
+        hooks.append(module.register_forward_hook(lambda _module, _inputs, output, name=name: leave(name, output)))
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 def blank_images(model: nn.Module, count: int, shape: Shape) -> Tensor:

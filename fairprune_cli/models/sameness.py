@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fairprune_cli.models.inference import evaluating
+from fairprune_cli.models.inference import evaluating, hooked
 from fairprune_cli.models.strides import like
 
 
@@ -67,7 +67,7 @@ def _outputs(model: nn.Module, images: Tensor) -> tuple[dict[tuple[str, int], An
     """
     outputs: dict[tuple[str, int], Any] = {}
     inside: list[str] = []
-    with _hooked(model, outputs, inside), evaluating(model), torch.no_grad():
+    with _recording(model, outputs, inside), evaluating(model), torch.no_grad():
         try:
             model(images)
         except Exception as error:  # whatever the network's own code raises
@@ -78,10 +78,10 @@ def _outputs(model: nn.Module, images: Tensor) -> tuple[dict[tuple[str, int], An
 
 
 @contextlib.contextmanager
-def _hooked(model: nn.Module, outputs: dict[tuple[str, int], Any], inside: list[str]) -> Iterator[None]:
+def _recording(model: nn.Module, outputs: dict[tuple[str, int], Any], inside: list[str]) -> Iterator[None]:
     calls: dict[str, int] = {}
 
-    def enter(name: str) -> None:
+    def enter(name: str, _inputs: Any) -> None:
         inside.append(name)
 
     def leave(name: str, output: Any) -> None:
@@ -89,15 +89,8 @@ def _hooked(model: nn.Module, outputs: dict[tuple[str, int], Any], inside: list[
         calls[name] = calls.get(name, 0) + 1
         outputs[name, calls[name]] = _copy(output)
 
-    hooks = []
-    for name, module in model.named_modules():
-        hooks.append(module.register_forward_pre_hook(lambda _module, _inputs, name=name: enter(name)))
-        hooks.append(module.register_forward_hook(lambda _module, _inputs, output, name=name: leave(name, output)))
-    try:
+    with hooked(model, enter, leave):
         yield
-    finally:
-        for hook in hooks:
-            hook.remove()
 
 
 def _copy(value: Any) -> Any:

@@ -12,7 +12,7 @@ from torch.utils._pytree import tree_leaves
 
 from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.data.manifest.image_shape import Shape
-from fairprune_cli.models.inference import blank_images, evaluating, taking_images
+from fairprune_cli.models.inference import blank_images, evaluating, hooked, taking_images
 from fairprune_cli.models.sameness import same_network
 
 COUNT = 2  # images
@@ -85,15 +85,8 @@ def _watching(model: nn.Module, met: list[str]) -> Iterator[None]:
             maker = next(name for name, sound in reversed(running) if sound)  # the images are finite
             met.append(f"{name} is given NaN or infinities, which the forward of {maker or 'the network'} makes")
 
-    handles = []
-    for name, module in model.named_modules():
-        handles.append(module.register_forward_pre_hook(lambda _module, inputs, name=name: enter(name, inputs)))
-        handles.append(module.register_forward_hook(lambda _module, _inputs, output, name=name: leave(name, output)))
-    try:
+    with hooked(model, enter, leave):
         yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def _finite(value: Any) -> bool:
