@@ -140,14 +140,7 @@ def _open(options: DataOptions, terminal: Terminal) -> Manifest:
 
     with terminal.eventual_progress("reading the data") as progress:
         manifest = load_manifest(_found(options), progress)
-    if manifest.duplicates != DROP_COPIES:
-        return manifest
-    left = parted(manifest)
-    if len(left) < len(manifest):
-        terminal.note(
-            f"{len(manifest) - len(left):,} images stand in a later split too and are left out (duplicates: drop)"
-        )
-    return left
+    return parted(manifest) if manifest.duplicates == DROP_COPIES else manifest
 
 
 def check(options: DataOptions, terminal: Terminal, as_json: bool) -> ExitCode:
