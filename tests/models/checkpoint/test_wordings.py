@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import timm
 import torch
 from torch import nn
 
@@ -26,6 +25,7 @@ def _said(path: Path, content: object, arch: str | None = None) -> str:
     [("vit_tiny_patch16_224", 64, "img_size=64"), ("deit_tiny_patch16_224", 384, "img_size=384")],
 )
 def test_a_transformer_for_other_images_is_told_by_both_sizes(tmp_path: Path, name: str, size: int, hint: str) -> None:
+    timm = pytest.importorskip("timm", reason="timm is not installed")
     other = timm.create_model(name, num_classes=2, img_size=size)
     said = _said(tmp_path, other.state_dict(), f"timm/{name}")
     assert f"for images of {size}x{size} pixels, and timm/{name} is built for 224x224" in said
@@ -41,6 +41,7 @@ def test_the_same_where_no_name_is_given(tmp_path: Path) -> None:
 
 
 def test_a_first_layer_for_grey_images_is_not_taken_for_pruning(tmp_path: Path) -> None:
+    timm = pytest.importorskip("timm", reason="timm is not installed")
     torch.save(timm.create_model("resnet18", num_classes=2, in_chans=1).state_dict(), tmp_path / "grey.pt")
     loaded = load_model(tmp_path / "grey.pt", "timm/resnet18")
     said = [warning["text"] for warning in loaded.warnings]
