@@ -165,7 +165,7 @@ def _compare_classes(label: str, one: ModuleNode, other: ModuleNode, found: Modu
             found.training.append(f"{label} is {other.kind} there and {one.kind} here")
             return False
         return True
-    if _kind(one) == _kind(other) and _known(one):
+    if one.origin == other.origin or (_kind(one) == _kind(other) and _known(one)):
         return True
     text = f"{label} is {other.kind} there and {one.kind if _known(one) else one.origin} here"
     if one.kind == "AvgPool2d" and other.kind == "AdaptiveAvgPool2d":

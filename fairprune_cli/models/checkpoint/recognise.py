@@ -205,10 +205,23 @@ def _on_narrower(names: Sequence[str], sig: architectures.Signature, inner: dict
     first = next((name for name, shape in sig.shapes.items() if len(shape) == 4), "")
     grey = first in names and inner[first].shape == (sig.shapes[first][0], 1, *sig.shapes[first][2:])
     notes = [f"its first layer takes images of 1 channel, that of {sig.name} {sig.shapes[first][1]}"] if grey else []
-    if left := len(names) - grey:
-        are = "tensor is" if left == 1 else "tensors are"
-        notes.append(f"{left} {are} narrower than {sig.name}'s: it was pruned by another tool")
+    left = [name for name in names if not (grey and name == first)]
+    if fewer := _fewer_outputs(left, sig, inner):
+        notes.append(fewer)
+    elif left:
+        are = "tensor is" if len(left) == 1 else "tensors are"
+        notes.append(f"{len(left)} {are} narrower than {sig.name}'s: it was pruned by another tool")
     return notes
+
+
+def _fewer_outputs(names: Sequence[str], sig: architectures.Signature, inner: dict[str, Tensor]) -> str:
+    """What is said where the last layer alone has fewer rows, which no pruning takes; else nothing."""
+    last = list(sig.shapes)[-1].rpartition(".")[0]
+    shapes = [(tuple(inner[name].shape), sig.shapes[name]) for name in names if name.rpartition(".")[0] == last]
+    if not shapes or len(shapes) < len(names) or any(here[1:] != there[1:] for here, there in shapes):
+        return ""
+    here, there = shapes[0][0][0], shapes[0][1][0]
+    return f"the file has {here} of the {there} outputs of {sig.name}'s last layer, {last}: the file's are taken"
 
 
 def notes_on(place: Placement, state: dict[str, Tensor], inner: dict[str, Tensor]) -> list[str]:

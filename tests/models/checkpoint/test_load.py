@@ -368,7 +368,9 @@ def test_arch_of_ones_own_with_names_that_look_like_a_prefix(tmp_path: Path, mon
     class Net(nn.Module):
         def __init__(self, num_classes=2):
             super().__init__()
-            self.backbone = nn.Sequential(nn.Flatten(), nn.Linear(12, num_classes))
+            self.backbone = nn.Sequential(nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(12, num_classes))
+        def forward(self, x):
+            return self.backbone(x)
     def fixed(): return Net(4)
     """
     (tmp_path / "own_prefix_xyz.py").write_text(textwrap.dedent(text))
@@ -381,6 +383,11 @@ def test_arch_of_ones_own_with_names_that_look_like_a_prefix(tmp_path: Path, mon
             loaded = load_model(saved(tmp_path / "a.pt", content), arch=f"own_prefix_xyz:{name}")
             assert same(loaded.model, model)
             assert loaded.classes == (classes if name == "Net" else 0)  # where nobody asks for a number
+    loaded = load_model(saved(tmp_path / "a.pt", own_prefix_xyz.Net(1).state_dict()), arch="own_prefix_xyz:fixed")
+    (warning,) = loaded.warnings
+    assert "has 1 of the 4 outputs of own_prefix_xyz:fixed's last layer, backbone.2" in warning["text"]
+    # A pickled network of the very class that the factory builds is no other network.
+    assert load_model(saved(tmp_path / "a.pt", own_prefix_xyz.Net(4)), arch="own_prefix_xyz:fixed").warnings == []
 
 
 # --- bad files ----------------------------------------------------------------------------------------------
