@@ -176,7 +176,7 @@ def test_a_rule_has_its_own_confidence_and_least_group() -> None:
     result = audited({"dense": (190, 180)}, n=200)
     sure, unsure = ({"attribute": "age", "max_gap": 0.02, "confidence": c, "name": str(c)} for c in (0.999, 0.5))
     assert list(judged(parsed(sure, unsure), result).values()) == ["inconclusive", "fail"]
-    few = parsed({"attribute": "age", "max_gap": 1.0, "min_group": 300}, {"attribute": "gender", "max_gap": 1.0})
+    few = parsed({"attribute": "age", "max_gap": 0.99, "min_group": 300}, {"attribute": "gender", "max_gap": 0.99})
     gates, verdict = few.judge(result)
     assert [gate.verdict for gate in gates] == ["inconclusive", "pass"]
     assert "fewer than two groups have 300 images" in gates[0].reason
@@ -187,8 +187,8 @@ def test_a_rule_has_its_own_confidence_and_least_group() -> None:
 def test_what_was_not_audited_is_never_a_pass() -> None:
     result = audited({"dense": (1900, 1900)}, names=("gender",))
     rules = parsed(
-        {"attribute": "age", "max_gap": 1.0}, {"attribute": "age", "min_accuracy": 0.0},
-        {"attribute": "gender", "max_degradation": 1.0}, {"attribute": "age", "max_gap": 1.0, "notion": "degradation"},
+        {"attribute": "age", "max_gap": 0.99}, {"attribute": "age", "min_accuracy": 0.01},
+        {"attribute": "gender", "max_degradation": 0.99}, {"attribute": "age", "max_gap": 0.99, "notion": "degradation"},
     )  # fmt: skip
     gates, verdict = rules.judge(result)
     assert {gate.verdict for gate in gates} == {"inconclusive"}
