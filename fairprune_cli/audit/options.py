@@ -27,7 +27,7 @@ class FigureOptions(IntervalOptions, SeedOptions):
 CONFIDENCE, MIN_GROUP, SEED = FigureOptions.confidence, FigureOptions.min_group, FigureOptions.seed
 
 
-def _bound(text: str, **limits: float) -> Any:
+def _bound(text: str, **limits: Any) -> Any:
     """A gate's bound. One that nothing can violate, and one that was left empty, would only look like a gate."""
     return setting(None, text, **limits, beyond="a gate that cannot fail has no effect", may_be_empty=False)
 

@@ -112,7 +112,7 @@ def merge(group: type[S], flags: Mapping[str, Any], env: Mapping[str, str], file
     sources = dict.fromkeys(fields, "default")
     problems = Problems("settings")
     for source, layer in _layers(group, flags, env, file, problems):
-        told = {}
+        told: dict[str, str] = {}
         for key, raw in layer.items():
             name = key.replace("-", "_")
             if told.setdefault(name, key) != key:

@@ -188,7 +188,7 @@ def test_what_was_not_audited_is_never_a_pass() -> None:
     result = audited({"dense": (1900, 1900)}, names=("gender",))
     rules = parsed(
         {"attribute": "age", "max_gap": 0.99}, {"attribute": "age", "min_accuracy": 0.01},
-        {"attribute": "gender", "max_degradation": 0.99}, {"attribute": "age", "max_gap": 0.99, "notion": "degradation"},
+        {"attribute": "gender", "max_degradation": 0.99}, {"attribute": "age", "max_gap": 0.9, "notion": "degradation"},
     )  # fmt: skip
     gates, verdict = rules.judge(result)
     assert {gate.verdict for gate in gates} == {"inconclusive"}
