@@ -1,4 +1,4 @@
-"""Ways to get a false yes from a gate, each tried with the real command on drawn faces; none may pass.
+"""Ways to get a false yes from a gate, each tried with the real command on small pictures; none may pass.
 
 An attempt is a function in a module of `_false_yes/`, a module per kind, marked with `@attempt`: its title, the exit
 codes that are right, and what has to be said. Prints a table, and writes results/false_yes.json and docs/false-yes.md
@@ -57,7 +57,7 @@ def table(found: list[Came]) -> str:
     """The attempts as a page."""
     lines = [
         "# Ways to a false yes", "",
-        "Each row was tried with the real command (`python benchmarks/false_yes.py`). The faces of one group, `dark`,",
+        "Each row was tried with the real command (`python benchmarks/false_yes.py`). The images of one group, `dark`,",
         "have the other label, so the model is wrong on all of them and a plain gate on its attribute fails. Exit",
         "code 0 is right only where the figures do bear the yes, or where what weakens it stands beside the verdict.",
         "",
@@ -84,7 +84,7 @@ def main() -> None:
         del os.environ[name]
     with tempfile.TemporaryDirectory() as temporary:
         os.environ["FAIRPRUNE_CACHE"] = str(Path(temporary) / "cache")
-        stage = Stage.made(Path(temporary))
+        stage = Stage.made(Path(temporary) / "stage")
         began = time.perf_counter()
         with ThreadPoolExecutor(args.at_once) as threads:
             found = list(threads.map(lambda i: tried(chosen[i], stage, Path(temporary) / f"a{i}"), range(len(chosen))))

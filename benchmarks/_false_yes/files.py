@@ -84,7 +84,7 @@ def no_test(scene: Scene) -> Ran:
 
 @attempt(KIND, "an image that is missing", 2)
 def missing_image(scene: Scene) -> Ran:
-    scene.write([row | {"file": "test/gone.png"} if i == 5 else row for i, row in enumerate(scene.rows(bad=0))])
+    scene.write([row | {"file": "gone.png"} if i == 5 else row for i, row in enumerate(scene.rows(bad=0))])
     return scene.audit(*GAP)
 
 

@@ -1,4 +1,6 @@
-"""What an attempt to get a false yes starts from: drawn faces with one group that the model gets wrong, and commands.
+"""What an attempt to get a false yes starts from: pictures, one group of which the model gets wrong, and commands.
+
+A picture is noise with a red bar, below for one class and above for the other, which a small network learns in seconds.
 
 The images of `dark` have the other label, so a model that is right on all others is wrong on all of these: asked
 plainly, every gate on `skin` fails. An attempt is a function of a `Scene` that tries to hide this.
@@ -17,10 +19,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fairprune_cli.data.drawn_faces.write import write_sample
+import numpy as np
+from PIL import Image
+
 from tests.support.commands import Ran, fairprune
 
 Row = dict[str, str]
+SIZE = 40
 TRANSFORM = "transform: {size: 40, mean: [0.5, 0.5, 0.5], std: [0.25, 0.25, 0.25]}\n"
 SKIN = "skin: {column: skin}"
 GAP = ("--max-gap", "0.1")
@@ -61,24 +66,32 @@ def attempt(kind: str, title: str, *codes: int, says: str = "") -> Callable[[Cal
 
 @dataclass(frozen=True)
 class Stage:
-    """What all attempts share: drawn faces and a model trained on them, below `folder`."""
+    """What all attempts share: pictures and a model trained on them, in `folder`."""
 
     folder: Path
     rows: tuple[Row, ...] = field(repr=False)  # of the test images
 
     @classmethod
-    def made(cls, folder: Path, epochs: int = 4) -> Stage:
-        """Draw 2,600 faces and train a small network on them."""
-        faces = folder / "faces"
-        write_sample(faces, seed=3, sizes={"train": 1500, "val": 300, "test": 800})
-        ran = fairprune(
-            "train", "--arch", "resnet10-w16", "--epochs", str(epochs), "--batch-size", "64", "--quiet", cwd=faces
-        )
+    def made(cls, folder: Path) -> Stage:
+        """Draw the pictures and train a small network on them."""
+        random = np.random.default_rng(0)
+        (folder / "images").mkdir(parents=True)
+        rows = []
+        for i, split in enumerate(["train"] * 480 + ["val"] * 120 + ["test"] * 820):
+            smiling = bool(random.integers(2))
+            pixels = random.integers(40, 200, (SIZE, SIZE, 3), dtype=np.uint8)
+            at = random.integers(24, 34) if smiling else random.integers(4, 14)
+            pixels[at : at + 4, 8:32] = 250, 20, 20
+            Image.fromarray(pixels).save(folder / "images" / f"{i:04}.png")
+            label, gender = "smiling" if smiling else "neutral", ("female", "male")[random.integers(2)]
+            rows.append({"file": f"{i:04}.png", "expression": label, "split": split, "gender": gender, "age": "40"})
+        stage = cls(folder, tuple(row for row in rows if row["split"] == "test"))
+        Scene(folder, stage).write(rows, "gender: {column: gender}")
+        command = "train", "--arch", "resnet10-w16", "--epochs", "6", "--batch-size", "32", "--quiet"
+        ran = fairprune(*command, "--set", "augment=false", cwd=folder)
         if ran.code:
             raise SystemExit(ran.err)
-        with open(faces / "table.csv", encoding="utf-8") as stream:
-            rows = tuple(row for row in csv.DictReader(stream) if row["split"] == "test")
-        return cls(faces, rows)
+        return stage
 
     @property
     def model(self) -> Path:
