@@ -15,7 +15,7 @@ from typing import Any
 
 from fairprune_cli.audit.figures import NO_DENSE, AttributeFigures, AuditFigures, Estimate, ModelFigures, SmallGroup
 from fairprune_cli.audit.gates import FAIL, INCONCLUSIVE, PASS, GatePolicy, GateResult, Unseen, verdict
-from fairprune_cli.audit.unseen import ALL_IMAGES, keeps_from_passing, left_out, remarks
+from fairprune_cli.audit.unseen import ALL_IMAGES, groups_left_out, keeps_from_passing, remarks
 from fairprune_cli.core.errors import FairpruneError
 
 # Bounds are typed as decimals and figures come from divisions, so equal means equal up to rounding.
@@ -150,7 +150,7 @@ def _of_groups(
     sizes = {name: group.n for name, group in attribute.groups.items()}
     # With several rates every group can be too small for one of them and yet carry the others.
     carry = {name: n for name, n in sizes.items() if name not in small} or sizes
-    out = left_out(small, denominators, sizes, hidden)
+    out = groups_left_out(small, denominators, sizes, hidden)
     return _Judged(figure, carry, out, attribute.ungrouped, hidden.dropped, remark)
 
 

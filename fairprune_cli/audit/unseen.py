@@ -14,7 +14,7 @@ from fairprune_cli.audit.gates import GatePolicy, Unseen
 ALL_IMAGES = "all images"
 
 
-def left_out(
+def groups_left_out(
     small: Sequence[str], denominators: Iterable[SmallGroup], sizes: Mapping[str, int], hidden: Unseen
 ) -> tuple[SmallGroup, ...]:
     """The groups that a figure does not rest on, those without a single image last.
