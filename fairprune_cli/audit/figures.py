@@ -41,6 +41,18 @@ class ShareFigure(Estimate):
 
 
 @dataclass(frozen=True)
+class SmallGroup:
+    """A group that no verdict rests on: it has `n` of what a rate is out of, fewer than are asked for.
+
+    `of` says in words what that is: "images", or "images labelled smiling".
+    """
+
+    group: str
+    n: int
+    of: str = "images"
+
+
+@dataclass(frozen=True)
 class GapFigure(Estimate):
     """The largest difference between two groups by one notion.
 
@@ -48,12 +60,14 @@ class GapFigure(Estimate):
         between: the groups with the highest and the lowest rate; empty where undefined.
         rate: in words, which of the notion's rates it was found in.
         small: groups that stayed out of at least one of the rates.
+        denominators: of each of these, its smallest.
         compares, against: as in `Notion`.
     """
 
     between: tuple[str, ...] = ()
     rate: str = ""
     small: tuple[str, ...] = ()
+    denominators: tuple[SmallGroup, ...] = ()
     compares: str = "rates"
     against: str = "best"
 

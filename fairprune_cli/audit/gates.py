@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from fairprune_cli.audit.figures import SmallGroup
 from fairprune_cli.audit.options import GateOptions
 from fairprune_cli.core.errors import ExitCode, Problems
 from fairprune_cli.core.settings import check_value, values_of
@@ -24,6 +25,8 @@ class GatePolicy(GateOptions):
         min_accuracy: bound on the accuracy over all images, 0..1; where attributes are named, on that of the worst
             group of each.
         min_group: least denominator with which a group takes part in a gap.
+        allow_small_groups: judge the other groups where some are too small, or have no image; otherwise nothing passes
+            there.
         confidence: of the intervals, 0.5..0.999.
         point_estimate: judge the bare figure and ignore its interval.
         notion: one of the listed notions, or a notion of one's own (package.module:Class).
@@ -32,6 +35,8 @@ class GatePolicy(GateOptions):
     def __post_init__(self) -> None:
         problems = Problems("gates")
         for name, value in values_of(self).items():
+            if value is None:
+                continue
             try:
                 check_value(GateOptions, name, value)
             except ValueError as error:
@@ -56,7 +61,9 @@ class GateResult:
         label: the rule's own name in a policy; empty where it has none.
         task: the task that was judged, where there are several; empty otherwise.
         qualifier: the notion, where a policy's rule names one that is not accuracy.
-        notion, confidence, min_group: how it was judged; the notion of a gap only.
+        notion, confidence, min_group, point_estimate, allow_small_groups: how it was judged; the notion of a gap only.
+        small_groups: groups that the figure does not rest on.
+        ungrouped: images that are in none of the attribute's groups.
     """
 
     metric: str
@@ -76,6 +83,10 @@ class GateResult:
     notion: str = ""
     confidence: float | None = None
     min_group: int | None = None
+    point_estimate: bool = GateOptions.point_estimate
+    allow_small_groups: bool = GateOptions.allow_small_groups
+    small_groups: tuple[SmallGroup, ...] = ()
+    ungrouped: int = 0
 
     @property
     def name(self) -> str:
@@ -84,6 +95,20 @@ class GateResult:
         name = f"{self.task}: {name}" if self.task else name
         name = f"{name} ({self.qualifier})" if self.qualifier else name
         return f"{name} [{self.model}]" if self.model else name
+
+
+@dataclass(frozen=True)
+class Unseen:
+    """What the data hold of an attribute that no figure shows.
+
+    Attributes:
+        absent: groups without a single image in the data: combinations of an intersection that do not occur.
+        dropped: whether the manifest itself says that images without a value are dropped. Where nobody said so, images
+            in no group may be a group that was lost.
+    """
+
+    absent: tuple[str, ...] = ()
+    dropped: bool = False
 
 
 def verdict(gates: Sequence[GateResult]) -> str:

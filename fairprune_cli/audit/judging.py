@@ -1,7 +1,9 @@
 """Figures held against bounds: pass, fail or inconclusive, judged on intervals rather than on bare figures.
 
 A gate fails when the whole interval lies beyond its bound, passes when the whole interval lies within, and is
-inconclusive in between; then it says how many images would decide. What could not be computed never passes.
+inconclusive in between; then it says how many images would decide. What could not be computed never passes, and neither
+does what leaves groups out (unseen.py): a gap, a loss or a worst group can only be worse with the groups that are not
+in it, so a failure stands without them and a pass does not.
 """
 
 from __future__ import annotations
@@ -11,8 +13,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from fairprune_cli.audit.figures import NO_DENSE, AttributeFigures, AuditFigures, Estimate, ModelFigures
-from fairprune_cli.audit.gates import FAIL, INCONCLUSIVE, PASS, GatePolicy, GateResult, verdict
+from fairprune_cli.audit.figures import NO_DENSE, AttributeFigures, AuditFigures, Estimate, ModelFigures, SmallGroup
+from fairprune_cli.audit.gates import FAIL, INCONCLUSIVE, PASS, GatePolicy, GateResult, Unseen, verdict
+from fairprune_cli.audit.unseen import ALL_IMAGES, groups_left_out, keeps_from_passing, remarks
 from fairprune_cli.core.errors import FairpruneError
 
 # Bounds are typed as decimals and figures come from divisions, so equal means equal up to rounding.
@@ -23,17 +26,24 @@ _EQUAL = 1e-12
 class _Judged:
     """What a gate looks at.
 
-    `groups`: images by group that carry the figure; `small`: groups left out; `remark` ends the gate's reason.
+    `groups`: images by group that carry the figure; `small`: groups left out; `ungrouped`: images in no group, and
+    `dropped` as in `Unseen`; `remark` is added to the gate's reason.
     """
 
     figure: Estimate
     groups: Mapping[str, int] = field(default_factory=dict)
-    small: Sequence[str] = ()
+    small: tuple[SmallGroup, ...] = ()
+    ungrouped: int = 0
+    dropped: bool = False
     remark: str = ""
 
 
 def evaluate(
-    figures: AuditFigures, policy: GatePolicy, attributes: Sequence[str] = (), model: str = ""
+    figures: AuditFigures,
+    policy: GatePolicy,
+    attributes: Sequence[str] = (),
+    model: str = "",
+    unseen: Mapping[str, Unseen] | None = None,
 ) -> tuple[list[GateResult], str]:
     """Judge every gate of the policy on every attribute.
 
@@ -42,6 +52,7 @@ def evaluate(
             inconclusive.
         model: which is judged; without a name it is "pruned", or "dense" where there is no other, or the only one
             there is.
+        unseen: by attribute, what the data hold of it beside its groups.
 
     Returns:
         The gates, and the verdict over all of them: "pass", "fail", "inconclusive", or "none" without gates.
@@ -60,20 +71,21 @@ def evaluate(
     found = figures.models[model] if model else _only(figures.models)
     gates: list[GateResult] = []
     for attribute in attributes or found.attributes:
+        hidden = (unseen or {}).get(attribute, Unseen())
         if policy.max_gap is not None:
-            gap = _gap(found, attribute, policy.notion)
+            gap = _gap(found, attribute, policy.notion, hidden)
             gates.append(_judge("max-gap", attribute, policy.max_gap, gap, policy))
         if policy.max_degradation is not None:
-            loss = _largest(found, attribute)
+            loss = _largest(found, attribute, hidden)
             gates.append(_judge("max-degradation", attribute, policy.max_degradation, loss, policy))
         if attributes and policy.min_accuracy is not None:
-            gates.append(_judge("min-accuracy", attribute, policy.min_accuracy, _worst(found, attribute), policy))
+            worst = _worst(found, attribute, hidden)
+            gates.append(_judge("min-accuracy", attribute, policy.min_accuracy, worst, policy))
     for metric, bound in (("max-gap", policy.max_gap), ("max-degradation", policy.max_degradation)):
         if bound is not None and not (attributes or found.attributes):
             gates.append(_judge(metric, None, bound, _undefined("no attribute was audited"), policy))
     if policy.min_accuracy is not None and not attributes:
-        whole = _Judged(found.accuracy, {"": found.n})
-        gates.append(_judge("min-accuracy", None, policy.min_accuracy, whole, policy))
+        gates.append(_judge("min-accuracy", None, policy.min_accuracy, _whole(found, policy.min_group), policy))
     return gates, verdict(gates)
 
 
@@ -93,7 +105,7 @@ def _undefined(why: str) -> _Judged:
     return _Judged(Estimate(why=why))
 
 
-def _gap(found: ModelFigures, attribute: str, notion: str) -> _Judged:
+def _gap(found: ModelFigures, attribute: str, notion: str, hidden: Unseen) -> _Judged:
     """The gap of the notion itself, never of another one."""
     if attribute not in found.attributes:
         return _undefined(f"{attribute} was not audited")
@@ -103,67 +115,97 @@ def _gap(found: ModelFigures, attribute: str, notion: str) -> _Judged:
     remark = ""
     if gap.against == "whole":
         remark = f"for {notion} the gap of {gap.compares} is judged, between the best group and the worst"
-    return _Judged(gap, _sizes(found.attributes[attribute], gap.small), gap.small, remark)
+    return _of_groups(gap, found.attributes[attribute], gap.small, gap.denominators, hidden, remark)
 
 
-def _largest(found: ModelFigures, attribute: str) -> _Judged:
+def _largest(found: ModelFigures, attribute: str, hidden: Unseen) -> _Judged:
     """The largest loss of accuracy of any of the attribute's groups."""
     if found.against_dense is None:
         return _undefined(NO_DENSE)
     if attribute not in found.degradation:
         return _undefined(f"{attribute} was not audited")
     largest = found.degradation[attribute].largest
-    return _Judged(largest, _sizes(found.attributes[attribute], largest.small), largest.small)
+    return _of_groups(largest, found.attributes[attribute], largest.small, (), hidden)
 
 
-def _worst(found: ModelFigures, attribute: str) -> _Judged:
+def _worst(found: ModelFigures, attribute: str, hidden: Unseen) -> _Judged:
     """The accuracy of the attribute's worst group."""
     if attribute not in found.attributes:
         return _undefined(f"{attribute} was not audited")
     worst = found.attributes[attribute].worst_group
-    return _Judged(worst, _sizes(found.attributes[attribute], worst.small), worst.small)
+    return _of_groups(worst, found.attributes[attribute], worst.small, (), hidden)
 
 
-def _sizes(attribute: AttributeFigures, small: Sequence[str]) -> dict[str, int]:
-    """Images of the groups that carry a figure."""
+def _whole(found: ModelFigures, least: int) -> _Judged:
+    """The accuracy over all images, which are a group of their own."""
+    small = (SmallGroup(ALL_IMAGES, found.n),) if found.n < least else ()
+    return _Judged(found.accuracy, {"": found.n}, small)
+
+
+def _of_groups(
+    figure: Estimate, attribute: AttributeFigures, small: Sequence[str], denominators: Sequence[SmallGroup],
+    hidden: Unseen, remark: str = "",
+) -> _Judged:  # fmt: skip
+    """A figure of an attribute's groups with all that it does not rest on."""
     sizes = {name: group.n for name, group in attribute.groups.items()}
     # With several rates every group can be too small for one of them and yet carry the others.
-    return {name: n for name, n in sizes.items() if name not in small} or sizes
+    carry = {name: n for name, n in sizes.items() if name not in small} or sizes
+    out = groups_left_out(small, denominators, sizes, hidden)
+    return _Judged(figure, carry, out, attribute.ungrouped, hidden.dropped, remark)
+
+
+def outcome(metric: str, bound: float, value: float, low: float, high: float, bare: bool = False) -> str:
+    """On which side of its bound a figure lies: "pass", "fail", or "inconclusive" where the interval holds the bound.
+
+    Args:
+        metric: one that begins with min bounds the figure from below, another from above.
+        bare: judge the value without its interval.
+    """
+    floor = metric.startswith("min")
+    best, worst = (high, low) if floor else (low, high)
+    if bare:
+        best = worst = value
+    sign = -1 if floor else 1
+    if sign * (worst - bound) <= _EQUAL:
+        return PASS
+    return FAIL if sign * (best - bound) > _EQUAL else INCONCLUSIVE
 
 
 def _judge(metric: str, attribute: str | None, bound: float, judged: _Judged, policy: GatePolicy) -> GateResult:
     figure = judged.figure
     value, low, high = figure.value, figure.low, figure.high
-    if value is None or low is None or high is None:
-        reason = f"could not be computed: {figure.why}"
-        return GateResult(metric, attribute, bound, None, None, None, INCONCLUSIVE, reason, **_how(metric, policy))
-    floor = metric.startswith("min")
-    best, worst = (high, low) if floor else (low, high)
-    if policy.point_estimate:
-        best = worst = value
-    sign = -1 if floor else 1
+    open_to_doubt = keeps_from_passing(judged.small, judged.ungrouped, judged.dropped, policy)
+    told = [judged.remark, *remarks(judged.small, judged.ungrouped, judged.dropped, attribute or "", policy)]
     needed, needed_of = None, ""
-    if sign * (worst - bound) <= _EQUAL:
-        outcome, reason = PASS, "the whole interval lies within the bound"
-    elif sign * (best - bound) > _EQUAL:
-        outcome, reason = FAIL, "the whole interval lies beyond the bound"
+    if value is None or low is None or high is None:
+        value = low = high = None
+        found, reason = INCONCLUSIVE, f"could not be computed: {figure.why}"
     else:
-        outcome = INCONCLUSIVE
-        needed, needed_of, reason = _deciding(judged.groups, value, low, high, bound)
-    if policy.point_estimate:
-        reason = f"judged by the bare figure, which lies {'within' if outcome == PASS else 'beyond'} the bound"
-    if judged.remark:
-        reason += f"; {judged.remark}"
-    if judged.small:
-        reason += f"; not judged, too few images: {', '.join(judged.small)}"
+        found = outcome(metric, bound, value, low, high, policy.point_estimate)
+        where = {PASS: "within", FAIL: "beyond"}.get(found, "")
+        if policy.point_estimate:
+            reason = f"judged by the bare figure, which lies {where} the bound"
+        elif where:
+            reason = f"the whole interval lies {where} the bound"
+        else:
+            needed, needed_of, reason = _deciding(judged.groups, value, low, high, bound)
+        if found == PASS and open_to_doubt:
+            found, reason = INCONCLUSIVE, "what was looked at lies within the bound, and not all was looked at"
+            if judged.small:  # the nearest to being judged, as an estimate of what it takes
+                nearest = max(judged.small, key=lambda one: one.n)
+                needed, needed_of = policy.min_group, "" if nearest.group == ALL_IMAGES else nearest.group
     return GateResult(
-        metric, attribute, bound, value, low, high, outcome, reason, needed, needed_of, **_how(metric, policy)
-    )
+        metric, attribute, bound, value, low, high, found, "; ".join(text for text in (reason, *told) if text),
+        needed, needed_of, **_how(metric, policy), small_groups=judged.small, ungrouped=judged.ungrouped,
+    )  # fmt: skip
 
 
 def _how(metric: str, policy: GatePolicy) -> dict[str, Any]:
-    notion = policy.notion if metric == "max-gap" else ""
-    return {"notion": notion, "confidence": policy.confidence, "min_group": policy.min_group}
+    return {
+        "notion": policy.notion if metric == "max-gap" else "", "confidence": policy.confidence,
+        "min_group": policy.min_group, "point_estimate": policy.point_estimate,
+        "allow_small_groups": policy.allow_small_groups,
+    }  # fmt: skip
 
 
 def _deciding(

@@ -29,6 +29,7 @@ from fairprune_cli.audit.figures import (
     GroupFigures,
     Judgement,
     ShareFigure,
+    SmallGroup,
     WorstFigure,
 )
 from fairprune_cli.audit.rates import Counts, Rate, rate_of, rates_of
@@ -82,13 +83,21 @@ def losses_gap(tables: Counts, groups: Sequence[str], judgement: Judgement, noti
 def _gap_figure(
     gap: simultaneous.Gap | None, rates: Sequence[Rate], groups: Sequence[str], judgement: Judgement, notion: Notion
 ) -> GapFigure:
-    left_out = {group for rate in rates for group in small_groups(groups, rate.n, judgement.min_group)}
-    small = tuple(group for group in groups if group in left_out)
-    undefined = GapFigure(small=small, compares=notion.compares, against=notion.against)
+    left_out = _left_out(rates, groups, judgement.min_group)
+    undefined = GapFigure(
+        small=tuple(one.group for one in left_out), denominators=left_out, compares=notion.compares,
+        against=notion.against,
+    )  # fmt: skip
     if gap is None:
         return replace(undefined, why=_too_few(rates, groups, judgement.min_group))
     between = tuple(groups[i] for i in gap.pair)
     return replace(undefined, value=gap.value, low=gap.low, high=gap.high, between=between, rate=rates[gap.rate].name)
+
+
+def _left_out(rates: Sequence[Rate], groups: Sequence[str], least: int) -> tuple[SmallGroup, ...]:
+    """The groups that stay out of at least one rate, each with its smallest denominator."""
+    smallest = [min(((int(rate.n[g]), rate.of) for rate in rates), default=(0, "images")) for g in range(len(groups))]
+    return tuple(SmallGroup(group, n, of) for group, (n, of) in zip(groups, smallest, strict=True) if n < max(least, 1))
 
 
 def _too_few(rates: Sequence[Rate], groups: Sequence[str], least: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from fairprune_cli.core.settings import setting
 from fairprune_cli.data.options import LEAST_IMAGES, SeedOptions
@@ -26,13 +27,19 @@ class FigureOptions(IntervalOptions, SeedOptions):
 CONFIDENCE, MIN_GROUP, SEED = FigureOptions.confidence, FigureOptions.min_group, FigureOptions.seed
 
 
+def _bound(text: str, **limits: Any) -> Any:
+    """A gate's bound. One that nothing can violate, and one that was left empty, would only look like a gate."""
+    return setting(None, text, **limits, beyond="a gate that cannot fail has no effect", may_be_empty=False)
+
+
 @dataclass(frozen=True)
 class GateOptions(IntervalOptions, NotionOptions):
     """Gates; a bound of none asks nothing."""
 
-    max_gap: float | None = setting(None, "gate: largest gap of the notion", low=0.0, high=1.0)
-    max_degradation: float | None = setting(None, "gate: largest loss of a group", low=0.0, high=1.0)
-    min_accuracy: float | None = setting(None, "gate: least accuracy", low=0.0, high=1.0)
+    max_gap: float | None = _bound("gate: largest gap of the notion", low=0.0, below=1.0)
+    max_degradation: float | None = _bound("gate: largest loss of a group", low=0.0, below=1.0)
+    min_accuracy: float | None = _bound("gate: least accuracy", above=0.0, high=1.0)
+    allow_small_groups: bool = setting(False, "gates leave out groups below min_group, by name")
     point_estimate: bool = setting(False, "gates judge the bare figure")
 
 
@@ -40,6 +47,6 @@ class GateOptions(IntervalOptions, NotionOptions):
 class AuditOptions(GateOptions):
     """What is audited and shown."""
 
-    policy: str | None = setting(None, "policy file with gates of its own")
+    policy: str | None = setting(None, "policy file with gates of its own", may_be_empty=False)
     split: str = setting("test", "split that the audit reads", choices=("train", "val", "test"))
     show_examples: int = setting(0, "images that each group lost through pruning, shown in the report", low=0, high=100)

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from fairprune_cli.audit.figures import AuditFigures, Judgement
-from fairprune_cli.audit.gates import GatePolicy, GateResult, verdict
+from fairprune_cli.audit.gates import GatePolicy, GateResult, Unseen, verdict
 from fairprune_cli.audit.judging import evaluate
 from fairprune_cli.audit.options import AuditOptions, GateOptions
 from fairprune_cli.core.errors import FairpruneError, Problems, nearest
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from fairprune_cli.audit.result import AuditResult
 
 BOUNDS = ("max_gap", "max_degradation", "min_accuracy")
-TOP = (*BOUNDS, "min_group", "confidence", "point_estimate")
+TOP = (*BOUNDS, "min_group", "allow_small_groups", "confidence", "point_estimate")
 SETTINGS = (*TOP, "notion")
 _RULE_KEYS = (*SETTINGS, "attribute", "metric", "name")
 LARGEST = 1 << 20
@@ -106,12 +106,15 @@ class Policy:
         """The policy of a mapping, as `read` takes it from a file."""
         return _parsed(content, settings or GateOptions(), "policy", "", top=True)
 
-    def judge(self, result: AuditResult, made: AuditFigures | None = None) -> tuple[list[GateResult], str]:
+    def judge(
+        self, result: AuditResult, made: AuditFigures | None = None, unseen: Mapping[str, Unseen] | None = None
+    ) -> tuple[list[GateResult], str]:
         """Judge every rule on every model beside the dense one, or on the dense one when it is alone.
 
         Args:
             result: counts, from which figures follow at any confidence.
             made: figures that are there already; rules that ask for others have them made, with the same seed.
+            unseen: by attribute, what the data hold of it beside its groups.
 
         Returns:
             The gates, and one verdict over all of them: "pass", "fail", "inconclusive", or "none" without gates.
@@ -129,7 +132,7 @@ class Policy:
                 )
                 if wanted not in known:
                     known[wanted] = result.figures(wanted)
-                gates, _ = evaluate(known[wanted], rule.gates, rule.attributes, model)
+                gates, _ = evaluate(known[wanted], rule.gates, rule.attributes, model, unseen)
                 named = model if len(models) > 1 else ""
                 for gate in gates:
                     qualifier = rule.qualifier if gate.metric == "max-gap" else ""
@@ -207,8 +210,8 @@ def _parsed(content: Mapping[str, Any], settings: GateOptions, where: str, sha25
         rule = _rule(item, settings, problems, f"rule {number}: ")
         if rule is not None:
             rules.append(rule)
-    if not problems and not rules and not values:
-        problems.add("asks for nothing: neither rules nor a gate setting")
+    if not problems and not rules and not any(bound in values for bound in BOUNDS):
+        problems.add(f"has no rule: give {', '.join(BOUNDS[:-1])} or {BOUNDS[-1]}, at the top or under rules")
     problems.raise_if_any("see docs/ci.md")
     return Policy(tuple(rules), where if sha256 else "", sha256)
 
@@ -223,14 +226,15 @@ def _rule(item: Any, settings: GateOptions, problems: Problems, place: str) -> R
             problems.add(f"{place}unknown key {key!r}; {nearest(str(key), _RULE_KEYS)}")
     if "metric" in item and "notion" in item:
         problems.add(f"{place}metric is another word for notion: give one of them")
-    values = _values({"notion": item.get("metric"), **item}, SETTINGS, problems, place)
-    if values.get("notion") is None:
-        values.pop("notion", None)
-    elif hint := _refused(values["notion"], settings):
+    renamed = {"notion" if key == "metric" else key: value for key, value in item.items()}
+    values = _values(renamed, SETTINGS, problems, place)
+    if "notion" in values and (hint := _refused(values["notion"], settings)):
         problems.add(f"{place}unknown notion {values['notion']!r}; {hint}")
-    if not any(values.get(bound) is not None for bound in BOUNDS):
+    if "notion" in values and "max_gap" not in renamed:
+        problems.add(f"{place}notion has no effect: it says which gap max_gap bounds, and there is no max_gap")
+    if not any(bound in item for bound in BOUNDS):
         problems.add(f"{place}has no bound: give one of {', '.join(BOUNDS)}")
-    attributes = _attributes(item.get("attribute"), problems, place)
+    attributes = _attributes(item["attribute"], problems, place) if "attribute" in item else ()
     name = item.get("name", "")
     if not isinstance(name, str):
         problems.add(f"{place}name: {name!r} is not text")
@@ -249,18 +253,21 @@ def _refused(notion: str, settings: GateOptions) -> str:
 
 
 def _attributes(raw: Any, problems: Problems, place: str) -> tuple[str, ...]:
-    listed: Sequence[Any] = [] if raw is None else [raw] if isinstance(raw, str) else raw
-    if not isinstance(listed, list) or not all(isinstance(name, str) and name.strip() for name in listed):
-        problems.add(f"{place}attribute: {raw!r} is neither a name nor a list of names")
+    listed: Any = [raw] if isinstance(raw, str) else raw
+    if not isinstance(listed, list) or not listed or not all(isinstance(n, str) and n.strip() for n in listed):
+        said = f"{raw!r} is neither a name nor a list of names" if raw else "is empty: give a name, or take it away"
+        problems.add(f"{place}attribute: {said}")
         return ()
     return tuple("*".join(part.strip() for part in name.split("*")) for name in listed)
 
 
 def _values(content: Mapping[str, Any], keys: Sequence[str], problems: Problems, place: str) -> dict[str, Any]:
-    """The gate settings among the keys, checked; an empty one counts as absent."""
+    """The gate settings among the keys, checked. One without a value is a fault: something was meant by it."""
     values: dict[str, Any] = {}
     for key in keys:
-        if content.get(key) is not None:
+        if key in content and content[key] is None:
+            problems.add(f"{place}{key}: is empty: give a value, or take it away")
+        elif key in content:
             try:
                 values[key] = check_value(GateOptions, key, content[key])
             except ValueError as error:

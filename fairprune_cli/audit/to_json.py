@@ -6,6 +6,7 @@ with `<name>_undefined` saying why.
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from fairprune_cli.audit.figures import (
@@ -103,6 +104,13 @@ def gate_record(result: GateResult) -> Record:
     for key in ("task", "model", "notion", "confidence", "min_group"):
         if getattr(result, key):
             record[key] = getattr(result, key)
+    for key in ("point_estimate", "allow_small_groups"):
+        if getattr(result, key):
+            record[key] = True
+    if result.small_groups:
+        record["small_groups"] = [asdict(group) for group in result.small_groups]
+    if result.ungrouped:
+        record["ungrouped"] = result.ungrouped
     record |= {"value": result.value, "low": result.low, "high": result.high}
     if result.value is None:
         record["value_undefined"] = result.reason

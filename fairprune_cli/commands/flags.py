@@ -15,7 +15,7 @@ from fairprune_cli.core import settings as layers
 from fairprune_cli.core.errors import FairpruneError, nearest
 from fairprune_cli.core.plugins import refuse_code_of_files
 from fairprune_cli.data.manifest.image_shape import Size, parse_size
-from fairprune_cli.run.options import FIELDS, Resolved, resolve
+from fairprune_cli.run.options import FIELDS, GATES, Resolved, resolve
 
 Given = dict[str, Any]  # values of the settings that were given as flags, by key
 
@@ -73,7 +73,7 @@ def flags(*order: str) -> Callable[[Callable[..., int]], Callable[..., int]]:
             raise TypeError(f"{function.__module__}: no place in --help for {', '.join(sorted(missing))}")
 
         def command(**values: Any) -> int:
-            given = {key: value for key in keys if (value := values.pop(key)) is not None}
+            given = {key: _once(key, value) for key in keys if (value := values.pop(key)) is not None}
             pairs = values.pop(SET, None) or ()
             taken = [name for name in own if name in FIELDS and values[name] is not None]
             return function(given=with_pairs(given, pairs, taken), **values)
@@ -95,8 +95,18 @@ def flags(*order: str) -> Callable[[Callable[..., int]], Callable[..., int]]:
 def _annotation(key: str) -> Any:
     """Values stay text until all layers are checked together; what is true or false needs no value."""
     default = FIELDS[key].default
-    kind: Any = bool if isinstance(default, bool) else list[str] if isinstance(default, tuple) else str
+    several = isinstance(default, tuple) or key in GATES
+    kind: Any = bool if isinstance(default, bool) else list[str] if several else str
     return Annotated[kind | None, typer.Option(spelling(key), help=text_of(key), show_default=False)]
+
+
+def _once(key: str, value: Any) -> Any:
+    """What a flag was given as. A gate's flag that stands twice would lose the first without a word."""
+    if key not in GATES or not isinstance(value, list):
+        return value
+    if len(value) > 1:
+        raise FairpruneError("is given twice", where=spelling(key), hint="give it once, or put rules into a --policy")
+    return value[0] if value else None
 
 
 def with_pairs(given: Given, pairs: Iterable[str], taken: Container[str] = ()) -> Given:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -31,15 +31,21 @@ def setting(
     below: float | None = None,
     choices: tuple[str, ...] = (),
     plugins: Kind | None = None,
+    beyond: str = "",
+    may_be_empty: bool = True,
 ) -> Any:
     """A field with its help text and range: low <= value <= high, above < value < below.
 
     Args:
         choices: the only values.
         plugins: whose names are values, beside others that are checked where they are used.
+        beyond: what a number out of the range would mean, for the error.
+        may_be_empty: whether a key with nothing behind it, or an empty environment variable, stands for None. Where
+            that would silently lose what was meant, it is an error; null, or no variable, says that nothing is meant.
     """
     meta = {
-        "text": text, "low": low, "high": high, "above": above, "below": below, "choices": choices, "plugins": plugins
+        "text": text, "low": low, "high": high, "above": above, "below": below, "choices": choices, "plugins": plugins,
+        "beyond": beyond, "may_be_empty": may_be_empty,
     }  # fmt: skip
     return dataclasses.field(default=default, metadata=meta)
 
@@ -105,9 +111,13 @@ def merge(group: type[S], flags: Mapping[str, Any], env: Mapping[str, str], file
     values: dict[str, Any] = {}
     sources = dict.fromkeys(fields, "default")
     problems = Problems("settings")
-    for source, layer in _layers(flags, env, file, problems):
+    for source, layer in _layers(group, flags, env, file, problems):
+        told: dict[str, str] = {}
         for key, raw in layer.items():
             name = key.replace("-", "_")
+            if told.setdefault(name, key) != key:
+                problems.add(f"{source}: {told[name]!r} and {key!r} are one setting: give it once")
+                continue
             if name not in fields:
                 problems.add(f"{source}: unknown key {key!r}; {nearest(name, fields)}")
                 continue
@@ -125,11 +135,12 @@ def merge(group: type[S], flags: Mapping[str, Any], env: Mapping[str, str], file
 
 
 def _layers(
-    flags: Mapping[str, Any], env: Mapping[str, str], file: Path | None, problems: Problems
+    group: type, flags: Mapping[str, Any], env: Mapping[str, str], file: Path | None, problems: Problems
 ) -> list[tuple[str, Mapping[str, Any]]]:
+    never = {key for key, field in fields_of(group).items() if not field.metadata["may_be_empty"]}
     layers: list[tuple[str, Mapping[str, Any]]] = []
     if file is not None:
-        layers.append((str(file), read_config(file, problems)))
+        layers.append((str(file), read_config(file, problems, never)))
     prefix = "FAIRPRUNE_"
     not_settings = {"FAIRPRUNE_CACHE", "FAIRPRUNE_CACHE_LIMIT", "FAIRPRUNE_DATA_ROOT", "FAIRPRUNE_DEBUG"}
     found = {k[len(prefix) :].lower(): v for k, v in env.items() if k.startswith(prefix) and k not in not_settings}
@@ -138,14 +149,19 @@ def _layers(
     return layers
 
 
-def read_config(file: Path, problems: Problems) -> Mapping[str, Any]:
-    """The mapping in a YAML file; what is wrong with it goes to `problems`."""
+def read_config(file: Path, problems: Problems, never_empty: Container[str] = ()) -> Mapping[str, Any]:
+    """The mapping in a YAML file; what is wrong with it goes to `problems`.
+
+    Args:
+        never_empty: settings that are "", and not None, where nothing stands behind their key.
+    """
     import yaml
 
-    from fairprune_cli.core.yaml_text import yaml_values
+    from fairprune_cli.core.yaml_text import yaml_nodes, yaml_values
 
     try:
-        content = yaml_values(file.read_text(encoding="utf-8"))
+        text = file.read_text(encoding="utf-8")
+        content = yaml_values(text)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         problems.add(f"{file}: cannot be read: {' '.join(str(error).split())}")
         return {}
@@ -154,7 +170,11 @@ def read_config(file: Path, problems: Problems) -> Mapping[str, Any]:
     if not isinstance(content, dict) or not all(isinstance(k, str) for k in content):
         problems.add(f"{file}: must be a mapping of keys to values")
         return {}
-    return content
+    # A key with nothing behind it is None as null is, and what may not be left empty has to be told from that.
+    node = yaml_nodes(text)
+    listed = node.value if isinstance(node, yaml.MappingNode) else []
+    blank = {key.value for key, of in listed if isinstance(of, yaml.ScalarNode) and not of.value and not of.style}
+    return content | {key: "" for key in content if key in blank and key.replace("-", "_") in never_empty}
 
 
 def check_value(group: type, key: str, raw: Any) -> Any:
@@ -169,6 +189,8 @@ def check_value(group: type, key: str, raw: Any) -> Any:
 def _checked(kind: Any, meta: Mapping[str, Any], raw: Any, text: bool) -> Any:
     optional = isinstance(kind, types.UnionType)
     if optional:
+        if raw == "" and not meta["may_be_empty"]:
+            raise ValueError("is empty: give a value, or take it away")
         if raw is None or (text and raw == ""):
             return None
         kind = next(k for k in kind.__args__ if k is not type(None))
@@ -186,7 +208,8 @@ def _checked(kind: Any, meta: Mapping[str, Any], raw: Any, text: bool) -> Any:
             if limit is not None and wrong(value, limit):
                 a_share = isinstance(value, float) and bound in ("high", "below") and limit == 1.0 < value <= 100.0
                 hint = f"; it is a share: {value:g} of a hundred is {value / 100:g}" if a_share else ""
-                raise ValueError(f"{value} must be {sign} {limit}{hint}")
+                why = f": {meta['beyond']}" if meta["beyond"] and not hint else ""
+                raise ValueError(f"{value} must be {sign} {limit}{why}{hint}")
     return value
 
 

@@ -54,7 +54,9 @@ def print_report(report: dict[str, Any], terminal: Terminal, folder: Path | None
                 terminal.result(f"note: {task}: {text}")
     for gate in report["gates"]:
         terminal.result(f"gate {gate['name']}: {gate['verdict']}: {gate['reason']}")
-    terminal.result(f"verdict: {report['verdict']} ({VERDICTS[report['verdict']]})")
+    lenient = "; ".join(report.get("leniency", ()))
+    lenient = f"; judged more leniently than by default: {lenient}" if lenient else ""
+    terminal.result(f"verdict: {report['verdict']} ({VERDICTS[report['verdict']]}{lenient})")
     if folder is not None:
         terminal.result(f"written: {folder} (open {folder / 'report.html'} in a browser)")
 

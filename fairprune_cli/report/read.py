@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from fairprune_cli.audit.gates import PASS
+from fairprune_cli.audit.judging import outcome
 from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.core.files import atomic_write_text, read_document
 from fairprune_cli.report import SCHEMA_VERSION
+from fairprune_cli.report.values import number
 
 LARGEST = 64 << 20
 
@@ -17,7 +21,8 @@ def read_report(run: Path) -> dict[str, Any]:
     """The report of a run folder, or a report.json itself.
 
     Raises:
-        FairpruneError: there is none, it is no JSON object, or a newer fairprune wrote it.
+        FairpruneError: there is none, it is no JSON object, a newer fairprune wrote it, or its verdicts are not those
+            that its figures give, which is no report that fairprune wrote.
     """
     path = run / "report.json" if run.is_dir() else run
     document = read_document(path, "report", json.loads, LARGEST, "give a finished run folder")
@@ -30,7 +35,33 @@ def read_report(run: Path) -> dict[str, Any]:
             hint="install a newer fairprune",
         )  # fmt: skip
     assert isinstance(document, dict)
+    if fault := contradiction(document):
+        raise FairpruneError(f"contradicts itself: {fault}", where=str(path), hint="audit again: it was changed since")
     return document
+
+
+def contradiction(document: Mapping[str, Any]) -> str:
+    """Where a report says pass against its own figures, else "": a pass that its gates or their intervals deny."""
+    listed = document.get("gates")
+    gates = [gate for gate in listed if isinstance(gate, dict)] if isinstance(listed, list) else []
+    for gate in gates:
+        if gate.get("verdict") == "pass" and (denied := _denied(gate)):
+            return f"the gate {gate.get('name')!r} is said to pass, but {denied}"
+    others = [str(gate.get("name")) for gate in gates if gate.get("verdict") != "pass"]
+    if document.get("verdict") == "pass" and (others or not gates):
+        return f"the verdict is pass, but {others[0] + ' did not pass' if others else 'there is no gate'}"
+    return ""
+
+
+def _denied(gate: Mapping[str, Any]) -> str:
+    bound, value, low, high = (number(gate.get(key)) for key in ("bound", "value", "low", "high"))
+    if bound is None or value is None or low is None or high is None:
+        return "it has no figure"
+    metric = str(gate.get("metric") or gate.get("name"))
+    if outcome(metric, bound, value, low, high, gate.get("point_estimate") is True) != PASS:
+        return "its figure does not lie within the bound"
+    left_out = gate.get("small_groups") and gate.get("allow_small_groups") is not True
+    return "groups were left out that nobody allowed to be" if left_out else ""
 
 
 def write_text(path: Path, text: str, force: bool) -> None:

@@ -18,7 +18,10 @@ _UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\
 
 @dataclass(frozen=True)
 class Gate:
-    """One judged rule. `metric` and `attribute` come from the gate, or from its name."""
+    """One judged rule. `metric` and `attribute` come from the gate, or from its name.
+
+    `partial` says whether it rests on a part alone: groups were left out, or images are in no group.
+    """
 
     name: str
     metric: str
@@ -29,6 +32,7 @@ class Gate:
     reason: str
     model: str = ""
     task: str = ""
+    partial: bool = False
 
 
 class View:
@@ -90,11 +94,16 @@ class View:
 
     @property
     def verdict(self) -> str:
-        """The verdict of the report; without a known one, the worst that its gates allow, never a pass."""
-        verdict, gates = self.text("verdict"), {gate.verdict for gate in self.gates}
-        if verdict in VERDICTS:
-            return verdict
-        return "fail" if "fail" in gates else "inconclusive" if gates else "none"
+        """The worse of what the report says and what its gates say; without a known one never a pass."""
+        said, gates = self.text("verdict"), {gate.verdict for gate in self.gates}
+        found = {said if said in VERDICTS else "inconclusive", *gates} if gates else {"none"}
+        return next(verdict for verdict in ("fail", "inconclusive", "pass", "none") if verdict in found)
+
+    @property
+    def leniency(self) -> str:
+        """In a sentence what made the verdict easier to get than it is by default; "" where nothing did."""
+        found = "; ".join(str(text) for text in self.items("leniency") if isinstance(text, str))
+        return f"Judged more leniently than by default: {found}." if found else ""
 
     @property
     def confidence(self) -> float | None:
@@ -210,6 +219,7 @@ def _gate(item: Mapping[str, Any]) -> Gate:
         reason=str(item.get("reason") or ""),
         model=str(item.get("model") or ""),
         task=str(item.get("task") or ""),
+        partial=bool(item.get("small_groups") or item.get("ungrouped")),
     )
 
 

@@ -25,6 +25,7 @@ from fairprune_cli.models.checkpoint.load import LoadedModel
 from fairprune_cli.models.file import codec
 from fairprune_cli.run.audit_step import AuditStep, Outcome
 from fairprune_cli.run.folder import MODEL
+from fairprune_cli.run.foreseen import refuse_gates_without_groups
 from fairprune_cli.run.inputs import Data, decoded_images, open_data, open_model, transform_of
 from fairprune_cli.run.options import Resolved
 from fairprune_cli.run.plug_ins import refuse_broken_plug_ins
@@ -65,12 +66,14 @@ def _audit(request: AuditRequest, terminal: Terminal, device: torch.device, grou
         threads = set_threads(settings.threads)
         repeatable(device)
         data = open_data(settings, request.models[0], terminal, True, settings.split).with_attributes(policy.attributes)
+        refuse_gates_without_groups(policy, data)
         refuse_broken_plug_ins(*(len(task.classes) for task in data.manifest.tasks))
         _check_dense(request, policy, len(data.manifest.classes))
         rows = data.rows(settings.split)
         if not len(rows):
             raise FairpruneError(f"the {settings.split} split has no images", where=str(data.manifest.path))
         sources = _sources(request, data, terminal)
+        _refuse_itself(sources, policy, len(data.manifest.classes))
         transform = _common_transform(sources, data, terminal)
     if request.dry_run:
         plan = {
@@ -157,6 +160,19 @@ def _check_dense(request: AuditRequest, policy: Policy, classes: int) -> None:
     if needs:
         what = "what pruning lost" if needs[0] == "--show-examples" else "degradation"
         raise FairpruneError(f"{what} needs the dense model", where=needs[0], hint="give it with --against DENSE")
+
+
+def _refuse_itself(sources: dict[str, LoadedModel], policy: Policy, classes: int) -> None:
+    """Refuse to judge what a model lost against the very same file, which is nothing whatever the model is."""
+    dense = sources.get("dense")
+    if dense is None or len(sources) < 2 or not policy.needs_dense(classes):
+        return
+    for name, loaded in sources.items():
+        if name != "dense" and loaded.sha256 == dense.sha256:
+            raise FairpruneError(
+                f"is the same file as {loaded.source}, so nothing can be lost against it", where=str(dense.source),
+                hint="give the dense model that it was made from with --against",
+            )  # fmt: skip
 
 
 def name_models(paths: Sequence[Path], against: Path | None) -> dict[str, Path]:

@@ -14,7 +14,8 @@ from fairprune_cli import __version__, report
 from fairprune_cli.audit import to_json
 from fairprune_cli.audit.counts import DENSE, audit_tasks
 from fairprune_cli.audit.figures import Judgement
-from fairprune_cli.audit.gates import GateResult, exit_code, verdict
+from fairprune_cli.audit.gates import GateResult, Unseen, exit_code, verdict
+from fairprune_cli.audit.leniency import leniencies
 from fairprune_cli.audit.lost_images import LostImages
 from fairprune_cli.audit.notices import notices
 from fairprune_cli.audit.other_outputs import other_outputs
@@ -24,6 +25,7 @@ from fairprune_cli.core.distributed import Ranks
 from fairprune_cli.core.errors import ExitCode
 from fairprune_cli.core.terminal import Terminal
 from fairprune_cli.data.batches.pool import Pool
+from fairprune_cli.data.manifest.manifest import Grouping
 from fairprune_cli.data.manifest.task import Task
 from fairprune_cli.models.read_out import read_out_of, shift_of
 from fairprune_cli.run.inputs import Data, absent_combinations
@@ -113,7 +115,7 @@ class AuditStep:
     def _judged(self, result: AuditResult, lost: LostImages | None, task: Task) -> _Judged:
         """Figures and gates of a task."""
         figures = result.figures(judgement_of(self.settings))
-        gates, _ = self.policy.judge(result, figures)
+        gates, _ = self.policy.judge(result, figures, unseen_of(self.data.groupings))
         if len(self.data.manifest.tasks) > 1:
             gates = [replace(gate, task=task.name) for gate in gates]
         record = to_json.audit_record(figures)
@@ -151,6 +153,8 @@ class AuditStep:
         document: dict[str, Any] = {
             "gates": [to_json.gate_record(gate) for gate in gates], "verdict": overall, "notion": self.settings.notion,
         }  # fmt: skip
+        if lenient := leniencies(gates, self.settings.split):
+            document["leniency"] = lenient
         if self.policy.source:
             document["policy"] = {"source": self.policy.source, "sha256": self.policy.sha256}
         document["notices"] = first.notices + absent_combinations(self.data, self.settings.split)
@@ -166,6 +170,11 @@ class _Judged:
     gates: list[GateResult]
     record: dict[str, Any]
     notices: list[str]
+
+
+def unseen_of(groupings: Sequence[Grouping]) -> dict[str, Unseen]:
+    """By attribute, what the data hold of it beside the groups of the audit."""
+    return {one.name: Unseen(one.absent, one.dropped) for one in groupings}
 
 
 def judgement_of(settings: Settings) -> Judgement:

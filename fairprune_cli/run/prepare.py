@@ -28,6 +28,7 @@ from fairprune_cli.models.soundness import refuse_unsound
 from fairprune_cli.pruning import methods, target
 from fairprune_cli.pruning.masks import Masks
 from fairprune_cli.run.assembly import constrained_notion
+from fairprune_cli.run.foreseen import refuse_gates_without_groups, warn_of_undecidable_gates
 from fairprune_cli.run.inputs import Data, PruningRows, open_data, open_model, pruning_rows, transform_of
 from fairprune_cli.run.options import Settings
 from fairprune_cli.run.plug_ins import refuse_broken_plug_ins
@@ -99,6 +100,8 @@ def prepare(model: Path, settings: Settings, terminal: Terminal, trust: bool, gr
     refuse_broken_plug_ins(*(len(task.classes) for task in data.manifest.tasks))
     # A policy may ask about more attributes than the constraint looks at.
     audited = data.with_attributes(policy.attributes)
+    refuse_gates_without_groups(policy, audited)
+    warn_of_undecidable_gates(policy, audited, settings.split, terminal)
     rows = pruning_rows(data, settings)
     notions = tuple(constrained_notion(settings, method, len(task.classes)) for task in data.manifest.tasks)
     loaded = open_model(model, settings, data.manifest, terminal, trust)

@@ -176,7 +176,7 @@ def test_a_rule_has_its_own_confidence_and_least_group() -> None:
     result = audited({"dense": (190, 180)}, n=200)
     sure, unsure = ({"attribute": "age", "max_gap": 0.02, "confidence": c, "name": str(c)} for c in (0.999, 0.5))
     assert list(judged(parsed(sure, unsure), result).values()) == ["inconclusive", "fail"]
-    few = parsed({"attribute": "age", "max_gap": 1.0, "min_group": 300}, {"attribute": "gender", "max_gap": 1.0})
+    few = parsed({"attribute": "age", "max_gap": 0.99, "min_group": 300}, {"attribute": "gender", "max_gap": 0.99})
     gates, verdict = few.judge(result)
     assert [gate.verdict for gate in gates] == ["inconclusive", "pass"]
     assert "fewer than two groups have 300 images" in gates[0].reason
@@ -187,8 +187,8 @@ def test_a_rule_has_its_own_confidence_and_least_group() -> None:
 def test_what_was_not_audited_is_never_a_pass() -> None:
     result = audited({"dense": (1900, 1900)}, names=("gender",))
     rules = parsed(
-        {"attribute": "age", "max_gap": 1.0}, {"attribute": "age", "min_accuracy": 0.0},
-        {"attribute": "gender", "max_degradation": 1.0}, {"attribute": "age", "max_gap": 1.0, "notion": "degradation"},
+        {"attribute": "age", "max_gap": 0.99}, {"attribute": "age", "min_accuracy": 0.01},
+        {"attribute": "gender", "max_degradation": 0.99}, {"attribute": "age", "max_gap": 0.9, "notion": "degradation"},
     )  # fmt: skip
     gates, verdict = rules.judge(result)
     assert {gate.verdict for gate in gates} == {"inconclusive"}
@@ -207,3 +207,39 @@ def test_every_model_beside_the_dense_one_is_judged_and_one_failure_is_enough() 
     assert policy.judge(result)[1] == "fail"
     alone = audited({"dense": (1900, 1850), "pruned": (1880, 1840)})
     assert list(judged(policy, alone)) == ["max-gap age", "max-degradation age"]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("confidence: 0.9\nmin_group: 50\n", "has no rule"),
+        ("max_gap:\nmin_accuracy: 0.5\n", "max_gap: is empty"),
+        ("max_gap: null\nmin_accuracy: 0.5\n", "max_gap: is empty"),
+        ("rules: [{max_gap: , min_accuracy: 0.5}]", "rule 1: max_gap: is empty"),
+        ("rules: [{attribute: , min_accuracy: 0.5}]", "rule 1: attribute: is empty"),
+        ("rules: [{attribute: [], min_accuracy: 0.5}]", "rule 1: attribute: is empty"),
+        ("rules: [{notion: odds, min_accuracy: 0.5}]", "rule 1: notion has no effect"),
+        ("max_gap: 1", "max_gap: 1.0 must be < 1.0: a gate that cannot fail has no effect"),
+        ("rules: [{min_accuracy: 0}]", "min_accuracy: 0.0 must be > 0.0: a gate that cannot fail has no effect"),
+        ("max_degradation: 1.0", "max_degradation: 1.0 must be < 1.0"),
+        ("max_gap: .nan", "is not a finite number"),
+        ("max_gap: yes", "True is not a number"),
+        ("max_gap: 0,1", "'0,1' is not a number"),
+        ("max_gap: 0.1\nallow_small_groups: 1", "1 is neither true nor false"),
+    ],
+)
+def test_what_would_have_no_effect_is_an_error(tmp_path: Path, text: str, expected: str) -> None:
+    path = write(tmp_path, text)
+    with pytest.raises(FairpruneError, match=expected):
+        Policy.read(path)
+    with pytest.raises(FairpruneError, match=expected):
+        policy_of(with_policy(resolve({"policy": str(path)}, {}, None)).settings)
+
+
+def test_small_groups_are_allowed_by_a_rule_by_the_top_or_by_a_flag(tmp_path: Path) -> None:
+    path = write(tmp_path, "rules:\n  - {max_gap: 0.1}\n  - {max_gap: 0.2, allow_small_groups: true}\n")
+    assert [rule.gates.allow_small_groups for rule in Policy.read(path).rules] == [False, True]
+    flagged = resolve({"policy": str(path), "allow_small_groups": True}, {}, None)
+    assert [rule.gates.allow_small_groups for rule in policy_of(with_policy(flagged).settings).rules] == [True, True]
+    top = write(tmp_path, "allow_small_groups: true\nrules: [{max_gap: 0.1}]\n")
+    assert [rule.gates.allow_small_groups for rule in Policy.read(top).rules] == [True]

@@ -102,10 +102,10 @@ def test_nan_weights_are_named(work: Work, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("gate", "code", "verdict"),
     [
-        (("--max-gap", "1.0"), 0, "pass"),
+        (("--max-gap", "0.99"), 0, "pass"),
         (("--min-accuracy", "0.999"), 1, "fail"),
         (("--max-gap", "0.0"), 4, "inconclusive"),
-        (("--max-gap", "1.0", "--min-accuracy", "0.999"), 1, "fail"),
+        (("--max-gap", "0.99", "--min-accuracy", "0.999"), 1, "fail"),
     ],
 )
 def test_gates_decide_the_exit_code(gate: tuple[str, ...], code: int, verdict: str, work: Work) -> None:

@@ -208,3 +208,19 @@ def test_groups_load_no_torch() -> None:
     modules = sorted({group.__module__ for group in [Settings, *groups()]})
     code = f"import sys, {', '.join(modules)}; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_gate_is_not_lost_by_leaving_its_bound_empty(tmp_path: Path) -> None:
+    file = write(tmp_path / "c.yaml", "max_gap: 0.1\n")
+    assert resolve({}, {"FAIRPRUNE_SEED": "3"}, file).settings.max_gap == 0.1
+    for name in ("max_gap", "max_degradation", "min_accuracy", "policy"):
+        with pytest.raises(FairpruneError, match=f"environment: {name}: is empty"):
+            resolve({}, {f"FAIRPRUNE_{name.upper()}": ""}, file)
+        with pytest.raises(FairpruneError, match=f"{name}: is empty"):
+            resolve({}, {}, write(tmp_path / "blank.yaml", f"{name}:\nseed: 1\n"))
+        assert getattr(resolve({}, {}, write(tmp_path / "null.yaml", f"{name}: null\n")).settings, name) is None
+
+
+def test_two_spellings_of_a_key_are_one_setting(tmp_path: Path) -> None:
+    with pytest.raises(FairpruneError, match="'max_gap' and 'max-gap' are one setting"):
+        resolve({}, {}, write(tmp_path / "c.yaml", "max_gap: 0.1\nmax-gap: 0.9\n"))

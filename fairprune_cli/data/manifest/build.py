@@ -225,4 +225,4 @@ def _group(spec: AttributeSpec, column: SourceColumn, warnings: list[str], probl
         warnings.append(f"{spec.name}: {empty:,} of {len(index):,} images have no value{words} and are in no group")
     if len(groups) == 1:
         warnings.append(f"{spec.name}: all images are in one group, {groups[0]}: there is no gap to measure")
-    return Grouping(spec.name, groups, index)
+    return Grouping(spec.name, groups, index, dropped=spec.missing == "drop")

@@ -14,14 +14,15 @@ class AttributeSpec:
     """How groups (or classes) come out of a column: by `values`, by `bins`, by `names`, or all that occur.
 
     `names` maps cells to the names of groups; several cells may share one. With `bins` it names the bins, and its
-    keys are their positions.
+    keys are their positions. `missing` is what becomes of cells without a value: drop, or unknown, a group of its own;
+    "" where the manifest does not say, which is drop as well.
     """
 
     name: str
     column: str
     values: tuple[str, ...] | None = None
     bins: tuple[float, ...] | None = None
-    missing: str = "drop"  # or "unknown", a group of its own
+    missing: str = ""
     names: Mapping[str, str] | None = None
 
 

@@ -22,11 +22,19 @@ DROP_COPIES, ALLOW_COPIES = "drop", "allow"  # what to do with equal bytes in tw
 
 @dataclass(frozen=True, eq=False)
 class Grouping:
-    """One way to divide the images: `index` is int64 [N], a position in `groups`, -1 for in no group."""
+    """One way to divide the images.
+
+    Attributes:
+        index: int64 [N], a position in `groups`, -1 for in no group.
+        absent: combinations of an intersection that no image has.
+        dropped: whether the manifest itself says that images without a value are in no group (`missing: drop`).
+    """
 
     name: str
     groups: tuple[str, ...]
     index: np.ndarray
+    absent: tuple[str, ...] = ()
+    dropped: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,7 +123,10 @@ class Manifest:
         position = np.append(np.cumsum(held) - 1, -1)
         joined = "*".join(parts)
         groups = tuple(name for name, there in zip(names, held, strict=True) if there)
-        grouping = Grouping(joined, groups, position[index].astype(np.int64))
+        absent = tuple(name for name, there in zip(names, held, strict=True) if not there)
+        # Only attributes that leave images out have to say so.
+        dropped = all(one.dropped or not (one.index < 0).any() for one in map(self.attributes.__getitem__, parts))
+        grouping = Grouping(joined, groups, position[index].astype(np.int64), absent, dropped)
         problems = Problems(str(self.path))
         problems.extend(untested(grouping, self.splits))
         problems.raise_if_any("leave the intersection out, or merge its small groups")

@@ -233,8 +233,8 @@ def _attributes(top: YamlSection, kind: str, table: str) -> tuple[AttributeSpec,
         one.only("column", "values", "bins", "missing", "names")
         values = one.texts("values") if one.has("values") else None
         bins = read_bins(one)
-        missing = one.text("missing", "drop")
-        if missing not in ("drop", "unknown"):
+        missing = one.text("missing", "drop") if one.has("missing") else ""
+        if missing not in ("", "drop", "unknown"):
             one.fault("missing", f"expected drop or unknown, found {missing!r}")
         if values is not None and bins is not None:
             one.fault("bins", "give either values or bins")

@@ -17,8 +17,8 @@ def build(view: View) -> Section | None:
         "within, "
         "and is inconclusive otherwise: then the images are too few to decide.",
     ]
-    if view.setting("point_estimate") is True:
-        lead.append("Here the gates judged the bare figures and not their intervals, as was asked for.")
+    if view.leniency:
+        lead.append(view.leniency)
     return Section("gates", "Gates", lead, [gates_table(view)])
 
 

@@ -12,7 +12,8 @@ _TONES: dict[str, Tone] = {"pass": "pass", "fail": "fail", "inconclusive": "inco
 
 
 def build(view: View) -> Section | None:
-    blocks: list[Block] = [Note(verdict_sentence(view), _TONES[view.verdict])]
+    sentences = " ".join(text for text in (verdict_sentence(view), view.leniency) if text)
+    blocks: list[Block] = [Note(sentences, _TONES[view.verdict])]
     for name, of in view.tasks.items():
         blocks += [Heading(name), *_summary(of)]
     if not view.tasks:

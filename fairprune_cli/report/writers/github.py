@@ -13,6 +13,9 @@ from fairprune_cli.report.sections.verdict import gate_name
 from fairprune_cli.report.view import Gate, View
 
 LIMIT = 1_000_000  # bytes; GitHub refuses a step summary above 1 MiB as a whole
+_LEVELS = {
+    "fail": ("error", "failed"), "inconclusive": ("warning", "is inconclusive"), "pass": ("notice", "passed in part"),
+}  # fmt: skip
 _IN_SUMMARY = ("verdict", "gates", "groups", "gaps", "degradation", "size", "warnings")
 
 
@@ -23,8 +26,11 @@ def write(report: Mapping[str, Any]) -> str:
 
 
 def annotation_lines(view: View) -> list[str]:
-    """`::error` for every failed gate, `::warning` for every inconclusive one."""
-    return [_annotation(gate) for gate in view.gates if gate.verdict != "pass"]
+    """`::error` for every failed gate, `::warning` for every inconclusive one; `::notice` for what a pass left out."""
+    lines = [_annotation(gate) for gate in view.gates if gate.verdict != "pass" or gate.partial]
+    if view.leniency:
+        lines.append(f"::notice title={_property('fairprune verdict')}::{_data(view.leniency)}")
+    return lines
 
 
 def summary(document: Document, room: int = LIMIT) -> str:
@@ -47,7 +53,7 @@ def summary(document: Document, room: int = LIMIT) -> str:
 
 
 def _annotation(gate: Gate) -> str:
-    level, verb = ("error", "failed") if gate.verdict == "fail" else ("warning", "is inconclusive")
+    level, verb = _LEVELS[gate.verdict]
     message = f"{gate.name}: measured {measured(gate)}, interval {words.span(gate.measure)}, bound {bound(gate)}."
     if gate.reason:
         message += f" {words.sentence(gate.reason)}"

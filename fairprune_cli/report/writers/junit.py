@@ -45,6 +45,7 @@ def _properties(view: View, attribute: str) -> list[tuple[str, str]]:
     named = [
         ("tool_version", view.text("tool_version")),
         ("attribute", attribute),
+        ("leniency", view.leniency),
         ("model_sha256", view.text("model", "sha256")),
         ("data_sha256", view.text("data", "sha256")),
     ]
@@ -60,4 +61,5 @@ def _case(suite: ElementTree.Element, gate: Gate) -> None:
         message = gate.reason or gate.measure.why or figures
         ElementTree.SubElement(case, tag, {"message": message, "type": gate.verdict}).text = figures
     else:
-        ElementTree.SubElement(case, "system-out").text = figures
+        told = f"{figures}; {gate.reason}" if gate.partial and gate.reason else figures
+        ElementTree.SubElement(case, "system-out").text = told

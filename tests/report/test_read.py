@@ -1,0 +1,72 @@
+"""A report that says pass against its own figures is not read."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fairprune_cli import report
+from fairprune_cli.core.errors import FairpruneError
+from fairprune_cli.report.read import contradiction, read_report
+from fairprune_cli.report.view import View
+from tests.support import reports as fixture
+from tests.support.reports import full
+
+GATE = {
+    "name": "max-gap skin", "metric": "max-gap", "attribute": "skin", "bound": 0.1, "value": 0.05, "low": 0.02,
+    "high": 0.08, "verdict": "pass", "reason": "the whole interval lies within the bound",
+}  # fmt: skip
+SMALL = {"small_groups": [{"group": "dark", "n": 29, "of": "images"}]}
+
+
+@pytest.mark.parametrize(
+    ("verdict", "change", "expected"),
+    [
+        ("pass", {}, ""),
+        ("fail", {"verdict": "fail"}, ""),
+        ("pass", {"verdict": "fail"}, "did not pass"),
+        ("pass", {"high": 0.2}, "does not lie within the bound"),
+        ("fail", {"high": 0.2}, "does not lie within the bound"),
+        ("pass", {"high": 0.2, "point_estimate": True}, ""),
+        ("pass", {"value": None}, "has no figure"),
+        ("pass", SMALL, "nobody allowed"),
+        ("pass", {**SMALL, "allow_small_groups": True}, ""),
+        ("pass", None, "there is no gate"),
+        ("none", None, ""),
+    ],
+)
+def test_verdicts_that_the_figures_deny(
+    verdict: str, change: dict[str, Any] | None, expected: str, tmp_path: Path
+) -> None:
+    document = {"schema_version": 1, "verdict": verdict, "gates": [] if change is None else [GATE | change]}
+    assert expected in contradiction(document)
+    assert bool(contradiction(document)) == bool(expected)
+    path = tmp_path / "report.json"
+    path.write_text(json.dumps(document))
+    if expected:
+        with pytest.raises(FairpruneError, match="contradicts itself"):
+            read_report(path)
+    else:
+        assert read_report(path) == document
+
+
+def test_a_view_takes_the_worse_of_two_verdicts() -> None:
+    assert View(full() | {"verdict": "pass"}).verdict == "fail"
+    assert View({"verdict": "pass", "gates": []}).verdict == "none"
+    assert View({"verdict": "inconclusive", "gates": [GATE]}).verdict == "inconclusive"
+
+
+@pytest.mark.parametrize("to", ["md", "html", "json", "junit", "github", "card"])
+@pytest.mark.parametrize("verdict", ["pass", "inconclusive"])
+def test_every_format_names_the_groups_that_a_gate_left_out(to: str, verdict: str) -> None:
+    told = "left out as was asked for, fewer than 30: dark (29 images)"
+    gate = GATE | SMALL | {"allow_small_groups": True, "verdict": verdict, "reason": f"{GATE['reason']}; {told}"}
+    document = fixture.full() | {
+        "verdict": verdict, "gates": [gate], "leniency": ["without these groups of skin: dark (29 images)"]
+    }  # fmt: skip
+    text = report.render(document, to)
+    assert "fewer than 30: dark (29 images)" in text.replace("\\", "")
+    assert "without these groups of skin: dark (29 images)" in text.replace("\\", "")
