@@ -63,7 +63,7 @@ class Builder:
         if isinstance(origin, type) and issubclass(origin, Mapping):
             keys: list[Any] = ["pruned", "other"] if args[0] is str else [("pruned", "a", "b"), ("pruned", "a", "c")]
             return {key: self.build(args[1]) for key in keys}
-        return {int: self.count, float: self.count / 65536, str: f"text {self.count}"}[kind]
+        return {int: self.count, float: self.count / 65536, str: f"text {self.count}", bool: True}[kind]
 
 
 Parts = tuple[AuditFigures, GateResult, StorageCost, Examples]
