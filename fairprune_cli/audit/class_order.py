@@ -62,9 +62,9 @@ def _candidates(counts: Counts, classes: Sequence[str]) -> Iterator[tuple[str, n
     """In words, the class of each output, and the logarithm of the number of orders that it was chosen from."""
     own = np.arange(len(classes))
     yield "in reverse", own[::-1], 0.0
-    yield "sorted as text", np.array(sorted(own, key=lambda k: classes[k])), 0.0
+    yield "sorted as text", np.array(sorted(own, key=lambda k: classes[int(k)])), 0.0
     if all(name.strip().lstrip("+-").isdecimal() for name in classes):
-        yield "sorted as numbers", np.array(sorted(own, key=lambda k: int(classes[k]))), 0.0
+        yield "sorted as numbers", np.array(sorted(own, key=lambda k: int(classes[int(k)]))), 0.0
     yield "one place further", np.roll(own, 1), 0.0
     yield "one place back", np.roll(own, -1), 0.0
     labels, outputs = linear_sum_assignment(counts, maximize=True)

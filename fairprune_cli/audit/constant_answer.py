@@ -2,9 +2,9 @@
 
 Labels are taken as they are. A model whose predictions do not depend on them is then right on sum_k n_k q_k / n of the
 images on average, q_k being how often it says k, which is never more than the share of the most common class; and how
-often it is right varies less than a binomial count of that mean (Hoeffding 1956, theorem 4). So the exact lower bound of
-a binomial rate (Clopper and Pearson 1934) exceeds that share by chance in at most (1 - confidence) / 2 of all audits.
-To pair the model with the constant answer (McNemar) would take the share for a random one as well, and lose power.
+often it is right varies less than a binomial count of that mean (Hoeffding 1956, theorem 4). So the exact lower bound
+of a binomial rate (Clopper and Pearson 1934) exceeds that share by chance in at most (1 - confidence) / 2 of all
+audits. To pair the model with the constant answer (McNemar) would take the share for a random one, too, and lose power.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.special import betaincinv, ndtri
 
-from fairprune_cli.audit.figures import Cause, ConstantAnswer
+from fairprune_cli.audit.doubt import Cause, ConstantAnswer
 from fairprune_cli.audit.rates import Counts
 
 CHANCE_LEVEL = "chance-level"  # code of the warning
@@ -46,7 +46,7 @@ def against_constant_answer(counts: Counts, classes: Sequence[str], confidence: 
     )  # fmt: skip
 
 
-def better(found: ConstantAnswer, point_estimate: bool = False) -> bool:
+def better(found: ConstantAnswer, point_estimate: bool) -> bool:
     """Whether the model is better, by its interval or, where asked for, by the bare figure."""
     return found.accuracy > found.share if point_estimate else found.better
 
@@ -82,8 +82,8 @@ def in_full(found: ConstantAnswer, subject: str) -> str:
 
 
 def _told(cause: Cause) -> str:
-    figure = "" if cause.accuracy.value is None else f"{100 * cause.accuracy.value:.1f} %"
-    return f"{cause.change[:1].upper()}{cause.change[1:]} it would be {figure} (on {cause.n:,} images): {cause.mend}"
+    change = f"{cause.change[:1].upper()}{cause.change[1:]}"
+    return f"{change} it would be {100 * cause.accuracy:.1f} % (on {cause.n:,} images): {cause.mend}"
 
 
 def exact_bounds(k: int, n: int, confidence: float) -> tuple[float, float]:

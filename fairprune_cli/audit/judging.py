@@ -98,7 +98,7 @@ def _doubted(gate: GateResult, found: ModelFigures, dense: ModelFigures | None, 
 
 def _relative(gate: GateResult, found: ModelFigures) -> bool:
     """Whether the gate judges changes against the dense model."""
-    if gate.metric == "max-gap" and gate.attribute in found.attributes:
+    if gate.metric == "max-gap" and gate.attribute is not None and gate.attribute in found.attributes:
         return found.attributes[gate.attribute].gaps[gate.notion].compares == "losses"
     return gate.metric != "min-accuracy"
 

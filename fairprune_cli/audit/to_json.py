@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from fairprune_cli.audit.doubt import Cause, ConstantAnswer
 from fairprune_cli.audit.figures import (
     NO_DENSE,
     AttributeFigures,
@@ -15,9 +16,7 @@ from fairprune_cli.audit.figures import (
     BinaryRates,
     BinFigures,
     CalibrationFigures,
-    Cause,
     ChangeFigure,
-    ConstantAnswer,
     DegradationFigures,
     Estimate,
     Examples,
@@ -81,7 +80,10 @@ def constant_answer_record(found: ConstantAnswer) -> Record:
 
 
 def _cause(found: Cause) -> Record:
-    record: Record = {"change": found.change, "mend": found.mend, "n": found.n} | _accuracy(found.accuracy)
+    record: Record = {
+        "change": found.change, "mend": found.mend, "accuracy": found.accuracy, "low": found.low, "high": found.high,
+        "n": found.n,
+    }  # fmt: skip
     for key in ("mean", "std", "size", "classes"):
         if (values := getattr(found, key)) is not None:
             record[key] = list(values)

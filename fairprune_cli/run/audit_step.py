@@ -125,7 +125,7 @@ class AuditStep:
         return _Judged(task, gates, record, notices(figures))
 
     def _explained(self, result: AuditResult, figures: AuditFigures, task: int) -> AuditFigures:
-        """The figures with a word on models that are not better than one answer to all images, and a warning of each."""
+        """The figures with a word on models that are not better than one answer to all images, and a warning each."""
         search = Search(
             self.data.manifest, self.pool, self.device, self.settings.confidence, self.settings.seed, self.terminal
         )

@@ -16,12 +16,12 @@ from torch import nn
 
 from fairprune_cli.audit.class_order import ClassOrder, class_orders
 from fairprune_cli.audit.constant_answer import exact_bounds, log_chance
-from fairprune_cli.audit.figures import Cause, ConstantAnswer, Estimate
+from fairprune_cli.audit.doubt import Cause, ConstantAnswer
 from fairprune_cli.audit.rates import Counts
 from fairprune_cli.core.terminal import Terminal
 from fairprune_cli.data.batches.pool import Pool
 from fairprune_cli.data.manifest.load import Manifest
-from fairprune_cli.run.readings import Looked, Reading, readings
+from fairprune_cli.run.image_readings import Reading, Sample, readings
 
 COUNT = 200  # images
 SHOWN = 3  # changes that are named
@@ -80,7 +80,7 @@ class Search:
     def _tried(self, model: nn.Module, rows: np.ndarray, task: int) -> list[_Tried]:
         tasks = self.manifest.tasks
         classes, labels = tasks[task].classes, tasks[task].labels[rows]
-        looked = Looked(self.manifest, self.pool, rows, [len(one.classes) for one in tasks], task, self.device)
+        looked = Sample(self.manifest, self.pool, rows, [len(one.classes) for one in tasks], task, self.device)
         now = looked.predictions(model, None)
         if now is None:
             return []
@@ -137,20 +137,20 @@ def _worth_naming(likely: Sequence[_Tried], n: int) -> list[_Tried]:
 
 
 def _cause(one: _Tried, n: int, classes: Sequence[str], confidence: float) -> Cause:
-    accuracy = Estimate(one.correct / n, *exact_bounds(one.correct, n, confidence))
-    changes, mends, parts = [], [], {}
+    changes, mends = [], []
+    mean, std, size, named = None, None, None, None
     if one.reading is not None:
         changes.append(one.reading.change)
         mends.append(one.reading.mend)
-        size = one.reading.transform.shape
-        values = {"mean": one.reading.transform.mean, "std": one.reading.transform.std, "size": (size.height, size.width)}
-        parts = {key: values[key] for key in one.reading.own}
-    named = None
+        transform, own = one.reading.transform, one.reading.own
+        mean, std = (transform.mean, transform.std) if "mean" in own else (None, None)
+        size = (transform.shape.height, transform.shape.width) if "size" in own else None
     if one.order is not None:
         named = tuple(classes[k] for k in one.order.order)
         changes.append(f"with the classes {one.order.how}")
         mends.append(f"write `classes: [{', '.join(named)}]`, the order of its outputs, or mend the labels")
-    return Cause(" and ".join(changes), "; and ".join(mends), accuracy, n, classes=named, **parts)
+    low, high = exact_bounds(one.correct, n, confidence)
+    return Cause(" and ".join(changes), "; and ".join(mends), one.correct / n, low, high, n, mean, std, size, named)
 
 
 def explain(

@@ -107,7 +107,7 @@ def _other_sizes(shape: ImageShape) -> Iterator[ImageShape]:
 
 
 @dataclass(frozen=True)
-class Looked:
+class Sample:
     """Some images, and how to ask a network about them.
 
     Attributes:
@@ -148,9 +148,7 @@ class Looked:
         shape = images.transform.shape
         wanted = shape if reading is None else reading.transform.shape
         if reading is not None and reading.cropped:
-            wanted = ImageShape(
-                shape.channels, round(shape.height / SHARE_OF_CROP), round(shape.width / SHARE_OF_CROP)
-            )
+            wanted = ImageShape(shape.channels, round(shape.height / SHARE_OF_CROP), round(shape.width / SHARE_OF_CROP))
         if wanted != shape:
             other = replace(images.transform, size=wanted.size)
             images = load_images(self.manifest, (), transform=other, rows=self.rows)
