@@ -49,6 +49,7 @@ class AuditStep:
         models: by the name they have in the report; one called "dense" is what the others are paired with.
         pool: the images that are looked at, with the groupings of `data`.
         group: processes that share the images; all of them take the step, the first one reports.
+        searches: whether images are read in other ways where a model is not better than one answer to all of them.
     """
 
     models: Mapping[str, nn.Module]
@@ -60,6 +61,7 @@ class AuditStep:
     terminal: Terminal
     group: Ranks
     batch_size: int = 256
+    searches: bool = True
 
     def take(
         self, describe: Callable[[], dict[str, Any]], out: Path | None, done: Callable[[], None] = lambda: None
@@ -130,7 +132,7 @@ class AuditStep:
             self.data.manifest, self.pool, self.device, self.settings.confidence, self.settings.seed, self.terminal
         )
         constant = {name: figures.models[name].constant_answer for name in figures.models}
-        found = explain(search, constant, result.overall, task, self.models)
+        found = explain(search, constant, result.overall, task, self.models if self.searches else {})
         several, tasks = len(figures.models) > 1, self.data.manifest.tasks
         for name, one in found.items():
             text = in_full(one, f"the {name} model" if several else "the model")
