@@ -18,8 +18,6 @@ from scipy.special import betaincinv, ndtri
 from fairprune_cli.audit.doubt import Cause, ConstantAnswer
 from fairprune_cli.audit.rates import Counts
 
-CHANCE_LEVEL = "chance-level"  # code of the warning
-
 
 def against_constant_answer(counts: Counts, classes: Sequence[str], confidence: float) -> ConstantAnswer | None:
     """The model held against always answering the most common class.

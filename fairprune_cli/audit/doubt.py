@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+CHANCE_LEVEL = "chance-level"  # code of the warning on a model that is not better than one answer to all images
+
 
 @dataclass(frozen=True)
 class Cause:

@@ -12,8 +12,9 @@ from torch import nn
 
 from fairprune_cli import __version__, report
 from fairprune_cli.audit import to_json
-from fairprune_cli.audit.constant_answer import CHANCE_LEVEL, in_full
+from fairprune_cli.audit.constant_answer import in_full
 from fairprune_cli.audit.counts import DENSE, audit_tasks
+from fairprune_cli.audit.doubt import CHANCE_LEVEL
 from fairprune_cli.audit.figures import AuditFigures, Judgement
 from fairprune_cli.audit.gates import GateResult, exit_code, verdict
 from fairprune_cli.audit.lost_images import LostImages

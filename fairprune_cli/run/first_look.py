@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from fairprune_cli.audit.constant_answer import CHANCE_LEVEL, in_full
+from fairprune_cli.audit.constant_answer import in_full
 from fairprune_cli.audit.counts import DENSE, audit_tasks
-from fairprune_cli.audit.doubt import ConstantAnswer
+from fairprune_cli.audit.doubt import CHANCE_LEVEL, ConstantAnswer
 from fairprune_cli.core.errors import ExitCode, FairpruneError
 from fairprune_cli.data.batches.pool import ImageSet
 from fairprune_cli.run.audit_step import judgement_of

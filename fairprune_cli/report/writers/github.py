@@ -13,7 +13,7 @@ from fairprune_cli.report.sections.verdict import gate_name
 from fairprune_cli.report.view import Gate, View
 
 LIMIT = 1_000_000  # bytes; GitHub refuses a step summary above 1 MiB as a whole
-_IN_SUMMARY = ("verdict", "gates", "groups", "gaps", "degradation", "size", "warnings")
+_IN_SUMMARY = ("verdict", "model-itself", "gates", "groups", "gaps", "degradation", "size", "warnings")
 
 
 def write(report: Mapping[str, Any]) -> str:
@@ -23,8 +23,9 @@ def write(report: Mapping[str, Any]) -> str:
 
 
 def annotation_lines(view: View) -> list[str]:
-    """`::error` for every failed gate, `::warning` for every inconclusive one."""
-    return [_annotation(gate) for gate in view.gates if gate.verdict != "pass"]
+    """`::error` for every failed gate, `::warning` for every inconclusive one and for a model at chance level."""
+    doubts = [f"::warning title=fairprune{_property(': ')}chance level::{_data(text)}" for text in view.doubts]
+    return [*(_annotation(gate) for gate in view.gates if gate.verdict != "pass"), *doubts]
 
 
 def summary(document: Document, room: int = LIMIT) -> str:
