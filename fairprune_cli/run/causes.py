@@ -69,39 +69,53 @@ class Search:
         classes = self.manifest.tasks[task].classes
         if model is None:
             n, tried = int(counts.sum()), [_of_order(None, order) for order in class_orders(counts, classes)]
+            likely = self._likely(tried)
         else:
             rows = balanced_rows(self.pool, task, self.seed)
-            n, tried = len(rows), self._tried(model, rows, task)
-        level = math.log((1 - self.confidence) / 2 / max(len(tried), 1))
-        likely = [one for one in tried if one.log_p <= level]
+            n, (tried, likely) = len(rows), self._tried(model, rows, task)
         causes = tuple(_cause(one, n, classes, self.confidence) for one in _worth_naming(likely, n))
         return replace(found, causes=causes, tried=len(tried), tried_on=n)
 
-    def _tried(self, model: nn.Module, rows: np.ndarray, task: int) -> list[_Tried]:
+    def _likely(self, tried: Sequence[_Tried]) -> list[_Tried]:
+        level = math.log((1 - self.confidence) / 2 / max(len(tried), 1))
+        return [one for one in tried if one.log_p <= level]
+
+    def _tried(self, model: nn.Module, rows: np.ndarray, task: int) -> tuple[list[_Tried], list[_Tried]]:
+        """All that is tried, and what of it is likely; images are decoded again only where nothing else is."""
         tasks = self.manifest.tasks
-        classes, labels = tasks[task].classes, tasks[task].labels[rows]
-        looked = Sample(self.manifest, self.pool, rows, [len(one.classes) for one in tasks], task, self.device)
-        now = looked.predictions(model, None)
-        if now is None:
-            return []
-        share = np.bincount(labels).max() / len(labels)
-        ways: Sequence[Reading | None] = [None, *readings(self.pool.images.transform, self.manifest.transform)]
-        found: list[_Tried] = []
+        sample = Sample(self.manifest, self.pool, rows, [len(one.classes) for one in tasks], task, self.device)
+        labels, now = tasks[task].labels[rows], sample.predictions(model, None)
+        ways = readings(self.pool.images.transform, self.manifest.transform)
+        found: list[_Tried] = [] if now is None else _tried_of(None, now, now, labels, tasks[task].classes)
         with self.terminal.progress("looking for the cause", len(ways)) as display:
-            for done, reading in enumerate(ways, 1):
-                predicted = now if reading is None else looked.predictions(model, reading)
-                if predicted is not None:
-                    if reading is not None:
-                        correct = int((predicted == labels).sum())
-                        log_p = max(log_chance(correct, len(labels), share), _gained(predicted, now, labels))
-                        found.append(_Tried(reading, None, correct, log_p))
-                    counts = np.zeros((len(classes), len(classes)), np.int64)
-                    np.add.at(counts, (labels, predicted), 1)
-                    for order in class_orders(counts, classes):
-                        one = _of_order(reading, order)
-                        found.append(replace(one, log_p=max(one.log_p, _gained(order.read(predicted), now, labels))))
+            for done, reading in enumerate(sorted(ways, key=lambda way: way.decodes), 1):
+                if not (reading.decodes and self._likely(found)):
+                    predicted = sample.predictions(model, reading)
+                    if now is not None and predicted is not None:
+                        found += _tried_of(reading, predicted, now, labels, tasks[task].classes)
                 display.update(done)
-        return found
+        return found, self._likely(found)
+
+
+def _tried_of(
+    reading: Reading | None, predicted: np.ndarray, now: np.ndarray, labels: np.ndarray, classes: Sequence[str]
+) -> list[_Tried]:
+    """A reading alone, and with the classes in other orders.
+
+    Args:
+        predicted, now: int64 [n], what the model predicts with it and without; labels: int64 [n].
+    """
+    found = []
+    if reading is not None:
+        correct, share = int((predicted == labels).sum()), float(np.bincount(labels).max() / len(labels))
+        log_p = max(log_chance(correct, len(labels), share), _gained(predicted, now, labels))
+        found.append(_Tried(reading, None, correct, log_p))
+    counts = np.zeros((len(classes), len(classes)), np.int64)
+    np.add.at(counts, (labels, predicted), 1)
+    for order in class_orders(counts, classes):
+        one = _of_order(reading, order)
+        found.append(replace(one, log_p=max(one.log_p, _gained(order.read(predicted), now, labels))))
+    return found
 
 
 def balanced_rows(pool: Pool, task: int, seed: int, count: int = COUNT) -> np.ndarray:

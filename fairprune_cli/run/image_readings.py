@@ -20,6 +20,7 @@ from fairprune_cli.models.read_out import scores_of_first
 
 BATCH = 50
 USUAL_SIDE = 224  # of networks for ImageNet
+MOST_TIMES = 4  # by which a side is made longer: images of 16 times as many pixels take that much longer
 SHARE_OF_CROP = 224 / 256  # of the image's side that their usual centre crop keeps
 _BGR = [2, 1, 0]
 _SWAP = "reverse the input channels of its first layer, weight[:, [2, 1, 0]], and save the model again"
@@ -47,6 +48,11 @@ class Reading:
     own: tuple[str, ...] = ()
     blue_first: bool = False
     cropped: bool = False
+
+    @property
+    def decodes(self) -> bool:
+        """Whether the images have to be decoded again for it."""
+        return self.cropped or "size" in self.own
 
 
 def readings(used: Transform, told: Transform) -> list[Reading]:
@@ -101,7 +107,8 @@ def _other_sizes(shape: ImageShape) -> Iterator[ImageShape]:
     seen = {shape}
     for new in (shape.within(USUAL_SIDE), double, half):
         sides = new.height, new.width
-        if new not in seen and min(sides) >= SMALLEST_SIDE and max(sides) <= min(2 * USUAL_SIDE, LARGEST_SIDE):
+        near = max(sides) <= MOST_TIMES * max(shape.height, shape.width)
+        if near and new not in seen and min(sides) >= SMALLEST_SIDE and max(sides) <= min(2 * USUAL_SIDE, LARGEST_SIDE):
             seen.add(new)
             yield new
 
