@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from fairprune_cli.audit.doubt import ConstantAnswer
 from fairprune_cli.audit.options import FigureOptions
 
 NO_DENSE = "no dense model was audited on the same images"
@@ -194,6 +195,7 @@ class ModelFigures:
         against_dense: None for the dense model itself and where there is none.
         degradation: by attribute; empty as above.
         bins: of the calibration, those that hold images.
+        constant_answer: the model held against one answer to all images; None where nobody looked.
     """
 
     n: int
@@ -205,6 +207,7 @@ class ModelFigures:
     degradation: Mapping[str, DegradationFigures] = field(default_factory=dict)
     calibration: CalibrationFigures | None = None
     bins: tuple[BinFigures, ...] = ()
+    constant_answer: ConstantAnswer | None = None
 
 
 @dataclass(frozen=True)

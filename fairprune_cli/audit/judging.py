@@ -3,16 +3,19 @@
 A gate fails when the whole interval lies beyond its bound, passes when the whole interval lies within, and is
 inconclusive in between; then it says how many images would decide. What could not be computed never passes, and neither
 does what leaves groups out (unseen.py): a gap, a loss or a worst group can only be worse with the groups that are not
-in it, so a failure stands without them and a pass does not.
+in it, so a failure stands without them and a pass does not. Nor does a model that is not better than one answer to all
+images: its outputs or images are read in another way than it was made for, and what its groups have in common then says
+nothing of it.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from fairprune_cli.audit.constant_answer import better, in_short
 from fairprune_cli.audit.figures import NO_DENSE, AttributeFigures, AuditFigures, Estimate, ModelFigures, SmallGroup
 from fairprune_cli.audit.gates import FAIL, INCONCLUSIVE, PASS, GatePolicy, GateResult, Unseen, verdict
 from fairprune_cli.audit.unseen import ALL_IMAGES, groups_left_out, keeps_from_passing, remarks
@@ -86,7 +89,30 @@ def evaluate(
             gates.append(_judge(metric, None, bound, _undefined("no attribute was audited"), policy))
     if policy.min_accuracy is not None and not attributes:
         gates.append(_judge("min-accuracy", None, policy.min_accuracy, _whole(found, policy.min_group), policy))
+    dense = figures.models.get("dense")
+    gates = [_doubted(gate, found, dense, policy) for gate in gates]
     return gates, verdict(gates)
+
+
+def _doubted(gate: GateResult, found: ModelFigures, dense: ModelFigures | None, policy: GatePolicy) -> GateResult:
+    """The gate; one that passes is inconclusive where a model that it looks at is not better than one answer to all."""
+    if gate.verdict != PASS:
+        return gate
+    looked_at = {"the model": found.constant_answer}
+    if dense is not None and _relative(gate, found):
+        looked_at["the dense model that it is held against"] = dense.constant_answer
+    for subject, constant in looked_at.items():
+        if constant is not None and not better(constant, policy.point_estimate):
+            reason = f"{in_short(constant, subject)}; but for that it would pass: {gate.reason}"
+            return replace(gate, verdict=INCONCLUSIVE, reason=reason)
+    return gate
+
+
+def _relative(gate: GateResult, found: ModelFigures) -> bool:
+    """Whether the gate judges changes against the dense model."""
+    if gate.metric == "max-gap" and gate.attribute is not None and gate.attribute in found.attributes:
+        return found.attributes[gate.attribute].gaps[gate.notion].compares == "losses"
+    return gate.metric != "min-accuracy"
 
 
 def _only(models: Mapping[str, ModelFigures]) -> ModelFigures:

@@ -8,6 +8,7 @@ import numpy as np
 
 from fairprune_cli.audit import metrics
 from fairprune_cli.audit.calibration import Calibration, calibration_figures, filled_bins
+from fairprune_cli.audit.constant_answer import against_constant_answer
 from fairprune_cli.audit.figures import AuditFigures, Judgement, ModelFigures
 from fairprune_cli.audit.metrics import AS_USUAL
 from fairprune_cli.audit.rates import Counts
@@ -77,4 +78,5 @@ class AuditResult:
             degradation,
             None if sums is None else calibration_figures(sums[""], *how)[0],
             () if sums is None else tuple(filled_bins(sums[""])),
+            against_constant_answer(counts, self.classes, judgement.confidence),
         )  # fmt: skip

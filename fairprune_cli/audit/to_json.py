@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+from fairprune_cli.audit.doubt import Cause, ConstantAnswer
 from fairprune_cli.audit.figures import (
     NO_DENSE,
     AttributeFigures,
@@ -62,6 +63,31 @@ def model_record(found: ModelFigures) -> Record:
     record["attributes"] = {name: attribute_record(of) for name, of in found.attributes.items()}
     if found.calibration is not None:
         record["calibration"] = _calibration(found.calibration) | {"bins": [_bin(b) for b in found.bins]}
+    if found.constant_answer is not None:
+        record["constant_answer"] = constant_answer_record(found.constant_answer)
+    return record
+
+
+def constant_answer_record(found: ConstantAnswer) -> Record:
+    """A model held against the same answer to every image; of what was tried nothing where nothing was."""
+    record: Record = {
+        "answer": found.answer, "share": found.share, "better": found.better, "accuracy": found.accuracy,
+        "low": found.low, "high": found.high, "n": found.n, "present": found.present, "balanced": found.balanced,
+        "tells_apart": found.tells_apart,
+    }  # fmt: skip
+    if found.tried:
+        record |= {"tried": found.tried, "tried_on": found.tried_on, "causes": [_cause(one) for one in found.causes]}
+    return record
+
+
+def _cause(found: Cause) -> Record:
+    record: Record = {
+        "change": found.change, "mend": found.mend, "accuracy": found.accuracy, "low": found.low, "high": found.high,
+        "n": found.n,
+    }  # fmt: skip
+    for key in ("mean", "std", "size", "classes"):
+        if (values := getattr(found, key)) is not None:
+            record[key] = list(values)
     return record
 
 

@@ -25,7 +25,8 @@ from fairprune_cli.run.options import GATES, SHOWN
 
 
 @flags(
-    "models", "against", "attr", "notion", "weights", *GATES, *SHOWN, "batch_size", SET, "out", "force", *COMMON,
+    "models", "against", "attr", "notion", "weights", "classes_from", *GATES, *SHOWN, "batch_size", SET, "out", "force",
+    *COMMON,
 )  # fmt: skip
 def command(
     given: Given,

@@ -17,6 +17,10 @@ class ModelOptions:
     weights: str | None = setting(
         None, "which copy of the weights the file holds: raw, ema, or the key that it is under"
     )
+    classes_from: str = setting(
+        "model", "whose class names are right where those of the model's file are not the manifest's: with model it is "
+        "an error", choices=("model", "manifest"),
+    )  # fmt: skip
     store: str = setting(
         "source", "number format of the weights in the file; source keeps that of the file they come from",
         choices=("source", "fp32", "fp16", "bf16"),

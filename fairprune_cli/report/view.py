@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from fairprune_cli.audit.doubt import CHANCE_LEVEL
 from fairprune_cli.report.plain import plain
 from fairprune_cli.report.values import Measure, measure, natural, number, ordered, settings
 
@@ -196,6 +197,14 @@ class View:
     @property
     def gates(self) -> list[Gate]:
         return [_gate(item) for item in self.items("gates") if isinstance(item, dict)]
+
+    @property
+    def doubts(self) -> list[str]:
+        """What is said of models that are not better than one answer to all images."""
+        of_models = [
+            item for item in self.items("warnings") if isinstance(item, dict) and item.get("code") == CHANCE_LEVEL
+        ]
+        return [str(item["text"]) for item in of_models if item.get("text")]
 
     @property
     def training(self) -> list[dict[str, Any]]:

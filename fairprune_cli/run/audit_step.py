@@ -12,8 +12,10 @@ from torch import nn
 
 from fairprune_cli import __version__, report
 from fairprune_cli.audit import to_json
+from fairprune_cli.audit.constant_answer import in_full
 from fairprune_cli.audit.counts import DENSE, audit_tasks
-from fairprune_cli.audit.figures import Judgement
+from fairprune_cli.audit.doubt import CHANCE_LEVEL
+from fairprune_cli.audit.figures import AuditFigures, Judgement
 from fairprune_cli.audit.gates import GateResult, Unseen, exit_code, verdict
 from fairprune_cli.audit.leniency import leniencies
 from fairprune_cli.audit.lost_images import LostImages
@@ -28,6 +30,7 @@ from fairprune_cli.data.batches.pool import Pool
 from fairprune_cli.data.manifest.manifest import Grouping
 from fairprune_cli.data.manifest.task import Task
 from fairprune_cli.models.read_out import read_out_of, shift_of
+from fairprune_cli.run.causes import Search, explain
 from fairprune_cli.run.inputs import Data, absent_combinations
 from fairprune_cli.run.options import Settings
 
@@ -49,6 +52,7 @@ class AuditStep:
         models: by the name they have in the report; one called "dense" is what the others are paired with.
         pool: the images that are looked at, with the groupings of `data`.
         group: processes that share the images; all of them take the step, the first one reports.
+        searches: whether images are read in other ways where a model is not better than one answer to all of them.
     """
 
     models: Mapping[str, nn.Module]
@@ -60,6 +64,7 @@ class AuditStep:
     terminal: Terminal
     group: Ranks
     batch_size: int = 256
+    searches: bool = True
 
     def take(
         self, describe: Callable[[], dict[str, Any]], out: Path | None, done: Callable[[], None] = lambda: None
@@ -74,7 +79,7 @@ class AuditStep:
         if self.group.number:
             told, code = self.group.from_first(None)
             return Outcome(told, code, out)
-        judged = [self._judged(*look, task) for task, look in zip(self.data.manifest.tasks, looks, strict=True)]
+        judged = [self._judged(*look, task) for task, look in enumerate(looks)]
         gates = [gate for one in judged for gate in one.gates]
         overall = verdict(gates)
         document = {
@@ -112,9 +117,10 @@ class AuditStep:
             one.merge(self.group.from_others(one.found))
         return list(zip(results, lost, strict=True))
 
-    def _judged(self, result: AuditResult, lost: LostImages | None, task: Task) -> _Judged:
-        """Figures and gates of a task."""
-        figures = result.figures(judgement_of(self.settings))
+    def _judged(self, result: AuditResult, lost: LostImages | None, number: int) -> _Judged:
+        """Figures and gates of a task, by its number."""
+        task = self.data.manifest.tasks[number]
+        figures = self._explained(result, result.figures(judgement_of(self.settings)), number)
         gates, _ = self.policy.judge(result, figures, unseen_of(self.data.groupings))
         if len(self.data.manifest.tasks) > 1:
             gates = [replace(gate, task=task.name) for gate in gates]
@@ -122,6 +128,25 @@ class AuditStep:
         if lost is not None:
             record["examples"] = to_json.examples_record(lost.examples(self.pool.images, task.classes))
         return _Judged(task, gates, record, notices(figures))
+
+    def _explained(self, result: AuditResult, figures: AuditFigures, task: int) -> AuditFigures:
+        """The figures with a word on models that are not better than one answer to all images, and a warning each."""
+        search = Search(
+            self.data.manifest, self.pool, self.device, self.settings.confidence, self.settings.seed, self.terminal
+        )
+        constant = {name: figures.models[name].constant_answer for name in figures.models}
+        found = explain(search, constant, result.overall, task, self.models if self.searches else {})
+        several, tasks = len(figures.models) > 1, self.data.manifest.tasks
+        for name, one in found.items():
+            text = in_full(one, f"the {name} model" if several else "the model")
+            if name == DENSE and several:
+                text += ". What other models change against it says nothing"
+            self.terminal.warn(f"{tasks[task].name}: {text}" if len(tasks) > 1 else text, code=CHANCE_LEVEL)
+        models = {
+            name: replace(one, constant_answer=found.get(name, one.constant_answer))
+            for name, one in figures.models.items()
+        }
+        return replace(figures, models=models)
 
     def _task_record(self, judged: _Judged) -> dict[str, Any]:
         return {

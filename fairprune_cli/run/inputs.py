@@ -27,7 +27,8 @@ from fairprune_cli.data.manifest.load import (
     transform_in_manifest,
 )
 from fairprune_cli.data.manifest.task import Task, with_heads
-from fairprune_cli.models.checkpoint.load import LoadedModel, check_class_names, load_usable
+from fairprune_cli.models.checkpoint.class_names import check_class_names
+from fairprune_cli.models.checkpoint.load import LoadedModel, load_usable
 from fairprune_cli.models.inference import refuse_other_channels
 from fairprune_cli.models.read_out import ReadOut, attach
 from fairprune_cli.models.score_search import find_scores
@@ -133,8 +134,11 @@ def open_model(
     loaded = load_usable(path, settings.arch or structure, trust, settings.weights, wanted)
     for warning in loaded.warnings:
         terminal.warn(warning["text"], code=warning["code"])
-    check_class_names(loaded, manifest.classes)
-    tasks = with_heads(manifest.tasks, loaded.metadata.get("tasks", ()))
+    told = loaded.metadata.get("tasks", ())
+    tasks = with_heads(manifest.tasks, told)
+    from_manifest = settings.classes_from == "manifest"
+    for text in check_class_names(loaded.class_names, told, tasks, str(path), from_manifest):
+        terminal.warn(text, code="classes")
     own = Transform.from_dict(loaded.transform, str(path)) if loaded.transform else manifest.transform
     try:
         read_out = read_tasks(loaded.model, tasks, own.shape, terminal)

@@ -72,7 +72,7 @@ class Prepared:
     channels_last: bool
 
     def plan(self, folder: Path) -> dict[str, Any]:
-        """What would be done; nothing is decoded, trained or written."""
+        """What would be done; nothing is trained or written."""
         return {
             "dry_run": True, "folder": str(folder), "architecture": self.loaded.architecture,
             "method": self.settings.method, "granularity": self.settings.granularity,

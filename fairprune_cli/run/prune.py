@@ -18,6 +18,7 @@ from fairprune_cli.core.terminal import Terminal
 from fairprune_cli.data.batches.pool import ImageSet
 from fairprune_cli.models.read_out import attach, read_out_of
 from fairprune_cli.run.audit_step import AuditStep, Outcome
+from fairprune_cli.run.first_look import look_at_dense
 from fairprune_cli.run.folder import RunFolder, SilentFolder, default_folder
 from fairprune_cli.run.inputs import PruningPools, decoded_images
 from fairprune_cli.run.options import Resolved
@@ -58,6 +59,9 @@ def _prune(request: PruneRequest, terminal: Terminal, group: Ranks) -> Outcome:
         if group.number == 0:
             try_out(run)
     if request.dry_run:
+        with group.together():
+            if group.number == 0:
+                look_at_dense(run)
         return Outcome(run.plan(folder_path), ExitCode.OK)
     origin = {
         "model": str(request.model.resolve()), "model_sha256": run.loaded.sha256,
@@ -128,6 +132,8 @@ def _carry_out(run: Prepared, folder: RunFolder, resolved: Resolved, state: Mapp
     with group.together():
         images = decoded_images(run.data, run.transform, run.terminal)
         pools = run.rows.pools(images)
+        if state is None and group.number == 0:
+            look_at_dense(run, images)
     origin = origin_of(
         run.settings, model=run.loaded.sha256, manifest=run.data.manifest.sha256, images=images.digest
     )  # fmt: skip
@@ -157,7 +163,7 @@ def _audit(
     step = AuditStep(
         {"dense": run.dense, "pruned": pruned},
         images.regrouped(run.audited.groupings).pool(pools.audit.rows), run.audited, run.settings, run.policy,
-        run.device, run.terminal, run.group,
+        run.device, run.terminal, run.group, searches=False,
     )  # fmt: skip
     told = Pruned(run, resolved, trainer, pruned, folder.model, pools.audit)
     return step.take(lambda: report_parts(told), folder.path, folder.finish)

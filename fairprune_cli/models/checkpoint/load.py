@@ -14,6 +14,7 @@ from torch import nn
 from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.core.files import atomic_path, sha256_file
 from fairprune_cli.models import architectures
+from fairprune_cli.models.checkpoint.class_names import names_in
 from fairprune_cli.models.checkpoint.contents import (
     Contents,
     find_model_file,
@@ -143,17 +144,6 @@ def _load_other(
     return loaded
 
 
-def check_class_names(loaded: LoadedModel, classes: Sequence[str]) -> None:
-    """Raise FairpruneError where the file names the same classes as a manifest, in another order."""
-    ordered = loaded.class_names
-    if ordered and ordered != tuple(classes) and sorted(ordered) == sorted(classes):
-        raise FairpruneError(
-            f"the network's outputs are {', '.join(ordered)}, the manifest says {', '.join(classes)}",
-            where=str(loaded.source),
-            hint="write the manifest's `classes` in the order of the network's outputs",
-        )
-
-
 def save_checkpoint(
     path: Path,
     model: nn.Module,
@@ -254,9 +244,8 @@ def _use_state(
     loaded.architecture = loaded.structure = found.place.signature.name
     signature = found.place.signature
     loaded.classes = classes = signature.classes_of(found.model.state_dict()) or 0
-    names, transform, extra = said.get("classes"), said.get("transform"), said.get("extra")
-    if isinstance(names, list | tuple) and classes in (0, len(names)) and all(isinstance(n, str) for n in names):
-        loaded.class_names = tuple(names)
+    transform, extra = said.get("transform"), said.get("extra")
+    loaded.class_names = names_in(contents.root, classes)
     loaded.transform = transform if isinstance(transform, dict) else None
     loaded.extra = extra if isinstance(extra, dict) else {}
 
@@ -275,7 +264,6 @@ def _load_own(file: Path, digest: str, arch: str | nn.Module | None) -> LoadedMo
 
     model, header = load_with_header(file, arch)
     dtypes = {name: tensor.dtype for name, tensor in model.state_dict().items()}
-    numbered = header.classes == tuple(str(index) for index in range(len(header.classes)))
     return LoadedModel(
         model.float(),
         arch if isinstance(arch, str) else header.architecture,
@@ -284,7 +272,7 @@ def _load_own(file: Path, digest: str, arch: str | nn.Module | None) -> LoadedMo
         digest,
         arch or header.architecture,
         metadata=asdict(header),
-        class_names=None if numbered else tuple(header.classes),
+        class_names=tuple(header.classes),
         transform=dict(header.transform) or None,
         dtypes=dtypes,
     )

@@ -40,7 +40,7 @@ def write(report: Mapping[str, Any]) -> str:
     lines += _use(view)
     for title, names in (
         ("Evaluation", _EVALUATION),
-        ("Model and training", ("gates", "training", "sparsity", *_REST)),
+        ("Model and training", ("model-itself", "gates", "training", "sparsity", *_REST)),
     ):
         found = [section for name in names for section in document.sections if section.name == name]
         lines += [f"## {title}", ""] if found else []

@@ -16,7 +16,7 @@ LIMIT = 1_000_000  # bytes; GitHub refuses a step summary above 1 MiB as a whole
 _LEVELS = {
     "fail": ("error", "failed"), "inconclusive": ("warning", "is inconclusive"), "pass": ("notice", "passed in part"),
 }  # fmt: skip
-_IN_SUMMARY = ("verdict", "gates", "groups", "gaps", "degradation", "size", "warnings")
+_IN_SUMMARY = ("verdict", "model-itself", "gates", "groups", "gaps", "degradation", "size", "warnings")
 
 
 def write(report: Mapping[str, Any]) -> str:
@@ -26,8 +26,13 @@ def write(report: Mapping[str, Any]) -> str:
 
 
 def annotation_lines(view: View) -> list[str]:
-    """`::error` for every failed gate, `::warning` for every inconclusive one; `::notice` for what a pass left out."""
+    """Lines for the log of a workflow.
+
+    `::error` for every failed gate, `::warning` for every inconclusive one and for a model at chance level; `::notice`
+    for what a pass left out.
+    """
     lines = [_annotation(gate) for gate in view.gates if gate.verdict != "pass" or gate.partial]
+    lines += [f"::warning title=fairprune{_property(': ')}chance level::{_data(text)}" for text in view.doubts]
     if view.leniency:
         lines.append(f"::notice title={_property('fairprune verdict')}::{_data(view.leniency)}")
     return lines
