@@ -95,14 +95,18 @@ def lowest_rate(
     return Extreme(float(right), 1 - worst.high, 1 - worst.low, worst.group)
 
 
+def largest_bounds(figures: Outcomes, confidence: float, family: int = 1) -> tuple[Array, Array]:
+    """Interval of the largest true figure, for many tables at once: figures [..., G] give bounds [...]."""
+    value, tail = figures.values, (1 - confidence) / 2
+    nearer = shared(tail / family, value.shape[-1])
+    return (value - figures.reach(nearer)[0]).max(-1), (value + figures.reach(tail)[1]).max(-1)
+
+
 def _largest(figures: Outcomes, confidence: float, least: int, family: int) -> Extreme | None:
     kept = figures.kept(least)
     if not len(kept):
         return None
     figures = figures.only(kept)
-    tail = (1 - confidence) / 2
-    value = figures.values
-    low = (value - figures.reach(shared(tail / family, len(kept)))[0]).max()
-    high = (value + figures.reach(tail)[1]).max()
-    worst = int(value.argmax())
-    return Extreme(float(value[worst]), float(low), float(high), int(kept[worst]))
+    low, high = largest_bounds(figures, confidence, family)
+    worst = int(figures.values.argmax())
+    return Extreme(float(figures.values[worst]), float(low), float(high), int(kept[worst]))

@@ -69,7 +69,6 @@ def rates_gap(
     gap = simultaneous.joint(
         [(rate.k, rate.n) for rate in rates],
         judgement.confidence,
-        judgement.seed,
         judgement.min_group,
         judgement.family,
     )
@@ -78,7 +77,7 @@ def rates_gap(
 
 def losses_gap(tables: Counts, groups: Sequence[str], judgement: Judgement, notion: Notion) -> GapFigure:
     """The gap between the groups' losses of accuracy. tables: as for `degradation_figures`."""
-    gap = simultaneous.paired(tables, judgement.confidence, judgement.seed, judgement.min_group, judgement.family)
+    gap = simultaneous.paired(tables, judgement.confidence, judgement.min_group, judgement.family)
     lost = Rate("right before and wrong now", "images", tables[:, 1, 0], tables.sum((1, 2)))
     return _gap_figure(gap, [lost], groups, judgement, notion)
 
@@ -112,7 +111,7 @@ def gaps_by_notion(
 
     Args:
         counts: [G, label, prediction].
-        accuracies, losses: the gaps of these, which several notions share; a simulation is not made twice.
+        accuracies, losses: the gaps of these, which several notions share.
     """
     found: dict[str, GapFigure] = {}
     for name in dict.fromkeys((*notions.names(), *judgement.notions)):

@@ -9,17 +9,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[np.float64]
-
-
-def two_sided(alpha: float, comparisons: int) -> float:
-    """Normal quantile for `comparisons` independent two-sided statements that err with `alpha` in all."""
-    return NormalDist().inv_cdf(1 - shared(alpha, comparisons) / 2)
 
 
 def shared(alpha: float, comparisons: int) -> float:
@@ -109,15 +103,6 @@ class Outcomes:
         """How many images lie between the figures and the least and the largest possible ones, [..., G] each."""
         moved = self.gained - self.lost
         return moved + (self.n if self.paired else 0), self.n - moved
-
-    def variances(self, added: float) -> Array:
-        """Variances of the figures, [..., G], after adding `added` to either outcome of each group."""
-        total = self.n + 2 * added
-        gained = (self.gained + added) / total
-        if not self.paired:
-            return gained * (1 - gained) / total
-        lost = (self.lost + added) / total
-        return (gained + lost - (gained - lost) ** 2) / total
 
 
 def changes_of(tables: ArrayLike) -> Outcomes:
