@@ -18,10 +18,12 @@ NO_DENSE = "no dense model was audited on the same images"
 class Judgement(FigureOptions):
     """How figures are made: confidence of the intervals, least denominator, seed of the simulation.
 
-    `notions` are those whose gaps are wanted beside the listed ones.
+    `notions` are those whose gaps are wanted beside the listed ones. `family` is the number of attributes over which
+    gates of one kind shall fail falsely no more often than 1 - confidence says; the audit sets it to those it has.
     """
 
     notions: tuple[str, ...] = ()
+    family: int = 1
 
 
 @dataclass(frozen=True)
@@ -178,12 +180,15 @@ class AttributeFigures:
 class DegradationFigures:
     """What one attribute's groups lost against the dense model, R = accuracy dense - accuracy now.
 
-    `gap` is the largest R minus the smallest, most degraded group first; `largest` is the largest R.
+    `gap` is the largest R minus the smallest, most degraded group first; `largest` is the largest R. `gap_change` and
+    `worst_change` are the gap of accuracies and the lowest of them, now minus dense.
     """
 
     groups: Mapping[str, ChangeFigure]
     gap: GapFigure
     largest: WorstFigure
+    gap_change: Estimate = Estimate(why=NO_DENSE)
+    worst_change: Estimate = Estimate(why=NO_DENSE)
 
 
 @dataclass(frozen=True)

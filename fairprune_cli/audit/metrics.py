@@ -15,7 +15,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fairprune_cli.audit import intervals, simultaneous
+from fairprune_cli.audit import gap_changes, intervals, simultaneous
 from fairprune_cli.audit.figures import (
     NO_DENSE,
     AttributeFigures,
@@ -53,7 +53,7 @@ def accuracy_figure(correct: int, n: int, confidence: float) -> Estimate:
     """Share of right answers."""
     if n == 0:
         return Estimate(why="no images")
-    low, high = intervals.wilson(correct, n, confidence)
+    low, high = intervals.share_interval(correct, n, confidence)
     return Estimate(correct / n, float(low), float(high))
 
 
@@ -68,14 +68,17 @@ def rates_gap(
     """
     rates = rates_of(notion, counts, classes)
     gap = simultaneous.joint(
-        [(rate.k, rate.n) for rate in rates], judgement.confidence, judgement.seed, judgement.min_group
+        [(rate.k, rate.n) for rate in rates],
+        judgement.confidence,
+        judgement.min_group,
+        judgement.family,
     )
     return _gap_figure(gap, rates, groups, judgement, notion)
 
 
 def losses_gap(tables: Counts, groups: Sequence[str], judgement: Judgement, notion: Notion) -> GapFigure:
     """The gap between the groups' losses of accuracy. tables: as for `degradation_figures`."""
-    gap = simultaneous.paired(tables, judgement.confidence, judgement.seed, judgement.min_group)
+    gap = simultaneous.paired(tables, judgement.confidence, judgement.min_group, judgement.family)
     lost = Rate("right before and wrong now", "images", tables[:, 1, 0], tables.sum((1, 2)))
     return _gap_figure(gap, [lost], groups, judgement, notion)
 
@@ -117,7 +120,7 @@ def gaps_by_notion(
 
     Args:
         counts: [G, label, prediction].
-        accuracies, losses: the gaps of these, which several notions share; a simulation is not made twice.
+        accuracies, losses: the gaps of these, which several notions share.
     """
     found: dict[str, GapFigure] = {}
     for name in dict.fromkeys((*notions.names(), *judgement.notions)):
@@ -135,7 +138,7 @@ def gaps_by_notion(
 def worst_group(counts: Counts, groups: Sequence[str], judgement: Judgement) -> WorstFigure:
     """The lowest accuracy of any large enough group; counts: [G, label, prediction]."""
     correct, n = np.trace(counts, axis1=1, axis2=2), counts.sum((1, 2))
-    lowest = intervals.lowest_rate(correct, n, judgement.confidence, judgement.min_group)
+    lowest = intervals.lowest_rate(correct, n, judgement.confidence, judgement.min_group, judgement.family)
     return _worst(lowest, groups, n, judgement)
 
 
@@ -170,7 +173,7 @@ def _shares(rate: Rate, confidence: float) -> list[ShareFigure]:
     """The rate of each group."""
     return [
         ShareFigure(int(k) / int(n), float(low), float(high), n=int(n)) if n else ShareFigure(why=f"no {rate.of}")
-        for k, n, low, high in zip(rate.k, rate.n, *intervals.wilson(rate.k, rate.n, confidence), strict=True)
+        for k, n, low, high in zip(rate.k, rate.n, *intervals.share_interval(rate.k, rate.n, confidence), strict=True)
     ]
 
 
@@ -211,7 +214,7 @@ def attribute_figures(
 
 def change_figures(tables: Counts, confidence: float) -> list[ChangeFigure]:
     """Accuracy of the pruned model minus the dense one's, per group; tables as for `degradation_figures`."""
-    share = intervals.wilson(tables[:, 1, 0], tables.sum((1, 2)), confidence)
+    share = intervals.share_interval(tables[:, 1, 0], tables.sum((1, 2)), confidence)
     return [
         ChangeFigure(
             _defined(change), _defined(low), _defined(high), "no images" if np.isnan(change) else "",
@@ -232,9 +235,18 @@ def degradation_figures(
         tables: images by group, [dense right?, pruned right?], [G, 2, 2].
         classes: how many there are.
     """
-    worst = intervals.largest_loss(tables, judgement.confidence, judgement.min_group)
+    how = (judgement.confidence, judgement.min_group)
+    losses = losses_gap(tables, groups, judgement, notions.get("degradation", classes))
+    largest = _worst(intervals.largest_loss(tables, *how, judgement.family), groups, tables.sum((1, 2)), judgement)
     return DegradationFigures(
         dict(zip(groups, change_figures(tables, judgement.confidence), strict=True)),
-        losses_gap(tables, groups, judgement, notions.get("degradation", classes)),
-        _worst(worst, groups, tables.sum((1, 2)), judgement),
+        losses,
+        largest,
+        # Undefined for the reasons of the figures themselves: the same groups are large enough.
+        _change_figure(gap_changes.gap_change(tables, *how), losses.why),
+        _change_figure(gap_changes.worst_change(tables, *how), largest.why),
     )
+
+
+def _change_figure(found: gap_changes.Change | None, why: str) -> Estimate:
+    return Estimate(why=why) if found is None else Estimate(found.value, found.low, found.high)

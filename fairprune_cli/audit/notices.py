@@ -55,7 +55,9 @@ def _moved(
     rise = degradation.groups[worst].value or 0.0
     how = f"{_told(best, -fall)}, {_told(worst, rise)}"
     from_to = f"from {100 * before:.1f} to {100 * now:.1f} points"
-    noise = "" if (degradation.gap.low or 0.0) > 0 else " Sampling alone could move it as much."
+    change = degradation.gap_change
+    sure = change.low is not None and change.high is not None and not change.low <= 0 <= change.high
+    noise = "" if sure else " Sampling alone could move it as much."
     if shift > 0:
         return [f"{attribute}: pruning widened the gap {from_to}: {how}.{noise}"]
     if fall > max(rise, 0):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -50,7 +50,8 @@ class AuditResult:
 
     def figures(self, judgement: Judgement = AS_USUAL) -> AuditFigures:
         """Every figure of the report, as the judgement asks for them."""
-        return AuditFigures(judgement, {model: self._model(model, judgement) for model in self.overall})
+        over_all = replace(judgement, family=max(len(self.groups), 1))
+        return AuditFigures(judgement, {model: self._model(model, over_all) for model in self.overall})
 
     def _model(self, model: str, judgement: Judgement) -> ModelFigures:
         counts = self.overall[model]

@@ -1,16 +1,20 @@
-"""The largest difference between groups, with an interval that holds for all pairs at once; from counts alone.
+"""The largest difference between groups, with an interval for the largest of the true ones; from counts alone.
 
-A gap is the largest of many differences, so an interval made for one difference is wrong for it: the
-maximum of noise is never zero. Here all differences get intervals that hold together, and the gap's follows:
+A gap is the largest of many differences, so an interval made for one difference is wrong for it: the maximum of noise
+is never zero. Its two sides need different care. Any pair could be the observed maximum by chance, so the lower end
+must hold for all of them at once; the upper end must hold for the one pair that truly differs most:
 
-    t_ij = |z_i - z_j| / sqrt(v_i + v_j)     z_i normal with variance v_i     d_ij = c_i - c_j
-    q    = quantile of the max of t over all pairs (and over all rates of a metric), by simulation
-    low  = largest of |d_ij| - q sqrt(v_i + v_j), at least 0     high = largest of |d_ij| + q sqrt(v_i + v_j)
+    d_ij = c_i - c_j                          c_i with reach down_i and up_i, exact limits of the group's own figure
+    low  = largest of d_ij - sqrt(down_i^2 + up_j^2), at least 0             reach at the normal quantile q
+    high = largest of d_ij + sqrt(up_i^2 + down_j^2 + 2 r up_i down_j)       reach at the quantile z of one pair
 
-c_i and v_i come from counts with q^2/4 successes and failures added to each group, which keeps the intervals
-honest for small groups and rates near 0 or 1 (Agresti and Caffo 2000; for paired data Bonett and Price 2012;
-the studentised maximum as in Agresti, Bini, Bertaccini and Ryu 2008). `benchmarks/coverage.py` measures how
-often they hold.
+    q    = quantile of the range of as many standard normal values as there are groups, over sqrt(2) (Tukey, Kramer;
+           for groups of unequal size it errs less often than it says, Hayter 1984), at a Sidak level where a metric
+           has several rates
+
+Squares add as in Zou and Donner 2008. Two limits that lie close to an end of the scale, on the side of that end, are
+counts of rare events whose errors do not average out as squares do; r corrects for that. `benchmarks/coverage.py`
+measures how often the intervals hold.
 """
 
 from __future__ import annotations
@@ -19,18 +23,20 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from statistics import NormalDist
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from fairprune_cli.audit.options import CONFIDENCE, SEED
-from fairprune_cli.audit.outcomes import Array, Outcomes, losses_of, shares_of, two_sided
+from fairprune_cli.audit.options import CONFIDENCE
+from fairprune_cli.audit.outcomes import Array, Outcomes, losses_of, shared, shares_of, together
 
-# The share of the permitted error that is spent: counts are discrete and their spread is itself estimated, so
-# intervals at the nominal level fail up to one point too often for small and for very uneven groups. The value is
-# the largest round one at which no enumeration of two groups of 30 images or more exceeds the permitted error.
-_SPENT = 0.75
-_DRAWS = 16384
+# The share of the permitted error that the lower end spends. Limits of groups are exact, but what squares make of them
+# is exact for normal errors only; the value leaves what the simulations found to be missing at the bound.
+_SPENT = 0.9
+# Of r, over the square root of the events in the commoner of the two limits: the least round value with which no
+# enumeration of two groups errs at the upper end in more than a point beyond its half of the permitted error.
+_RARE = 0.6
 
 
 @dataclass(frozen=True)
@@ -39,7 +45,7 @@ class Gap:
 
     Attributes:
         value: observed maximum minus minimum, at least 0.
-        low, high: interval that holds simultaneously for every pair of groups; it contains `value`.
+        low, high: interval for the largest of the true differences; it contains `value`.
         pair: indices of the groups with the highest and the lowest figure, in the order they were given.
         rate: which of several rates the gap was found in; 0 where there is only one.
     """
@@ -51,99 +57,109 @@ class Gap:
     rate: int = 0
 
 
-@lru_cache(maxsize=64)
-def noise(groups: int, draws: int, seed: int, rate: int) -> NDArray[np.float32]:
-    """Standard normal draws of one rate, [groups, draws]; the same for the same arguments, and kept."""
-    generator = np.random.default_rng([seed, groups, rate])
-    noise = generator.standard_normal((groups, draws), dtype=np.float32)
-    noise.setflags(write=False)
-    return noise
+@lru_cache(maxsize=256)
+def range_quantile(groups: int, alpha: float) -> float:
+    """What the largest difference of `groups` standard normal values exceeds with the chance `alpha`, over sqrt(2).
 
-
-def _critical(variances: Sequence[Array], alpha: float, seed: int) -> float:
-    """Quantile of the largest studentised difference over all pairs of groups and all rates.
-
-    Rates of one metric are drawn independently: where they are correlated, that can only widen the intervals
-    (Royen 2014, Gaussian correlation inequality).
+    P(range <= w) = G times the integral of phi(x) (Phi(x) - Phi(x - w))^(G - 1), solved for w by halving.
     """
-    if len(variances) == 1 and len(variances[0]) == 2:
-        return two_sided(alpha, 1)  # a single difference needs no simulation
-    draws = max(_DRAWS, math.ceil(20 / alpha))
-    largest = np.zeros(draws, np.float32)
-    for rate, variance in enumerate(variances):
-        spread = variance.astype(np.float32)
-        drawn = noise(len(spread), draws, seed, rate) * np.sqrt(spread)[:, None]
-        for i in range(len(spread) - 1):
-            squared = (drawn[i] - drawn[i + 1 :]) ** 2 / (spread[i] + spread[i + 1 :])[:, None]
-            np.maximum(largest, squared.max(0), out=largest)
-    return float(np.sqrt(np.quantile(largest, 1 - alpha)))
+    from scipy.special import ndtr
+
+    x, step = np.linspace(-8.5, 8.5, 1701, retstep=True)
+    weight = groups * np.exp(-x * x / 2) / math.sqrt(2 * math.pi) * step
+    low, high = 0.0, 16.0
+    while high - low > 1e-10:
+        middle = (low + high) / 2
+        beyond = 1 - (weight * (ndtr(x) - ndtr(x - middle)) ** (groups - 1)).sum()
+        low, high = (middle, high) if beyond > alpha else (low, middle)
+    return high / math.sqrt(2)
 
 
-def _gap(rates: Sequence[Outcomes], confidence: float, seed: int, least: int, limit: float) -> Gap | None:
+def gap_bounds(rates: Sequence[Outcomes], confidence: float, family: int = 1) -> tuple[Array, Array]:
+    """Interval of the largest gap of several rates, for many tables at once: figures [..., G] give bounds [...]."""
+    alpha = 1 - confidence
+    lows, highs = [], []
+    for figures in rates:
+        values = figures.values
+        apart = ~np.eye(values.shape[-1], dtype=bool)
+        differences = values[..., :, None] - values[..., None, :]
+        q = range_quantile(values.shape[-1], shared(_SPENT * alpha / family, len(rates)))
+        lows.append((differences - _narrowing(figures, NormalDist().cdf(-q)))[..., apart].max(-1))
+        highs.append((differences + _widening(figures, alpha / 2))[..., apart].max(-1))
+    limit = 2.0 if rates[0].paired else 1.0
+    return np.clip(np.max(lows, 0), 0, limit), np.clip(np.max(highs, 0), 0, limit)
+
+
+def _narrowing(figures: Outcomes, tail: float) -> Array:
+    """How far a true difference, group of the row minus that of the column, may lie below its figure, [..., G, G]."""
+    down, up = figures.reach(tail)
+    return together(down[..., :, None], up[..., None, :])
+
+
+def _widening(figures: Outcomes, tail: float) -> Array:
+    """How far it may lie above."""
+    down, up = figures.reach(tail)
+    to_least, to_largest = figures.room()
+    events = np.maximum(np.maximum(to_largest[..., :, None], to_least[..., None, :]), 1)
+    return together(up[..., :, None], down[..., None, :], _RARE / np.sqrt(events))
+
+
+def _gap(rates: Sequence[Outcomes], confidence: float, least: int, family: int) -> Gap | None:
     kept = [figures.kept(least) for figures in rates]
     if not rates or min(map(len, kept)) < 2:
         return None
-    alpha = _SPENT * (1 - confidence)
-    comparisons = sum(len(groups) * (len(groups) - 1) // 2 for groups in kept)
-    added = two_sided(alpha, comparisons) ** 2 / 4
     judged = [figures.only(groups) for figures, groups in zip(rates, kept, strict=True)]
-    shrunk = [figures.shrunk(added) for figures in judged]
-    q = _critical([variance for _, variance in shrunk], alpha, seed)
-    low, high = 0.0, 0.0
+    low, high = gap_bounds(judged, confidence, family)
     best: tuple[float, int, tuple[int, int]] | None = None
-    for rate, (centre, variance) in enumerate(shrunk):
-        difference = np.abs(centre[:, None] - centre[None])
-        half = q * np.sqrt(variance[:, None] + variance[None])
-        np.fill_diagonal(half, 0.0)
-        low = max(low, float((difference - half).max()))
-        high = max(high, float((difference + half).max()))
-        values = judged[rate].values
+    for rate, figures in enumerate(judged):
+        values = figures.values
         # From both ends, so that the pair has two members even when all figures are equal.
         top, bottom = int(values.argmax()), len(values) - 1 - int(values[::-1].argmin())
         value = float(values[top] - values[bottom])
         if best is None or value > best[0]:
             best = value, rate, (int(kept[rate][top]), int(kept[rate][bottom]))
     assert best is not None
-    # The centres are shrunk, so the observed gap may just miss its interval; the interval gives way.
-    return Gap(best[0], min(low, best[0]), max(min(high, limit), best[0]), best[2], best[1])
+    # They hold it but for rounding.
+    return Gap(best[0], min(float(low), best[0]), max(float(high), best[0]), best[2], best[1])
 
 
 def pairwise(
     k: ArrayLike,
     n: ArrayLike,
     confidence: float = CONFIDENCE,
-    seed: int = SEED,
     least: int = 1,
+    family: int = 1,
 ) -> Gap | None:
     """Gap between the rates k / n of groups.
 
     Args:
         k, n: successes and trials per group, [G].
-        confidence: between 0 and 1, of all pairs together.
-        seed: of the simulation; the same seed gives the same interval.
+        confidence: between 0 and 1.
         least: groups with fewer trials stay out of the gap.
+        family: over how many such figures (an attribute's each) a bound may be broken by chance with 1 - confidence in
+            all; it moves the end that is nearer to equality.
 
     Returns:
         The gap, or None where fewer than two groups have `least` trials.
     """
-    return joint([(k, n)], confidence, seed, least)
+    return joint([(k, n)], confidence, least, family)
 
 
 def joint(
     rates: Sequence[tuple[ArrayLike, ArrayLike]],
     confidence: float = CONFIDENCE,
-    seed: int = SEED,
     least: int = 1,
+    family: int = 1,
 ) -> Gap | None:
     """Largest gap over several rates (k, n) of the same groups, with one interval for all of them.
 
     Arguments as for `pairwise`; `least` applies to every rate's own denominators, and the gap is None as soon
     as one rate has fewer than two groups left, because the largest gap might be the one not seen.
     """
-    return _gap([shares_of(k, n) for k, n in rates], confidence, seed, least, 1.0)
+    return _gap([shares_of(k, n) for k, n in rates], confidence, least, family)
 
 
-def paired(tables: ArrayLike, confidence: float = CONFIDENCE, seed: int = SEED, least: int = 1) -> Gap | None:
+def paired(tables: ArrayLike, confidence: float = CONFIDENCE, least: int = 1, family: int = 1) -> Gap | None:
     """Gap between the degradations R_g = accuracy of the dense model - accuracy of the pruned one.
 
     Both models saw the same images, so that only the images on which they differ carry noise.
@@ -154,4 +170,4 @@ def paired(tables: ArrayLike, confidence: float = CONFIDENCE, seed: int = SEED, 
     Returns:
         The gap; its pair is (most degraded, least degraded). None where fewer than two groups are left.
     """
-    return _gap([losses_of(tables)], confidence, seed, least, 2.0)
+    return _gap([losses_of(tables)], confidence, least, family)

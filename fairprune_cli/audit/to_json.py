@@ -119,6 +119,8 @@ def attribute_degradation_record(found: DegradationFigures) -> Record:
     largest = _nested("largest", found.largest)
     if largest["largest"] is not None:
         del largest["largest"]["small_groups"]  # they stand beside the gap already
+    for name, change in (("gap_change", found.gap_change), ("worst_change", found.worst_change)):
+        record |= _estimate(name, change, f"{name}_low", f"{name}_high")
     return record | largest
 
 

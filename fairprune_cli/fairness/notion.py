@@ -30,8 +30,8 @@ class Notion:
             direction decides which group's rate is moved to close it.
         against: "best" holds a group against the best group, "whole" against all images together.
         relative: rates are held against the dense model's own (performance degradation).
-        rate_order: the rates in the order in which an audit takes them; it decides the draws behind a rate's interval,
-            and which of two equal gaps is named. As they stand where empty.
+        rate_order: the rates in the order in which an audit takes them; it decides which of two equal gaps is named.
+            As they stand where empty.
 
     Raises:
         ValueError: arrays that do not fit together or are not bool, or a rate without a population.

@@ -17,6 +17,9 @@ VERDICTS = {
 }
 
 
+BETWEEN_CHANGES = "degradation gap"
+
+
 def percents(value: float | None, low: float | None = None, high: float | None = None, signed: bool = False) -> str:
     """A share in percent, with its interval: 91.2 [89.9, 92.4]; an en dash where undefined."""
     if value is None:
@@ -82,36 +85,38 @@ def _print_groups(report: dict[str, Any], record: dict[str, Any], task: str, ter
     confidence = 100 * _setting(report, "confidence", FigureOptions.confidence)
     columns = ["%", *(models if len(models) > 1 else ["accuracy"]), *(["change"] if paired else []), "images"]
     whole = [results[m] for m in models]
-    rows = [["all", *map(_accuracy, whole), *([_change_of_all(whole)] if paired else []), f"{whole[0]['n']:,}"]]
+    rows = [["all", *map(_accuracy, whole), *([_change(whole[1].get("against_dense"))] if paired else []),
+             f"{whole[0]['n']:,}"]]  # fmt: skip
     for attribute, first in whole[0]["attributes"].items():
         changes = degradation.get(attribute, {})
         for group, entry in first["groups"].items():
             cells = [_accuracy(w["attributes"][attribute]["groups"][group]) for w in whole]
             if paired:
-                lost = changes.get("groups", {}).get(group, {})
-                cells.append(percents(lost.get("change"), lost.get("low"), lost.get("high"), signed=True))
+                cells.append(_change(changes.get("groups", {}).get(group)))
             rows.append([f"{attribute} = {group}", *cells, f"{entry['n']:,}"])
         cells = [_gap(w["attributes"][attribute], "gap") for w in whole]
         if paired:
-            cells.append(_gap(changes, "gap"))
+            cells.append(_gap(changes, "gap_change", signed=True))
         rows.append([f"{attribute}: gap", *cells, ""])
+        if paired:
+            rows.append([f"{attribute}: {BETWEEN_CHANGES}", "", "", _gap(changes, "gap"), ""])
     title = f"{task}: accuracy per group" if task else "accuracy per group"
     terminal.table(f"{title}, with {confidence:g} % intervals", columns, rows)
     if len(models) > 2 and (losses := record.get("degradations") or {}):
-        _print_losses(losses, terminal)
+        _print_losses(losses, results, terminal)
 
 
-def _print_losses(losses: dict[str, Any], terminal: Terminal) -> None:
+def _print_losses(losses: dict[str, Any], results: dict[str, Any], terminal: Terminal) -> None:
     """What each of several models changes against the dense one, on the same images."""
-    rows = []
+    rows = [["all", *(_change(results[model].get("against_dense")) for model in losses)]]
     first: dict[str, Any] = next(iter(losses.values()))
     for attribute, record in first.items():
         for group in record["groups"]:
-            cells = [of[attribute]["groups"][group] for of in losses.values()]
-            rows.append([
-                f"{attribute} = {group}", *(percents(c["change"], c["low"], c["high"], signed=True) for c in cells),
-            ])  # fmt: skip
-        rows.append([f"{attribute}: gap", *(_gap(of[attribute], "gap") for of in losses.values())])
+            rows.append(
+                [f"{attribute} = {group}", *(_change(of[attribute]["groups"][group]) for of in losses.values())]
+            )
+        rows.append([f"{attribute}: gap", *(_gap(of[attribute], "gap_change", signed=True) for of in losses.values())])
+        rows.append([f"{attribute}: {BETWEEN_CHANGES}", *(_gap(of[attribute], "gap") for of in losses.values())])
     terminal.table("change against dense, in points", ["", *losses], rows)
 
 
@@ -132,13 +137,13 @@ def _accuracy(entry: dict[str, Any]) -> str:
     return percents(entry["accuracy"], entry["low"], entry["high"])
 
 
-def _gap(entry: dict[str, Any], key: str) -> str:
-    return percents(entry.get(key), entry.get(f"{key}_low"), entry.get(f"{key}_high"))
+def _gap(entry: dict[str, Any], key: str, signed: bool = False) -> str:
+    return percents(entry.get(key), entry.get(f"{key}_low"), entry.get(f"{key}_high"), signed)
 
 
-def _change_of_all(whole: list[dict[str, Any]]) -> str:
-    dense, pruned = (w["accuracy"] for w in whole)
-    return "–" if dense is None or pruned is None else percents(pruned - dense, signed=True)
+def _change(entry: dict[str, Any] | None) -> str:
+    entry = entry or {}
+    return percents(entry.get("change"), entry.get("low"), entry.get("high"), signed=True)
 
 
 def _size_rows(report: dict[str, Any]) -> list[list[str]]:

@@ -188,6 +188,22 @@ class View:
         several = {name: self.mapping("degradations", name) for name in ordered(self.mapping("degradations"))}
         return several or {self.judged: self.mapping("degradation")}
 
+    def change(self, attribute: str, group: str = "", of: str = "change") -> Measure:
+        """A change of the judged model against the dense one on the same images, with its interval.
+
+        Of a group's accuracy, or with `of` gap_change or worst_change of an attribute's gap or worst group; without an
+        attribute, of the accuracy on all images.
+        """
+        if not attribute:
+            return measure(self.mapping("results", self.judged, "against_dense"), "change")
+        found = self.degradations.get(self.judged, {}).get(attribute)
+        record: dict[str, Any] = found if isinstance(found, dict) else {}
+        if not group:
+            return measure(record, of, f"{of}_low", f"{of}_high")
+        groups = record.get("groups")
+        cell = groups.get(group) if isinstance(groups, dict) else None
+        return measure(cell if isinstance(cell, dict) else {}, of)
+
     def n(self, attribute: str, group: str) -> int | None:
         """Images of a group; the same for every model, since all are audited on the same images."""
         known = [self.number("results", m, "attributes", attribute, "groups", group, "n") for m in self.models]

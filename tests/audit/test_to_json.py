@@ -30,8 +30,8 @@ FIXED = {
 }  # fmt: skip
 # How figures were made, or what gates judge by; the report holds it elsewhere or says it in words.
 NOT_WRITTEN = {
-    ("Judgement", "seed"), ("Judgement", "notions"), ("GapFigure", "compares"), ("GapFigure", "against"),
-    ("GapFigure", "denominators"), ("GateResult", "needed_of"),
+    ("Judgement", "seed"), ("Judgement", "notions"), ("Judgement", "family"), ("GapFigure", "compares"),
+    ("GapFigure", "against"), ("GapFigure", "denominators"), ("GateResult", "needed_of"),
 }  # fmt: skip
 IN_THE_NAME = {("GateResult", "label"), ("GateResult", "qualifier")}
 

@@ -31,6 +31,8 @@ def build(view: View) -> Section | None:
     lead = [
         "The change of each group's accuracy through pruning, in points. Left of zero is a loss.",
         "Both models saw the same images, so these intervals are narrower than those of two separate accuracies.",
+        "The change of the gap has a sign: below zero the gap shrank. The degradation gap has none: it is the largest "
+        "change minus the smallest, whichever group it favours.",
     ]
     return Section("degradation", "Change by pruning", lead, blocks)
 
@@ -53,6 +55,10 @@ class _Changes:
     @property
     def gap(self) -> Measure:
         return measure(self.record, "gap", "gap_low", "gap_high")
+
+    def change_of(self, what: str) -> Measure:
+        """Of the "gap" of accuracies or of the "worst" group's accuracy."""
+        return measure(self.record, f"{what}_change", f"{what}_change_low", f"{what}_change_high")
 
     @property
     def largest(self) -> Measure:
@@ -113,10 +119,16 @@ def _table(found: _Changes) -> Table:
         ]
         rows.append([group, *figures, words.estimate(change, sign=True)])
         named.append((group, change))
-    for title, of_all in (("Largest loss", found.largest), ("Largest difference", found.gap)):
-        if of_all.value is not None or of_all.why:
-            rows.append([title, *[words.NOTHING] * 3, words.estimate(of_all)])
-            named.append((f"the {title.lower()}", of_all))
+    of_all = (
+        ("Change of the gap", found.change_of("gap"), True),
+        ("Change of the worst group", found.change_of("worst"), True),
+        ("Largest loss", found.largest, False),
+        ("Degradation gap: how far the groups' changes differ", found.gap, False),
+    )
+    for title, measured, sign in of_all:
+        if measured.value is not None or measured.why:
+            rows.append([title, *[words.NOTHING] * 3, words.estimate(measured, sign)])
+            named.append((f"the {title.split(':')[0].lower()}", measured))
     columns = [
         Column("Group"),
         Column("Images", "number"),

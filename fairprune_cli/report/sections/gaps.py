@@ -38,9 +38,17 @@ def build(view: View) -> Section | None:
         blocks.append(Plot("Gap by attribute and by what is compared", _sentence(view), figure))
     columns = [Column("Attribute"), Column("What is compared")]
     columns += [Column(view.title(model), "number") for model in view.models]
+    if view.before:
+        columns.append(Column("Change (points)", "number"))
     columns.append(Column("Where" if len(view.models) == 1 else f"Where, {view.label(view.judged)}"))
     cells = [
-        [attribute, title, *(words.estimate(m) for m in found), _where(view, attribute, name)]
+        [
+            attribute,
+            title,
+            *(words.estimate(m) for m in found),
+            *_change(view, attribute, name),
+            _where(view, attribute, name),
+        ]
         for attribute, name, title, found in rows
     ]
     undefined = [(f"{attribute}, {title.lower()}", m) for attribute, _, title, found in rows for m in found]
@@ -52,7 +60,7 @@ def build(view: View) -> Section | None:
         "in this respect.",
         "The interval holds for the worst pair out of all pairs at once. If it reaches zero, chance alone "
         "could "
-        "explain the gap.",
+        "explain the gap. That of a change counts only the images on which the two models differ.",
     ]
     return Section("gaps", "Gaps between groups", lead, blocks)
 
@@ -80,6 +88,14 @@ def _reader(view: View, name: str) -> Callable[[str, str], Measure]:
     if name == "accuracy":
         return view.gap
     return lambda model, attribute: view.metric(model, attribute, name)
+
+
+def _change(view: View, attribute: str, name: str) -> list[str]:
+    """Of the gap of accuracies and of the worst group, on the same images; of other rates only their ends are known."""
+    if not view.before:
+        return []
+    of = {"accuracy": "gap_change", "worst_group": "worst_change"}.get(name)
+    return [words.estimate(view.change(attribute, of=of), sign=True) if of else words.NOTHING]
 
 
 def _where(view: View, attribute: str, name: str) -> str:

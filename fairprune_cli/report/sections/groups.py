@@ -97,7 +97,10 @@ def groups_table(view: View, attribute: str) -> Table:
         row = [group, words.whole_number(view.n(attribute, group)), *(words.estimate(m) for m in found)]
         if view.before:
             before, now = (view.group(model, attribute, group).value for model in (view.before, view.judged))
-            row.append(words.NOTHING if before is None or now is None else words.signed(now - before))
+            change = view.change(attribute, group)
+            if change.value is None and before is not None and now is not None:  # a report of an earlier version
+                change = Measure(now - before)
+            row.append(words.NOTHING if change.value is None else words.estimate(change, sign=True))
         rows.append(row)
         named += [(group, m) for m in found]
     notes = [f"In brackets: {words.percent(view.confidence, 0)} intervals."] if view.confidence else []

@@ -123,18 +123,21 @@ def _glance(view: View) -> Table | None:
         return None
     rows: list[list[str]] = []
 
-    def add(name: str, measures: list[Measure]) -> None:
+    def add(name: str, measures: list[Measure], change: Measure) -> None:
         if any(m.value is not None or m.why for m in measures):
             row = [name, *(words.estimate(m) for m in measures)]
             if view.before:
                 old, new = (measures[view.models.index(model)].value for model in (view.before, view.judged))
-                row.append(words.NOTHING if old is None or new is None else words.signed(new - old))
+                if change.value is None and old is not None and new is not None:  # a report of an earlier version
+                    change = Measure(new - old)
+                row.append(words.estimate(change, sign=True))
             rows.append(row)
 
-    add("Accuracy, all images (%)", [view.overall(model) for model in view.models])
+    add("Accuracy, all images (%)", [view.overall(model) for model in view.models], view.change(""))
     for attribute in view.attributes:
-        add(f"Accuracy gap, {attribute} (points)", [view.gap(model, attribute) for model in view.models])
-        add(f"Worst group, {attribute} (%)", [_worst(view, model, attribute) for model in view.models])
+        gaps, worst = ([of(view, model, attribute) for model in view.models] for of in (View.gap, _worst))
+        add(f"Accuracy gap, {attribute} (points)", gaps, view.change(attribute, of="gap_change"))
+        add(f"Worst group, {attribute} (%)", worst, view.change(attribute, of="worst_change"))
     if not rows:
         return None
     columns = [
@@ -145,6 +148,11 @@ def _glance(view: View) -> Table | None:
         columns.append(Column(f"{view.judged.capitalize()} − {view.before}", "number"))
     named = [(attribute, view.gap(model, attribute)) for attribute in view.attributes for model in view.models]
     interval = f"In brackets: {words.percent(view.confidence, 0)} intervals." if view.confidence else ""
+    if interval and view.attributes:
+        interval += (
+            " That of a worst group allows for its having been picked, so it is not the one that stands beside the "
+            "group's own name."
+        )
     return Table("At a glance", columns, rows, " ".join(t for t in (interval, words.reasons(named)) if t))
 
 
