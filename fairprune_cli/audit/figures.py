@@ -172,6 +172,61 @@ class DegradationFigures:
 
 
 @dataclass(frozen=True)
+class PartFigure(Estimate):
+    """A share of `n` images, `images` of them; the interval holds for all groups of the attribute at once."""
+
+    images: int = 0
+    n: int = 0
+
+
+@dataclass(frozen=True)
+class PairedTestFigure:
+    """A test's p, None where there are no images, and p adjusted for the number of groups (Holm)."""
+
+    p: float | None = None
+    adjusted: float | None = None
+
+
+@dataclass(frozen=True)
+class ShiftFigure(PairedTestFigure):
+    """A chi-square test of marginal homogeneity; `exact` says that p was enumerated."""
+
+    statistic: float = 0.0
+    df: int = 0
+    exact: bool = True
+
+
+@dataclass(frozen=True)
+class ChurnFigures:
+    """How the predictions on a group's images differ from the dense model's.
+
+    Attributes:
+        churn: predictions that changed; lost, gained (as in `ChangeFigure`) and otherwise, wrong before and wrong in
+            another way now, add up to it.
+        mcnemar: of lost against gained; shift: of the predicted classes.
+        among_changed: the group's share of all images that changed.
+        representation: that share over the group's share of all images.
+    """
+
+    churn: PartFigure
+    lost: PartFigure
+    gained: PartFigure
+    otherwise: PartFigure
+    mcnemar: PairedTestFigure
+    shift: ShiftFigure
+    among_changed: PartFigure
+    representation: Estimate
+
+
+@dataclass(frozen=True)
+class FaithfulnessFigures:
+    """The groups of one attribute, and the largest churn of any of them."""
+
+    groups: Mapping[str, ChurnFigures]
+    largest: WorstFigure
+
+
+@dataclass(frozen=True)
 class ModelFigures:
     """One model over all images.
 
@@ -180,6 +235,7 @@ class ModelFigures:
         against_dense: None for the dense model itself and where there is none.
         degradation: by attribute; empty as above.
         bins: of the calibration, those that hold images.
+        faithfulness: by attribute, and over all images under ""; empty without a dense model.
     """
 
     n: int
@@ -191,6 +247,7 @@ class ModelFigures:
     degradation: Mapping[str, DegradationFigures] = field(default_factory=dict)
     calibration: CalibrationFigures | None = None
     bins: tuple[BinFigures, ...] = ()
+    faithfulness: Mapping[str, FaithfulnessFigures] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
