@@ -12,17 +12,16 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from fairprune_cli.audit.estimates import Estimate, WorstFigure
 from fairprune_cli.audit.exact_tests import Shift, clopper_pearson, holm, marginal_homogeneity, mcnemar
-from fairprune_cli.audit.figures import (
+from fairprune_cli.audit.faithfulness_figures import (
     ChurnFigures,
-    Estimate,
     FaithfulnessFigures,
-    Judgement,
     PairedTestFigure,
     PartFigure,
     ShiftFigure,
-    WorstFigure,
 )
+from fairprune_cli.audit.figures import Judgement
 from fairprune_cli.audit.rates import Counts
 
 NO_IMAGES = "no images"

@@ -8,6 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from fairprune_cli.audit.estimates import Estimate as Estimate
+from fairprune_cli.audit.estimates import WorstFigure as WorstFigure
+from fairprune_cli.audit.faithfulness_figures import BiasFigures, ChurnFigures, FaithfulnessFigures
 from fairprune_cli.audit.options import FigureOptions
 
 NO_DENSE = "no dense model was audited on the same images"
@@ -21,16 +24,6 @@ class Judgement(FigureOptions):
     """
 
     notions: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A value with its interval, or None and why it is undefined."""
-
-    value: float | None = None
-    low: float | None = None
-    high: float | None = None
-    why: str = ""
 
 
 @dataclass(frozen=True)
@@ -56,14 +49,6 @@ class GapFigure(Estimate):
     small: tuple[str, ...] = ()
     compares: str = "rates"
     against: str = "best"
-
-
-@dataclass(frozen=True)
-class WorstFigure(Estimate):
-    """The figure of the worst group, with an interval that holds whichever group that is; `small` stayed out."""
-
-    group: str = ""
-    small: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -150,6 +135,7 @@ class AttributeFigures:
         gaps: by notion, every listed one and those asked for.
         worst_group: the lowest accuracy.
         ungrouped: images that are in none of the groups.
+        bias: None where it was not looked at.
     """
 
     groups: Mapping[str, GroupFigures]
@@ -157,6 +143,7 @@ class AttributeFigures:
     gaps: Mapping[str, GapFigure]
     worst_group: WorstFigure
     ungrouped: int
+    bias: BiasFigures | None = None
 
 
 @dataclass(frozen=True)
@@ -172,61 +159,6 @@ class DegradationFigures:
 
 
 @dataclass(frozen=True)
-class PartFigure(Estimate):
-    """A share of `n` images, `images` of them; the interval holds for all groups of the attribute at once."""
-
-    images: int = 0
-    n: int = 0
-
-
-@dataclass(frozen=True)
-class PairedTestFigure:
-    """A test's p, None where there are no images, and p adjusted for the number of groups (Holm)."""
-
-    p: float | None = None
-    adjusted: float | None = None
-
-
-@dataclass(frozen=True)
-class ShiftFigure(PairedTestFigure):
-    """A chi-square test of marginal homogeneity; `exact` says that p was enumerated."""
-
-    statistic: float = 0.0
-    df: int = 0
-    exact: bool = True
-
-
-@dataclass(frozen=True)
-class ChurnFigures:
-    """How the predictions on a group's images differ from the dense model's.
-
-    Attributes:
-        churn: predictions that changed; lost, gained (as in `ChangeFigure`) and otherwise, wrong before and wrong in
-            another way now, add up to it.
-        mcnemar: of lost against gained; shift: of the predicted classes.
-        among_changed: the group's share of all images that changed.
-        representation: that share over the group's share of all images.
-    """
-
-    churn: PartFigure
-    lost: PartFigure
-    gained: PartFigure
-    otherwise: PartFigure
-    mcnemar: PairedTestFigure
-    shift: ShiftFigure
-    among_changed: PartFigure
-    representation: Estimate
-
-
-@dataclass(frozen=True)
-class FaithfulnessFigures:
-    """The groups of one attribute, and the largest churn of any of them."""
-
-    groups: Mapping[str, ChurnFigures]
-    largest: WorstFigure
-
-
-@dataclass(frozen=True)
 class ModelFigures:
     """One model over all images.
 
@@ -235,7 +167,7 @@ class ModelFigures:
         against_dense: None for the dense model itself and where there is none.
         degradation: by attribute; empty as above.
         bins: of the calibration, those that hold images.
-        faithfulness: by attribute, and over all images under ""; empty without a dense model.
+        churn: over all images; faithfulness: by attribute. Both are empty without a dense model.
     """
 
     n: int
@@ -247,6 +179,7 @@ class ModelFigures:
     degradation: Mapping[str, DegradationFigures] = field(default_factory=dict)
     calibration: CalibrationFigures | None = None
     bins: tuple[BinFigures, ...] = ()
+    churn: ChurnFigures | None = None
     faithfulness: Mapping[str, FaithfulnessFigures] = field(default_factory=dict)
 
 

@@ -9,8 +9,8 @@ import numpy as np
 from fairprune_cli.audit import metrics
 from fairprune_cli.audit.calibration import Calibration, calibration_figures, filled_bins
 from fairprune_cli.audit.churn import faithfulness_figures
-
-from fairprune_cli.audit.figures import AuditFigures, FaithfulnessFigures, Judgement, ModelFigures
+from fairprune_cli.audit.faithfulness_figures import ChurnFigures, FaithfulnessFigures
+from fairprune_cli.audit.figures import AuditFigures, Judgement, ModelFigures
 from fairprune_cli.audit.metrics import AS_USUAL
 from fairprune_cli.audit.rates import Counts
 
@@ -82,15 +82,18 @@ class AuditResult:
             degradation,
             None if sums is None else calibration_figures(sums[""], *how)[0],
             () if sums is None else tuple(filled_bins(sums[""])),
-            self._faithfulness(model, judgement),
+            *self._faithfulness(model, judgement),
         )  # fmt: skip
 
-    def _faithfulness(self, model: str, judgement: Judgement) -> dict[str, FaithfulnessFigures]:
-        """By attribute, and over all images under ""."""
+    def _faithfulness(
+        self, model: str, judgement: Judgement
+    ) -> tuple[ChurnFigures | None, dict[str, FaithfulnessFigures]]:
+        """Over all images, and by attribute."""
         if model not in self.moves:
-            return {}
+            return None, {}
         pairs = {**self.pairs[model], "": self.overall_pairs[model][None]}
-        return {
+        found = {
             attribute: faithfulness_figures(moves, pairs[attribute], self.groups.get(attribute, ("",)), judgement)
             for attribute, moves in self.moves[model].items()
         }
+        return found.pop("").groups[""], found

@@ -7,7 +7,8 @@ import pytest
 from scipy import stats
 
 from fairprune_cli.audit.churn import faithfulness_figures
-from fairprune_cli.audit.figures import FaithfulnessFigures, Judgement
+from fairprune_cli.audit.faithfulness_figures import FaithfulnessFigures
+from fairprune_cli.audit.figures import Judgement
 
 LOOSE = Judgement(min_group=1)
 

@@ -63,7 +63,8 @@ class Builder:
         if isinstance(origin, type) and issubclass(origin, Mapping):
             keys: list[Any] = ["pruned", "other"] if args[0] is str else [("pruned", "a", "b"), ("pruned", "a", "c")]
             return {key: self.build(args[1]) for key in keys}
-        return {int: self.count, float: self.count / 65536, str: f"text {self.count}"}[kind]
+        values = {int: self.count, float: self.count / 65536, bool: False, str: f"text {self.count}"}
+        return values[kind]
 
 
 Parts = tuple[AuditFigures, GateResult, StorageCost, Examples]
@@ -85,9 +86,17 @@ def written(made: Parts) -> dict[str, Any]:
 
 
 def alone() -> Parts:
-    """A model without a dense one, calibration or pictures."""
+    """A model without a dense one, calibration or pictures, of more than two classes."""
     found, *others = parts(True, BinaryRates)
-    model = dataclasses.replace(found.models["pruned"], against_dense=None, degradation={}, calibration=None, bins=())
+    model = found.models["pruned"]
+    attributes = {}
+    for name, of in model.attributes.items():
+        assert of.bias is not None
+        attributes[name] = dataclasses.replace(of, bias=dataclasses.replace(of.bias, rare=""))
+    model = dataclasses.replace(
+        model, against_dense=None, degradation={}, calibration=None, bins=(), churn=None, faithfulness={},
+        attributes=attributes,
+    )  # fmt: skip
     return dataclasses.replace(found, models={"dense": model}), *others  # type: ignore[return-value]
 
 
@@ -213,5 +222,6 @@ def test_no_field_is_lost_on_the_way() -> None:
     # Classes without a leaf of their own hold others, which are in the list.
     assert kinds - {of for of, _ in told} == {
         "BinaryRates", "ClassRates", "DegradationFigures", "AuditFigures", "FigureOptions",
+        "FaithfulnessFigures", "ChurnFigures",
     }  # fmt: skip
     assert told.keys() >= IN_THE_NAME
