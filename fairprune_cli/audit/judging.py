@@ -66,15 +66,24 @@ def evaluate(
         if policy.max_degradation is not None:
             loss = _largest(found, attribute)
             gates.append(_judge("max-degradation", attribute, policy.max_degradation, loss, policy))
+        if policy.max_churn is not None:
+            gates.append(_judge("max-churn", attribute, policy.max_churn, _churn(found, attribute), policy))
         if attributes and policy.min_accuracy is not None:
             gates.append(_judge("min-accuracy", attribute, policy.min_accuracy, _worst(found, attribute), policy))
-    for metric, bound in (("max-gap", policy.max_gap), ("max-degradation", policy.max_degradation)):
+    for metric, bound in _per_attribute(policy):
         if bound is not None and not (attributes or found.attributes):
             gates.append(_judge(metric, None, bound, _undefined("no attribute was audited"), policy))
     if policy.min_accuracy is not None and not attributes:
         whole = _Judged(found.accuracy, {"": found.n})
         gates.append(_judge("min-accuracy", None, policy.min_accuracy, whole, policy))
     return gates, verdict(gates)
+
+
+def _per_attribute(policy: GatePolicy) -> tuple[tuple[str, float | None], ...]:
+    """The gates that are judged on groups alone, and their bounds."""
+    return (
+        ("max-gap", policy.max_gap), ("max-degradation", policy.max_degradation), ("max-churn", policy.max_churn),
+    )  # fmt: skip
 
 
 def _only(models: Mapping[str, ModelFigures]) -> ModelFigures:
@@ -113,6 +122,16 @@ def _largest(found: ModelFigures, attribute: str) -> _Judged:
     if attribute not in found.degradation:
         return _undefined(f"{attribute} was not audited")
     largest = found.degradation[attribute].largest
+    return _Judged(largest, _sizes(found.attributes[attribute], largest.small), largest.small)
+
+
+def _churn(found: ModelFigures, attribute: str) -> _Judged:
+    """The largest share of any of the attribute's groups whose predictions changed."""
+    if found.churn is None:
+        return _undefined(NO_DENSE)
+    if attribute not in found.faithfulness:
+        return _undefined(f"{attribute} was not audited")
+    largest = found.faithfulness[attribute].largest
     return _Judged(largest, _sizes(found.attributes[attribute], largest.small), largest.small)
 
 

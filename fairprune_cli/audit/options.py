@@ -32,6 +32,9 @@ class GateOptions(IntervalOptions, NotionOptions):
 
     max_gap: float | None = setting(None, "gate: largest gap of the notion", low=0.0, high=1.0)
     max_degradation: float | None = setting(None, "gate: largest loss of a group", low=0.0, high=1.0)
+    max_churn: float | None = setting(
+        None, "gate: largest share of a group's images whose prediction changed", low=0.0, high=1.0
+    )
     min_accuracy: float | None = setting(None, "gate: least accuracy", low=0.0, high=1.0)
     point_estimate: bool = setting(False, "gates judge the bare figure")
 

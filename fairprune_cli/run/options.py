@@ -46,7 +46,9 @@ PRUNING = (
     "fairness_on", "mask_step", "notion", "relaxation", "tolerance", "epochs", "batch_size", "lr", "precision",
     "compile", "upper_every",
 )  # fmt: skip
-GATES = ("max_gap", "max_degradation", "min_accuracy", "min_group", "confidence", "point_estimate", "policy")
+GATES = (
+    "max_gap", "max_degradation", "max_churn", "min_accuracy", "min_group", "confidence", "point_estimate", "policy",
+)  # fmt: skip
 SHOWN = ("show_examples", "track", "split")
 INPUTS = ("data", "arch", "seed", "device")
 

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Iterable
 from typing import Any
+
+import numpy as np
+
+from fairprune_cli.audit.bias import bias_figures
+from fairprune_cli.audit.churn import faithfulness_figures
+from fairprune_cli.audit.faithfulness_json import bias_record, faithfulness_record
+from fairprune_cli.audit.figures import Judgement
 
 FEW = "12 images, fewer than the 30 that were asked for"
 NO_POSITIVES = "female*60-120 has no image labelled smiling"
@@ -89,10 +97,33 @@ def _attribute(name: str, model: int) -> dict[str, Any]:
             },
         },
     }
+    if name == "gender":
+        result["bias"] = _bias()
     if name == "gender*age":
         result["metrics"]["odds"] = None
         result["metrics"]["odds_undefined"] = NO_POSITIVES
     return result
+
+
+def _faithfulness(names: Iterable[str]) -> dict[str, Any]:
+    """Of the pruned model: a fiftieth of each group gained, two images wrong in another way."""
+    figures = {}
+    for name in names:
+        cells = [(n, dense or 0.0, pruned or 0.0) for n, dense, pruned in ATTRIBUTES[name].values()]
+        pairs, moves = np.zeros((len(cells), 2, 2), int), np.zeros((len(cells), 3, 3), int)
+        for g, (n, dense, pruned) in enumerate(cells):
+            gained, right = round(0.02 * n), round(dense * n)
+            lost = gained - round(n * (pruned - dense))
+            pairs[g] = [[n - right - gained, gained], [lost, right - lost]]
+            moves[g] = np.diag([n - right - gained - 2, right - lost, 0])
+            moves[g, 0, 1], moves[g, 1, 0], moves[g, 0, 2] = gained, lost, 2
+        figures[name] = faithfulness_figures(moves, pairs, tuple(ATTRIBUTES[name]), Judgement())
+    return faithfulness_record(figures["gender"].groups["male"], figures)
+
+
+def _bias() -> dict[str, Any]:
+    counts = np.array([[[600, 40], [30, 533]], [[420, 40], [70, 265]]])
+    return bias_record(bias_figures(counts, tuple(GENDER), ("neutral", "smiling"), Judgement()))
 
 
 def _model(accuracy: float, model: int) -> dict[str, Any]:
@@ -104,6 +135,7 @@ def _model(accuracy: float, model: int) -> dict[str, Any]:
         "n": 1998,
         "calibration": _calibration(1998, accuracy),
         "attributes": {name: _attribute(name, model) for name in ATTRIBUTES},
+        **({"faithfulness": _faithfulness(("gender", "age"))} if model else {}),
     }
 
 
