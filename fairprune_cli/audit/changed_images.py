@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from fairprune_cli.audit.faithfulness_figures import Exemplar, Exemplars
 from fairprune_cli.models.read_out import without_shift
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 CHANGED = np.dtype([
     ("row", "i8"), ("label", "i4"), ("dense", "i4"), ("predicted", "i4"), ("before", "f4"), ("after", "f4"),
 ])  # fmt: skip
+LISTED = 10  # images of a group that the report names; the table has all
 LOST, GAINED, OTHERWISE = "lost", "gained", "otherwise"
 
 
@@ -107,6 +109,24 @@ def way(image: Any) -> str:
     if image["label"] == image["dense"]:
         return LOST
     return GAINED if image["label"] == image["predicted"] else OTHERWISE
+
+
+def exemplars(
+    changed: ChangedImages, groupings: Sequence[NamedGroups], images: Images, classes: Sequence[str]
+) -> Exemplars:
+    """The images of each group that changed most plainly."""
+
+    def named(image: Any) -> Exemplar:
+        label, dense, predicted = (classes[image[key]] for key in ("label", "dense", "predicted"))
+        file = str(images.manifest.files[int(image["row"])])
+        return Exemplar(file, label, dense, predicted, float(image["before"]), float(image["after"]), way(image))
+
+    found = {
+        (model, attribute, group): tuple(named(image) for image in chosen)
+        for model in sorted(changed.found)
+        for attribute, group, chosen in changed.by_group(model, groupings, images.groups, LISTED)
+    }
+    return Exemplars(LISTED, found)
 
 
 def changed_csv(

@@ -52,12 +52,12 @@ def faithfulness_figures(
     alpha, seen = 1 - judgement.confidence, max(int((n > 0).sum()), 1)
     level = _sidak(alpha, seen)
     shares = [_parts(k, n, level) for k in (changed, lost, gained, changed - lost - gained)]
-    among = _parts(changed, np.broadcast_to(changed.sum(), n.shape), alpha / seen, "no prediction changed")
+    among, times = over_representation(changed, n, judgement.confidence)
     return FaithfulnessFigures(
         {
             group: ChurnFigures(*figures)
             for group, *figures in zip(
-                groups, *shares, _mcnemar(lost, gained, n), _shifts(moves, n), among, _representation(among, n),
+                groups, *shares, _mcnemar(lost, gained, n), _shifts(moves, n), among, times,
                 strict=True,
             )
         },
@@ -76,6 +76,18 @@ def _parts(k: Counts, n: Counts, level: float, why: str = NO_IMAGES) -> list[Par
             k.tolist(), n.tolist(), *(bound.tolist() for bound in clopper_pearson(k, n, level)), strict=True
         )
     ]
+
+
+def over_representation(changed: Counts, n: Counts, confidence: float) -> tuple[list[PartFigure], list[Estimate]]:
+    """Each group's share of the images that changed, and how many times it is the group's share of all images.
+
+    Args:
+        changed, n: images that changed and all images by group, [G].
+        confidence: of all groups' intervals together (exact, Bonferroni).
+    """
+    level = (1 - confidence) / max(int((n > 0).sum()), 1)
+    among = _parts(changed, np.broadcast_to(changed.sum(), n.shape), level, "no prediction changed")
+    return among, _representation(among, n)
 
 
 def _representation(among: Sequence[PartFigure], n: Counts) -> list[Estimate]:

@@ -67,6 +67,30 @@ class FaithfulnessFigures:
 
 
 @dataclass(frozen=True)
+class Exemplar:
+    """An image whose prediction changed, with the names of the classes.
+
+    `before` and `after` are the probability of the dense model's class in either model; `way`: lost, gained, otherwise.
+    """
+
+    file: str
+    label: str
+    dense: str
+    predicted: str
+    before: float
+    after: float
+    way: str
+
+
+@dataclass(frozen=True)
+class Exemplars:
+    """The most confident flips of each group: at most `per_group`, by model, attribute and group."""
+
+    per_group: int
+    changed: Mapping[tuple[str, str, str], tuple[Exemplar, ...]]
+
+
+@dataclass(frozen=True)
 class ThresholdFigure(Estimate):
     """How much oftener the rarer class is predicted than it is there, of `n` images; `ratio` of the two shares."""
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from fairprune_cli.audit.estimates import Estimate
 from fairprune_cli.audit.faithfulness_figures import (
     BiasFigures,
     ChurnFigures,
+    Exemplars,
     FaithfulnessFigures,
     PairedTestFigure,
     PartFigure,
@@ -22,6 +24,15 @@ Record = dict[str, Any]
 def faithfulness_record(churn: ChurnFigures, by_attribute: Mapping[str, FaithfulnessFigures]) -> Record:
     """The key `faithfulness` of a model: over all images, and by attribute."""
     return {"all": _churn(churn), "attributes": {name: _attribute(found) for name, found in by_attribute.items()}}
+
+
+def exemplars_record(found: Exemplars, table: str | None) -> Record:
+    """The key `exemplars`; table: name of the file beside the report that holds all of them."""
+    changed: Record = {}
+    for (model, attribute, group), images in found.changed.items():
+        changed.setdefault(model, {}).setdefault(attribute, {})[group] = [asdict(image) for image in images]
+    record: Record = {"per_group": found.per_group, "table": table, "changed": changed}
+    return record if table is not None else record | {"table_undefined": "no folder was asked for"}
 
 
 def bias_record(found: BiasFigures) -> Record:

@@ -12,8 +12,9 @@ from torch import nn
 
 from fairprune_cli import __version__, report
 from fairprune_cli.audit import to_json
-from fairprune_cli.audit.changed_images import ChangedImages, changed_csv
+from fairprune_cli.audit.changed_images import ChangedImages, changed_csv, exemplars
 from fairprune_cli.audit.counts import DENSE, audit_tasks
+from fairprune_cli.audit.faithfulness_json import exemplars_record
 from fairprune_cli.audit.figures import Judgement
 from fairprune_cli.audit.gates import GateResult, exit_code, verdict
 from fairprune_cli.audit.lost_images import lost_examples
@@ -76,7 +77,7 @@ class AuditStep:
             told, code = self.group.from_first(None)
             return Outcome(told, code, out)
         tasks = self.data.manifest.tasks
-        judged = [self._judged(*look, task) for task, look in zip(tasks, looks, strict=True)]
+        judged = [self._judged(*look, task, out) for task, look in zip(tasks, looks, strict=True)]
         gates = [gate for one in judged for gate in one.gates]
         overall = verdict(gates)
         document = {
@@ -115,13 +116,16 @@ class AuditStep:
             one.merge(self.group.from_others(one.found))
         return list(zip(results, changed, strict=True))
 
-    def _judged(self, result: AuditResult, changed: ChangedImages, task: Task) -> _Judged:
+    def _judged(self, result: AuditResult, changed: ChangedImages, task: Task, out: Path | None) -> _Judged:
         """Figures and gates of a task."""
         figures = result.figures(judgement_of(self.settings))
         gates, _ = self.policy.judge(result, figures)
         if len(self.data.manifest.tasks) > 1:
             gates = [replace(gate, task=task.name) for gate in gates]
         record = to_json.audit_record(figures)
+        if DENSE in self.models:
+            listed = exemplars(changed, self.data.groupings, self.pool.images, task.classes)
+            record["exemplars"] = exemplars_record(listed, None if out is None else EXEMPLARS)
         if most := self.settings.show_examples:
             examples = lost_examples(changed, self.data.groupings, most, self.pool.images, task.classes)
             record["examples"] = to_json.examples_record(examples)

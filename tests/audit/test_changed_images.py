@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from fairprune_cli.audit.changed_images import ChangedImages, changed_csv, way
+from fairprune_cli.audit.changed_images import ChangedImages, changed_csv, exemplars, way
 from fairprune_cli.audit.logits import Seen
 
 
@@ -63,6 +63,13 @@ def test_batches_and_processes_make_no_difference() -> None:
     parts.merge([looked(9, 0, 100).found])
     np.testing.assert_array_equal(whole.of("other"), parts.of("other"))
     assert len(whole.of("unknown")) == 0
+
+
+def test_the_report_names_the_plainest_of_each_group() -> None:
+    found = exemplars(looked(32), [GENDER], IMAGES, ("a", "b", "c")).changed
+    for g, group in enumerate(GENDER.groups):
+        expected = [(f"{row}, x.png", told) for _, row, told in truth() if OF[row, 0] == g]
+        assert [(image.file, image.way) for image in found["other", "gender", group]] == expected[:10]
 
 
 @pytest.mark.parametrize("lost", [False, True])

@@ -17,6 +17,7 @@ _PARTS = (
     ("churn", "Changed (%)"), ("lost", "Right before, wrong now (%)"), ("gained", "Wrong before, right now (%)"),
     ("otherwise", "Wrong before, wrong otherwise now (%)"),
 )  # fmt: skip
+SHOWN = 3  # images of a group
 SURE = 0.05  # p below which a difference is called more than chance
 
 
@@ -29,7 +30,7 @@ def build(view: View) -> Section | None:
             changed = _Changed(model, attribute, view)
             if changed.groups:
                 blocks.append(Heading(attribute if len(models) == 1 else f"{attribute}, {model}"))
-                blocks += [_plot(changed), *_notes(changed), _counts(changed), _tests(changed)]
+                blocks += [_plot(changed), *_notes(changed), _counts(changed), _tests(changed), *_exemplars(changed)]
     if not blocks:
         return None
     lead = [
@@ -119,6 +120,24 @@ def _counts(found: _Changed) -> Table:
         rows.append([group, words.whole_number(number(cell.get("n"))), *(_part(cell, name) for name, _ in _PARTS)])
         named.append((group, measure(cell, "churn")))
     return Table(f"Changed predictions by {found.attribute}", columns, rows, words.reasons(named))
+
+
+def _exemplars(found: _Changed) -> list[Block]:
+    """The most confident flips of each group, by file."""
+    listed = found.view.mapping("exemplars", "changed", found.model, found.attribute)
+    rows = []
+    for group in sorted(listed, key=natural):
+        entries = listed[group] if isinstance(listed[group], list) else []
+        for entry in [entry for entry in entries if isinstance(entry, dict)][:SHOWN]:
+            before, after = (words.percent(number(entry.get(key)), 0) for key in ("before", "after"))
+            moved = f"{entry.get('dense')} → {entry.get('predicted')}"
+            rows.append([group, str(entry.get("file")), str(entry.get("label")), moved, f"{before} → {after}"])
+    if not rows:
+        return []
+    columns = [Column("Group"), Column("Image"), Column("Label"), Column("Prediction"), Column("Its probability")]
+    table = found.view.text("exemplars", "table")
+    note = "The plainest of each group: those in which the dense model's class lost most of its probability."
+    return [Table("Images that changed", columns, rows, f"{note} {table} lists all." if table else note)]
 
 
 def _part(cell: dict[str, Any], name: str) -> str:

@@ -68,6 +68,29 @@ def test_each_group_has_its_counts_intervals_and_tests() -> None:
     assert told["none"] == ["–"] * 4
 
 
+def test_the_plainest_flips_are_named_and_where_all_of_them_are() -> None:
+    document = report("pruned")
+    image = {
+        "file": "a.png",
+        "label": "no",
+        "dense": "no",
+        "predicted": "yes",
+        "before": 0.9,
+        "after": 0.2,
+        "way": "lost",
+    }
+    document["exemplars"] = {
+        "per_group": 10, "table": "changed.csv", "changed": {"pruned": {"gender": {"f": [image] * 5, "m": [image]}}},
+    }  # fmt: skip
+    section = faithfulness.build(View(document))
+    assert section is not None
+    table = section.blocks[-1]
+    assert isinstance(table, Table)
+    assert [row[0] for row in table.rows] == ["f"] * 3 + ["m"]
+    assert bare(list(table.rows[0])) == ["f", "a.png", "no", "no → yes", "90 % → 20 %"]
+    assert table.note.endswith("changed.csv lists all.")
+
+
 def test_several_models_stand_under_their_names_and_without_a_dense_one_nothing_does() -> None:
     section = faithfulness.build(View(report("a", "b")))
     assert section is not None
