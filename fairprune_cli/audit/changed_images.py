@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 CHANGED = np.dtype([
     ("row", "i8"), ("label", "i4"), ("dense", "i4"), ("predicted", "i4"), ("before", "f4"), ("after", "f4"),
 ])  # fmt: skip
+ATTRIBUTE = "attribute: "  # before an attribute's name in the table, which may be called as one of the other columns
 LISTED = 10  # images of a group that the report names; the table has all
 LOST, GAINED, OTHERWISE = "lost", "gained", "otherwise"
 
@@ -141,7 +142,7 @@ def changed_csv(
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow([
         "task", "model", "image", "label", "dense", "predicted", "before", "after", "way",
-        *(grouping.name for grouping in groupings),
+        *(f"{ATTRIBUTE}{grouping.name}" for grouping in groupings),
     ])  # fmt: skip
     names = [(*grouping.groups, "") for grouping in groupings]  # -1, in no group, is the last
     for task, (changed, classes) in found.items():

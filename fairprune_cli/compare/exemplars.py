@@ -19,13 +19,13 @@ from typing import Any
 
 import numpy as np
 
+from fairprune_cli.audit.changed_images import ATTRIBUTE
 from fairprune_cli.audit.churn import over_representation
 from fairprune_cli.compare.grid import value_text
 from fairprune_cli.run.folder import EXEMPLARS
 
 OWN_DENSE = "each seed has a dense model of its own"
 LISTED = 20  # images of a row that compare.json names; the table has all
-_KNOWN = ("task", "model", "image", "label", "dense", "predicted", "before", "after", "way")
 Record = dict[str, Any]
 
 
@@ -80,7 +80,7 @@ def _read(tables: Sequence[Path], per_seed: bool) -> dict[tuple[str, str], _Imag
     for table in tables:
         with table.open(encoding="utf-8", newline="") as stream:
             for line in csv.DictReader(stream):
-                groups = {key: value for key, value in line.items() if key not in _KNOWN}
+                groups = {k.removeprefix(ATTRIBUTE): v for k, v in line.items() if k.startswith(ATTRIBUTE)}
                 dense = "" if per_seed else line["dense"]
                 made = _Image(line["task"], line["image"], line["label"], dense, groups, Counter())
                 found.setdefault((line["task"], line["image"]), made).predicted[line["predicted"]] += 1
@@ -113,7 +113,7 @@ def _line(one: _Image, seeds: int, per_seed: bool) -> Record:
     return {
         "task": one.task, "image": one.image, "label": one.label, "dense": None if per_seed else one.dense,
         "predicted": None if per_seed else mode, "changed_in": one.predicted.total(),
-        "exemplar": None if per_seed else mode != one.dense, **({"groups": dict(one.groups)}),
+        "exemplar": None if per_seed else mode != one.dense, "groups": dict(one.groups),
     }  # fmt: skip
 
 
@@ -131,7 +131,8 @@ def exemplars_csv(rows: Sequence[Mapping[str, Any]]) -> str:
                 "grid": grid,
             }
             plain = {key: value for key, value in line.items() if key != "groups"}
-            lines.append(own | plain | {"seeds": found["seeds"]} | line["groups"])
+            lines.append(own | plain | {"seeds": found["seeds"]})
+            lines[-1] |= {f"{ATTRIBUTE}{name}": group for name, group in line["groups"].items()}
     stream = io.StringIO()
     columns = list(dict.fromkeys(name for line in lines for name in line))
     writer = csv.DictWriter(stream, columns, restval="", lineterminator="\n")

@@ -91,7 +91,7 @@ class AuditStep:
         if moved := self._other_outputs():
             document["other_outputs"] = moved
         if out is not None:
-            if DENSE in self.models:
+            if self._paired:
                 changed = {task.name: (look[1], task.classes) for task, look in zip(tasks, looks, strict=True)}
                 atomic_write_text(out / EXEMPLARS, changed_csv(changed, self.data.groupings, self.pool.images))
             report.write(document, out)
@@ -123,13 +123,18 @@ class AuditStep:
         if len(self.data.manifest.tasks) > 1:
             gates = [replace(gate, task=task.name) for gate in gates]
         record = to_json.audit_record(figures)
-        if DENSE in self.models:
+        if self._paired:
             listed = exemplars(changed, self.data.groupings, self.pool.images, task.classes)
             record["exemplars"] = exemplars_record(listed, None if out is None else EXEMPLARS)
         if most := self.settings.show_examples:
             examples = lost_examples(changed, self.data.groupings, most, self.pool.images, task.classes)
             record["examples"] = to_json.examples_record(examples)
         return _Judged(task, gates, record, notices(figures))
+
+    @property
+    def _paired(self) -> bool:
+        """Whether there are models beside the dense one."""
+        return DENSE in self.models and len(self.models) > 1
 
     def _task_record(self, judged: _Judged) -> dict[str, Any]:
         return {

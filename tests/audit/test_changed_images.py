@@ -92,7 +92,7 @@ def test_the_table_holds_every_image_that_changed() -> None:
         assert line["label"] == "abc"[int(LABELS[i])]
         assert line["dense"] == "abc"[int(LOGITS["dense"][i].argmax())]
         assert line["predicted"] == "abc"[int(LOGITS["other"][i].argmax())]
-        assert line["gender"] == ("m", "f", "")[OF[FIRST + i, 0]]
+        assert line["attribute: gender"] == ("m", "f", "")[OF[FIRST + i, 0]]
         assert float(line["before"]) > float(line["after"])
 
 

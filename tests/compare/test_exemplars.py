@@ -15,7 +15,7 @@ from fairprune_cli.compare.exemplars import OWN_DENSE, exemplars_csv, of_row
 from fairprune_cli.compare.gather import gather
 from tests.support.comparisons import drawn, finish, layout
 
-HEAD = "task,model,image,label,dense,predicted,before,after,way,gender\n"
+HEAD = "task,model,image,label,dense,predicted,before,after,way,attribute: gender\n"
 
 
 def folder(path: Path, *changed: tuple[str, str, str, str]) -> Path:

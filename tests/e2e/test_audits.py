@@ -93,7 +93,7 @@ def test_what_changed_is_in_it_and_in_a_table(audited: tuple[Ran, Path]) -> None
     for model in ("weight", "channel"):
         for attribute, entry in document["results"][model]["faithfulness"]["attributes"].items():
             for group, found in entry["groups"].items():
-                mine = [line for line in lines if line["model"] == model and line[attribute] == group]
+                mine = [line for line in lines if line["model"] == model and line[f"attribute: {attribute}"] == group]
                 told = {way: sum(line["way"] == way for line in mine) for way in ("lost", "gained", "otherwise")}
                 assert {way: found[way]["images"] for way in told} == told
                 assert found["churn"]["images"] == len(mine)
