@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -15,13 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fairprune_cli.audit.faithfulness_figures import Exemplar, Exemplars
-from fairprune_cli.models.read_out import without_shift
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from fairprune_cli.audit.counts import NamedGroups
-    from fairprune_cli.audit.logits import Seen
 
 # An image whose prediction changed: before and after are the probability of the dense model's class in either model.
 CHANGED = np.dtype([
@@ -42,36 +39,26 @@ class Images(Protocol):
 
 
 class ChangedImages:
-    """Looks on at an audit (`audit_models(..., watch=...)`) and remembers the images whose prediction changed.
+    """Remembers the images whose prediction changed: 28 bytes for each of them, however many there are."""
 
-    28 bytes for each of them, however many there are. `shift` is what the logits of the second of two classes lack,
-    for a threshold other than one half.
-    """
-
-    def __init__(self, shift: float = 0.0) -> None:
-        self.shift = shift
+    def __init__(self) -> None:
         self.found: dict[str, list[NDArray[Any]]] = {}
 
-    def __call__(self, batch: Seen, logits: Mapping[str, Tensor]) -> None:
-        """`batch` has `rows`, or nothing is remembered; `logits` [B, K] by model."""
-        dense = logits.get("dense")
-        if batch.rows is None or dense is None:
-            return
-        classes = dense.argmax(1)
-        for name, other in logits.items():
-            if name == "dense":
-                continue
-            now = other.argmax(1)
-            changed = (now != classes).nonzero().squeeze(1)
-            found = np.empty(len(changed), CHANGED)
-            of = classes[changed]
-            known = {"row": batch.rows[changed], "label": batch.labels[changed], "dense": of, "predicted": now[changed]}
-            for key, values in known.items():
-                found[key] = values.numpy()
-            for key, scores in (("before", dense), ("after", other)):
-                shares = without_shift(scores[changed], self.shift).softmax(1)
-                found[key] = shares.gather(1, of[:, None]).squeeze(1).numpy()
-            self.found.setdefault(name, []).append(found)
+    def add(
+        self, model: str, rows: NDArray[Any], labels: NDArray[Any], dense: NDArray[Any], predicted: NDArray[Any],
+        before: NDArray[Any] | float = math.nan, after: NDArray[Any] | float = math.nan,
+    ) -> None:  # fmt: skip
+        """Take in images, [n], all of which changed.
+
+        Args:
+            rows: their positions in the manifest.
+            dense, predicted: what the dense model and this one predict.
+            before, after: probability of the dense model's class in either model; NaN where it is not known.
+        """
+        found = np.empty(len(rows), CHANGED)
+        found["row"], found["label"], found["dense"], found["predicted"] = rows, labels, dense, predicted
+        found["before"], found["after"] = before, after
+        self.found.setdefault(model, []).append(found)
 
     def merge(self, others: Iterable[Mapping[str, list[NDArray[Any]]]]) -> None:
         """Take in what others `found` who looked on at other images of the same audit."""
@@ -120,7 +107,8 @@ def exemplars(
     def named(image: Any) -> Exemplar:
         label, dense, predicted = (classes[image[key]] for key in ("label", "dense", "predicted"))
         file = str(images.manifest.files[int(image["row"])])
-        return Exemplar(file, label, dense, predicted, float(image["before"]), float(image["after"]), way(image))
+        before, after = (None if np.isnan(image[key]) else float(image[key]) for key in ("before", "after"))
+        return Exemplar(file, label, dense, predicted, before, after, way(image))
 
     found = {
         (model, attribute, group): tuple(named(image) for image in chosen)
@@ -152,7 +140,7 @@ def changed_csv(
                 writer.writerow([
                     task, model, images.manifest.files[row],
                     *(classes[image[key]] for key in ("label", "dense", "predicted")),
-                    *(f"{image[key]:.4f}" for key in ("before", "after")), way(image),
+                    *("" if np.isnan(image[key]) else f"{image[key]:.4f}" for key in ("before", "after")), way(image),
                     *(of[g] for of, g in zip(names, images.groups[row], strict=True)),
                 ])  # fmt: skip
     return stream.getvalue()

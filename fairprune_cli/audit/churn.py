@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from fairprune_cli.audit.estimates import Estimate, WorstFigure
-from fairprune_cli.audit.exact_tests import Shift, clopper_pearson, holm, marginal_homogeneity, mcnemar
+from fairprune_cli.audit.exact_tests import Shift, holm, marginal_homogeneity, mcnemar
 from fairprune_cli.audit.faithfulness_figures import (
     ChurnFigures,
     FaithfulnessFigures,
@@ -22,6 +22,7 @@ from fairprune_cli.audit.faithfulness_figures import (
     ShiftFigure,
 )
 from fairprune_cli.audit.figures import Judgement
+from fairprune_cli.audit.outcomes import clopper_pearson
 from fairprune_cli.audit.rates import Counts
 
 NO_IMAGES = "no images"
@@ -73,7 +74,7 @@ def _parts(k: Counts, n: Counts, level: float, why: str = NO_IMAGES) -> list[Par
     return [
         PartFigure(part / of, low, high, images=part, n=of) if of else PartFigure(why=why)
         for part, of, low, high in zip(
-            k.tolist(), n.tolist(), *(bound.tolist() for bound in clopper_pearson(k, n, level)), strict=True
+            k.tolist(), n.tolist(), *(bound.tolist() for bound in clopper_pearson(k, n, level / 2)), strict=True
         )
     ]
 
@@ -127,7 +128,7 @@ def _largest(changed: Counts, n: Counts, groups: Sequence[str], judgement: Judge
     kept = np.flatnonzero(n >= least)
     if not len(kept):
         return WorstFigure(why=f"no group has {least} images", small=small)
-    low, high = clopper_pearson(changed[kept], n[kept], _sidak(1 - judgement.confidence, len(kept)))
+    low, high = clopper_pearson(changed[kept], n[kept], _sidak(1 - judgement.confidence, len(kept)) / 2)
     values = changed[kept] / n[kept]
     worst = int(values.argmax())
     return WorstFigure(

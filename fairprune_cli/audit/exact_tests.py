@@ -1,4 +1,4 @@
-"""Exact intervals of shares, and tests of two models on the same images; from counts alone.
+"""Exact tests of two models on the same images; from counts alone.
 
 Both models see the same images, so their answers are paired: an ordinary chi-square of the two distributions of
 predictions, which takes them for two independent samples, would count the images on which the models agree as noise
@@ -32,23 +32,6 @@ class Shift:
     df: int
     p: float
     exact: bool
-
-
-def clopper_pearson(k: ArrayLike, n: ArrayLike, alpha: float) -> tuple[Array, Array]:
-    """Exact interval of a rate (Clopper and Pearson 1934): each errs with at most `alpha`, whatever the rate is.
-
-    Args:
-        k, n: successes and trials, any shape; 0 trials give NaN.
-        alpha: of one interval, 0..1.
-
-    Returns:
-        Lower and upper bounds in 0..1, float64, shape of `k`.
-    """
-    successes, trials = np.broadcast_arrays(np.asarray(k, float), np.asarray(n, float))
-    with np.errstate(invalid="ignore"):
-        low = np.where(successes == 0, 0.0, stats.beta.ppf(alpha / 2, successes, trials - successes + 1))
-        high = np.where(successes == trials, 1.0, stats.beta.isf(alpha / 2, successes + 1, trials - successes))
-    return np.where(trials > 0, low, np.nan), np.where(trials > 0, high, np.nan)
 
 
 def mcnemar(lost: ArrayLike, gained: ArrayLike) -> Array:

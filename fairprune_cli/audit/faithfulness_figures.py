@@ -70,15 +70,16 @@ class FaithfulnessFigures:
 class Exemplar:
     """An image whose prediction changed, with the names of the classes.
 
-    `before` and `after` are the probability of the dense model's class in either model; `way`: lost, gained, otherwise.
+    `before` and `after` are the probability of the dense model's class in either model, None where nobody told it;
+    `way`: lost, gained, otherwise.
     """
 
     file: str
     label: str
     dense: str
     predicted: str
-    before: float
-    after: float
+    before: float | None
+    after: float | None
     way: str
 
 

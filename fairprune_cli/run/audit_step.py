@@ -13,6 +13,7 @@ from torch import nn
 from fairprune_cli import __version__, report
 from fairprune_cli.audit import to_json
 from fairprune_cli.audit.changed_images import ChangedImages, changed_csv, exemplars
+from fairprune_cli.audit.changes_watch import ChangesWatch
 from fairprune_cli.audit.counts import DENSE, audit_tasks
 from fairprune_cli.audit.faithfulness_json import exemplars_record
 from fairprune_cli.audit.figures import Judgement
@@ -100,11 +101,11 @@ class AuditStep:
         self.group.from_first((outcome.report, outcome.code))
         return outcome
 
-    def _look(self) -> list[tuple[AuditResult, ChangedImages]]:
+    def _look(self) -> list[tuple[AuditResult, ChangesWatch]]:
         """One pass over the images, divided among the processes; all of them have the counts and what changed."""
         groupings, tasks = self.data.groupings, self.data.manifest.tasks
         first = next(iter(self.models.values()))
-        changed = [ChangedImages(shift_of(first, task)) for task in range(len(tasks))]
+        changed = [ChangesWatch(shift_of(first, task)) for task in range(len(tasks))]
         with self.terminal.progress("auditing", len(self.pool)) as display:
             results = audit_tasks(
                 {name: model.to(self.device) for name, model in self.models.items()}, self.pool, groupings,

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from fairprune_cli.audit.changed_images import ChangedImages, changed_csv, exemplars, way
+from fairprune_cli.audit.changes_watch import ChangesWatch
 from fairprune_cli.audit.logits import Seen
 
 
@@ -30,8 +31,8 @@ OF[FIRST:] = torch.randint(-1, 2, (N, 2), generator=generator).numpy()
 IMAGES = SimpleNamespace(groups=OF, manifest=SimpleNamespace(files=[f"{i}, x.png" for i in range(FIRST + N)], root="/"))
 
 
-def looked(size: int, start: int = 0, stop: int = N) -> ChangedImages:
-    changed = ChangedImages()
+def looked(size: int, start: int = 0, stop: int = N) -> ChangesWatch:
+    changed = ChangesWatch()
     for first in range(start, stop, size):
         part = slice(first, min(first + size, stop))
         rows = FIRST + torch.arange(N)[part]
@@ -97,7 +98,21 @@ def test_the_table_holds_every_image_that_changed() -> None:
 
 
 def test_without_rows_or_a_dense_model_nothing_is_remembered() -> None:
-    changed = ChangedImages()
+    changed = ChangesWatch()
     changed(Seen(LABELS, torch.zeros(N, 0), None), LOGITS)
     changed(Seen(LABELS, torch.zeros(N, 0), torch.arange(N)), {"other": LOGITS["other"]})
     assert changed.found == {}
+
+
+def test_probabilities_that_nobody_told_stay_open() -> None:
+    changed = ChangedImages()
+    rows = np.array([FIRST + 3, FIRST + 1])
+    changed.add("other", rows, np.array([0, 1]), np.array([0, 2]), np.array([1, 1]))
+    text = changed_csv({"": (changed, ("a", "b", "c"))}, [GENDER, AGE], IMAGES)
+    lines = list(csv.DictReader(io.StringIO(text)))
+    assert [(line["image"], line["before"], line["way"]) for line in lines] == [
+        (f"{FIRST + 1}, x.png", "", "gained"), (f"{FIRST + 3}, x.png", "", "lost"),
+    ]  # fmt: skip
+    everywhere = SimpleNamespace(groups=np.zeros_like(OF), manifest=IMAGES.manifest)
+    named = exemplars(changed, [GENDER], everywhere, ("a", "b", "c")).changed["other", "gender", "m"]
+    assert [(image.before, image.after) for image in named] == [(None, None)] * 2

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from fairprune_cli.audit import logits as arriving
-from fairprune_cli.audit.changed_images import ChangedImages
+from fairprune_cli.audit.changes_watch import ChangesWatch
 from fairprune_cli.audit.counts import audit_models
 from fairprune_cli.audit.result import AuditResult
 from fairprune_cli.core.errors import ExitCode, FairpruneError
@@ -87,7 +87,7 @@ def test_an_accelerators_audit_is_that_of_the_cpu(n: int, size: int, at_once: in
     data, results, lost = pool(n, seed), [], []
     for there in (False, True):
         models: dict[str, nn.Module] = {"pruned": Columns(3), "dense": Columns(0)}
-        lost.append(ChangedImages())
+        lost.append(ChangesWatch())
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(arriving, "AT_ONCE", at_once)
             if there:

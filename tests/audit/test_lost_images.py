@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from fairprune_cli.audit.changed_images import ChangedImages
+from fairprune_cli.audit.changes_watch import ChangesWatch
 from fairprune_cli.audit.logits import Seen
 from fairprune_cli.audit.lost_images import SIDE, lost_examples, picture
 
@@ -31,7 +31,7 @@ def test_the_plainest_losses_of_each_group_are_shown() -> None:
     groups = np.full((1200, 1), -1)
     groups[1000:] = torch.randint(-1, 2, (n, 1), generator=generator).numpy()
     logits = {name: torch.randn(n, 2, generator=generator) for name in ("other", "dense")}
-    changed = ChangedImages()
+    changed = ChangesWatch()
     changed(Seen(labels, torch.zeros(n, 0), 1000 + torch.arange(n)), logits)
     before, after = (logits[name].softmax(1) for name in ("dense", "other"))
     truth = []
