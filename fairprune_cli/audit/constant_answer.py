@@ -13,9 +13,10 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.special import betaincinv, ndtri
+from scipy.special import ndtri
 
 from fairprune_cli.audit.doubt import Cause, ConstantAnswer
+from fairprune_cli.audit.intervals import share_interval
 from fairprune_cli.audit.rates import Counts
 
 
@@ -35,7 +36,7 @@ def against_constant_answer(counts: Counts, classes: Sequence[str], confidence: 
     if n == 0:
         return None
     share = float(labels[most] / n)
-    low, high = exact_bounds(correct, n, confidence)
+    low, high = map(float, share_interval(correct, n, confidence))
     there = labels > 0
     recalls = np.diagonal(counts)[there] / labels[there]
     return ConstantAnswer(
@@ -82,14 +83,6 @@ def in_full(found: ConstantAnswer, subject: str) -> str:
 def _told(cause: Cause) -> str:
     change = f"{cause.change[:1].upper()}{cause.change[1:]}"
     return f"{change} it would be {100 * cause.accuracy:.1f} % (on {cause.n:,} images): {cause.mend}"
-
-
-def exact_bounds(k: int, n: int, confidence: float) -> tuple[float, float]:
-    """The exact interval of k successes in n trials (Clopper and Pearson 1934), in 0..1."""
-    tail = (1 - confidence) / 2
-    low = float(betaincinv(k, n - k + 1, tail)) if k else 0.0
-    high = float(betaincinv(k + 1, n - k, 1 - tail)) if k < n else 1.0
-    return low, high
 
 
 def log_chance(k: int, n: int, rate: float) -> float:

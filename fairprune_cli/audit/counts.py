@@ -156,13 +156,15 @@ class _Tally:
         height = int(self.starts[-1])
         self.counts = {m: np.zeros((height, classes, classes), np.int64) for m in models}
         self.pairs = {m: np.zeros((height, 2, 2), np.int64) for m in self.paired}
+        # Of a thousand classes most cells are never touched, and take no memory.
+        self.moves = {m: np.zeros((height, classes, classes), np.int64) for m in self.paired}
         self.sureness = {m: calibration.Sums(height) for m in models}
         self.broken = {m: np.zeros(1, np.int64) for m in models}
 
     def tables(self) -> list[np.ndarray]:
         """All that is counted, int64."""
         sums = [sums.table for sums in self.sureness.values()]
-        return [*self.counts.values(), *self.pairs.values(), *sums, *self.broken.values()]
+        return [*self.counts.values(), *self.pairs.values(), *self.moves.values(), *sums, *self.broken.values()]
 
     def add(self, images: Seen, logits: Mapping[str, Tensor]) -> None:
         """Count images on the host; `logits` [B, K] of every model."""
@@ -171,16 +173,17 @@ class _Tally:
         labels, groups = images.labels.numpy(), images.groups.numpy()
         rows = np.zeros((1 + len(self.sizes), len(labels)), np.int64)
         rows[1:] = (np.where(groups < 0, self.sizes, groups) + self.starts[1:-1]).T
-        right = {}
+        predicted, right = {}, {}
         for name, table in logits.items():
             self.broken[name] += int((~table.isfinite()).any(1).sum())
             predictions = table.argmax(1).numpy()
             _count(self.counts[name], rows, labels * self.classes + predictions)
-            right[name] = predictions == labels
+            predicted[name], right[name] = predictions, predictions == labels
             scores = without_shift(table, self.shifts[name])
             self.sureness[name].add(scores, right[name], rows, None if scores is table else predictions)
         for name in self.paired:
             _count(self.pairs[name], rows, right[DENSE] * 2 + right[name])
+            _count(self.moves[name], rows, predicted[DENSE] * self.classes + predicted[name])
 
     def result(self, classes: tuple[str, ...], groups: dict[str, tuple[str, ...]]) -> AuditResult:
         broken = {name: int(count[0]) for name, count in self.broken.items() if count[0]}
@@ -206,6 +209,7 @@ class _Tally:
             pairs={m: by_group(table) for m, table in self.pairs.items()},
             ungrouped={name: int(first[span][-1].sum()) for name, span in spans.items()},
             sureness={m: self._sureness(m, spans) for m in self.models},
+            moves={m: by_group(table) | {"": table[:1]} for m, table in self.moves.items()},
         )
 
     def _sureness(self, model: str, spans: Mapping[str, slice]) -> dict[str, Calibration]:

@@ -9,9 +9,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from fairprune_cli.audit.doubt import ConstantAnswer
+from fairprune_cli.audit.estimates import Estimate as Estimate
+from fairprune_cli.audit.estimates import WorstFigure as WorstFigure
+from fairprune_cli.audit.faithfulness_figures import BiasFigures, ChurnFigures, FaithfulnessFigures
 from fairprune_cli.audit.options import FigureOptions
 
 NO_DENSE = "no dense model was audited on the same images"
+_UNKNOWN = Estimate(why=NO_DENSE)
 
 
 @dataclass(frozen=True)
@@ -24,16 +28,6 @@ class Judgement(FigureOptions):
 
     notions: tuple[str, ...] = ()
     family: int = 1
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A value with its interval, or None and why it is undefined."""
-
-    value: float | None = None
-    low: float | None = None
-    high: float | None = None
-    why: str = ""
 
 
 @dataclass(frozen=True)
@@ -73,14 +67,6 @@ class GapFigure(Estimate):
     denominators: tuple[SmallGroup, ...] = ()
     compares: str = "rates"
     against: str = "best"
-
-
-@dataclass(frozen=True)
-class WorstFigure(Estimate):
-    """The figure of the worst group, with an interval that holds whichever group that is; `small` stayed out."""
-
-    group: str = ""
-    small: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -167,6 +153,7 @@ class AttributeFigures:
         gaps: by notion, every listed one and those asked for.
         worst_group: the lowest accuracy.
         ungrouped: images that are in none of the groups.
+        bias: None where it was not looked at.
     """
 
     groups: Mapping[str, GroupFigures]
@@ -174,6 +161,7 @@ class AttributeFigures:
     gaps: Mapping[str, GapFigure]
     worst_group: WorstFigure
     ungrouped: int
+    bias: BiasFigures | None = None
 
 
 @dataclass(frozen=True)
@@ -187,8 +175,8 @@ class DegradationFigures:
     groups: Mapping[str, ChangeFigure]
     gap: GapFigure
     largest: WorstFigure
-    gap_change: Estimate = Estimate(why=NO_DENSE)
-    worst_change: Estimate = Estimate(why=NO_DENSE)
+    gap_change: Estimate = _UNKNOWN
+    worst_change: Estimate = _UNKNOWN
 
 
 @dataclass(frozen=True)
@@ -201,6 +189,7 @@ class ModelFigures:
         degradation: by attribute; empty as above.
         bins: of the calibration, those that hold images.
         constant_answer: the model held against one answer to all images; None where nobody looked.
+        churn: over all images; faithfulness: by attribute. Both are empty without a dense model.
     """
 
     n: int
@@ -213,6 +202,8 @@ class ModelFigures:
     calibration: CalibrationFigures | None = None
     bins: tuple[BinFigures, ...] = ()
     constant_answer: ConstantAnswer | None = None
+    churn: ChurnFigures | None = None
+    faithfulness: Mapping[str, FaithfulnessFigures] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ class GatePolicy(GateOptions):
         max_gap: bound on the gap of `notion` in every attribute, 0..1: the largest difference between two groups in
             any of the notion's rates.
         max_degradation: bound on the largest loss of accuracy of any group against the dense model, 0..1.
+        max_churn: bound on the largest share of a group's images whose prediction is not the dense model's, 0..1.
         min_accuracy: bound on the accuracy over all images, 0..1; where attributes are named, on that of the worst
             group of each.
         min_group: least denominator with which a group takes part in a gap.
@@ -51,7 +52,7 @@ class GateResult:
     """One gate judged on one attribute, or on all images where `attribute` is None.
 
     Attributes:
-        metric: "max-gap", "max-degradation" or "min-accuracy"; `name` adds the attribute.
+        metric: "max-gap", "max-degradation", "max-churn" or "min-accuracy"; `name` adds the attribute.
         value, low, high: figure and interval, None where undefined.
         verdict: "pass", "fail" or "inconclusive".
         reason: a sentence for people.

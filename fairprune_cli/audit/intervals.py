@@ -88,11 +88,18 @@ def lowest_rate(
     None where no group is left.
     """
     trials = np.asarray(n, float)
-    worst = _largest(shares_of(trials - np.asarray(k, float), trials), confidence, least, family)
+    worst = highest_rate(trials - np.asarray(k, float), trials, confidence, least, family)
     if worst is None:
         return None
     right = np.asarray(k, float)[worst.group] / trials[worst.group]  # not 1 - (1 - rate), which is not quite the rate
     return Extreme(float(right), 1 - worst.high, 1 - worst.low, worst.group)
+
+
+def highest_rate(
+    k: ArrayLike, n: ArrayLike, confidence: float = CONFIDENCE, least: int = 1, family: int = 1
+) -> Extreme | None:
+    """The highest rate k / n of any group; as `lowest_rate`."""
+    return _largest(shares_of(k, n), confidence, least, family)
 
 
 def largest_bounds(figures: Outcomes, confidence: float, family: int = 1) -> tuple[Array, Array]:

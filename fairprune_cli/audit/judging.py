@@ -81,10 +81,13 @@ def evaluate(
         if policy.max_degradation is not None:
             loss = _largest(found, attribute, hidden)
             gates.append(_judge("max-degradation", attribute, policy.max_degradation, loss, policy))
+        if policy.max_churn is not None:
+            churn = _churn(found, attribute, hidden)
+            gates.append(_judge("max-churn", attribute, policy.max_churn, churn, policy))
         if attributes and policy.min_accuracy is not None:
             worst = _worst(found, attribute, hidden)
             gates.append(_judge("min-accuracy", attribute, policy.min_accuracy, worst, policy))
-    for metric, bound in (("max-gap", policy.max_gap), ("max-degradation", policy.max_degradation)):
+    for metric, bound in _per_attribute(policy):
         if bound is not None and not (attributes or found.attributes):
             gates.append(_judge(metric, None, bound, _undefined("no attribute was audited"), policy))
     if policy.min_accuracy is not None and not attributes:
@@ -113,6 +116,13 @@ def _relative(gate: GateResult, found: ModelFigures) -> bool:
     if gate.metric == "max-gap" and gate.attribute is not None and gate.attribute in found.attributes:
         return found.attributes[gate.attribute].gaps[gate.notion].compares == "losses"
     return gate.metric != "min-accuracy"
+
+
+def _per_attribute(policy: GatePolicy) -> tuple[tuple[str, float | None], ...]:
+    """The gates that are judged on groups alone, and their bounds."""
+    return (
+        ("max-gap", policy.max_gap), ("max-degradation", policy.max_degradation), ("max-churn", policy.max_churn),
+    )  # fmt: skip
 
 
 def _only(models: Mapping[str, ModelFigures]) -> ModelFigures:
@@ -151,6 +161,16 @@ def _largest(found: ModelFigures, attribute: str, hidden: Unseen) -> _Judged:
     if attribute not in found.degradation:
         return _undefined(f"{attribute} was not audited")
     largest = found.degradation[attribute].largest
+    return _of_groups(largest, found.attributes[attribute], largest.small, (), hidden)
+
+
+def _churn(found: ModelFigures, attribute: str, hidden: Unseen) -> _Judged:
+    """The largest share of any of the attribute's groups whose predictions changed."""
+    if found.churn is None:
+        return _undefined(NO_DENSE)
+    if attribute not in found.faithfulness:
+        return _undefined(f"{attribute} was not audited")
+    largest = found.faithfulness[attribute].largest
     return _of_groups(largest, found.attributes[attribute], largest.small, (), hidden)
 
 

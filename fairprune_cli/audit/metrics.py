@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fairprune_cli.audit import gap_changes, intervals, simultaneous
+from fairprune_cli.audit.bias import bias_figures
 from fairprune_cli.audit.figures import (
     NO_DENSE,
     AttributeFigures,
@@ -209,6 +210,7 @@ def attribute_figures(
         gaps_by_notion(counts, gap, losses, groups, classes, judgement),
         worst_group(counts, groups, judgement),
         ungrouped,
+        bias_figures(counts, groups, classes, judgement),
     )
 
 

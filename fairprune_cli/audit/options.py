@@ -38,6 +38,9 @@ class GateOptions(IntervalOptions, NotionOptions):
 
     max_gap: float | None = _bound("gate: largest gap of the notion", low=0.0, below=1.0)
     max_degradation: float | None = _bound("gate: largest loss of a group", low=0.0, below=1.0)
+    max_churn: float | None = _bound(
+        "gate: largest share of a group's images whose prediction changed", low=0.0, below=1.0
+    )
     min_accuracy: float | None = _bound("gate: least accuracy", above=0.0, high=1.0)
     allow_small_groups: bool = setting(False, "gates leave out groups below min_group, by name")
     point_estimate: bool = setting(False, "gates judge the bare figure")

@@ -33,7 +33,7 @@ from fairprune_cli.fairness import notions
 if TYPE_CHECKING:
     from fairprune_cli.audit.result import AuditResult
 
-BOUNDS = ("max_gap", "max_degradation", "min_accuracy")
+BOUNDS = ("max_gap", "max_degradation", "max_churn", "min_accuracy")
 TOP = (*BOUNDS, "min_group", "allow_small_groups", "confidence", "point_estimate")
 SETTINGS = (*TOP, "notion")
 _RULE_KEYS = (*SETTINGS, "attribute", "metric", "name")
@@ -85,8 +85,9 @@ class Policy:
 
     def needs_dense(self, classes: int) -> bool:
         """Whether a rule compares with a dense model; classes: how many the data has."""
-        losses = any(rule.gates.max_degradation is not None for rule in self.rules)
-        return losses or any(notions.get(name, classes).relative for name in self.notions)
+        gates = [rule.gates for rule in self.rules]
+        paired = any(asked.max_degradation is not None or asked.max_churn is not None for asked in gates)
+        return paired or any(notions.get(name, classes).relative for name in self.notions)
 
     @classmethod
     def read(cls, path: str | Path, settings: GateOptions | None = None) -> Policy:

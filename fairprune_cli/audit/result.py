@@ -8,7 +8,9 @@ import numpy as np
 
 from fairprune_cli.audit import metrics
 from fairprune_cli.audit.calibration import Calibration, calibration_figures, filled_bins
+from fairprune_cli.audit.churn import faithfulness_figures
 from fairprune_cli.audit.constant_answer import against_constant_answer
+from fairprune_cli.audit.faithfulness_figures import ChurnFigures, FaithfulnessFigures
 from fairprune_cli.audit.figures import AuditFigures, Judgement, ModelFigures
 from fairprune_cli.audit.metrics import AS_USUAL
 from fairprune_cli.audit.rates import Counts
@@ -29,6 +31,8 @@ class AuditResult:
         ungrouped: by attribute, the images that are in none of its groups.
         sureness: by model, sums for calibration by attribute, and over all images under ""; without them there are no
             figures of it.
+        moves: by model other than the dense one and attribute, int64 [G, K, K], dense prediction x model's prediction,
+            and of all images under "", [1, K, K]; without them there are no figures of faithfulness.
     """
 
     classes: tuple[str, ...]
@@ -39,6 +43,7 @@ class AuditResult:
     pairs: dict[str, dict[str, Counts]]
     ungrouped: dict[str, int]
     sureness: dict[str, dict[str, Calibration]] = field(default_factory=dict)
+    moves: dict[str, dict[str, Counts]] = field(default_factory=dict)
 
     def counts(self, model: str, attribute: str) -> Counts:
         """Group x label x prediction, int64 [G, K, K]."""
@@ -80,4 +85,18 @@ class AuditResult:
             None if sums is None else calibration_figures(sums[""], *how)[0],
             () if sums is None else tuple(filled_bins(sums[""])),
             against_constant_answer(counts, self.classes, judgement.confidence),
+            *self._faithfulness(model, judgement),
         )  # fmt: skip
+
+    def _faithfulness(
+        self, model: str, judgement: Judgement
+    ) -> tuple[ChurnFigures | None, dict[str, FaithfulnessFigures]]:
+        """Over all images, and by attribute."""
+        if model not in self.moves:
+            return None, {}
+        pairs = {**self.pairs[model], "": self.overall_pairs[model][None]}
+        found = {
+            attribute: faithfulness_figures(moves, pairs[attribute], self.groups.get(attribute, ("",)), judgement)
+            for attribute, moves in self.moves[model].items()
+        }
+        return found.pop("").groups[""], found

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
+from fairprune_cli.audit.churn import changed_predictions
 from fairprune_cli.audit.counts import NamedGroups, audit_models
 from fairprune_cli.audit.figures import Judgement, StorageCost
-from fairprune_cli.audit.logits import ImagePool, Seen
+from fairprune_cli.audit.logits import ImagePool
 
 
 def storage_cost(
@@ -21,12 +22,7 @@ def storage_cost(
     Args:
         before: the pruned model in float32; stored: as it was read back from the file.
     """
-    changed = 0
-
-    def compare(_: Seen, logits: Mapping[str, Tensor]) -> None:
-        nonlocal changed
-        changed += int((logits["dense"].argmax(1) != logits["pruned"].argmax(1)).sum())
-
-    result = audit_models({"dense": before, "pruned": stored}, pool, groupings, classes, device, watch=compare)
+    result = audit_models({"dense": before, "pruned": stored}, pool, groupings, classes, device)
     found = result.figures(judgement).models
-    return StorageCost(number_format, found["dense"], found["pruned"], changed / len(pool))
+    changed = int(changed_predictions(result.moves["pruned"][""])[0])
+    return StorageCost(number_format, found["dense"], found["pruned"], changed / found["pruned"].n)

@@ -10,6 +10,7 @@ from dataclasses import asdict
 from typing import Any
 
 from fairprune_cli.audit.doubt import Cause, ConstantAnswer
+from fairprune_cli.audit.faithfulness_json import bias_record, faithfulness_record
 from fairprune_cli.audit.figures import (
     NO_DENSE,
     AttributeFigures,
@@ -60,6 +61,8 @@ def model_record(found: ModelFigures) -> Record:
     record = _accuracy(found.accuracy) | {"n": found.n, "correct": found.correct, "predicted": dict(found.predicted)}
     if found.against_dense is not None:
         record["against_dense"] = _change(found.against_dense)
+    if found.churn is not None:
+        record["faithfulness"] = faithfulness_record(found.churn, found.faithfulness)
     record["attributes"] = {name: attribute_record(of) for name, of in found.attributes.items()}
     if found.calibration is not None:
         record["calibration"] = _calibration(found.calibration) | {"bins": [_bin(b) for b in found.bins]}
@@ -99,7 +102,7 @@ def attribute_record(found: AttributeFigures) -> Record:
         if gap.compares == "rates":
             record["metrics"] |= _nested(metric_key(name), gap)
     record["metrics"] |= _nested("worst_group", found.worst_group)
-    return record
+    return record if found.bias is None else record | {"bias": bias_record(found.bias)}
 
 
 def metric_key(notion: str) -> str:

@@ -10,6 +10,7 @@ from fairprune_cli.compare import csv_file as sheet
 from fairprune_cli.compare import page, picture
 from fairprune_cli.compare import shell as commands
 from fairprune_cli.compare.cells import Cell, ComparisonPlan, Request
+from fairprune_cli.compare.exemplars import exemplars_csv
 from fairprune_cli.compare.gather import gather
 from fairprune_cli.compare.plan import check_cells, plan, targets
 from fairprune_cli.compare.run import run_cells
@@ -98,8 +99,11 @@ def _dry_cell(cell: Cell, found: Standing) -> dict[str, str]:
 
 
 def write_results(layout: ComparisonPlan, document: dict[str, Any]) -> None:
-    """compare.json, .csv, .md, .html and accuracy-gap.svg, each whole or not at all."""
+    """compare.json, .csv, .md, .html, exemplars.csv and accuracy-gap.svg, each whole or not at all."""
     folder = layout.folder
+    atomic_write_text(folder / "exemplars.csv", exemplars_csv(document["rows"]))
+    for row in document["rows"]:
+        row["exemplars"].pop("table", None)  # the file has it
     text = json.dumps(document, indent=1, allow_nan=False, ensure_ascii=False)
     atomic_write_text(folder / "compare.json", text + "\n")
     atomic_write_text(folder / "compare.csv", sheet.write_csv(document))

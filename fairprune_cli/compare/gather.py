@@ -9,6 +9,7 @@ The document (schema_version 1; fractions throughout, an undefined value is null
         status done, failed or missing, and figures and dense are null unless it is done
     dense [{grid, seeds, figures}]    one per audit: grid holds only the keys that an audit depends on
     rows [{label, method, granularity, sparsity, grid, done, failed, figures}]    figures: spreads in place of values
+        exemplars {seeds, changed, exemplars, attributes, images}    see exemplars.py
     comparisons [{label, against, method, granularity, sparsity, grid, accuracy, attributes}]    paired differences,
         each {n, mean, sd, low, high, statement}; per attribute also ratio, of the mean gaps of the notion
     comparisons_made    how many statements that are; notes, warnings    sentences
@@ -20,7 +21,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fairprune_cli import __version__
-from fairprune_cli.compare import grid, measures
+from fairprune_cli.compare import exemplars, grid, measures
 from fairprune_cli.compare.cells import Cell, ComparisonPlan, Row
 from fairprune_cli.compare.notes import notes, warnings
 from fairprune_cli.compare.pairs import comparisons
@@ -55,7 +56,11 @@ def gather(plan: ComparisonPlan) -> dict[str, Any]:
         "grid": {key: list(dict.fromkeys(dict(p)[key] for p in plan.points)) for key, _ in plan.points[0]},
         "references": list(plan.references), "settings": _shared(plan), "cells": cells,
         "dense": _dense(cells, plan.per_seed, confidence),
-        "rows": [_row(row, [c for c in cells if _is_of(c, row)], confidence) for row in plan.rows],
+        "rows": [
+            _row(row, [c for c in cells if _is_of(c, row)], confidence)
+            | {"exemplars": _exemplars(plan, row, reports, confidence)}
+            for row in plan.rows
+        ],
     }  # fmt: skip
     document["comparisons"] = comparisons(plan, cells, confidence)
     document["comparisons_made"] = sum(
@@ -89,6 +94,15 @@ def _cell(plan: ComparisonPlan, cell: Cell, report: Mapping[str, Any] | None) ->
 def _is_of(cell: Mapping[str, Any], row: Row) -> bool:
     where = (cell["method"], cell["granularity"], cell["sparsity"], cell["grid"])
     return where == (row.method, row.granularity, row.sparsity, dict(row.point))
+
+
+def _exemplars(
+    plan: ComparisonPlan, row: Row, reports: Mapping[str, Mapping[str, Any]], confidence: float
+) -> dict[str, Any]:
+    """The images that the row's seeds change most often; see exemplars.py."""
+    done = [cell for cell in plan.cells if cell.row == row and cell.name in reports]
+    found = [reports[cell.name] for cell in done]
+    return exemplars.of_row([plan.path(cell) for cell in done], found, plan.per_seed, confidence)
 
 
 def _row(row: Row, cells: Sequence[Mapping[str, Any]], confidence: float) -> dict[str, Any]:

@@ -11,9 +11,10 @@ from fairprune_cli.compare.measures import COMPARED, what_is_compared
 from fairprune_cli.compare.pairs import gap_title
 from fairprune_cli.report import words
 from fairprune_cli.report.document import Block, Column, Document, Heading, Note, Plot, Section, Table
-from fairprune_cli.report.values import ordered
+from fairprune_cli.report.values import Measure, ordered
 
 Data = Mapping[str, Any]
+SHOWN = 5  # images of a row
 
 
 def build_page(document: Data, pictures: bool = True) -> Document:
@@ -91,6 +92,7 @@ def target_section(document: Data, target: Data, index: int) -> Section | None:
         if several:
             blocks.append(Heading(attribute))
         blocks += attribute_blocks(document, target, rows, attribute)
+    blocks += exemplar_blocks(rows)
     lead = [
         "Mean ± standard deviation over the seeds, accuracies and gaps in percent. The accuracies of the groups stand "
         "beside the gap: it can close because everybody gets worse.",
@@ -98,6 +100,40 @@ def target_section(document: Data, target: Data, index: int) -> Section | None:
         "the whole interval lies on one side of zero.",
     ]
     return Section(f"target{index}", f"{target['granularity'].capitalize()} {target['sparsity']:g}", lead, blocks)
+
+
+def exemplar_blocks(rows: Sequence[Data]) -> list[Block]:
+    """The images that the seeds of a row change most often, and whose they are."""
+    found = [(row, row["exemplars"]) for row in rows if row.get("exemplars", {}).get("images")]
+    if not found:
+        return []
+    shares = []
+    for row, record in found:
+        for attribute, groups in record["attributes"].items():
+            for group in ordered(groups):
+                entry = groups[group]
+                share = Measure(entry["share"], entry["low"], entry["high"])
+                times = entry["representation"]
+                shares.append([
+                    row["label"], f"{attribute} = {group}", words.whole_number(entry["images"]), words.estimate(share),
+                    words.NOTHING if times is None else words.fixed(times, 2),
+                ])  # fmt: skip
+    images = [
+        [row["label"], one["image"], str(one["label"]), *(words.shown(one[key]) for key in ("dense", "predicted")),
+         f"{one['changed_in']} of {record['seeds']}"]
+        for row, record in found for one in record["images"][:SHOWN]
+    ]  # fmt: skip
+    columns = [Column("model"), Column("Group"), Column("Images", "number"), Column("Share (%)", "number"),
+               Column("Times its share of all images", "number")]  # fmt: skip
+    note = (
+        "Exemplars are images for which most seeds predict another class than the dense model; where each seed has its "
+        "own dense model, those that changed in any seed. exemplars.csv lists all."
+    )
+    named = [Column(title) for title in ("model", "Image", "Label", "Dense", "Most often predicted")]
+    return [
+        Table("Whose images change", columns, shares, note),
+        Table("Images that change most often", [*named, Column("Seeds", "number")], images),
+    ]
 
 
 def attribute_blocks(document: Data, target: Data, rows: Sequence[Data], attribute: str) -> list[Block]:

@@ -102,8 +102,24 @@ def _print_groups(report: dict[str, Any], record: dict[str, Any], task: str, ter
             rows.append([f"{attribute}: {BETWEEN_CHANGES}", "", "", _gap(changes, "gap"), ""])
     title = f"{task}: accuracy per group" if task else "accuracy per group"
     terminal.table(f"{title}, with {confidence:g} % intervals", columns, rows)
+    for model in models:
+        _print_churn(results[model].get("faithfulness") or {}, model if len(models) > 2 else "", task, terminal)
     if len(models) > 2 and (losses := record.get("degradations") or {}):
         _print_losses(losses, results, terminal)
+
+
+def _print_churn(record: dict[str, Any], model: str, task: str, terminal: Terminal) -> None:
+    """A line for each attribute on the predictions that are not the dense model's any more."""
+    whole = (record.get("all") or {}).get("churn") or {}
+    for attribute, found in (record.get("attributes") or {}).items():
+        name = ": ".join(filter(None, [task, model, attribute]))
+        text = f"{name}: {percents(whole.get('value'))} % of the predictions are not the dense model's"
+        if largest := found["largest"]:
+            share = percents(largest["value"], largest["low"], largest["high"])
+            text += f", most for {largest['group']}: {share} %"
+            times = found["groups"][largest["group"]]["representation"]
+            text += f", {times['value']:.1f} times its share of the images" if times else ""
+        terminal.result(text)
 
 
 def _print_losses(losses: dict[str, Any], results: dict[str, Any], terminal: Terminal) -> None:

@@ -153,12 +153,13 @@ def _check_dense(request: AuditRequest, policy: Policy, classes: int) -> None:
         return
     needs = [
         flag for flag, asked in (
-            ("--max-degradation", settings.max_degradation is not None), ("--notion", relative),
+            ("--max-degradation", settings.max_degradation is not None),
+            ("--max-churn", settings.max_churn is not None), ("--notion", relative),
             ("--show-examples", settings.show_examples > 0), ("--policy", policy.needs_dense(classes)),
         ) if asked
     ]  # fmt: skip
     if needs:
-        what = "what pruning lost" if needs[0] == "--show-examples" else "degradation"
+        what = {"--show-examples": "what pruning lost", "--max-churn": "churn"}.get(needs[0], "degradation")
         raise FairpruneError(f"{what} needs the dense model", where=needs[0], hint="give it with --against DENSE")
 
 

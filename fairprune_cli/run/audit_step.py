@@ -12,25 +12,30 @@ from torch import nn
 
 from fairprune_cli import __version__, report
 from fairprune_cli.audit import to_json
+from fairprune_cli.audit.changed_images import ChangedImages, changed_csv, exemplars
+from fairprune_cli.audit.changes_watch import ChangesWatch
 from fairprune_cli.audit.constant_answer import in_full
 from fairprune_cli.audit.counts import DENSE, audit_tasks
 from fairprune_cli.audit.doubt import CHANCE_LEVEL
+from fairprune_cli.audit.faithfulness_json import exemplars_record
 from fairprune_cli.audit.figures import AuditFigures, Judgement
 from fairprune_cli.audit.gates import GateResult, Unseen, exit_code, verdict
 from fairprune_cli.audit.leniency import leniencies
-from fairprune_cli.audit.lost_images import LostImages
+from fairprune_cli.audit.lost_images import lost_examples
 from fairprune_cli.audit.notices import notices
 from fairprune_cli.audit.other_outputs import other_outputs
 from fairprune_cli.audit.policy import Policy
 from fairprune_cli.audit.result import AuditResult
 from fairprune_cli.core.distributed import Ranks
 from fairprune_cli.core.errors import ExitCode
+from fairprune_cli.core.files import atomic_write_text
 from fairprune_cli.core.terminal import Terminal
 from fairprune_cli.data.batches.pool import Pool
 from fairprune_cli.data.manifest.manifest import Grouping
 from fairprune_cli.data.manifest.task import Task
 from fairprune_cli.models.read_out import read_out_of, shift_of
 from fairprune_cli.run.causes import Search, explain
+from fairprune_cli.run.folder import EXEMPLARS
 from fairprune_cli.run.inputs import Data, absent_combinations
 from fairprune_cli.run.options import Settings
 
@@ -79,7 +84,8 @@ class AuditStep:
         if self.group.number:
             told, code = self.group.from_first(None)
             return Outcome(told, code, out)
-        judged = [self._judged(*look, task) for task, look in enumerate(looks)]
+        tasks = self.data.manifest.tasks
+        judged = [self._judged(*look, number, out) for number, look in enumerate(looks)]
         gates = [gate for one in judged for gate in one.gates]
         overall = verdict(gates)
         document = {
@@ -93,31 +99,32 @@ class AuditStep:
         if moved := self._other_outputs():
             document["other_outputs"] = moved
         if out is not None:
+            if self._paired:
+                changed = {task.name: (look[1], task.classes) for task, look in zip(tasks, looks, strict=True)}
+                atomic_write_text(out / EXEMPLARS, changed_csv(changed, self.data.groupings, self.pool.images))
             report.write(document, out)
         done()
         outcome = Outcome(document, exit_code(overall), out)
         self.group.from_first((outcome.report, outcome.code))
         return outcome
 
-    def _look(self) -> list[tuple[AuditResult, LostImages | None]]:
-        """One pass over the images, divided among the processes; all of them have the counts and the lost images."""
-        settings, groupings, tasks = self.settings, self.data.groupings, self.data.manifest.tasks
+    def _look(self) -> list[tuple[AuditResult, ChangesWatch]]:
+        """One pass over the images, divided among the processes; all of them have the counts and what changed."""
+        groupings, tasks = self.data.groupings, self.data.manifest.tasks
         first = next(iter(self.models.values()))
-        lost = [LostImages(groupings, settings.show_examples, shift_of(first, task)) for task in range(len(tasks))]
+        changed = [ChangesWatch(shift_of(first, task)) for task in range(len(tasks))]
         with self.terminal.progress("auditing", len(self.pool)) as display:
             results = audit_tasks(
                 {name: model.to(self.device) for name, model in self.models.items()}, self.pool, groupings,
                 [task.classes for task in tasks], self.device, batch_size=self.batch_size,
-                progress=lambda done, total: display.update(done), watches=lost if settings.show_examples else None,
+                progress=lambda done, total: display.update(done), watches=changed,
                 ranks=self.group, say=lambda text: self.terminal.warn(text, code="memory"),
             )  # fmt: skip
-        if not settings.show_examples:
-            return [(result, None) for result in results]
-        for one in lost:
+        for one in changed:
             one.merge(self.group.from_others(one.found))
-        return list(zip(results, lost, strict=True))
+        return list(zip(results, changed, strict=True))
 
-    def _judged(self, result: AuditResult, lost: LostImages | None, number: int) -> _Judged:
+    def _judged(self, result: AuditResult, changed: ChangedImages, number: int, out: Path | None) -> _Judged:
         """Figures and gates of a task, by its number."""
         task = self.data.manifest.tasks[number]
         figures = self._explained(result, result.figures(judgement_of(self.settings)), number)
@@ -125,8 +132,12 @@ class AuditStep:
         if len(self.data.manifest.tasks) > 1:
             gates = [replace(gate, task=task.name) for gate in gates]
         record = to_json.audit_record(figures)
-        if lost is not None:
-            record["examples"] = to_json.examples_record(lost.examples(self.pool.images, task.classes))
+        if self._paired:
+            listed = exemplars(changed, self.data.groupings, self.pool.images, task.classes)
+            record["exemplars"] = exemplars_record(listed, None if out is None else EXEMPLARS)
+        if most := self.settings.show_examples:
+            examples = lost_examples(changed, self.data.groupings, most, self.pool.images, task.classes)
+            record["examples"] = to_json.examples_record(examples)
         return _Judged(task, gates, record, notices(figures))
 
     def _explained(self, result: AuditResult, figures: AuditFigures, task: int) -> AuditFigures:
@@ -147,6 +158,11 @@ class AuditStep:
             for name, one in figures.models.items()
         }
         return replace(figures, models=models)
+
+    @property
+    def _paired(self) -> bool:
+        """Whether there are models beside the dense one."""
+        return DENSE in self.models and len(self.models) > 1
 
     def _task_record(self, judged: _Judged) -> dict[str, Any]:
         return {

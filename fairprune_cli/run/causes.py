@@ -15,8 +15,9 @@ import torch
 from torch import nn
 
 from fairprune_cli.audit.class_order import ClassOrder, class_orders
-from fairprune_cli.audit.constant_answer import exact_bounds, log_chance
+from fairprune_cli.audit.constant_answer import log_chance
 from fairprune_cli.audit.doubt import Cause, ConstantAnswer
+from fairprune_cli.audit.intervals import share_interval
 from fairprune_cli.audit.rates import Counts
 from fairprune_cli.core.terminal import Terminal
 from fairprune_cli.data.batches.pool import Pool
@@ -163,7 +164,7 @@ def _cause(one: _Tried, n: int, classes: Sequence[str], confidence: float) -> Ca
         named = tuple(classes[k] for k in one.order.order)
         changes.append(f"with the classes {one.order.how}")
         mends.append(f"write `classes: [{', '.join(named)}]`, the order of its outputs, or mend the labels")
-    low, high = exact_bounds(one.correct, n, confidence)
+    low, high = map(float, share_interval(one.correct, n, confidence))
     return Cause(" and ".join(changes), "; and ".join(mends), one.correct / n, low, high, n, mean, std, size, named)
 
 

@@ -23,6 +23,7 @@ from fairprune_cli.core.yaml_text import yaml_values
 from fairprune_cli.run.options import FIELDS, Resolved, Settings, resolve
 
 MODEL, REPORT, CONFIG, EVENTS, STATE = "model.safetensors", "report.json", "config.yaml", "events.jsonl", "state"
+EXEMPLARS = "changed.csv"  # the images whose prediction is not the dense model's
 BEST = "best.safetensors"  # of a run that diverged
 
 # Where a run's files lie and what gates ask may differ when it is continued; what it computes may not.
@@ -80,7 +81,7 @@ class RunFolder:
             if path.exists():
                 # config.yaml stays until it is replaced: whenever this is cut short, the folder is still a run's.
                 shutil.rmtree(path / STATE, ignore_errors=True)
-                for name in (MODEL, BEST, REPORT, "report.html", "report.md", EVENTS):
+                for name in (MODEL, BEST, REPORT, EXEMPLARS, "report.html", "report.md", EVENTS):
                     (path / name).unlink(missing_ok=True)
                 remove_leftovers(path)
             path.mkdir(parents=True, exist_ok=True)

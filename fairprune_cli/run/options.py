@@ -47,8 +47,8 @@ PRUNING = (
     "precision", "compile", "upper_every",
 )  # fmt: skip
 GATES = (
-    "max_gap", "max_degradation", "min_accuracy", "min_group", "allow_small_groups", "confidence", "point_estimate",
-    "policy",
+    "max_gap", "max_degradation", "max_churn", "min_accuracy", "min_group", "allow_small_groups", "confidence",
+    "point_estimate", "policy",
 )  # fmt: skip
 SHOWN = ("show_examples", "track", "split")
 INPUTS = ("data", "arch", "seed", "device")

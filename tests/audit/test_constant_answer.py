@@ -12,12 +12,12 @@ from scipy import stats
 from fairprune_cli.audit.constant_answer import (
     against_constant_answer,
     better,
-    exact_bounds,
     in_full,
     in_short,
     log_chance,
 )
 from fairprune_cli.audit.doubt import Cause, ConstantAnswer
+from fairprune_cli.audit.intervals import share_interval
 
 
 def table(rows: list[list[int]]) -> ConstantAnswer:
@@ -38,14 +38,14 @@ def test_what_it_holds_against_what() -> None:
 @pytest.mark.parametrize(("n", "k"), [(1, 0), (1, 1), (40, 0), (40, 40), (40, 23), (5000, 2570)])
 def test_bounds_are_those_of_clopper_and_pearson(n: int, k: int) -> None:
     wanted = stats.binomtest(k, n).proportion_ci(0.95, "exact")
-    assert exact_bounds(k, n, 0.95) == pytest.approx((wanted.low, wanted.high), abs=1e-12)
+    assert share_interval(k, n, 0.95) == pytest.approx((wanted.low, wanted.high), abs=1e-12)
 
 
 @pytest.mark.parametrize(("first", "second"), [(15, 15), (20, 10), (27, 3), (30, 0)])
 def test_predictions_that_do_not_depend_on_labels_are_hardly_ever_better(first: int, second: int) -> None:
     """All outcomes of a model that says the first class with chance q, whatever the image shows."""
     hits = np.add.outer(np.arange(first + 1), np.arange(second + 1))
-    least = next((k for k in range(31) if exact_bounds(k, 30, 0.95)[0] > first / 30), 31)
+    least = next((k for k in range(31) if share_interval(k, 30, 0.95)[0] > first / 30), 31)
     for q in np.linspace(0, 1, 21):
         chances = np.multiply.outer(
             stats.binom.pmf(np.arange(first + 1), first, q), stats.binom.pmf(np.arange(second + 1), second, 1 - q)
@@ -55,7 +55,7 @@ def test_predictions_that_do_not_depend_on_labels_are_hardly_ever_better(first: 
 
 @pytest.mark.parametrize(("accuracy", "share", "n", "least"), [(0.6, 0.5, 300, 0.9), (0.9, 0.8, 200, 0.95)])
 def test_a_useful_model_is_not_taken_for_one(accuracy: float, share: float, n: int, least: float) -> None:
-    needed = next(k for k in range(n + 1) if exact_bounds(k, n, 0.95)[0] > share)
+    needed = next(k for k in range(n + 1) if share_interval(k, n, 0.95)[0] > share)
     assert stats.binom.sf(needed - 1, n, accuracy) >= least
 
 

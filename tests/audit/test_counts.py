@@ -86,15 +86,18 @@ def test_counts_equal_a_plain_loop(size: int, classes: int) -> None:
     both: dict[str, nn.Module] = {"pruned": Columns(classes, classes), "dense": Columns(0, classes)}
     result = audit_models(both, data, [GENDER, AGE], [str(c) for c in range(classes)], batch_size=size)
     expected = {name: np.zeros((2, classes, classes), int) for name in both}
-    pairs, ungrouped = np.zeros((2, 2, 2), int), 0
+    pairs, moves, ungrouped = np.zeros((2, 2, 2), int), np.zeros((2, classes, classes), int), 0
+    changed = 0
     for image, label, (gender, _) in zip(data.images, data.labels.tolist(), data.groups.tolist(), strict=True):
         predicted = {
             "dense": int(image[:classes].argmax()),
             "pruned": int(image[classes:].argmax()),
         }
+        changed += predicted["dense"] != predicted["pruned"]
         if gender < 0:
             ungrouped += 1
             continue
+        moves[gender, predicted["dense"], predicted["pruned"]] += 1
         for name, prediction in predicted.items():
             expected[name][gender, label, prediction] += 1
         pairs[gender, int(predicted["dense"] == label), int(predicted["pruned"] == label)] += 1
@@ -103,6 +106,11 @@ def test_counts_equal_a_plain_loop(size: int, classes: int) -> None:
         assert result.overall[name].sum() == 301
         assert result.counts(name, "age").shape == (3, classes, classes)
     assert np.array_equal(result.pair_counts("pruned", "gender"), pairs)
+    assert np.array_equal(result.moves["pruned"]["gender"], moves)
+    assert set(result.moves) == {"pruned"}
+    churn = result.figures().models["pruned"].churn
+    assert churn is not None
+    assert (churn.churn.images, churn.churn.n) == (changed, 301)
     assert result.ungrouped == {"gender": ungrouped, "age": 0}
     assert result.overall_pairs["pruned"].sum() == 301
 

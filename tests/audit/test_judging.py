@@ -12,6 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fairprune_cli.audit import simultaneous, to_json
+from fairprune_cli.audit.faithfulness_figures import (
+    ChurnFigures,
+    FaithfulnessFigures,
+    PairedTestFigure,
+    PartFigure,
+    ShiftFigure,
+)
 from fairprune_cli.audit.figures import (
     AttributeFigures,
     AuditFigures,
@@ -106,6 +113,37 @@ def test_min_accuracy_judges_all_images(bound: float, expected: str) -> None:
 @pytest.mark.parametrize(("bound", "expected"), [(0.005, "fail"), (0.04, "inconclusive"), (0.07, "pass")])
 def test_max_degradation_judges_the_largest_loss(bound: float, expected: str) -> None:
     assert only(evaluate(made(), GatePolicy(max_degradation=bound))).verdict == expected
+
+
+def with_churn(figures: AuditFigures, largest: WorstFigure) -> AuditFigures:
+    """The pruned model with a churn of its groups."""
+    part, p = PartFigure(0.1, 0.05, 0.15, images=130, n=1300), PairedTestFigure(0.5, 0.5)
+    all_images = ChurnFigures(part, part, part, part, p, ShiftFigure(0.5, 0.5), part, Estimate(1.0, 0.9, 1.1))
+    pruned = replace(
+        figures.models["pruned"], churn=all_images, faithfulness={"gender": FaithfulnessFigures({}, largest)}
+    )
+    return replace(figures, models={**figures.models, "pruned": pruned})
+
+
+@pytest.mark.parametrize(
+    ("bound", "expected"), [(0.05, "fail"), (0.06, "inconclusive"), (0.1, "inconclusive"), (0.12, "pass")]
+)
+def test_max_churn_judges_the_largest_share_of_changed_predictions(bound: float, expected: str) -> None:
+    figures = with_churn(made(), WorstFigure(0.08, 0.055, 0.12, group="female"))
+    gate = only(evaluate(figures, GatePolicy(max_churn=bound)))
+    assert (gate.verdict, gate.name, gate.value) == (expected, "max-churn gender", 0.08)
+    bare = only(evaluate(figures, GatePolicy(max_churn=bound, point_estimate=True)))
+    assert bare.verdict == ("pass" if bound >= 0.08 else "fail")
+
+
+def test_churn_that_is_not_known_is_inconclusive() -> None:
+    few = with_churn(made(), WorstFigure(why="no group has 30 images"))
+    for figures, why in ((made(), "no dense model"), (few, "no group has 30 images")):
+        gate = only(evaluate(figures, GatePolicy(max_churn=1.0)))
+        assert gate.verdict == "inconclusive"
+        assert why in gate.reason
+    gates, _ = evaluate(few, GatePolicy(max_churn=1.0), ["age"])
+    assert [(gate.attribute, gate.verdict) for gate in gates] == [("age", "inconclusive")]
 
 
 def test_the_dense_model_is_judged_when_it_is_alone() -> None:

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from fairprune_cli.audit import logits as arriving
+from fairprune_cli.audit.changes_watch import ChangesWatch
 from fairprune_cli.audit.counts import audit_models
-from fairprune_cli.audit.lost_images import LostImages
 from fairprune_cli.audit.result import AuditResult
 from fairprune_cli.core.errors import ExitCode, FairpruneError
 from fairprune_cli.core.transfer import as_accelerator
@@ -74,7 +74,7 @@ def pool(n: int, seed: int = 0) -> Pool:
 
 def same(one: AuditResult, other: AuditResult) -> None:
     """Every count and every sum, to the last bit."""
-    for part in ("overall", "by_group", "overall_pairs", "pairs"):
+    for part in ("overall", "by_group", "overall_pairs", "pairs", "moves"):
         np.testing.assert_equal(getattr(one, part), getattr(other, part), part)
     assert one.ungrouped == other.ungrouped
     for model, sums in one.sureness.items():
@@ -87,14 +87,14 @@ def test_an_accelerators_audit_is_that_of_the_cpu(n: int, size: int, at_once: in
     data, results, lost = pool(n, seed), [], []
     for there in (False, True):
         models: dict[str, nn.Module] = {"pruned": Columns(3), "dense": Columns(0)}
-        lost.append(LostImages(GROUPINGS, 2))
+        lost.append(ChangesWatch())
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(arriving, "AT_ONCE", at_once)
             if there:
                 patch.setattr("fairprune_cli.core.transfer._as_accelerator", True)
             results.append(audit_models(models, data, GROUPINGS, CLASSES, batch_size=size, watch=lost[-1]))
     same(*results)
-    assert {k: sorted(v) for k, v in lost[0].found.items()} == {k: sorted(v) for k, v in lost[1].found.items()}
+    np.testing.assert_array_equal(lost[0].of("pruned"), lost[1].of("pruned"))
 
 
 def test_logits_of_all_batches_come_in_one_piece_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,14 +11,9 @@ import numpy as np
 import torch
 from PIL import Image
 
-from fairprune_cli.audit.lost_images import SIDE, LostImages, picture
-
-
-class Batch(NamedTuple):
-    images: torch.Tensor
-    labels: torch.Tensor
-    groups: torch.Tensor
-    rows: torch.Tensor
+from fairprune_cli.audit.changes_watch import ChangesWatch
+from fairprune_cli.audit.logits import Seen
+from fairprune_cli.audit.lost_images import SIDE, lost_examples, picture
 
 
 class Groups(NamedTuple):
@@ -29,50 +24,35 @@ class Groups(NamedTuple):
 GENDER = Groups("gender", ("m", "f"))
 
 
-def looked(n: int = 200, most: int = 3, size: int = 32) -> tuple[LostImages, list[tuple[float, int, int]]]:
-    """What was kept of n random images, and (drop, row, group) of all that were lost."""
+def test_the_plainest_losses_of_each_group_are_shown() -> None:
     generator = torch.Generator().manual_seed(0)
+    n = 200
     labels = torch.randint(2, (n,), generator=generator)
-    groups = torch.randint(-1, 2, (n, 1), generator=generator)
+    groups = np.full((1200, 1), -1)
+    groups[1000:] = torch.randint(-1, 2, (n, 1), generator=generator).numpy()
     logits = {name: torch.randn(n, 2, generator=generator) for name in ("other", "dense")}
-    lost = LostImages([GENDER], most)
-    for start in range(0, n, size):
-        part = slice(start, start + size)
-        rows = 1000 + torch.arange(n)[part]
-        batch = Batch(torch.zeros(len(rows), 1), labels[part], groups[part], rows)
-        lost(batch, {name: table[part] for name, table in logits.items()})  # type: ignore[arg-type]
+    changed = ChangesWatch()
+    changed(Seen(labels, torch.zeros(n, 0), 1000 + torch.arange(n)), logits)
     before, after = (logits[name].softmax(1) for name in ("dense", "other"))
     truth = []
     for i in range(n):
         y = int(labels[i])
         if before[i].argmax() == y and after[i].argmax() != y:
-            truth.append((float(before[i, y] - after[i, y]), 1000 + i, int(groups[i, 0])))
-    return lost, sorted(truth, reverse=True)
-
-
-def test_the_plainest_losses_of_each_group_are_kept() -> None:
-    lost, truth = looked()
+            truth.append((float(before[i, y] - after[i, y]), 1000 + i))
+    truth.sort(reverse=True)
     images = SimpleNamespace(
-        pixels_of=lambda row: np.zeros((3, 8, 8), np.uint8),
+        pixels_of=lambda row: np.zeros((3, 8, 8), np.uint8), groups=groups,
         manifest=SimpleNamespace(files=[f"{i}.png" for i in range(1200)], root="/images"),
-    )
-    shown = lost.examples(images, ("no", "yes"))
+    )  # fmt: skip
+    shown = lost_examples(changed, [GENDER], 3, images, ("no", "yes"))
     assert (shown.per_group, shown.root) == (3, "/images")
     for g, group in enumerate(GENDER.groups):
         kept = shown.lost["other", "gender", group]
-        assert [entry.file for entry in kept] == [f"{row}.png" for _, row, of in truth if of == g][:3]
+        assert [entry.file for entry in kept] == [f"{row}.png" for _, row in truth if groups[row, 0] == g][:3]
         for entry in kept:
             assert entry.before > 0.5 > entry.after
             assert entry.label != entry.predicted
     assert set(shown.pictures) == {e.file for kept in shown.lost.values() for e in kept}
-
-
-def test_no_more_are_remembered_than_asked_for_whatever_the_batches() -> None:
-    lost, _ = looked(n=2000, most=5)
-    assert [len(kept) for kept in lost.found.values()] == [5, 5]
-    assert looked(size=7)[0].found.keys() == looked(size=200)[0].found.keys()
-    one, other = (sorted(looked(size=size)[0].found["other", "gender", "f"]) for size in (7, 200))
-    assert one == other
 
 
 def test_pictures_are_small_jpegs() -> None:

@@ -77,6 +77,15 @@ def test_a_file_is_read_with_its_top_as_default_of_its_rules(tmp_path: Path) -> 
     assert fairprune_cli.Policy is Policy
 
 
+def test_a_rule_may_bound_churn_and_then_needs_the_dense_model(tmp_path: Path) -> None:
+    policy = Policy.read(write(tmp_path, "rules: [{attribute: gender, max_churn: 0.1, confidence: 0.9}]"))
+    assert [rule.gates for rule in policy.rules] == [GatePolicy(max_churn=0.1, confidence=0.9)]
+    assert policy.needs_dense(2)
+    assert not Policy.parse({"rules": [{"min_accuracy": 0.5}]}).needs_dense(2)
+    with pytest.raises(FairpruneError, match="max_churn"):
+        Policy.read(write(tmp_path, "max_churn: 5"))
+
+
 def test_every_fault_is_told_at_once_and_unknown_keys_name_the_nearest(tmp_path: Path) -> None:
     text = """
 versoin: 1

@@ -19,13 +19,15 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from fairprune_cli.audit import figures, to_json
+from fairprune_cli.audit.faithfulness_figures import Exemplars
+from fairprune_cli.audit.faithfulness_json import exemplars_record
 from fairprune_cli.audit.figures import AuditFigures, BinaryRates, ClassRates, Examples, StorageCost
 from fairprune_cli.audit.gates import GateResult
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs" / "report.schema.json").read_text("utf-8"))
 # Values that are not free: what the schema, or the figure's own meaning, restricts.
 FIXED = {
-    "verdict": "inconclusive", "metric": "max-gap", "format": "fp16", "compares": "rates",
+    "verdict": "inconclusive", "way": "gained", "metric": "max-gap", "format": "fp16", "compares": "rates",
     "pictures": {"a.png": "data:image/jpeg;base64,AAAA"},
 }  # fmt: skip
 # How figures were made, or what gates judge by; the report holds it elsewhere or says it in words.
@@ -66,28 +68,38 @@ class Builder:
         return {bool: True, int: self.count, float: self.count / 65536, str: f"text {self.count}"}[kind]
 
 
-Parts = tuple[AuditFigures, GateResult, StorageCost, Examples]
+Parts = tuple[AuditFigures, GateResult, StorageCost, Examples, Exemplars]
 
 
 def parts(defined: bool, rates: type) -> Parts:
     builder = Builder(defined, rates)
-    figures_, gate, storage, examples = (builder.build(k) for k in typing.get_args(Parts))
-    return figures_, gate, storage, examples
+    figures_, gate, storage, examples, exemplars = (builder.build(k) for k in typing.get_args(Parts))
+    return figures_, gate, storage, examples, exemplars
 
 
 def written(made: Parts) -> dict[str, Any]:
-    found, gate, storage, examples = made
+    found, gate, storage, examples, exemplars = made
+    table = None if found.models.keys() == {"dense"} else "changed.csv"
     return to_json.audit_record(found) | {
         "gates": [to_json.gate_record(gate)],
         "storage": to_json.storage_record(storage),
         "examples": to_json.examples_record(examples),
+        "exemplars": exemplars_record(exemplars, table),
     }
 
 
 def alone() -> Parts:
-    """A model without a dense one, calibration or pictures."""
+    """A model without a dense one, calibration or pictures, of more than two classes."""
     found, *others = parts(True, BinaryRates)
-    model = dataclasses.replace(found.models["pruned"], against_dense=None, degradation={}, calibration=None, bins=())
+    model = found.models["pruned"]
+    attributes = {}
+    for name, of in model.attributes.items():
+        assert of.bias is not None
+        attributes[name] = dataclasses.replace(of, bias=dataclasses.replace(of.bias, rare=""))
+    model = dataclasses.replace(
+        model, against_dense=None, degradation={}, calibration=None, bins=(), churn=None, faithfulness={},
+        attributes=attributes,
+    )  # fmt: skip
     return dataclasses.replace(found, models={"dense": model}), *others  # type: ignore[return-value]
 
 
@@ -143,7 +155,7 @@ ROOT = {
         key: SCHEMA["properties"][key]
         for key in (
             "confidence", "min_group", "results", "degradation", "degradations", "degradation_undefined", "gates",
-            "storage", "examples",
+            "storage", "examples", "exemplars",
         )
     }
 }  # fmt: skip
@@ -215,5 +227,6 @@ def test_no_field_is_lost_on_the_way() -> None:
     # Classes without a leaf of their own hold others, which are in the list.
     assert kinds - {of for of, _ in told} == {
         "BinaryRates", "ClassRates", "DegradationFigures", "AuditFigures", "FigureOptions",
+        "FaithfulnessFigures", "ChurnFigures",
     }  # fmt: skip
     assert told.keys() >= IN_THE_NAME

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -83,6 +85,22 @@ def test_calibration_and_lost_images_are_in_it(audited: tuple[Ran, Path]) -> Non
             for entry in shown:
                 assert (Path(document["examples"]["root"]) / entry["file"]).is_file()
                 assert document["examples"]["pictures"][entry["file"]].startswith("data:image/jpeg;base64,")
+
+
+def test_what_changed_is_in_it_and_in_a_table(audited: tuple[Ran, Path]) -> None:
+    document = json.loads(audited[0].out)
+    lines = list(csv.DictReader(io.StringIO((audited[1] / document["exemplars"]["table"]).read_text("utf-8"))))
+    for model in ("weight", "channel"):
+        for attribute, entry in document["results"][model]["faithfulness"]["attributes"].items():
+            for group, found in entry["groups"].items():
+                mine = [line for line in lines if line["model"] == model and line[f"attribute: {attribute}"] == group]
+                told = {way: sum(line["way"] == way for line in mine) for way in ("lost", "gained", "otherwise")}
+                assert {way: found[way]["images"] for way in told} == told
+                assert found["churn"]["images"] == len(mine)
+                change = document["degradations"][model][attribute]["groups"][group]
+                assert (told["lost"], told["gained"]) == (change["lost"], change["gained"])
+                listed = document["exemplars"]["changed"][model][attribute].get(group, [])
+                assert [image["file"] for image in listed] == [line["image"] for line in mine][:10]
 
 
 def test_annotations_go_to_stderr_one_per_failed_rule(audited: tuple[Ran, Path]) -> None:

@@ -63,6 +63,7 @@ def test_every_command_has_help(command: str, tmp_path: Path) -> None:
         (("prune", "--resume", "nowhere"), "no readable config.yaml"),
         (("prune", "model.pt", "--attr", "gender", "--config", "absent.yaml"), "absent.yaml"),
         (("audit", "model.pt", "--max-degradation", "0.1"), "--against"),
+        (("audit", "model.pt", "--max-churn", "0.1"), "churn needs the dense model"),
         (("audit", "model.pt", "--data", "absent.yaml"), "absent.yaml"),
         (("export", "model.pt", "--to", "torchscript"), "unknown export format"),
         (("report", "nowhere", "--to", "html"), "nowhere"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 
 import numpy as np
@@ -75,3 +76,15 @@ def test_every_writer_shows_the_signed_change_with_its_interval(form: str) -> No
     text = re.sub(r"\s|&nbsp;", " ", report.render(fixture.full() | counted("pruned"), form))
     shown = f"−{-100 * change.value:.1f} (−{-100 * change.low:.1f} to −{-100 * change.high:.1f})"
     assert text.count(shown) >= (2 if form != "card" else 1)  # beside the gap, and among the changes
+
+
+def test_a_line_for_each_attribute_says_how_much_changed() -> None:
+    out = io.StringIO()
+    print_report(fixture.full(), Terminal(out, io.StringIO(), {}), None)
+    lines = [line for line in out.getvalue().splitlines() if "not the dense model's" in line]
+    found = fixture.full()["results"]["pruned"]["faithfulness"]
+    assert [line.split(":")[0] for line in lines] == list(found["attributes"])
+    largest = found["attributes"]["gender"]["largest"]
+    assert f"most for {largest['group']}: {100 * largest['value']:.1f} [{100 * largest['low']:.1f}, " in lines[0]
+    times = found["attributes"]["gender"]["groups"][largest["group"]]["representation"]["value"]
+    assert lines[0].endswith(f"{times:.1f} times its share of the images")

@@ -89,10 +89,54 @@ def _attribute(name: str, model: int) -> dict[str, Any]:
             },
         },
     }
+    if name == "gender":
+        result["bias"] = _bias(model)
     if name == "gender*age":
         result["metrics"]["odds"] = None
         result["metrics"]["odds_undefined"] = NO_POSITIVES
     return result
+
+
+def _part(images: int, n: int) -> dict[str, Any]:
+    low, high = _interval(images / n, n, 2.3)
+    return {"value": images / n, "low": low, "high": high, "images": images, "of": n}
+
+
+def _churn(n: int, dense: float, pruned: float, of: int) -> dict[str, Any]:
+    """A fiftieth of the images gained, two wrong in another way."""
+    gained = round(0.02 * n)
+    lost = gained - round(n * (pruned - dense))
+    times = (lost + gained + 2) / of / (n / 1998)
+    return {
+        "n": n, "churn": _part(lost + gained + 2, n), "lost": _part(lost, n), "gained": _part(gained, n),
+        "otherwise": _part(2, n), "among_changed": _part(lost + gained + 2, of),
+        "representation": {"value": times, "low": 0.8 * times, "high": 1.2 * times},
+        "mcnemar": {"p": 0.01 + lost / n, "adjusted": 0.02 + 2 * lost / n},
+        "shift": {"p": 0.0001, "adjusted": 0.0002, "statistic": 15.1, "df": 1, "exact": True},
+    }  # fmt: skip
+
+
+def _faithfulness() -> dict[str, Any]:
+    groups = {name: _churn(*cell, 108) for name, cell in GENDER.items()}
+    largest = {key: groups["female"]["churn"][key] for key in ("value", "low", "high")} | {"group": "female"}
+    return {
+        "all": _churn(1998, 0.923, 0.9115, 108),
+        "attributes": {"gender": {"groups": groups, "largest": largest, "small_groups": []}},
+    }
+
+
+def _bias(model: int) -> dict[str, Any]:
+    def threshold(value: float) -> dict[str, Any]:
+        shares = {"value": value, "low": value - 0.02, "high": value + 0.02, "ratio": 1 + 2 * value}
+        return shares | {"n": 1203, "predicted": 500, "labelled": 520}
+
+    return {
+        "amplification": {"value": 0.004 + 0.01 * model, "low": -0.006, "high": 0.024, "towards": "female"},
+        "directional_amplification": {"value": 0.002, "low": -0.01, "high": 0.014},
+        "threshold_calibration": {
+            "class": "smiling", "groups": {"male": threshold(-0.01 * model), "female": threshold(0.01)},
+        },
+    }  # fmt: skip
 
 
 def _model(accuracy: float, model: int) -> dict[str, Any]:
@@ -104,6 +148,7 @@ def _model(accuracy: float, model: int) -> dict[str, Any]:
         "n": 1998,
         "calibration": _calibration(1998, accuracy),
         "attributes": {name: _attribute(name, model) for name in ATTRIBUTES},
+        **({"faithfulness": _faithfulness()} if model else {}),
     }
 
 

@@ -51,14 +51,20 @@ def is_floor(gate: Gate) -> bool:
     return gate.metric.replace("_", "-").startswith("min")
 
 
+def is_share(gate: Gate) -> bool:
+    """Whether the figure is a share of images, told in percent, and not a difference, told in points."""
+    return is_floor(gate) or gate.metric.replace("_", "-") == "max-churn"
+
+
 def bound(gate: Gate) -> str:
     """The bound in words, such as `at most 5.0 points`."""
     if gate.bound is None:
         return words.NOTHING
-    return f"at least {words.percent(gate.bound)}" if is_floor(gate) else f"at most {words.points(gate.bound)}"
+    what = words.percent(gate.bound) if is_share(gate) else words.points(gate.bound)
+    return f"at least {what}" if is_floor(gate) else f"at most {what}"
 
 
 def measured(gate: Gate) -> str:
     if gate.measure.value is None:
         return words.UNDEFINED
-    return words.percent(gate.measure.value) if is_floor(gate) else words.points(gate.measure.value)
+    return words.percent(gate.measure.value) if is_share(gate) else words.points(gate.measure.value)

@@ -50,7 +50,10 @@ def verdict_sentence(view: View) -> str:
 
 def gate_name(gate: Gate) -> str:
     """What the gate looks at, in words: gap (age)."""
-    words_for = {"max-gap": "gap", "max-degradation": "loss by pruning", "min-accuracy": "overall accuracy"}
+    words_for = {
+        "max-gap": "gap", "max-degradation": "loss by pruning", "max-churn": "changed predictions",
+        "min-accuracy": "overall accuracy",
+    }  # fmt: skip
     name = words_for.get(gate.metric.replace("_", "-"), gate.metric)
     name = f"{name} ({gate.attribute})" if gate.attribute else name
     name = f"{gate.task}: {name}" if gate.task else name
