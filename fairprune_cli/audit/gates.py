@@ -112,6 +112,11 @@ class Unseen:
     dropped: bool = False
 
 
+def cannot_fail(metric: str, bound: float) -> bool:
+    """Whether no model could violate the bound; metric: as in `GateResult`, or the setting's name."""
+    return bound <= 0.0 if metric.startswith("min") else bound >= 1.0
+
+
 def verdict(gates: Sequence[GateResult]) -> str:
     """One verdict: fail if any fails, else inconclusive if any is, else pass; none without gates."""
     found = {gate.verdict for gate in gates}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fairprune_cli.audit.gates import GateResult
+from fairprune_cli.audit.gates import GateResult, cannot_fail
 from fairprune_cli.audit.options import CONFIDENCE, MIN_GROUP
 from fairprune_cli.audit.unseen import in_words
 
@@ -20,6 +20,8 @@ def leniencies(gates: Sequence[GateResult], split: str = USUAL_SPLIT) -> list[st
     if not gates:
         return []
     found = []
+    if idle := [gate for gate in gates if cannot_fail(gate.metric, gate.bound)]:
+        found.append(f"by a bound that no model could violate{_of(idle, gates)}")
     if bare := [gate for gate in gates if gate.point_estimate]:
         found.append(f"by bare figures without their intervals{_of(bare, gates)}")
     if unsure := [gate for gate in gates if gate.confidence is not None and gate.confidence < CONFIDENCE]:

@@ -27,21 +27,19 @@ class FigureOptions(IntervalOptions, SeedOptions):
 CONFIDENCE, MIN_GROUP, SEED = FigureOptions.confidence, FigureOptions.min_group, FigureOptions.seed
 
 
-def _bound(text: str, **limits: Any) -> Any:
-    """A gate's bound. One that nothing can violate, and one that was left empty, would only look like a gate."""
-    return setting(None, text, **limits, beyond="a gate that cannot fail has no effect", may_be_empty=False)
+def _bound(text: str) -> Any:
+    """A gate's bound. One that was left empty would look like a gate."""
+    return setting(None, text, low=0.0, high=1.0, may_be_empty=False)
 
 
 @dataclass(frozen=True)
 class GateOptions(IntervalOptions, NotionOptions):
     """Gates; a bound of none asks nothing."""
 
-    max_gap: float | None = _bound("gate: largest gap of the notion", low=0.0, below=1.0)
-    max_degradation: float | None = _bound("gate: largest loss of a group", low=0.0, below=1.0)
-    max_churn: float | None = _bound(
-        "gate: largest share of a group's images whose prediction changed", low=0.0, below=1.0
-    )
-    min_accuracy: float | None = _bound("gate: least accuracy", above=0.0, high=1.0)
+    max_gap: float | None = _bound("gate: largest gap of the notion")
+    max_degradation: float | None = _bound("gate: largest loss of a group")
+    max_churn: float | None = _bound("gate: largest share of a group's images whose prediction changed")
+    min_accuracy: float | None = _bound("gate: least accuracy")
     allow_small_groups: bool = setting(False, "gates leave out groups below min_group, by name")
     point_estimate: bool = setting(False, "gates judge the bare figure")
 

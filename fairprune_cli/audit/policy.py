@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from fairprune_cli.audit.figures import AuditFigures, Judgement
-from fairprune_cli.audit.gates import GatePolicy, GateResult, Unseen, verdict
+from fairprune_cli.audit.gates import GatePolicy, GateResult, Unseen, cannot_fail, verdict
 from fairprune_cli.audit.judging import evaluate
 from fairprune_cli.audit.options import AuditOptions, GateOptions
 from fairprune_cli.core.errors import FairpruneError, Problems, nearest
@@ -273,4 +273,7 @@ def _values(content: Mapping[str, Any], keys: Sequence[str], problems: Problems,
                 values[key] = check_value(GateOptions, key, content[key])
             except ValueError as error:
                 problems.add(f"{place}{key}: {error}")
+                continue
+            if key in BOUNDS and values[key] is not None and cannot_fail(key, values[key]):
+                problems.add(f"{place}{key} is {values[key]}: a gate that cannot fail has no effect")
     return values

@@ -31,7 +31,6 @@ def setting(
     below: float | None = None,
     choices: tuple[str, ...] = (),
     plugins: Kind | None = None,
-    beyond: str = "",
     may_be_empty: bool = True,
 ) -> Any:
     """A field with its help text and range: low <= value <= high, above < value < below.
@@ -39,13 +38,12 @@ def setting(
     Args:
         choices: the only values.
         plugins: whose names are values, beside others that are checked where they are used.
-        beyond: what a number out of the range would mean, for the error.
         may_be_empty: whether a key with nothing behind it, or an empty environment variable, stands for None. Where
             that would silently lose what was meant, it is an error; null, or no variable, says that nothing is meant.
     """
     meta = {
         "text": text, "low": low, "high": high, "above": above, "below": below, "choices": choices, "plugins": plugins,
-        "beyond": beyond, "may_be_empty": may_be_empty,
+        "may_be_empty": may_be_empty,
     }  # fmt: skip
     return dataclasses.field(default=default, metadata=meta)
 
@@ -208,8 +206,7 @@ def _checked(kind: Any, meta: Mapping[str, Any], raw: Any, text: bool) -> Any:
             if limit is not None and wrong(value, limit):
                 a_share = isinstance(value, float) and bound in ("high", "below") and limit == 1.0 < value <= 100.0
                 hint = f"; it is a share: {value:g} of a hundred is {value / 100:g}" if a_share else ""
-                why = f": {meta['beyond']}" if meta["beyond"] and not hint else ""
-                raise ValueError(f"{value} must be {sign} {limit}{why}{hint}")
+                raise ValueError(f"{value} must be {sign} {limit}{hint}")
     return value
 
 

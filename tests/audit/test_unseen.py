@@ -100,13 +100,13 @@ def test_images_in_no_group_are_named_and_pass_only_where_somebody_decided() -> 
 
 
 def test_all_images_are_a_group_too() -> None:
-    few = audited({"light": (3, 3), "medium": (2, 2)})
+    few = audited({"light": (12, 12), "medium": (8, 8)})
     for allowed in (False, True):
         found = gate(few, min_accuracy=0.3, allow_small_groups=allowed)
         assert found.verdict == "inconclusive"
-        assert "there are only 5 images, and 30 are asked for" in found.reason
+        assert "there are only 20 images, and 30 are asked for" in found.reason
         assert (found.needed, found.needed_of) == (30, "")
-    assert gate(few, min_accuracy=0.3, min_group=5).verdict == "pass"
+    assert gate(few, min_accuracy=0.3, min_group=20).verdict == "pass"
 
 
 def test_what_made_a_verdict_easier_is_told() -> None:

@@ -90,7 +90,7 @@ def test_the_list_has_every_setting_below_its_group(told: Told) -> None:
     assert (
         "  sparsity [0.8]: share of prunable parameters that is gone at the end (number, at least 0, below 1)" in lines
     )
-    assert "  max_gap [none]: gate: largest gap of the notion (number, at least 0, below 1, or none)" in lines
+    assert "  max_gap [none]: gate: largest gap of the notion (number, 0 to 1, or none)" in lines
     assert "  seed [0]: seed of every random draw (whole number, 0 to 2147483647)" in lines
     assert "  augment [true]: flips and small shifts while training (true or false)" in lines
     assert all("bifp" in line and "lottery" in line for line in lines if line.startswith("  method "))

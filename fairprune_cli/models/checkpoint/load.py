@@ -22,8 +22,9 @@ from fairprune_cli.models.checkpoint.contents import (
     read_contents,
     safetensors_metadata,
 )
+from fairprune_cli.models.checkpoint.fit_notes import notes_on
 from fairprune_cli.models.checkpoint.inert import Inert
-from fairprune_cli.models.checkpoint.recognise import notes_on, recognise
+from fairprune_cli.models.checkpoint.recognise import recognise
 from fairprune_cli.models.checkpoint.state_dict import converted
 from fairprune_cli.models.checkpoint.torch_file import reading
 from fairprune_cli.models.checkpoint.trusted import class_name, known_as, structure_file, structure_in, unwrapped
