@@ -20,7 +20,8 @@ from fairprune_cli.models.graphs.load import file_bytes
 from fairprune_cli.models.graphs.network import GraphNetwork
 from fairprune_cli.models.graphs.onnx_file import OnnxNetwork
 from fairprune_cli.run.folder import MODEL
-from fairprune_cli.run.inputs import Data, open_model, transform_of
+from fairprune_cli.run.inputs import open_model, transform_of
+from fairprune_cli.run.opened_data import Data
 from fairprune_cli.run.options import Resolved
 
 NOT_IN_GRAPH = "the graph does not tell it"

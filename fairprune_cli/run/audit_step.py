@@ -2,41 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from fairprune_cli import __version__, report
-from fairprune_cli.audit import to_json
-from fairprune_cli.audit.counts import DENSE, audit_tasks
-from fairprune_cli.audit.figures import Judgement
-from fairprune_cli.audit.gates import GateResult, exit_code, verdict
+from fairprune_cli.audit.counts import audit_tasks
 from fairprune_cli.audit.lost_images import LostImages
-from fairprune_cli.audit.notices import notices
 from fairprune_cli.audit.other_outputs import other_outputs
 from fairprune_cli.audit.policy import Policy
 from fairprune_cli.audit.result import AuditResult
+from fairprune_cli.audit.tally import DENSE
 from fairprune_cli.core.distributed import Ranks
-from fairprune_cli.core.errors import ExitCode
 from fairprune_cli.core.terminal import Terminal
 from fairprune_cli.data.batches.pool import Pool
-from fairprune_cli.data.manifest.task import Task
 from fairprune_cli.models.read_out import read_out_of, shift_of
-from fairprune_cli.run.inputs import Data, absent_combinations
+from fairprune_cli.run.audit_report import AuditReport, Counted, Outcome
+from fairprune_cli.run.opened_data import Data
 from fairprune_cli.run.options import Settings
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """The report of a command and its exit code."""
-
-    report: dict[str, Any]
-    code: ExitCode
-    folder: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -72,23 +58,19 @@ class AuditStep:
         if self.group.number:
             told, code = self.group.from_first(None)
             return Outcome(told, code, out)
-        judged = [self._judged(*look, task) for task, look in zip(self.data.manifest.tasks, looks, strict=True)]
-        gates = [gate for one in judged for gate in one.gates]
-        overall = verdict(gates)
-        document = {
-            "schema_version": report.SCHEMA_VERSION, "tool_version": __version__,
-            "data": _data(self.data, self.settings.split), **judged[0].record, **describe(),
-            **self._verdict(gates, overall, judged[0]),
-        }  # fmt: skip
-        if len(judged) > 1:
-            document["task"] = judged[0].task.name
-            document["tasks"] = {one.task.name: self._task_record(one) for one in judged}
-        if moved := self._other_outputs():
-            document["other_outputs"] = moved
-        if out is not None:
-            report.write(document, out)
-        done()
-        outcome = Outcome(document, exit_code(overall), out)
+        images, tasks = self.pool.images, self.data.manifest.tasks
+        counted = [
+            Counted(result, None if lost is None else lost.examples(images, task.classes))
+            for task, (result, lost) in zip(tasks, looks, strict=True)
+        ]
+
+        def others() -> dict[str, Any]:
+            moved = self._other_outputs()
+            return {"other_outputs": moved} if moved else {}
+
+        outcome = AuditReport(self.data, self.settings, self.policy, self.terminal).of(
+            counted, describe, out, others, done
+        )
         self.group.from_first((outcome.report, outcome.code))
         return outcome
 
@@ -110,24 +92,6 @@ class AuditStep:
             one.merge(self.group.from_others(one.found))
         return list(zip(results, lost, strict=True))
 
-    def _judged(self, result: AuditResult, lost: LostImages | None, task: Task) -> _Judged:
-        """Figures and gates of a task."""
-        figures = result.figures(judgement_of(self.settings))
-        gates, _ = self.policy.judge(result, figures)
-        if len(self.data.manifest.tasks) > 1:
-            gates = [replace(gate, task=task.name) for gate in gates]
-        record = to_json.audit_record(figures)
-        if lost is not None:
-            record["examples"] = to_json.examples_record(lost.examples(self.pool.images, task.classes))
-        return _Judged(task, gates, record, notices(figures))
-
-    def _task_record(self, judged: _Judged) -> dict[str, Any]:
-        return {
-            "classes": list(judged.task.classes), "verdict": verdict(judged.gates), "notices": judged.notices,
-            "gates": [to_json.gate_record(gate) for gate in judged.gates], **judged.record,
-            "counts": _data(self.data.of_task(judged.task.name), self.settings.split)["counts"],
-        }  # fmt: skip
-
     def _other_outputs(self) -> dict[str, Any]:
         """How far the outputs that no task uses moved from the dense model's, by model; {} where there are none."""
         dense = self.models.get(DENSE)
@@ -145,42 +109,3 @@ class AuditStep:
                 for name, model in self.models.items()
                 if name != DENSE and read_out_of(model) == read_out
             }
-
-    def _verdict(self, gates: Sequence[GateResult], overall: str, first: _Judged) -> dict[str, Any]:
-        """Gates, notices, and the warnings of the whole command."""
-        document: dict[str, Any] = {
-            "gates": [to_json.gate_record(gate) for gate in gates], "verdict": overall, "notion": self.settings.notion,
-        }  # fmt: skip
-        if self.policy.source:
-            document["policy"] = {"source": self.policy.source, "sha256": self.policy.sha256}
-        document["notices"] = first.notices + absent_combinations(self.data, self.settings.split)
-        document["warnings"] = list(self.terminal.warnings)
-        return document
-
-
-@dataclass(frozen=True)
-class _Judged:
-    """What the audit says of a task: its gates, its parts of the report, and remarks."""
-
-    task: Task
-    gates: list[GateResult]
-    record: dict[str, Any]
-    notices: list[str]
-
-
-def judgement_of(settings: Settings) -> Judgement:
-    """How the report's own figures are made; a policy's rules may ask for others."""
-    return Judgement(
-        confidence=settings.confidence, min_group=settings.min_group, seed=settings.seed, notions=(settings.notion,)
-    )
-
-
-def _data(data: Data, split: str) -> dict[str, Any]:
-    manifest = data.manifest
-    counts = manifest.counts(tuple(dict.fromkeys((*manifest.attributes, *data.attributes))))
-    rule = manifest.duplicates
-    return {
-        "manifest": str(manifest.path), "name": manifest.name, "sha256": manifest.sha256, "split": split,
-        "splits": {k: v["n"] for k, v in counts.items()}, "counts": counts,
-        **({"duplicates": {"rule": rule, "images": manifest.shared}} if rule else {}),
-    }  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -27,24 +28,27 @@ from fairprune_cli.data.tables.spellings import alike_names
 from fairprune_cli.data.tables.table import SPLITS, is_missing
 
 
-def build_manifest(data: bytes, path: Path, progress: Progress | None = None) -> Manifest:
+def build_manifest(data: bytes, path: Path, progress: Progress | None = None, images: bool = True) -> Manifest:
     """The checked manifest.
 
     Args:
         progress: called with (shards read, shards in all) where the images lie in shards, or with (0, images in all)
             now and then while files are read of which copies have to stay in one split.
+        images: whether they are looked for.
 
     Raises:
         FairpruneError: lists every problem found, each with its line or row.
     """
     problems = Problems(str(path))
-    manifest = examine(data, path, problems, progress)
+    manifest = examine(data, path, problems, progress, images)
     problems.raise_if_any("run `fairprune data check` again after mending them")
     assert manifest is not None
     return manifest
 
 
-def examine(data: bytes, path: Path, problems: Problems, progress: Progress | None = None) -> Manifest | None:
+def examine(
+    data: bytes, path: Path, problems: Problems, progress: Progress | None = None, images: bool = True
+) -> Manifest | None:
     """As much of a manifest as can be read: None, or one whose labels and splits are -1 where they are at fault.
 
     Only without any problem is it fit for anything but looking at its images.
@@ -63,11 +67,11 @@ def examine(data: bytes, path: Path, problems: Problems, progress: Progress | No
     records = read_records(spec, path.parent, digest, problems)
     if records is None:
         return None
-    return _check(spec, path, records, digest.hexdigest(), problems, progress)
+    return _check(spec, path, records, digest.hexdigest(), problems, progress, images)
 
 
 def _check(
-    spec: Spec, path: Path, records: Records, sha256: str, problems: Problems, progress: Progress | None
+    spec: Spec, path: Path, records: Records, sha256: str, problems: Problems, progress: Progress | None, look: bool
 ) -> Manifest | None:
     warnings = list(records.warnings)
     root = path.parent / spec.images
@@ -84,16 +88,18 @@ def _check(
             grouping = _group(attribute, column, warnings, problems)
             if grouping is not None:
                 groupings[attribute.name] = grouping
-    there = records.files is not None and root.is_dir()
+    there = look and records.files is not None and root.is_dir()
     shards = open_shards(root, spec.shards, path.name, problems, progress) if there and spec.shards else None
     hashes = shards.hashes if shards is not None else partial(content_hashes, str(root.absolute()), progress=progress)
+    if not look:
+        hashes, warnings = _unlike, [*warnings, *_unseen(spec, records)]
     before = len(problems.found)
     splits = assign_splits(spec.splits, records, labels, persons, hashes, rows, warnings, problems)
     if splits is None and spec.splits.fractions is None and "split" not in spec.columns and not spec.splits.source:
         text = "no splits: name a split column, or give splits: {train: 0.7, val: 0.15, test: 0.15, seed: 0}"
         problems.add(text, "no-splits")
     split_faults = len(problems.found) > before
-    files = _located(spec, root, records, shards, splits, problems)
+    files = _located(spec, root if look else None, records, shards, splits, problems)
     warnings += () if shards is None else shards.warnings
     if splits is not None and not split_faults:
         if not (splits == SPLITS.index("test")).any():
@@ -124,14 +130,24 @@ def _check(
         tables=records.tables,
         shards=None if shards is None or not files else shards.places(files),
         duplicates=spec.duplicates,
+        image_column=spec.columns.get("image", "file"),
     )
 
 
 def _located(
-    spec: Spec, root: Path, records: Records, shards: Shards | None, splits: np.ndarray | None, problems: Problems
-) -> tuple[str, ...]:
-    """The images' paths as they are stored; none where they cannot be looked for."""
-    if records.files is None or (spec.shards is not None and shards is None and root.is_dir()):
+    spec: Spec, root: Path | None, records: Records, shards: Shards | None, splits: np.ndarray | None,
+    problems: Problems,
+) -> tuple[str, ...]:  # fmt: skip
+    """The images' paths as they are stored, or as they are written where `root` is None; none where they cannot be
+    looked for."""
+    if records.files is None:
+        return ()
+    if root is None:
+        known = None if splits is None else splits.tolist()
+        return check_files(
+            Path(), records.files, known, records.table, _numbered(records), problems, fault_of=lambda _: None
+        )
+    if spec.shards is not None and shards is None and root.is_dir():
         return ()
     if not root.is_dir():
         problems.add(f"the image root {str(root)!r} is not a folder", "missing-root")
@@ -139,6 +155,19 @@ def _located(
     known = None if splits is None else splits.tolist()
     fault_of = None if shards is None else shards.fault
     return check_files(root, records.files, known, records.table, _numbered(records), problems, fault_of=fault_of)
+
+
+def _unlike(files: Sequence[str]) -> np.ndarray:
+    """What `assign_splits` takes for hashes of images that nobody has read: zeros, which equal nothing."""
+    return np.zeros((len(files), 16), np.uint8)
+
+
+def _unseen(spec: Spec, records: Records) -> list[str]:
+    """What is not known of images that are not opened."""
+    if records.splits is None or spec.splits.val_share or records.val_share:
+        return ["the splits are drawn by shares, and images are not opened: copies of one image may be in two splits "
+                "where they would be kept in one; write the splits into the table to be sure"]  # fmt: skip
+    return ["images are not opened: that no copy of one is in two splits was not looked at"]
 
 
 def _numbered(records: Records) -> list[int]:

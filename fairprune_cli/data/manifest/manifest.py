@@ -54,6 +54,7 @@ class Manifest:
     tables: tuple[str, ...] = ()  # file name of each row's table, [N], where there are several
     shards: ShardPlaces | None = None  # where the images lie in tar shards; None of images that are files
     duplicates: str = ""  # DROP_COPIES or ALLOW_COPIES; "" where the manifest does not say
+    image_column: str = "file"  # of the table, with the images' paths; `file` where there is none
     shared: int = 0  # images whose bytes stand in a later split, once that was looked at
 
     def __post_init__(self) -> None:
