@@ -16,9 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from fairprune_cli.audit import calibration
+from fairprune_cli.audit.group_counts import GroupCounts
 from fairprune_cli.audit.logits import ImagePool, InPieces, Seen, ToHost
 from fairprune_cli.audit.result import AuditResult
-from fairprune_cli.audit.tally import Tally
 from fairprune_cli.core.device import tf32
 from fairprune_cli.core.distributed import Ranks
 from fairprune_cli.core.errors import ExitCode, FairpruneError
@@ -137,7 +137,7 @@ def _by_task(
         start += width
 
 
-class _Scores(Tally):
+class _Scores(GroupCounts):
     """Running counts of a task, from scores."""
 
     def __init__(self, models: Mapping[str, nn.Module], task: int, sizes: Sequence[int], classes: int) -> None:

@@ -114,7 +114,7 @@ def read_predictions(
     Args:
         image: name of its column of image paths, the manifest's.
         keys: of all images of the manifest, [N].
-        place: int64 [N], the position of each image in the split that is audited, -1 of those of other splits.
+        place: int32 [N], the position of each image in the split that is audited, -1 of those of other splits.
         count: images of that split.
         tasks: with their classes; a threshold is that of the second class's probability.
 
@@ -144,7 +144,8 @@ class _Reader:
     ) -> None:  # fmt: skip
         self.table, self.columns, self.tasks, self.found = table, columns, tasks, found
         self.keys, self.place, self.image = keys, place, image
-        self.seen = np.zeros(len(place), np.bool_)
+        self.first = np.full(len(place), -1, np.int32)  # row of each image of the manifest
+        self.count = 0
         self.probabilities: list[bool | None] = [None] * len(tasks)
 
     def add(self, rows: Rows) -> None:
@@ -168,10 +169,11 @@ class _Reader:
             self.found.classes[number][place[mine]] = named
 
     def _refuse_twice(self, rows: Rows, at: np.ndarray) -> None:
-        again = self.seen[at]
-        self.seen[at] = True
-        order = np.argsort(at, kind="stable")
-        again[order[1:][at[order[1:]] == at[order[:-1]]]] = True
+        numbers = np.arange(self.count, self.count + len(at), dtype=np.int32)
+        again = self.first[at] >= 0
+        self.first[at[::-1]] = numbers[::-1]  # of two rows here, the first is what stays
+        again |= self.first[at] != numbers
+        self.count += len(at)
         if again.any():
             some = np.flatnonzero(again)
             name = rows.texts[self.image].text(int(some[0]))
@@ -216,10 +218,10 @@ class _Reader:
         """Scores as probabilities: as they are where those of an image sum to 1, else their softmax; all rows alike."""
         proper = (scores >= 0).all(1) & (np.abs(scores.sum(1) - 1) <= _SUM)
         if self.probabilities[number] is None and len(scores):
-            self.probabilities[number] = bool(proper.all())
+            self.probabilities[number] = bool(proper.mean() > 0.5)
         if self.probabilities[number]:
             if not proper.all():
-                raise self._fault(rows, mine[~proper], "the scores are no probabilities, while those above are",
+                raise self._fault(rows, mine[~proper], "the scores are no probabilities, while those of most rows are",
                                   "give probabilities in all rows, or logits")  # fmt: skip
             return scores
         powers = np.exp(scores - scores.max(1, keepdims=True)) if len(scores) else scores

@@ -12,15 +12,16 @@ from typing import Any
 
 import numpy as np
 
+from fairprune_cli.audit.group_counts import DENSE, GroupCounts
 from fairprune_cli.audit.policy import policy_of
 from fairprune_cli.audit.predictions import Predicted, read_predictions
-from fairprune_cli.audit.tally import DENSE, Tally
 from fairprune_cli.core import provenance
 from fairprune_cli.core.errors import ExitCode, FairpruneError
 from fairprune_cli.core.files import sha256_file
 from fairprune_cli.core.memory import peak_resident_bytes
 from fairprune_cli.core.terminal import Terminal
 from fairprune_cli.data.tables.columnar import Utf8
+from fairprune_cli.data.tables.long_columns import LongPaths
 from fairprune_cli.data.tables.path_keys import KeyTable, path_keys
 from fairprune_cli.run.audit_checks import plan_of, refuse_out, refuse_without_dense
 from fairprune_cli.run.audit_report import AuditReport, Counted, Outcome
@@ -112,13 +113,14 @@ def _named(request: PredictionsRequest) -> dict[str, Path]:
 def _read(tables: Mapping[str, Path], data: Data, rows: np.ndarray, terminal: Terminal) -> dict[str, Predicted]:
     """What the tables say of the images at `rows` of the manifest."""
     manifest = data.manifest
-    keys = KeyTable(path_keys(Utf8.of(manifest.files)))
+    files = manifest.files
+    keys = files.places if isinstance(files, LongPaths) else KeyTable(path_keys(Utf8.of(files)))
     if len(twice := keys.twice()):
         file = manifest.files[int(twice[0])]
         raise FairpruneError(f"the image {file!r} stands there in two spellings", where=manifest.where(int(twice[0])),
                              hint="name every image once")  # fmt: skip
-    place = np.full(len(manifest), -1, np.int64)
-    place[rows] = np.arange(len(rows))
+    place = np.full(len(manifest), -1, np.int32)
+    place[rows] = np.arange(len(rows), dtype=np.int32)
     found = {}
     for name, path in tables.items():
         with terminal.eventual_progress(f"reading {path.name}"):
@@ -148,7 +150,9 @@ def _refuse_missing(found: Predicted, data: Data, rows: np.ndarray) -> None:
         told = [f"{name} {n:,}" for name, n in zip((*grouping.groups,), counts[1:].tolist(), strict=True) if n]
         told += [f"in no group {counts[0]:,}"] if counts[0] else []
         groups.append(f"{grouping.name}: {', '.join(told)}")
-    shown = ", ".join(data.manifest.files[int(i)] for i in at[:_SHOWN]) + (" …" if len(at) > _SHOWN else "")
+    files, first = data.manifest.files, [int(i) for i in at[:_SHOWN]]
+    names = files.some(first) if isinstance(files, LongPaths) else [files[i] for i in first]
+    shown = ", ".join(names) + (" …" if len(at) > _SHOWN else "")
     of = f" ({'; '.join(groups)})" if groups else ""
     raise FairpruneError(
         f"{len(at):,} of the {len(rows):,} images that are audited have no prediction{of}: {shown}",
@@ -162,7 +166,7 @@ def _counted(found: Mapping[str, Predicted], data: Data, rows: np.ndarray) -> li
     named = {grouping.name: grouping.groups for grouping in groupings}
     counted = []
     for number, task in enumerate(data.manifest.tasks):
-        tally = Tally(list(found), [len(grouping.groups) for grouping in groupings], len(task.classes))
+        tally = GroupCounts(list(found), [len(grouping.groups) for grouping in groupings], len(task.classes))
         for start in range(0, len(rows), _AT_ONCE):
             part = slice(start, start + _AT_ONCE)
             columns = [grouping.index[rows[part]] for grouping in groupings]

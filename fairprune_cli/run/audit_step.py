@@ -11,11 +11,11 @@ import torch
 from torch import nn
 
 from fairprune_cli.audit.counts import audit_tasks
+from fairprune_cli.audit.group_counts import DENSE
 from fairprune_cli.audit.lost_images import LostImages
 from fairprune_cli.audit.other_outputs import other_outputs
 from fairprune_cli.audit.policy import Policy
 from fairprune_cli.audit.result import AuditResult
-from fairprune_cli.audit.tally import DENSE
 from fairprune_cli.core.distributed import Ranks
 from fairprune_cli.core.terminal import Terminal
 from fairprune_cli.data.batches.pool import Pool

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -21,8 +21,10 @@ from fairprune_cli.data.manifest.spec import Spec, parse
 from fairprune_cli.data.manifest.splits import assign_splits
 from fairprune_cli.data.manifest.task import Task
 from fairprune_cli.data.manifest.task_spec import TaskSpec, head_faults
-from fairprune_cli.data.tables.codes import TableRow, missing_words
+from fairprune_cli.data.tables.coded_cells import CodedCells
+from fairprune_cli.data.tables.codes import TableRow, missing_words, some_rows
 from fairprune_cli.data.tables.image_paths import check_files
+from fairprune_cli.data.tables.long_columns import LongPaths
 from fairprune_cli.data.tables.shards import Shards, open_shards
 from fairprune_cli.data.tables.spellings import alike_names
 from fairprune_cli.data.tables.table import SPLITS, is_missing
@@ -64,7 +66,7 @@ def examine(
     except FairpruneError:
         return None  # it says what `problems` holds
     digest = hashlib.sha256(data)
-    records = read_records(spec, path.parent, digest, problems)
+    records = read_records(spec, path.parent, digest, problems, images)
     if records is None:
         return None
     return _check(spec, path, records, digest.hexdigest(), problems, progress, images)
@@ -88,11 +90,8 @@ def _check(
             grouping = _group(attribute, column, warnings, problems)
             if grouping is not None:
                 groupings[attribute.name] = grouping
-    there = look and records.files is not None and root.is_dir()
-    shards = open_shards(root, spec.shards, path.name, problems, progress) if there and spec.shards else None
-    hashes = shards.hashes if shards is not None else partial(content_hashes, str(root.absolute()), progress=progress)
-    if not look:
-        hashes, warnings = _unlike, [*warnings, *_unseen(spec, records)]
+    shards, hashes = _contents(spec, root, records, path.name, problems, progress) if look else (None, _unlike)
+    warnings += () if look else _unseen(spec, records)
     before = len(problems.found)
     splits = assign_splits(spec.splits, records, labels, persons, hashes, rows, warnings, problems)
     if splits is None and spec.splits.fractions is None and "split" not in spec.columns and not spec.splits.source:
@@ -134,14 +133,28 @@ def _check(
     )
 
 
+def _contents(
+    spec: Spec, root: Path, records: Records, name: str, problems: Problems, progress: Progress | None
+) -> tuple[Shards | None, Callable[[Sequence[str]], np.ndarray]]:
+    """The shards, where images lie in such, and what gives the hashes of images."""
+    there = records.files is not None and root.is_dir()
+    shards = open_shards(root, spec.shards, name, problems, progress) if there and spec.shards else None
+    if shards is not None:
+        return shards, shards.hashes
+    return None, partial(content_hashes, str(root.absolute()), progress=progress)
+
+
 def _located(
     spec: Spec, root: Path | None, records: Records, shards: Shards | None, splits: np.ndarray | None,
     problems: Problems,
-) -> tuple[str, ...]:  # fmt: skip
+) -> Sequence[str]:  # fmt: skip
     """The images' paths as they are stored, or as they are written where `root` is None; none where they cannot be
     looked for."""
     if records.files is None:
         return ()
+    if isinstance(records.files, LongPaths):
+        _note_twice(records.files, records, problems)
+        return records.files
     if root is None:
         known = None if splits is None else splits.tolist()
         return check_files(
@@ -157,6 +170,16 @@ def _located(
     return check_files(root, records.files, known, records.table, _numbered(records), problems, fault_of=fault_of)
 
 
+def _note_twice(files: LongPaths, records: Records, problems: Problems) -> None:
+    """Note images that stand in two rows, whatever the spelling."""
+    twice = files.places.twice()
+    if len(twice):
+        rows = [int(row) for row in records.rows[twice].tolist()]
+        name = files.some(twice[:1].tolist())[0]
+        text = f"{some_rows(records.table, rows)}: images that stand in an earlier row already, as {name!r}"
+        problems.add(text, "doubled", records.table, rows[0])
+
+
 def _unlike(files: Sequence[str]) -> np.ndarray:
     """What `assign_splits` takes for hashes of images that nobody has read: zeros, which equal nothing."""
     return np.zeros((len(files), 16), np.uint8)
@@ -170,8 +193,10 @@ def _unseen(spec: Spec, records: Records) -> list[str]:
     return ["images are not opened: that no copy of one is in two splits was not looked at"]
 
 
-def _numbered(records: Records) -> list[int]:
+def _numbered(records: Records) -> Sequence[int]:
     """The row of each record; of several tables, with its table."""
+    if isinstance(records.files, LongPaths):
+        return records.rows  # type: ignore[return-value]  # as numbers alone they take a tenth of the memory
     rows: list[int] = records.rows.tolist()
     return [TableRow(row, table) for row, table in zip(rows, records.tables, strict=True)] if records.tables else rows
 
@@ -191,7 +216,7 @@ def _tasks(spec: Spec, records: Records, root: Path, warnings: list[str], proble
 
 
 def _labels(
-    task: TaskSpec, kind: str, cells: list[str] | None, records: Records, root: Path, warnings: list[str],
+    task: TaskSpec, kind: str, cells: Sequence[str] | None, records: Records, root: Path, warnings: list[str],
     problems: Problems,
 ) -> tuple[tuple[str, ...], np.ndarray]:  # fmt: skip
     rows = _numbered(records)
@@ -227,6 +252,8 @@ def _person_numbers(records: Records, warnings: list[str]) -> np.ndarray | None:
     numbers: dict[str, int] = {}
     result = np.empty(len(records.persons), dtype=np.int64)
     nameless = 0
+    if isinstance(records.persons, CodedCells) and not any(map(is_missing, records.persons.values)):
+        return records.persons.codes.astype(np.int64)
     for i, person in enumerate(records.persons):
         if is_missing(person):
             nameless += 1

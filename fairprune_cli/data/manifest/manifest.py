@@ -42,7 +42,7 @@ class Manifest:
     classes: tuple[str, ...]
     transform: Transform
     sha256: str  # of the manifest's bytes and the table's (or the folder's list of files)
-    files: tuple[str, ...]  # relative to `images`, [N]
+    files: Sequence[str]  # relative to `images`, [N]
     labels: np.ndarray  # int64 [N], 0..K-1
     splits: np.ndarray  # int8 [N], index into SPLITS
     rows: np.ndarray  # int64 [N], line in the table, 0 where there is none

@@ -17,7 +17,7 @@ import numpy as np
 
 from fairprune_cli.core.errors import FairpruneError, Problems, said_by
 from fairprune_cli.core.printable import tidy
-from fairprune_cli.data.tables.parquet import MOST_COLUMNS
+from fairprune_cli.data.tables.parquet import MOST_COLUMNS, cell_text, shortest_decimals
 from fairprune_cli.data.tables.table import form_of_csv
 
 _ROWS = 1 << 18  # at a time
@@ -67,6 +67,12 @@ class Rows:
     texts: Mapping[str, Utf8]
     coded: Mapping[str, Coded]
     numbers: Mapping[str, np.ndarray]
+
+    def __len__(self) -> int:
+        return max([
+            0, *map(len, self.texts.values()), *(len(one.codes) for one in self.coded.values()),
+            *map(len, self.numbers.values()),
+        ])  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -225,7 +231,7 @@ def _coded(column: Any) -> Coded:
     import pyarrow as arrow
 
     coded = column if arrow.types.is_dictionary(column.type) else column.dictionary_encode()
-    values = [_text(value) for value in coded.dictionary.to_pylist()]
+    values = [cell_text(value) for value in shortest_decimals(coded.dictionary.to_pylist(), coded.type)]
     codes = coded.indices.cast(arrow.int64()).fill_null(len(values)).to_numpy(zero_copy_only=False)
     return Coded([*values, ""], codes)
 
@@ -236,13 +242,6 @@ def _floats(column: Any) -> np.ndarray:
     column = column.dictionary_decode() if arrow.types.is_dictionary(column.type) else column
     numbers: np.ndarray = column.cast(arrow.float64()).to_numpy(zero_copy_only=False)
     return numbers
-
-
-def _text(value: object) -> str:
-    """A cell as it is written in a CSV: a whole number that is kept as a float, as of a column with gaps, is one."""
-    if value is None:
-        return ""
-    return tidy(str(int(value)) if isinstance(value, float) and value.is_integer() else str(value))
 
 
 def _of_records(

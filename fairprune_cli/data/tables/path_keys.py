@@ -73,23 +73,27 @@ class KeyTable:
     """Positions of keys: [N, 2] are given, and others are looked up among them."""
 
     def __init__(self, keys: np.ndarray) -> None:
-        self._order = np.argsort(keys[:, 0], kind="stable")
-        self._first = keys[self._order, 0]
-        self._second = keys[self._order, 1]
+        first = np.ascontiguousarray(keys[:, 0])
+        self._keys = keys
+        self._order = np.argsort(first).astype(np.uint32 if len(keys) < 1 << 32 else np.int64)
+        self._first = first[self._order]
 
     def twice(self) -> np.ndarray:
-        """Positions of keys that stand there a second time, int64, ascending."""
-        same = (self._first[1:] == self._first[:-1]) & (self._second[1:] == self._second[:-1])
-        return np.sort(self._order[1:][same])
+        """Positions of keys that stand at an earlier one as well, int64, ascending."""
+        at = np.flatnonzero(self._first[1:] == self._first[:-1])
+        before, behind = (self._order[at + shift].astype(np.int64) for shift in (0, 1))
+        same = self._keys[before, 1] == self._keys[behind, 1]
+        return np.sort(np.maximum(before, behind)[same])
 
     def find(self, keys: np.ndarray) -> np.ndarray:
         """Position of each key among those that were given, int64 [n]; -1 of one that is not there."""
         if not len(self._first):
             return np.full(len(keys), -1, np.int64)
         # In ascending order, so that neighbours are looked for near each other in memory.
-        order = np.argsort(keys[:, 0])
+        order = np.argsort(np.ascontiguousarray(keys[:, 0]))
         place = np.minimum(np.searchsorted(self._first, keys[order, 0]), len(self._first) - 1)
         found = np.full(len(keys), -1, np.int64)
-        same = (self._first[place] == keys[order, 0]) & (self._second[place] == keys[order, 1])
-        found[order[same]] = self._order[place[same]]
+        at = self._order[place]
+        same = (self._first[place] == keys[order, 0]) & (self._keys[at, 1] == keys[order, 1])
+        found[order[same]] = at[same]
         return found

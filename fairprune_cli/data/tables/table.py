@@ -60,12 +60,12 @@ class TextTable:
 
     name: str
     header: tuple[str, ...]
-    columns: Mapping[str, list[str]]
+    columns: Mapping[str, Sequence[str]]
     rows: np.ndarray
     sha256: str
     tables: tuple[str, ...] = ()  # that of each record, where several tables were joined
 
-    def column(self, name: str, purpose: str, problems: Problems) -> list[str] | None:
+    def column(self, name: str, purpose: str, problems: Problems) -> Sequence[str] | None:
         """The cells of a column, or None after noting that there is no such column."""
         if name in self.columns:
             return self.columns[name]

@@ -14,7 +14,7 @@ from fairprune_cli.audit.result import AuditResult
 DENSE = "dense"
 
 
-class Tally:
+class GroupCounts:
     """Running counts for all attributes at once, whole numbers.
 
     The rows of a table are groups: first one that holds all images, then those of each attribute and one more, which
