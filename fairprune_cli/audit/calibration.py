@@ -66,11 +66,12 @@ class Sums:
             rows: [T, B], T rows that each image belongs to.
             predicted: [B] class that is predicted, where that is not the one of the largest logit.
         """
-        # The largest softmax probability, without the others.
-        sure = 1 / (logits - logits.amax(1, keepdim=True)).exp().sum(1)
-        confidence = sure.nan_to_num(0.0).float().numpy()  # logits that are not finite end the audit anyway
-        if predicted is not None:
-            confidence = logits.softmax(1).nan_to_num(0.0).float().numpy()[np.arange(len(predicted)), predicted]
+        self.add_confidence(confidence_of(logits, predicted), right, rows)
+
+    def add_confidence(
+        self, confidence: NDArray[np.float32], right: NDArray[np.bool_], rows: NDArray[np.int64]
+    ) -> None:
+        """Take in images whose confidence is known, float32 [B]; right and rows as for `add`."""
         bins = np.clip(np.ceil(confidence * np.float32(BINS)).astype(np.int64), 1, BINS) - 1
         unit = np.float32(UNIT)
         columns = np.ones_like(confidence), right, confidence / unit, (confidence - right) ** 2 / unit
@@ -82,6 +83,20 @@ class Sums:
         """What the rows hold."""
         n, right, confidence, squares = np.moveaxis(self.table[rows], 2, 0)
         return Calibration(n, right, confidence * UNIT, squares * UNIT)
+
+
+def confidence_of(logits: Tensor, predicted: NDArray[np.int64] | None = None) -> NDArray[np.float32]:
+    """Softmax probability of what is predicted, float32 [B]; 0 where logits are not finite, which ends the audit.
+
+    Args:
+        logits: [B, K] on the host; predicted: [B], where that is not the class of the largest logit.
+    """
+    if predicted is not None:
+        every: NDArray[np.float32] = logits.softmax(1).nan_to_num(0.0).float().numpy()
+        return every[np.arange(len(predicted)), predicted]
+    sure = 1 / (logits - logits.amax(1, keepdim=True)).exp().sum(1)
+    largest: NDArray[np.float32] = sure.nan_to_num(0.0).float().numpy()
+    return largest
 
 
 def calibration_figures(

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fairprune_cli.audit.faithfulness_figures import Exemplar, Exemplars
+from fairprune_cli.data.tables.long_columns import texts_of
 
 if TYPE_CHECKING:
     from fairprune_cli.audit.counts import NamedGroups
@@ -33,7 +34,7 @@ class Images(Protocol):
     """Where names and groups come from: the manifest's files by row, and groups [N, A], -1 where in none."""
 
     @property
-    def groups(self) -> np.ndarray: ...
+    def groups(self) -> Any: ...
     @property
     def manifest(self) -> Any: ...
 
@@ -103,19 +104,20 @@ def exemplars(
     changed: ChangedImages, groupings: Sequence[NamedGroups], images: Images, classes: Sequence[str]
 ) -> Exemplars:
     """The images of each group that changed most plainly."""
+    chosen = {
+        (model, attribute, group): part
+        for model in sorted(changed.found)
+        for attribute, group, part in changed.by_group(model, groupings, images.groups, LISTED)
+    }
+    rows = sorted({int(row) for part in chosen.values() for row in part["row"]})
+    files = dict(zip(rows, texts_of(images.manifest.files, rows), strict=True))
 
     def named(image: Any) -> Exemplar:
         label, dense, predicted = (classes[image[key]] for key in ("label", "dense", "predicted"))
-        file = str(images.manifest.files[int(image["row"])])
         before, after = (None if np.isnan(image[key]) else float(image[key]) for key in ("before", "after"))
-        return Exemplar(file, label, dense, predicted, before, after, way(image))
+        return Exemplar(files[int(image["row"])], label, dense, predicted, before, after, way(image))
 
-    found = {
-        (model, attribute, group): tuple(named(image) for image in chosen)
-        for model in sorted(changed.found)
-        for attribute, group, chosen in changed.by_group(model, groupings, images.groups, LISTED)
-    }
-    return Exemplars(LISTED, found)
+    return Exemplars(LISTED, {key: tuple(named(image) for image in part) for key, part in chosen.items()})
 
 
 def changed_csv(
@@ -135,12 +137,13 @@ def changed_csv(
     names = [(*grouping.groups, "") for grouping in groupings]  # -1, in no group, is the last
     for task, (changed, classes) in found.items():
         for model in sorted(changed.found):
-            for image in changed.of(model):
-                row = int(image["row"])
+            of_model = changed.of(model)
+            files = texts_of(images.manifest.files, of_model["row"].tolist())
+            for image, file, groups in zip(of_model, files, images.groups[of_model["row"]], strict=True):
                 writer.writerow([
-                    task, model, images.manifest.files[row],
+                    task, model, file,
                     *(classes[image[key]] for key in ("label", "dense", "predicted")),
                     *("" if np.isnan(image[key]) else f"{image[key]:.4f}" for key in ("before", "after")), way(image),
-                    *(of[g] for of, g in zip(names, images.groups[row], strict=True)),
+                    *(of[g] for of, g in zip(names, groups, strict=True)),
                 ])  # fmt: skip
     return stream.getvalue()

@@ -16,9 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from fairprune_cli.audit import calibration
-from fairprune_cli.audit.calibration import Calibration
+from fairprune_cli.audit.group_counts import GroupCounts
 from fairprune_cli.audit.logits import ImagePool, InPieces, Seen, ToHost
-from fairprune_cli.audit.rates import Counts
 from fairprune_cli.audit.result import AuditResult
 from fairprune_cli.core.device import tf32
 from fairprune_cli.core.distributed import Ranks
@@ -26,7 +25,6 @@ from fairprune_cli.core.errors import ExitCode, FairpruneError
 from fairprune_cli.models.inference import evaluating
 from fairprune_cli.models.read_out import shift_of, without_shift
 
-DENSE = "dense"
 Watch = Callable[[Seen, Mapping[str, Tensor]], None]
 
 
@@ -90,7 +88,7 @@ def audit_tasks(
         raise FairpruneError("there is no image to audit", hint="choose a split that has images, or another manifest")
     device = torch.device(device)
     sizes, widths = [len(grouping.groups) for grouping in groupings], [len(names) for names in classes]
-    tallies = [_Tally(models, task, sizes, width) for task, width in enumerate(widths)]
+    tallies = [_Scores(models, task, sizes, width) for task, width in enumerate(widths)]
     batches, at_once = _turns(pool, ranks)
     done = 0
     for model in models.values():
@@ -98,7 +96,7 @@ def audit_tasks(
 
     def look(images: Seen, logits: Mapping[str, Tensor]) -> None:
         for task, (part, scores) in enumerate(_by_task(images, logits, widths)):
-            tallies[task].add(part, scores)
+            tallies[task].add_scores(part, scores)
             if watches is not None:
                 watches[task](part, scores)
 
@@ -139,51 +137,26 @@ def _by_task(
         start += width
 
 
-class _Tally:
-    """Running counts for all attributes at once, whole numbers.
+class _Scores(GroupCounts):
+    """Running counts of a task, from scores."""
 
-    The rows of a table are groups: first one that holds all images, then those of each attribute and one more, which
-    takes the images that are in none.
-    """
-
-    def __init__(self, models: Mapping[str, nn.Module], task: int, sizes: list[int], classes: int) -> None:
-        self.classes, self.models = classes, list(models)
+    def __init__(self, models: Mapping[str, nn.Module], task: int, sizes: Sequence[int], classes: int) -> None:
+        super().__init__(list(models), sizes, classes)
         self.shifts = {name: shift_of(model, task) for name, model in models.items()}
-        self.paired = [name for name in models if name != DENSE] if DENSE in models else []
-        self.sizes = np.array(sizes, dtype=np.int64)
-        # Where the rows of all images begin, of each attribute, and where the last ones end.
-        self.starts = np.cumsum([0, 1, *(size + 1 for size in sizes)])
-        height = int(self.starts[-1])
-        self.counts = {m: np.zeros((height, classes, classes), np.int64) for m in models}
-        self.pairs = {m: np.zeros((height, 2, 2), np.int64) for m in self.paired}
-        # Of a thousand classes most cells are never touched, and take no memory.
-        self.moves = {m: np.zeros((height, classes, classes), np.int64) for m in self.paired}
-        self.sureness = {m: calibration.Sums(height) for m in models}
         self.broken = {m: np.zeros(1, np.int64) for m in models}
 
     def tables(self) -> list[np.ndarray]:
-        """All that is counted, int64."""
-        sums = [sums.table for sums in self.sureness.values()]
-        return [*self.counts.values(), *self.pairs.values(), *self.moves.values(), *sums, *self.broken.values()]
+        return [*super().tables(), *self.broken.values()]
 
-    def add(self, images: Seen, logits: Mapping[str, Tensor]) -> None:
+    def add_scores(self, images: Seen, logits: Mapping[str, Tensor]) -> None:
         """Count images on the host; `logits` [B, K] of every model."""
-        if images.groups.shape[1] != len(self.sizes):
-            raise ValueError(f"{images.groups.shape[1]} columns of groups for {len(self.sizes)} attributes")
-        labels, groups = images.labels.numpy(), images.groups.numpy()
-        rows = np.zeros((1 + len(self.sizes), len(labels)), np.int64)
-        rows[1:] = (np.where(groups < 0, self.sizes, groups) + self.starts[1:-1]).T
-        predicted, right = {}, {}
+        predicted, confidence = {}, {}
         for name, table in logits.items():
             self.broken[name] += int((~table.isfinite()).any(1).sum())
-            predictions = table.argmax(1).numpy()
-            _count(self.counts[name], rows, labels * self.classes + predictions)
-            predicted[name], right[name] = predictions, predictions == labels
+            predicted[name] = table.argmax(1).numpy()
             scores = without_shift(table, self.shifts[name])
-            self.sureness[name].add(scores, right[name], rows, None if scores is table else predictions)
-        for name in self.paired:
-            _count(self.pairs[name], rows, right[DENSE] * 2 + right[name])
-            _count(self.moves[name], rows, predicted[DENSE] * self.classes + predicted[name])
+            confidence[name] = calibration.confidence_of(scores, None if scores is table else predicted[name])
+        self.add(images.labels.numpy(), images.groups.numpy(), predicted, confidence)
 
     def result(self, classes: tuple[str, ...], groups: dict[str, tuple[str, ...]]) -> AuditResult:
         broken = {name: int(count[0]) for name, count in self.broken.items() if count[0]}
@@ -194,32 +167,4 @@ class _Tally:
                 hint="the weights hold NaN or infinity, or the model diverged; figures would mean nothing",
                 code=ExitCode.RUNTIME,
             )
-        spans = {name: slice(*self.starts[a + 1 : a + 3]) for a, name in enumerate(groups)}
-
-        def by_group(table: Counts) -> dict[str, Counts]:
-            return {name: table[span][:-1] for name, span in spans.items()}
-
-        first = self.counts[self.models[0]]
-        return AuditResult(
-            classes,
-            groups,
-            overall={m: table[0] for m, table in self.counts.items()},
-            by_group={m: by_group(table) for m, table in self.counts.items()},
-            overall_pairs={m: table[0] for m, table in self.pairs.items()},
-            pairs={m: by_group(table) for m, table in self.pairs.items()},
-            ungrouped={name: int(first[span][-1].sum()) for name, span in spans.items()},
-            sureness={m: self._sureness(m, spans) for m in self.models},
-            moves={m: by_group(table) | {"": table[:1]} for m, table in self.moves.items()},
-        )
-
-    def _sureness(self, model: str, spans: Mapping[str, slice]) -> dict[str, Calibration]:
-        """Sums by attribute without the images that are in no group; under "" those of all images."""
-        sums = self.sureness[model]
-        of_groups = {name: slice(span.start, span.stop - 1) for name, span in spans.items()}
-        return {name: sums.result(span) for name, span in {"": slice(1), **of_groups}.items()}
-
-
-def _count(table: Counts, rows: np.ndarray, cells: np.ndarray) -> None:
-    """Add one to a cell [B] of a row for each image, in every line of `rows` [T, B]; `table` [R, ...]."""
-    width = table[0].size
-    np.add.at(table.reshape(-1), (rows * width + cells).reshape(-1), 1)
+        return super().result(classes, groups)

@@ -14,7 +14,7 @@ from fairprune_cli.core.files import refuse_no_room
 from fairprune_cli.core.terminal import Terminal
 
 if TYPE_CHECKING:
-    from fairprune_cli.run.audit_step import Outcome
+    from fairprune_cli.run.audit_report import Outcome
 
 ARCHITECTURE, DENSE_EPOCHS, SPARSITY = "resnet10-w16", 12, 0.98
 MARKER = "manifest.yaml"

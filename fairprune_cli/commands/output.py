@@ -15,7 +15,7 @@ from fairprune_cli.core.launch import is_first
 from fairprune_cli.core.terminal import Terminal
 
 if TYPE_CHECKING:
-    from fairprune_cli.run.audit_step import Outcome
+    from fairprune_cli.run.audit_report import Outcome
 
 
 _results: ContextVar[TextIO | None] = ContextVar("results", default=None)

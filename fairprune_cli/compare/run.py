@@ -16,7 +16,7 @@ from fairprune_cli.core.plugins import own_code
 from fairprune_cli.core.settings import values_of
 from fairprune_cli.core.terminal import Progress, Terminal, clean
 from fairprune_cli.run import prune as pipeline
-from fairprune_cli.run.audit_step import Outcome
+from fairprune_cli.run.audit_report import Outcome
 from fairprune_cli.run.folder import RunFolder
 
 POLL_SECONDS = 2.0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ import torch
 import torch.utils.deterministic
 
 from fairprune_cli.core.errors import FairpruneError
+from fairprune_cli.core.memory import peak_resident_bytes
 
 
 def choose_device(name: str) -> torch.device:
@@ -135,10 +135,4 @@ def process_peak_bytes(device: torch.device) -> int | None:
     """Largest memory of the process so far, in bytes: on CUDA what torch allocated, else resident memory."""
     if device.type == "cuda":
         return int(torch.cuda.max_memory_allocated(device))
-    try:
-        import resource
-    except ImportError:  # not a POSIX system
-        return None
-    # Linux counts in KiB, macOS in bytes.
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return int(peak) if sys.platform == "darwin" else int(peak) * 1024
+    return peak_resident_bytes()

@@ -23,7 +23,8 @@ from fairprune_cli.models.read_out import read_out_of
 from fairprune_cli.pruning import methods
 from fairprune_cli.pruning.masks import Masks
 from fairprune_cli.pruning.schedule import FORWARD_ONLY, Budget, Plan
-from fairprune_cli.run.inputs import Data, PruningPools
+from fairprune_cli.run.inputs import PruningPools
+from fairprune_cli.run.opened_data import Data
 from fairprune_cli.run.options import Settings
 from fairprune_cli.training.objective import Objective
 from fairprune_cli.training.trainer import Groups, Trainer

@@ -23,7 +23,8 @@ from fairprune_cli.models import architectures, measure
 from fairprune_cli.models.checkpoint.load import save_checkpoint
 from fairprune_cli.models.inference import fault_of_training
 from fairprune_cli.models.soundness import refuse_unsound
-from fairprune_cli.run.inputs import Data, decoded_images, open_data, read_tasks
+from fairprune_cli.run.inputs import decoded_images, read_tasks
+from fairprune_cli.run.opened_data import Data, open_data
 from fairprune_cli.run.options import Resolved, Settings
 from fairprune_cli.training.dense import DenseEpoch, pool_accuracy, train_dense
 

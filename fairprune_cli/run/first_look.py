@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from fairprune_cli.audit.constant_answer import in_full
-from fairprune_cli.audit.counts import DENSE, audit_tasks
+from fairprune_cli.audit.counts import audit_tasks
 from fairprune_cli.audit.doubt import CHANCE_LEVEL, ConstantAnswer
+from fairprune_cli.audit.group_counts import DENSE
 from fairprune_cli.core.errors import ExitCode, FairpruneError
 from fairprune_cli.data.batches.pool import ImageSet
-from fairprune_cli.run.audit_step import judgement_of
-from fairprune_cli.run.causes import Search
+from fairprune_cli.run.audit_report import judgement_of
+from fairprune_cli.run.cause_search import Search
 from fairprune_cli.run.inputs import decoded_images
 from fairprune_cli.run.prepare import Prepared
 

@@ -12,7 +12,7 @@ from fairprune_cli.audit.unseen import in_words
 from fairprune_cli.core.errors import FairpruneError, Problems
 from fairprune_cli.core.terminal import Terminal
 from fairprune_cli.data.manifest.manifest import Grouping
-from fairprune_cli.run.inputs import Data
+from fairprune_cli.run.opened_data import Data
 
 
 def refuse_gates_without_groups(policy: Policy, data: Data) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,15 +10,13 @@ from pathlib import Path
 import numpy as np
 from torch import nn
 
+from fairprune_cli.core.device import choose_device
 from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.core.terminal import Terminal
 from fairprune_cli.data.batches.pool import ImageSet, Pool, load_images
 from fairprune_cli.data.batches.split import split_rows
-from fairprune_cli.data.images.duplicates import parted
 from fairprune_cli.data.manifest.image_shape import ImageShape
 from fairprune_cli.data.manifest.load import (
-    SPLITS,
-    Grouping,
     Manifest,
     Transform,
     find_manifest,
@@ -29,70 +26,14 @@ from fairprune_cli.data.manifest.load import (
 from fairprune_cli.data.manifest.task import Task, with_heads
 from fairprune_cli.models.checkpoint.class_names import check_class_names
 from fairprune_cli.models.checkpoint.load import LoadedModel, load_usable
+from fairprune_cli.models.graphs.load import is_graph, load_graph
+from fairprune_cli.models.graphs.network import GraphNetwork
+from fairprune_cli.models.graphs.onnx_file import SUFFIX as ONNX
 from fairprune_cli.models.inference import refuse_other_channels
 from fairprune_cli.models.read_out import ReadOut, attach
 from fairprune_cli.models.score_search import find_scores
+from fairprune_cli.run.opened_data import Data
 from fairprune_cli.run.options import Settings
-
-
-@dataclass(frozen=True)
-class Data:
-    """A manifest, the attributes asked for, and (after `decode`) its images."""
-
-    manifest: Manifest
-    groupings: tuple[Grouping, ...]
-
-    @property
-    def attributes(self) -> tuple[str, ...]:
-        return tuple(g.name for g in self.groupings)
-
-    def with_attributes(self, names: Sequence[str]) -> Data:
-        """The same data with the named attributes beside those it has."""
-        more = [self.manifest.grouping(name) for name in names if name not in self.attributes]
-        return Data(self.manifest, (*self.groupings, *more)) if more else self
-
-    def of_task(self, name: str) -> Data:
-        """The same data with one task alone."""
-        return Data(self.manifest.of_task(name), self.groupings)
-
-    def rows(self, *splits: str) -> np.ndarray:
-        """Rows of the manifest in any of the named splits, int64, ascending."""
-        wanted = [SPLITS.index(name) for name in splits]
-        return np.flatnonzero(np.isin(self.manifest.splits, wanted))
-
-
-def open_data(
-    settings: Settings, model: Path | None, terminal: Terminal, every: bool = False, split: str | None = None
-) -> Data:
-    """Find and check the manifest, the attributes, and that no image stands in two splits.
-
-    Args:
-        every: take all attributes of the manifest when none is asked for; otherwise none asked for is an error
-            unless the manifest has exactly one.
-        split: the only one that is going to be looked at; all where None.
-    """
-    found = find_manifest(None if settings.data is None else Path(settings.data), model, None)
-    with terminal.eventual_progress("reading the data") as progress:
-        manifest = load_manifest(found, progress)
-    names: Sequence[str] = settings.attr
-    if not names:
-        names = tuple(manifest.attributes)
-        if len(names) > 1 and not every:
-            raise FairpruneError(
-                "no sensitive attribute was named", where="--attr",
-                hint=f"give one or more of: {', '.join(names)}; a*b for an intersection",
-            )  # fmt: skip
-    repeated = {name for name in names if list(names).count(name) > 1}
-    if repeated:
-        raise FairpruneError(f"{', '.join(sorted(repeated))} is given twice", where="--attr", hint="give it once")
-    for name in names:
-        manifest.grouping(name)  # what is unknown is told before any image is read
-    with terminal.progress("reading images", len(manifest)) as display:
-        manifest = parted(manifest, split, lambda done, _: display.update(done))
-        display.update(display.total)
-    for text in manifest.warnings:
-        terminal.warn(text, code="manifest")
-    return Data(manifest, tuple(manifest.grouping(name) for name in names))
 
 
 def manifest_if_any(given: str | None, model: Path) -> Manifest | None:
@@ -117,7 +58,7 @@ def transform_if_any(given: str | None, model: Path) -> Transform | None:
 
 def open_model(
     path: Path, settings: Settings, manifest: Manifest, terminal: Terminal, trust: bool,
-    structure: nn.Module | None = None,
+    structure: nn.Module | None = None, graphs: bool = False,
 ) -> LoadedModel:  # fmt: skip
     """Load a model, find the scores of the manifest's tasks in what it gives, and hang that read-out on it.
 
@@ -126,12 +67,17 @@ def open_model(
 
     Args:
         structure: a network to build the model's file on, where the settings name no architecture.
+        graphs: whether a graph will do, which is run as it is: an ONNX file, or, unless the settings name an
+            architecture to load its weights into, a program of torch.export.
 
     Raises:
         FairpruneError: it cannot be loaded, or does not give what the manifest's classes ask for.
     """
     wanted = max((max(task.head.outputs or (len(task.classes) - 1,)) + 1 for task in manifest.tasks), default=None)
-    loaded = load_usable(path, settings.arch or structure, trust, settings.weights, wanted)
+    if graphs and is_graph(path) and (settings.arch is None or path.suffix.lower() == ONNX):
+        loaded = load_graph(path, choose_device(settings.device))
+    else:
+        loaded = load_usable(path, settings.arch or structure, trust, settings.weights, wanted)
     for warning in loaded.warnings:
         terminal.warn(warning["text"], code=warning["code"])
     told = loaded.metadata.get("tasks", ())
@@ -140,6 +86,8 @@ def open_model(
     for text in check_class_names(loaded.class_names, told, tasks, str(path), from_manifest):
         terminal.warn(text, code="classes")
     own = Transform.from_dict(loaded.transform, str(path)) if loaded.transform else manifest.transform
+    if isinstance(loaded.model, GraphNetwork):
+        loaded.model.accept(own, str(path if loaded.transform else manifest.path))
     try:
         read_out = read_tasks(loaded.model, tasks, own.shape, terminal)
     except FairpruneError as error:
@@ -191,19 +139,6 @@ def decoded_images(data: Data, transform: Transform, terminal: Terminal, rows: n
         if display.done < display.total:
             display.update(display.total)  # they were in the cache
     return images
-
-
-def absent_combinations(data: Data, split: str) -> list[str]:
-    """A sentence per intersection of which some combinations have no image in the split, or in the whole data."""
-    found = []
-    rows = data.rows(split)
-    for grouping in data.groupings:
-        names = [data.manifest.attributes[part].groups for part in grouping.name.split("*")]
-        seen = {grouping.groups[g] for g in np.unique(grouping.index[rows]) if g >= 0}
-        absent = [name for name in map("*".join, itertools.product(*names)) if name not in seen]
-        if absent:
-            found.append(f"{grouping.name}: no image of {', '.join(absent)}; nothing is said of them.")
-    return found
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,8 @@ from fairprune_cli.pruning import methods, target
 from fairprune_cli.pruning.masks import Masks
 from fairprune_cli.run.assembly import constrained_notion
 from fairprune_cli.run.foreseen import refuse_gates_without_groups, warn_of_undecidable_gates
-from fairprune_cli.run.inputs import Data, PruningRows, open_data, open_model, pruning_rows, transform_of
+from fairprune_cli.run.inputs import PruningRows, open_model, pruning_rows, transform_of
+from fairprune_cli.run.opened_data import Data, open_data
 from fairprune_cli.run.options import Settings
 from fairprune_cli.run.plug_ins import refuse_broken_plug_ins
 

@@ -17,7 +17,8 @@ from fairprune_cli.core.signals import stop_on_signals
 from fairprune_cli.core.terminal import Terminal
 from fairprune_cli.data.batches.pool import ImageSet
 from fairprune_cli.models.read_out import attach, read_out_of
-from fairprune_cli.run.audit_step import AuditStep, Outcome
+from fairprune_cli.run.audit_report import Outcome
+from fairprune_cli.run.audit_step import AuditStep
 from fairprune_cli.run.first_look import look_at_dense
 from fairprune_cli.run.folder import RunFolder, SilentFolder, default_folder
 from fairprune_cli.run.inputs import PruningPools, decoded_images

@@ -20,7 +20,7 @@ from fairprune_cli.models import peak_memory as footprint
 from fairprune_cli.models.file import codec
 from fairprune_cli.models.file.rounding import shorter_formats
 from fairprune_cli.pruning import target
-from fairprune_cli.run.audit_step import judgement_of
+from fairprune_cli.run.audit_report import judgement_of
 from fairprune_cli.run.options import Resolved
 from fairprune_cli.run.prepare import Prepared
 from fairprune_cli.training.trainer import Trainer

@@ -17,7 +17,7 @@ from fairprune_cli.audit.doubt import ConstantAnswer
 from fairprune_cli.core.terminal import Terminal
 from fairprune_cli.data.batches.pool import load_images
 from fairprune_cli.data.manifest.load import load_manifest
-from fairprune_cli.run.causes import Search, balanced_rows
+from fairprune_cli.run.cause_search import Search, balanced_rows
 
 COUNT = 240
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))

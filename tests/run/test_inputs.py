@@ -8,8 +8,8 @@ import pytest
 
 from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.core.terminal import Terminal
-from fairprune_cli.run.audit_step import _data
-from fairprune_cli.run.inputs import open_data
+from fairprune_cli.run.audit_report import _data
+from fairprune_cli.run.opened_data import open_data
 from fairprune_cli.run.options import Settings
 from tests.support.datasets import TRANSFORM, draw
 

@@ -146,8 +146,8 @@ def _csv_rows(path: Path, problems: Problems) -> _Listing | None:
     if table is None:
         return None
     first, rest = table.header[0], table.header[1:]
-    columns = {name: table.columns[name] for name in rest}
-    return _Listing(rest, table.columns[first], columns, table.rows, table.sha256)
+    columns = {name: list(table.columns[name]) for name in rest}
+    return _Listing(rest, list(table.columns[first]), columns, table.rows, table.sha256)
 
 
 def _joined(root: Path, name: str, listing: _Listing, digest: hashlib._Hash, problems: Problems) -> list[str] | None:

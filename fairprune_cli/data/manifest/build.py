@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -20,31 +21,36 @@ from fairprune_cli.data.manifest.spec import Spec, parse
 from fairprune_cli.data.manifest.splits import assign_splits
 from fairprune_cli.data.manifest.task import Task
 from fairprune_cli.data.manifest.task_spec import TaskSpec, head_faults
-from fairprune_cli.data.tables.codes import TableRow, missing_words
+from fairprune_cli.data.tables.coded_cells import CodedCells
+from fairprune_cli.data.tables.codes import TableRow, missing_words, some_rows
 from fairprune_cli.data.tables.image_paths import check_files
+from fairprune_cli.data.tables.long_columns import LongPaths
 from fairprune_cli.data.tables.shards import Shards, open_shards
 from fairprune_cli.data.tables.spellings import alike_names
 from fairprune_cli.data.tables.table import SPLITS, is_missing
 
 
-def build_manifest(data: bytes, path: Path, progress: Progress | None = None) -> Manifest:
+def build_manifest(data: bytes, path: Path, progress: Progress | None = None, images: bool = True) -> Manifest:
     """The checked manifest.
 
     Args:
         progress: called with (shards read, shards in all) where the images lie in shards, or with (0, images in all)
             now and then while files are read of which copies have to stay in one split.
+        images: whether they are looked for.
 
     Raises:
         FairpruneError: lists every problem found, each with its line or row.
     """
     problems = Problems(str(path))
-    manifest = examine(data, path, problems, progress)
+    manifest = examine(data, path, problems, progress, images)
     problems.raise_if_any("run `fairprune data check` again after mending them")
     assert manifest is not None
     return manifest
 
 
-def examine(data: bytes, path: Path, problems: Problems, progress: Progress | None = None) -> Manifest | None:
+def examine(
+    data: bytes, path: Path, problems: Problems, progress: Progress | None = None, images: bool = True
+) -> Manifest | None:
     """As much of a manifest as can be read: None, or one whose labels and splits are -1 where they are at fault.
 
     Only without any problem is it fit for anything but looking at its images.
@@ -60,14 +66,14 @@ def examine(data: bytes, path: Path, problems: Problems, progress: Progress | No
     except FairpruneError:
         return None  # it says what `problems` holds
     digest = hashlib.sha256(data)
-    records = read_records(spec, path.parent, digest, problems)
+    records = read_records(spec, path.parent, digest, problems, images)
     if records is None:
         return None
-    return _check(spec, path, records, digest.hexdigest(), problems, progress)
+    return _check(spec, path, records, digest.hexdigest(), problems, progress, images)
 
 
 def _check(
-    spec: Spec, path: Path, records: Records, sha256: str, problems: Problems, progress: Progress | None
+    spec: Spec, path: Path, records: Records, sha256: str, problems: Problems, progress: Progress | None, look: bool
 ) -> Manifest | None:
     warnings = list(records.warnings)
     root = path.parent / spec.images
@@ -84,16 +90,15 @@ def _check(
             grouping = _group(attribute, column, warnings, problems)
             if grouping is not None:
                 groupings[attribute.name] = grouping
-    there = records.files is not None and root.is_dir()
-    shards = open_shards(root, spec.shards, path.name, problems, progress) if there and spec.shards else None
-    hashes = shards.hashes if shards is not None else partial(content_hashes, str(root.absolute()), progress=progress)
+    shards, hashes = _contents(spec, root, records, path.name, problems, progress) if look else (None, _unlike)
+    warnings += () if look else _unseen(spec, records)
     before = len(problems.found)
     splits = assign_splits(spec.splits, records, labels, persons, hashes, rows, warnings, problems)
     if splits is None and spec.splits.fractions is None and "split" not in spec.columns and not spec.splits.source:
         text = "no splits: name a split column, or give splits: {train: 0.7, val: 0.15, test: 0.15, seed: 0}"
         problems.add(text, "no-splits")
     split_faults = len(problems.found) > before
-    files = _located(spec, root, records, shards, splits, problems)
+    files = _located(spec, root if look else None, records, shards, splits, problems)
     warnings += () if shards is None else shards.warnings
     if splits is not None and not split_faults:
         if not (splits == SPLITS.index("test")).any():
@@ -124,14 +129,38 @@ def _check(
         tables=records.tables,
         shards=None if shards is None or not files else shards.places(files),
         duplicates=spec.duplicates,
+        image_column=spec.columns.get("image", "file"),
     )
 
 
+def _contents(
+    spec: Spec, root: Path, records: Records, name: str, problems: Problems, progress: Progress | None
+) -> tuple[Shards | None, Callable[[Sequence[str]], np.ndarray]]:
+    """The shards, where images lie in such, and what gives the hashes of images."""
+    there = records.files is not None and root.is_dir()
+    shards = open_shards(root, spec.shards, name, problems, progress) if there and spec.shards else None
+    if shards is not None:
+        return shards, shards.hashes
+    return None, partial(content_hashes, str(root.absolute()), progress=progress)
+
+
 def _located(
-    spec: Spec, root: Path, records: Records, shards: Shards | None, splits: np.ndarray | None, problems: Problems
-) -> tuple[str, ...]:
-    """The images' paths as they are stored; none where they cannot be looked for."""
-    if records.files is None or (spec.shards is not None and shards is None and root.is_dir()):
+    spec: Spec, root: Path | None, records: Records, shards: Shards | None, splits: np.ndarray | None,
+    problems: Problems,
+) -> Sequence[str]:  # fmt: skip
+    """The images' paths as they are stored, or as they are written where `root` is None; none where they cannot be
+    looked for."""
+    if records.files is None:
+        return ()
+    if isinstance(records.files, LongPaths):
+        _note_twice(records.files, records, problems)
+        return records.files
+    if root is None:
+        known = None if splits is None else splits.tolist()
+        return check_files(
+            Path(), records.files, known, records.table, _numbered(records), problems, fault_of=lambda _: None
+        )
+    if spec.shards is not None and shards is None and root.is_dir():
         return ()
     if not root.is_dir():
         problems.add(f"the image root {str(root)!r} is not a folder", "missing-root")
@@ -141,8 +170,33 @@ def _located(
     return check_files(root, records.files, known, records.table, _numbered(records), problems, fault_of=fault_of)
 
 
-def _numbered(records: Records) -> list[int]:
+def _note_twice(files: LongPaths, records: Records, problems: Problems) -> None:
+    """Note images that stand in two rows, whatever the spelling."""
+    twice = files.places.twice()
+    if len(twice):
+        rows = [int(row) for row in records.rows[twice].tolist()]
+        name = files.some(twice[:1].tolist())[0]
+        text = f"{some_rows(records.table, rows)}: images that stand in an earlier row already, as {name!r}"
+        problems.add(text, "doubled", records.table, rows[0])
+
+
+def _unlike(files: Sequence[str]) -> np.ndarray:
+    """What `assign_splits` takes for hashes of images that nobody has read: zeros, which equal nothing."""
+    return np.zeros((len(files), 16), np.uint8)
+
+
+def _unseen(spec: Spec, records: Records) -> list[str]:
+    """What is not known of images that are not opened."""
+    if records.splits is None or spec.splits.val_share or records.val_share:
+        return ["the splits are drawn by shares, and images are not opened: copies of one image may be in two splits "
+                "where they would be kept in one; write the splits into the table to be sure"]  # fmt: skip
+    return ["images are not opened: that no copy of one is in two splits was not looked at"]
+
+
+def _numbered(records: Records) -> Sequence[int]:
     """The row of each record; of several tables, with its table."""
+    if isinstance(records.files, LongPaths):
+        return records.rows  # type: ignore[return-value]  # as numbers alone they take a tenth of the memory
     rows: list[int] = records.rows.tolist()
     return [TableRow(row, table) for row, table in zip(rows, records.tables, strict=True)] if records.tables else rows
 
@@ -162,7 +216,7 @@ def _tasks(spec: Spec, records: Records, root: Path, warnings: list[str], proble
 
 
 def _labels(
-    task: TaskSpec, kind: str, cells: list[str] | None, records: Records, root: Path, warnings: list[str],
+    task: TaskSpec, kind: str, cells: Sequence[str] | None, records: Records, root: Path, warnings: list[str],
     problems: Problems,
 ) -> tuple[tuple[str, ...], np.ndarray]:  # fmt: skip
     rows = _numbered(records)
@@ -198,6 +252,8 @@ def _person_numbers(records: Records, warnings: list[str]) -> np.ndarray | None:
     numbers: dict[str, int] = {}
     result = np.empty(len(records.persons), dtype=np.int64)
     nameless = 0
+    if isinstance(records.persons, CodedCells) and not any(map(is_missing, records.persons.values)):
+        return records.persons.codes.astype(np.int64)
     for i, person in enumerate(records.persons):
         if is_missing(person):
             nameless += 1

@@ -50,7 +50,7 @@ class Manifest:
     classes: tuple[str, ...]
     transform: Transform
     sha256: str  # of the manifest's bytes and the table's (or the folder's list of files)
-    files: tuple[str, ...]  # relative to `images`, [N]
+    files: Sequence[str]  # relative to `images`, [N]
     labels: np.ndarray  # int64 [N], 0..K-1
     splits: np.ndarray  # int8 [N], index into SPLITS
     rows: np.ndarray  # int64 [N], line in the table, 0 where there is none
@@ -62,6 +62,7 @@ class Manifest:
     tables: tuple[str, ...] = ()  # file name of each row's table, [N], where there are several
     shards: ShardPlaces | None = None  # where the images lie in tar shards; None of images that are files
     duplicates: str = ""  # DROP_COPIES or ALLOW_COPIES; "" where the manifest does not say
+    image_column: str = "file"  # of the table, with the images' paths; `file` where there is none
     shared: int = 0  # images whose bytes stand in a later split, once that was looked at
 
     def __post_init__(self) -> None:

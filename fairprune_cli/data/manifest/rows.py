@@ -18,9 +18,11 @@ from fairprune_cli.data.manifest.columns import AttributeSpec
 from fairprune_cli.data.manifest.spec import Spec
 from fairprune_cli.data.manifest.split_spec import left_out, words_of_paths
 from fairprune_cli.data.manifest.task_spec import TaskSpec
+from fairprune_cli.data.tables.coded_cells import CodedCells
 from fairprune_cli.data.tables.codes import some_rows
 from fairprune_cli.data.tables.folders import list_folder
 from fairprune_cli.data.tables.joined import read_tables
+from fairprune_cli.data.tables.long_columns import LongPaths, read_long_table
 from fairprune_cli.data.tables.table import TextTable, read_table
 
 
@@ -29,11 +31,11 @@ class Records:
     """The rows as text, the same for every layout; a column that could not be found is None."""
 
     table: str
-    files: list[str] | None
-    labels: tuple[list[str] | None, ...]  # of each task
-    splits: list[str] | None
-    persons: list[str] | None
-    attributes: Mapping[str, list[str]]
+    files: Sequence[str] | None
+    labels: tuple[Sequence[str] | None, ...]  # of each task
+    splits: Sequence[str] | None
+    persons: Sequence[str] | None
+    attributes: Mapping[str, Sequence[str]]
     rows: np.ndarray
     warnings: tuple[str, ...] = ()
     usual: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # column -> {cell: name}
@@ -43,12 +45,15 @@ class Records:
     tables: tuple[str, ...] = ()  # the table of each row, where there are several
 
 
-def read_records(spec: Spec, folder: Path, digest: hashlib._Hash, problems: Problems) -> Records | None:
+def read_records(
+    spec: Spec, folder: Path, digest: hashlib._Hash, problems: Problems, images: bool = True
+) -> Records | None:
     """The rows of a manifest; None after noting why there are none.
 
     Args:
         folder: of the manifest, which paths are relative to.
         digest: to which what the rows were read from is added.
+        images: False where they are not going to be looked at: a table may then be of any length.
     """
     wanted = [*spec.columns.values(), *(attribute.column for attribute in spec.attributes)]
     wanted += [task.label.column for task in spec.tasks if task.label is not None]
@@ -60,7 +65,11 @@ def read_records(spec: Spec, folder: Path, digest: hashlib._Hash, problems: Prob
             return None
         digest.update(joined[0].sha256.encode())
         return _table_records(spec, joined[0], joined[1], problems)
-    table = read_table(folder / spec.table, problems, named) if spec.table else None
+    table = None
+    if spec.table and spec.format == "table" and not (images or spec.splits.fractions or spec.splits.source):
+        table = read_long_table(folder / spec.table, problems, spec.columns.get("image", ""), wanted)
+    elif spec.table:
+        table = read_table(folder / spec.table, problems, named)
     if table is not None:
         digest.update(table.sha256.encode())
     elif spec.table:
@@ -179,13 +188,15 @@ def _labelled(records: Records) -> Records:
 def _some(records: Records, kept: Sequence[int], why: str) -> Records:
     """The records at some positions, and a warning that says why the others are not there."""
 
-    def some(cells: list[str] | None) -> list[str] | None:
+    def some(cells: Sequence[str] | None) -> Sequence[str] | None:
+        if isinstance(cells, CodedCells | LongPaths):
+            return cells.at(kept)
         return None if cells is None else [cells[i] for i in kept]
 
     return replace(
         records, files=some(records.files), labels=tuple(map(some, records.labels)), splits=some(records.splits),
         persons=some(records.persons), rows=records.rows[kept],
-        attributes={name: [cells[i] for i in kept] for name, cells in records.attributes.items()},
+        attributes={name: some(cells) or () for name, cells in records.attributes.items()},
         tables=tuple(records.tables[i] for i in kept) if records.tables else (),
         warnings=(*records.warnings, why),
     )  # fmt: skip

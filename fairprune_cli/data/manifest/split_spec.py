@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from fairprune_cli.data.manifest.columns import read_names
 from fairprune_cli.data.manifest.yaml_section import YamlSection
+from fairprune_cli.data.tables.coded_cells import distinct
 from fairprune_cli.data.tables.split_words import split_of
 from fairprune_cli.data.tables.table import SPLITS
 
@@ -137,5 +138,5 @@ def first_word(name: str) -> str:
 
 def left_out(spec: SplitSpec, splits: Sequence[str]) -> list[int]:
     """Positions of the images that `names` drops."""
-    dropped = {cell for cell in set(splits) if spec.split_of(cell) == DROP}
-    return [i for i, cell in enumerate(splits) if cell in dropped]
+    dropped = {cell for cell in distinct(splits) if spec.split_of(cell) == DROP}
+    return [i for i, cell in enumerate(splits) if cell in dropped] if dropped else []

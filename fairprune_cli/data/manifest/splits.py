@@ -14,6 +14,7 @@ from fairprune_cli.core.errors import Problems
 from fairprune_cli.data.content_hashes import content_numbers
 from fairprune_cli.data.manifest.rows import Records
 from fairprune_cli.data.manifest.split_spec import SplitSpec
+from fairprune_cli.data.tables.coded_cells import distinct, replaced
 from fairprune_cli.data.tables.codes import encode
 from fairprune_cli.data.tables.partition import assign_parts, random_keys
 from fairprune_cli.data.tables.table import SPLITS
@@ -40,8 +41,8 @@ def assign_splits(
     fractions = spec.fractions or records.fractions
     drawn = fractions is not None and records.splits is None
     if records.splits is not None:
-        meant = {cell: spec.split_of(cell) or cell for cell in set(records.splits)}
-        cells = [meant[cell] for cell in records.splits]
+        meant = {cell: spec.split_of(cell) or cell for cell in distinct(records.splits)}
+        cells = replaced(records.splits, meant)
         splits = encode(cells, SPLITS, "split", records.table, rows, problems)
         share = spec.val_share or records.val_share
         if spec.val_share and (splits == 1).any():
@@ -79,7 +80,7 @@ def _carved(
     if (splits == 1).any() or records.files is None:
         return splits
     train = np.flatnonzero(splits == 0)
-    names = [records.files[i] for i in train]
+    names = [records.files[i] for i in train.tolist()]
     whole = None if persons is None else persons[train]
     part = _drawn(
         np.maximum(labels[train], 0), whole, (1 - share, share), random_keys(names, seed), _equal_bytes(hashes(names))

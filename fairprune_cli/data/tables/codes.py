@@ -6,11 +6,12 @@ import itertools
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 
 from fairprune_cli.core.errors import Problem, Problems, nearest
+from fairprune_cli.data.tables.coded_cells import CodedCells, distinct
 from fairprune_cli.data.tables.table import SHOWN, is_missing
 
 _ADVISED = 50
@@ -65,6 +66,10 @@ def encode(
         missing: code of a cell without a value (`is_missing`); None makes it a problem like any unknown value.
         codes: spellings beyond `known`, lower case, as for splits.
     """
+    if isinstance(cells, CodedCells):
+        return _of_distinct(cells, rows, lambda found, at: encode(
+            found, known, what, table, at, problems, missing=missing, codes=codes
+        ))  # fmt: skip
     code_of = {value: code for code, value in enumerate(known)}
     unknown: dict[str, list[int]] = {}
     result = np.full(len(cells), -1, dtype=np.int64)
@@ -95,7 +100,7 @@ def encode(
 
 def occurring(cells: Sequence[str]) -> tuple[str, ...]:
     """The values that occur without the missing ones: in the order of numbers where all are numbers, else of text."""
-    return in_order(value for value in set(cells) if not is_missing(value))
+    return in_order(value for value in distinct(cells) if not is_missing(value))
 
 
 def in_order(values: Iterable[str]) -> tuple[str, ...]:
@@ -129,6 +134,8 @@ def encode_bins(
     problems: Problems,
 ) -> np.ndarray:
     """Bin of each number, int64 [N]: bins are [a, b), the last one [a, b]; -1 where the cell is empty."""
+    if isinstance(cells, CodedCells):
+        return _of_distinct(cells, rows, lambda found, at: encode_bins(found, edges, what, table, at, problems))
     codes: dict[str, int] = {}
     faults: dict[str, list[int]] = {}
     result = np.empty(len(cells), dtype=np.int64)
@@ -149,6 +156,16 @@ def encode_bins(
     ]  # fmt: skip
     problems.add_some(found, SHOWN, "values outside the bins", f"{table}: {what}: ")
     return result
+
+
+def _of_distinct(
+    cells: CodedCells, rows: Sequence[int], coded: Callable[[Sequence[str], Sequence[int]], np.ndarray]
+) -> np.ndarray:
+    """What `coded` makes of the distinct values, for every cell; messages name the first row of each value."""
+    used, first = np.unique(cells.codes, return_index=True)
+    found = np.full(len(cells.values), -1, dtype=np.int64)
+    found[used] = coded([cells.values[i] for i in used.tolist()], [rows[i] for i in first.tolist()])
+    return found[cells.codes]
 
 
 def _bin(cell: str, edges: Sequence[float]) -> int:

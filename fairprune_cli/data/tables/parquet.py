@@ -117,11 +117,11 @@ def _texts(column: Any) -> list[str]:
     for chunk in column.chunks:
         chunk.validate(full=True)  # a damaged file may hold places that there are not
         values, places = _distinct(chunk)
-        values = _as_written(values, chunk.type)
+        values = shortest_decimals(values, chunk.type)
         texts = []
         for code, value in enumerate(values):
             try:
-                texts.append(_cell(value))
+                texts.append(cell_text(value))
             except UnicodeDecodeError:
                 row = places.index(code) + len(cells) + 1
                 raise _NotText(f"{value[:20]!r} is not UTF-8 text", row) from None
@@ -145,7 +145,7 @@ def _distinct(chunk: Any) -> tuple[list[Any], list[int | None]]:
         return values, list(range(len(values)))
 
 
-def _as_written(values: list[Any], kind: Any) -> list[Any]:
+def shortest_decimals(values: list[Any], kind: Any) -> list[Any]:
     """Numbers of 16 and 32 bits as they were written: the float32 nearest to .1 is .1, and not 0.10000000149."""
     import pyarrow as arrow
 
@@ -154,11 +154,12 @@ def _as_written(values: list[Any], kind: Any) -> list[Any]:
     return values if narrow is None else [None if value is None else float(str(narrow(value))) for value in values]
 
 
-def _cell(value: object) -> str:
+def cell_text(value: object) -> str:
+    """A cell as text; a whole number that is kept as a float, as of a column with gaps, is a whole number."""
     if value is None:
         return ""
     if isinstance(value, bytes):
         return tidy(value.decode("utf-8"))
     if isinstance(value, float) and value.is_integer():
-        return str(int(value))  # whole numbers become floats where a column has gaps
+        return str(int(value))
     return tidy(str(value))

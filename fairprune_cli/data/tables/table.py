@@ -60,12 +60,12 @@ class TextTable:
 
     name: str
     header: tuple[str, ...]
-    columns: Mapping[str, list[str]]
+    columns: Mapping[str, Sequence[str]]
     rows: np.ndarray
     sha256: str
     tables: tuple[str, ...] = ()  # that of each record, where several tables were joined
 
-    def column(self, name: str, purpose: str, problems: Problems) -> list[str] | None:
+    def column(self, name: str, purpose: str, problems: Problems) -> Sequence[str] | None:
         """The cells of a column, or None after noting that there is no such column."""
         if name in self.columns:
             return self.columns[name]
@@ -209,6 +209,32 @@ def _read_csv(path: Path, data: bytes, digest: str, problems: Problems) -> TextT
     kept = str.strip if text.isascii() else tidy
     columns = {name: [kept(cell) for cell in column] for name, column in zip(header, cells, strict=True)}
     return TextTable(path.name, tuple(header), columns, np.array(lines, dtype=np.int64), digest)
+
+
+@dataclass(frozen=True)
+class CsvForm:
+    """The form of a CSV: its columns, the mark between cells, and how many lines stand above the header."""
+
+    header: tuple[str, ...]
+    delimiter: str
+    above: int
+
+
+def form_of_csv(name: str, start: bytes, problems: Problems) -> CsvForm | None:
+    """The form of a CSV, as `read_table` sees it, by its first bytes; None after noting what is wrong with them."""
+    whole = start[: start.rfind(b"\n") + 1] or start
+    text = _text(name, whole, problems)
+    if text is None:
+        return None
+    named = _SEPARATOR.match(text)
+    above, text = (0, text) if named is None else (1, text[named.end() :])
+    delimiter = _delimiter(text) if named is None else named[1]
+    header = next(filter(None, _records(io.StringIO(text, newline=""), delimiter=delimiter)), [])
+    if not header:
+        problems.add(f"{name} is empty: it needs a header and a row per image", "bad-table", name)
+        return None
+    names = tuple(tidy(column) for column in header)
+    return CsvForm(names, delimiter, above) if _sound_header(name, names, problems) else None
 
 
 def _delimiter(text: str) -> str:

@@ -1,0 +1,53 @@
+"""What an audit refuses before it reads anything, and what it would do; torch is not needed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from fairprune_cli.audit.policy import Policy
+from fairprune_cli.core.errors import FairpruneError
+from fairprune_cli.core.files import refuse_no_room
+from fairprune_cli.fairness import notions as fairness
+from fairprune_cli.run.opened_data import Data
+from fairprune_cli.run.options import Settings
+
+
+def refuse_out(out: Path | None, force: bool) -> None:
+    """Refuse a folder that the report cannot be written into."""
+    if out is None:
+        return
+    if out.exists() and not force:
+        raise FairpruneError("already exists", where=str(out), hint="--force overwrites it")
+    if out.exists() and not out.is_dir():
+        raise FairpruneError("is not a folder", where=str(out), hint="give another --out")
+    refuse_no_room(out)
+
+
+def refuse_without_dense(settings: Settings, policy: Policy, classes: int, how: str) -> None:
+    """Refuse what needs a dense model, where none is given.
+
+    Args:
+        classes: how many the data has; how: the flag that would give it, for the hint.
+    """
+    needs = [
+        flag for flag, asked in (
+            ("--max-degradation", settings.max_degradation is not None),
+            ("--max-churn", settings.max_churn is not None),
+            ("--notion", fairness.get(settings.notion, classes).relative),
+            ("--show-examples", settings.show_examples > 0), ("--policy", policy.needs_dense(classes)),
+        ) if asked
+    ]  # fmt: skip
+    if needs:
+        what = {"--show-examples": "what pruning lost", "--max-churn": "churn"}.get(needs[0], "degradation")
+        raise FairpruneError(f"{what} needs the dense model", where=needs[0], hint=f"give it with {how}")
+
+
+def plan_of(models: Mapping[str, str], data: Data, settings: Settings, policy: Policy) -> dict[str, Any]:
+    """What `--dry-run` shows."""
+    return {
+        "dry_run": True, "models": dict(models), "split": settings.split, "images": len(data.rows(settings.split)),
+        "attributes": {g.name: list(g.groups) for g in data.groupings},
+        "gates": sum(len(rule.attributes or data.attributes) for rule in policy.rules),
+    }  # fmt: skip
