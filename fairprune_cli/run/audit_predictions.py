@@ -83,14 +83,7 @@ def audit_predictions(request: PredictionsRequest, terminal: Terminal) -> Outcom
     rows = data.rows_to_audit(settings.split)
     if request.dry_run:
         return Outcome(plan_of({k: str(v) for k, v in tables.items()}, data, settings, policy), ExitCode.OK)
-    digests = {name: sha256_file(path) for name, path in tables.items()}
-    if len(set(digests.values())) < len(digests):
-        if policy.needs_dense(len(data.manifest.classes)):
-            raise FairpruneError(
-                f"holds the same bytes as {tables[DENSE]}, so nothing can be lost against it",
-                where=str(request.predictions), hint="give the dense model's predictions with --against-predictions",
-            )  # fmt: skip
-        terminal.warn("both tables of predictions hold the same bytes: nothing can have changed", code="same-tables")
+    digests = _digests(tables, policy.needs_dense(len(data.manifest.classes)), terminal)
     found = _read(tables, data, rows, terminal)
     counted = _counted(found, data, rows)
 
@@ -114,6 +107,24 @@ def audit_predictions(request: PredictionsRequest, terminal: Terminal) -> Outcom
         return by_counts_alone(one, counts, data.manifest.tasks[task].classes, settings.confidence)
 
     return AuditReport(data, settings, policy, terminal, explain).of(counted, describe, request.out)
+
+
+def _digests(tables: Mapping[str, Path], needs_dense: bool, terminal: Terminal) -> dict[str, str]:
+    """The SHA-256 of each table.
+
+    Raises:
+        FairpruneError: both hold the same bytes, and it is to be judged what was lost between them.
+    """
+    digests = {name: sha256_file(path) for name, path in tables.items()}
+    if len(set(digests.values())) < len(digests):
+        if needs_dense:
+            raise FairpruneError(
+                f"holds the same bytes as {tables[DENSE]}, so nothing can be lost against it",
+                where=str(list(tables.values())[-1]),
+                hint="give the dense model's predictions with --against-predictions",
+            )
+        terminal.warn("both tables of predictions hold the same bytes: nothing can have changed", code="same-tables")
+    return digests
 
 
 def _named(request: PredictionsRequest) -> dict[str, Path]:
