@@ -174,7 +174,7 @@ def test_accuracy_of_an_attribute_is_that_of_its_worst_group() -> None:
 
 def test_a_rule_has_its_own_confidence_and_least_group() -> None:
     result = audited({"dense": (190, 180)}, n=200)
-    sure, unsure = ({"attribute": "age", "max_gap": 0.015, "confidence": c, "name": str(c)} for c in (0.999, 0.5))
+    sure, unsure = ({"attribute": "age", "max_gap": 0.01, "confidence": c, "name": str(c)} for c in (0.999, 0.5))
     assert list(judged(parsed(sure, unsure), result).values()) == ["inconclusive", "fail"]
     few = parsed({"attribute": "age", "max_gap": 1.0, "min_group": 300}, {"attribute": "gender", "max_gap": 1.0})
     gates, verdict = few.judge(result)
