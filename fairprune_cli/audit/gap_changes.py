@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fairprune_cli.audit.options import CONFIDENCE
-from fairprune_cli.audit.outcomes import Array, changes_of, combined_reach, shares_of
+from fairprune_cli.audit.outcomes import Array, changes_of, shares_of, sum_reach
 
 # Pairs that are held against all others. Leaving out more only widens the interval, and 16 groups have no more.
 _RIVALS = 240
@@ -112,10 +112,8 @@ def worst_changes(tables: ArrayLike, confidence: float = CONFIDENCE) -> Interval
     dense, pruned = _rates(cells)
     i, k = groups[:, None], groups[None]
     contrast = pruned[..., :, None] - dense[..., None, :]
-    low = contrast - np.where(
-        i == k, down.change[..., i], combined_reach(down.pruned[..., i], down.minus_dense[..., k])
-    )
-    high = contrast + np.where(i == k, up.change[..., i], combined_reach(up.pruned[..., i], up.minus_dense[..., k]))
+    low = contrast - np.where(i == k, down.change[..., i], sum_reach(down.pruned[..., i], down.minus_dense[..., k]))
+    high = contrast + np.where(i == k, up.change[..., i], sum_reach(up.pruned[..., i], up.minus_dense[..., k]))
     value = pruned.min(-1) - dense.min(-1)
     return value, np.clip(low.max(-1).min(-1), -1, value), np.clip(high.min(-2).max(-1), value, 1)
 

@@ -2,7 +2,7 @@
 
 A figure comes with its reach: how far the truth may lie below and above it. For a plain rate these are the exact
 limits of Clopper and Pearson (1934). A change on the same images is a difference of two rates, and its reach is put
-together from theirs (`combined_reach`).
+together from theirs (`sum_reach`).
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def clopper_pearson(k: ArrayLike, n: ArrayLike, tail: float) -> tuple[Array, Arr
     return np.where(n > 0, low, np.nan), np.where(n > 0, high, np.nan)
 
 
-def combined_reach(one: Array, other: Array, correlation: Array | float = 0.0) -> Array:
+def sum_reach(one: Array, other: Array, correlation: Array | float = 0.0) -> Array:
     """The reach of a sum from those of its two parts.
 
     Squares add up as variances do, and so each side keeps what is its own (Zou and Donner 2008, doi 10.1002/sim.3095).
@@ -89,7 +89,7 @@ class Outcomes:
         odds = [(k + 0.5) / (self.n + 1 - k) for k in (self.gained, self.lost)]
         opposed = np.minimum(np.sqrt(odds[0] * odds[1]), 1.0)
         value = gained - lost
-        down, up = combined_reach(below, lost_above, opposed), combined_reach(above, lost_below, opposed)
+        down, up = sum_reach(below, lost_above, opposed), sum_reach(above, lost_below, opposed)
         return np.minimum(down, 1 + value), np.minimum(up, 1 - value)
 
     def _limits(self, k: Array, tail: float) -> tuple[Array, Array, Array]:

@@ -29,7 +29,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fairprune_cli.audit.options import CONFIDENCE
-from fairprune_cli.audit.outcomes import Array, Outcomes, combined_reach, losses_of, shared, shares_of
+from fairprune_cli.audit.outcomes import Array, Outcomes, losses_of, shared, shares_of, sum_reach
 
 # The share of the permitted error that the lower end spends. Limits of groups are exact, but what squares make of them
 # is exact for normal errors only; the value leaves what the simulations found to be missing at the bound.
@@ -93,7 +93,7 @@ def gap_bounds(rates: Sequence[Outcomes], confidence: float, family: int = 1) ->
 def _narrowing(figures: Outcomes, tail: float) -> Array:
     """How far a true difference, group of the row minus that of the column, may lie below its figure, [..., G, G]."""
     down, up = figures.reach(tail)
-    return combined_reach(down[..., :, None], up[..., None, :])
+    return sum_reach(down[..., :, None], up[..., None, :])
 
 
 def _widening(figures: Outcomes, tail: float) -> Array:
@@ -101,7 +101,7 @@ def _widening(figures: Outcomes, tail: float) -> Array:
     down, up = figures.reach(tail)
     to_least, to_largest = figures.room()
     events = np.maximum(np.maximum(to_largest[..., :, None], to_least[..., None, :]), 1)
-    return combined_reach(up[..., :, None], down[..., None, :], _RARE / np.sqrt(events))
+    return sum_reach(up[..., :, None], down[..., None, :], _RARE / np.sqrt(events))
 
 
 def _gap(rates: Sequence[Outcomes], confidence: float, least: int, family: int) -> Gap | None:
