@@ -70,6 +70,8 @@ class Search:
         if model is None:
             n, tried = int(counts.sum()), [_of_order(None, order) for order in class_orders(counts, classes)]
             likely = self._likely(tried)
+            if not likely:
+                return found
         else:
             rows = balanced_rows(self.pool, task, self.seed)
             n, (tried, likely) = len(rows), self._tried(model, rows, task)
