@@ -143,7 +143,7 @@ ROOT = {
         key: SCHEMA["properties"][key]
         for key in (
             "confidence", "min_group", "results", "degradation", "degradations", "degradation_undefined", "gates",
-            "storage", "examples",
+            "storage", "examples", "causes",
         )
     }
 }  # fmt: skip
