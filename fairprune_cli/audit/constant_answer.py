@@ -65,7 +65,7 @@ def in_full(found: ConstantAnswer, subject: str) -> str:
         return f"{texts[0]}. Audit images of other classes, too"
     if found.accuracy > found.share:
         texts[0] += ", which are too few to show it"
-    if found.tells_apart:
+    elif found.tells_apart:
         texts.append(
             f"It does tell the classes apart: each is recognised in {100 * found.balanced:.1f} % on average, against "
             f"{100 / found.present:.1f} % by chance; the data hold so much of {found.answer} that accuracy does not "

@@ -35,7 +35,7 @@ Record = dict[str, Any]
 
 
 def audit_record(figures: AuditFigures) -> Record:
-    """The keys confidence, min_group, results and degradation.
+    """The keys confidence, min_group, results and degradation; causes, where any were looked for.
 
     `degradation` is that of "pruned" (or of the only model beside the dense one), and null without a dense model; with
     more models `degradations` holds it for each.
@@ -45,6 +45,9 @@ def audit_record(figures: AuditFigures) -> Record:
         "min_group": figures.judgement.min_group,
         "results": {name: model_record(found) for name, found in figures.models.items()},
     }
+    answers = {name: found.constant_answer for name, found in figures.models.items()}
+    if tried := {name: causes_record(one) for name, one in answers.items() if one is not None and one.tried}:
+        document["causes"] = tried
     paired = {name: found for name, found in figures.models.items() if found.against_dense is not None}
     degradations = {name: degradation_record(found) for name, found in paired.items()}
     chosen = PRUNED if PRUNED in degradations else next(iter(degradations), None)
@@ -72,15 +75,17 @@ def model_record(found: ModelFigures) -> Record:
 
 
 def constant_answer_record(found: ConstantAnswer) -> Record:
-    """A model held against the same answer to every image; of what was tried nothing where nothing was."""
-    record: Record = {
+    """A model held against the same answer to every image."""
+    return {
         "answer": found.answer, "share": found.share, "better": found.better, "accuracy": found.accuracy,
         "low": found.low, "high": found.high, "n": found.n, "present": found.present, "balanced": found.balanced,
         "tells_apart": found.tells_apart,
     }  # fmt: skip
-    if found.tried:
-        record |= {"tried": found.tried, "tried_on": found.tried_on, "causes": [_cause(one) for one in found.causes]}
-    return record
+
+
+def causes_record(found: ConstantAnswer) -> Record:
+    """A model's entry in `causes`."""
+    return {"tried": found.tried, "tried_on": found.tried_on, "found": [_cause(one) for one in found.causes]}
 
 
 def _cause(found: Cause) -> Record:

@@ -90,7 +90,11 @@ class View:
     def _of_task(self, record: Mapping[str, Any]) -> dict[str, Any]:
         """The report as if the task were its only one."""
         data = self.mapping("data") | {"counts": record.get("counts")}
-        left = {key: value for key, value in self.report.items() if key not in ("task", "tasks", "examples", "size")}
+        left = {
+            key: value
+            for key, value in self.report.items()
+            if key not in ("task", "tasks", "examples", "exemplars", "size", "causes")
+        }
         return left | {"degradation": None, "degradations": None, **record, "data": data}
 
     @property

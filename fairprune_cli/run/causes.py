@@ -53,7 +53,8 @@ def with_causes(
 def by_counts_alone(found: ConstantAnswer, counts: Counts, classes: Sequence[str], confidence: float) -> ConstantAnswer:
     """The same where nothing but the counts is at hand: int64 [K, K], label x prediction."""
     tried = [of_order(None, order) for order in class_orders(counts, classes)]
-    return with_causes(found, tried, int(counts.sum()), classes, confidence)
+    # That no other order of the classes helps is not worth a word.
+    return with_causes(found, tried, int(counts.sum()), classes, confidence) if likely(tried, confidence) else found
 
 
 def likely(tried: Sequence[Tried], confidence: float) -> list[Tried]:

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fairprune_cli.audit import simultaneous, to_json
+from fairprune_cli.audit.doubt import ConstantAnswer
 from fairprune_cli.audit.faithfulness_figures import (
     ChurnFigures,
     FaithfulnessFigures,
@@ -285,3 +286,38 @@ def test_an_audit_with_other_settings_is_refused() -> None:
     with pytest.raises(FairpruneError, match=r"confidence 0\.9, the gates ask for 0\.95"):
         evaluate(other, GatePolicy(max_gap=0.1))
     assert evaluate(other, GatePolicy(max_gap=0.1, confidence=0.9))[1] == "pass"
+
+
+def held_against(better: bool, low: float = 0.45) -> ConstantAnswer:
+    return ConstantAnswer("a", 0.5, 0.55, 0.52 if better else low, 0.6, 1300, 2, 0.55, better)
+
+
+def doubted(pruned: bool, dense: bool) -> AuditFigures:
+    """Figures of models that are better than one answer to all images, or not."""
+    models = made().models
+    answers = {"pruned": held_against(pruned), "dense": held_against(dense)}
+    return AuditFigures(Judgement(), {name: replace(models[name], constant_answer=answers[name]) for name in models})
+
+
+def test_a_model_that_is_not_better_than_one_answer_passes_no_gate() -> None:
+    policy = GatePolicy(max_gap=0.1, max_degradation=0.1, min_accuracy=0.8)
+    assert {gate.verdict for gate in evaluate(doubted(True, True), policy)[0]} == {"pass"}
+    gates, overall = evaluate(doubted(False, True), policy)
+    assert (overall, {gate.verdict for gate in gates}) == ("inconclusive", {"inconclusive"})
+    assert gates[0].reason.startswith("the model is not better than always answering a (50.0 %); but for that it would")
+    assert (gates[0].value, gates[0].needed) == (0.05, None)
+    failing, _ = evaluate(doubted(False, True), GatePolicy(max_gap=0.01))
+    assert [gate.verdict for gate in failing] == ["fail"]
+
+
+def test_a_dense_model_at_chance_level_shows_no_loss_to_be_small() -> None:
+    policy = GatePolicy(max_gap=0.1, max_degradation=0.1, min_accuracy=0.8)
+    verdicts = {gate.metric: gate.verdict for gate in evaluate(doubted(True, False), policy)[0]}
+    assert verdicts == {"max-gap": "pass", "max-degradation": "inconclusive", "min-accuracy": "pass"}
+    (gap,), _ = evaluate(doubted(True, False), GatePolicy(max_gap=0.1, notion="degradation"))
+    assert gap.reason.startswith("the dense model that it is held against is not better than always answering a")
+
+
+def test_bare_figures_are_held_against_the_bare_share() -> None:
+    policy = GatePolicy(min_accuracy=0.8, point_estimate=True)
+    assert evaluate(doubted(False, True), policy)[1] == "pass"  # 55 % are more than 50 %

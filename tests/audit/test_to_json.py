@@ -155,7 +155,7 @@ ROOT = {
         key: SCHEMA["properties"][key]
         for key in (
             "confidence", "min_group", "results", "degradation", "degradations", "degradation_undefined", "gates",
-            "storage", "examples", "exemplars",
+            "storage", "examples", "exemplars", "causes",
         )
     }
 }  # fmt: skip

@@ -36,9 +36,8 @@ def test_no_gate_passes_and_the_cause_is_named(work: Work, turned: Path, tmp_pat
     gap, accuracy = report["gates"]
     assert (gap["verdict"], accuracy["verdict"]) == ("inconclusive", "fail")
     assert gap["reason"].startswith("the model is not better than always answering ")
-    found = report["results"]["dense"]["constant_answer"]
-    assert found["better"] is False
-    assert found["causes"][0]["classes"] == ["smiling", "neutral"]
+    assert report["results"]["dense"]["constant_answer"]["better"] is False
+    assert report["causes"]["dense"]["found"][0]["classes"] == ["smiling", "neutral"]
     (warning,) = [one["text"] for one in report["warnings"] if one["code"] == "chance-level"]
     assert "write `classes: [smiling, neutral]`" in warning
     assert ran.err.count("::warning title=fairprune%3A chance level::") == 1

@@ -35,10 +35,9 @@ def _about(view: View, model: str, found: dict[str, Any]) -> list[Block]:
     text += f"{words.percent(share.value)}."
     if found.get("tells_apart") is True:
         text += f" Each class is recognised in {words.percent(measure(found, 'balanced').value)} on average."
-    causes = [one for one in found.get("causes") or [] if isinstance(one, dict)]
+    causes = [one for one in view.items("causes", model, "found") if isinstance(one, dict)]
     if not causes:
-        tried = f" None of {found['tried']} other ways to read images and classes mends it." if "tried" in found else ""
-        return [Note(text + tried, "warning")]
+        return [Note(text, "warning")]
     rows = [
         [words.sentence(str(one.get("change"))), words.estimate(measure(one, "accuracy", "low", "high")),
          str(one.get("n")), words.sentence(str(one.get("mend")))]
