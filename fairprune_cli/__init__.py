@@ -65,7 +65,8 @@ def audit_report(
     from fairprune_cli.audit.policy import with_policy
     from fairprune_cli.core.errors import FairpruneError
     from fairprune_cli.core.terminal import Terminal
-    from fairprune_cli.run.audit import AuditRequest, audit
+    from fairprune_cli.run.audit import audit
+    from fairprune_cli.run.audit_sources import AuditRequest
     from fairprune_cli.run.options import resolve
 
     if not models:

@@ -43,6 +43,7 @@ def command(
     terminal = terminal_of(quiet)
     settings = resolved(config, given)
     from fairprune_cli.run import audit as auditing
+    from fairprune_cli.run.audit_sources import AuditRequest
 
-    request = auditing.AuditRequest(tuple(models), settings, against, out, force, trust, dry_run)
+    request = AuditRequest(tuple(models), settings, against, out, force, trust, dry_run)
     return conclude(auditing.audit(request, terminal), terminal, as_json, dry_run)

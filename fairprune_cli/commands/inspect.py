@@ -47,7 +47,7 @@ def inspected(
     from fairprune_cli.models.checkpoint.load import load_model
     from fairprune_cli.models.file import codec
     from fairprune_cli.models.score_search import outputs_of
-    from fairprune_cli.run.audit import model_file
+    from fairprune_cli.run.audit_sources import model_file
 
     loaded = load_model(path, arch, trust, weights)
     file = model_file(loaded.source)

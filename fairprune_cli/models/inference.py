@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import itertools
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -45,8 +46,9 @@ def hooked(model: nn.Module, enter: Callable[[str, Any], None], leave: Callable[
 
 
 def blank_images(model: nn.Module, count: int, shape: Shape) -> Tensor:
-    """Zeros [count, C, H, W] on the device and in the dtype of the model's first parameter."""
-    return next(model.parameters()).new_zeros((count, *ImageShape.of(shape).dimensions)).detach()
+    """Zeros [count, C, H, W] with device and dtype of the model's first parameter, else of its first buffer."""
+    first = next(itertools.chain(model.parameters(), model.buffers()))
+    return first.new_zeros((count, *ImageShape.of(shape).dimensions)).detach()
 
 
 @contextlib.contextmanager

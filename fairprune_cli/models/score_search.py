@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -80,7 +80,7 @@ def find_scores(model: nn.Module, tasks: Sequence[Task], shape: Shape) -> FoundS
                 f"the network has one output for {task.classes[0]} and {task.classes[1]}: "
                 f"it is taken as the score of {task.classes[1]}, through a sigmoid"
             )
-        undo = _undone(tables[at][1], columns)
+        undo = _undone(model, entries[at].key, tables[at][1], columns)
         if undo:
             kind = "softmax" if undo == "log" else "sigmoid"
             warnings.append(
@@ -257,12 +257,17 @@ def _key(key: Key) -> str:
     return "the one table" if key is None else repr(key)
 
 
-def _undone(table: Tensor, columns: Sequence[int]) -> str:
-    """What undoes the network's last operation, where that certainly makes probabilities: "log", "logit" or ""."""
-    undo = _UNDONE.get(_last_operation(table.grad_fn), "")
-    if undo == "log":
-        sums = table.detach()[:, list(columns)].sum(1)
-        return undo if torch.allclose(sums, torch.ones_like(sums), atol=1e-3) else ""
+def _undone(model: nn.Module, key: Key, table: Tensor, columns: Sequence[int]) -> str:
+    """What undoes the network's last operation, where that certainly makes probabilities: "log", "logit" or "".
+
+    A graph says itself how it ends; one that makes a softmax of smaller operations shows it by its numbers.
+    """
+    ends: Mapping[Key, str] | None = getattr(model, "undoes", None)
+    undo = _UNDONE.get(_last_operation(table.grad_fn), "") if ends is None else ends.get(key, "")
+    found = table.detach()[:, list(columns)]
+    if undo == "log" or (ends is not None and not undo and len(columns) > 1 and bool((found >= 0).all())):
+        sums = found.sum(1)
+        return "log" if torch.allclose(sums, torch.ones_like(sums), atol=1e-3) else ""
     return undo
 
 

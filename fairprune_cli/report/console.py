@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ def print_report(report: dict[str, Any], terminal: Terminal, folder: Path | None
         _print_groups(report, tasks[task], task, terminal)
     if several := report.get("models"):
         terminal.table("size", ["", *several], [
-            [label, *(show(entry[key]) for entry in several.values())] for label, key, show in (
+            [label, *(_shown(entry[key], show) for entry in several.values())] for label, key, show in (
                 ("parameters", "parameters", "{:,}".format), ("MACs (millions)", "macs", _millions),
                 ("bytes (MB)", "file_bytes", _megabytes),
             )
@@ -42,9 +43,14 @@ def print_report(report: dict[str, Any], terminal: Terminal, folder: Path | None
     elif size := _size_rows(report):
         terminal.table("size and speed", ["", "dense", "pruned", "ratio"], size)
     elif own := report.get("size"):
-        terminal.result(
-            f"{own['parameters']:,} parameters, {own['macs'] / 1e6:.1f} M MACs, {own['file_bytes'] / 1e6:.2f} MB"
-        )
+        known = [
+            show(own[key]) for key, show in (
+                ("parameters", "{:,} parameters".format), ("macs", lambda macs: f"{macs / 1e6:.1f} M MACs"),
+                ("file_bytes", lambda size: f"{size / 1e6:.2f} MB"),
+            ) if own.get(key) is not None
+        ]  # fmt: skip
+        if known:
+            terminal.result(", ".join(known))
     _print_other_outputs(report, terminal)
     for text in report.get("notices", []):
         terminal.result(f"note: {text}")
@@ -144,13 +150,13 @@ def _size_rows(report: dict[str, Any]) -> list[list[str]]:
     if not size.get("dense_parameters"):
         return []
     rows = [
-        ["parameters", f"{size['dense_parameters']:,}", f"{size['parameters']:,}",
-         _times(size["dense_parameters"], size["parameters"])],
-        ["MACs (millions)", f"{size['dense_macs'] / 1e6:.1f}", f"{size['macs'] / 1e6:.1f}",
-         _times(size["dense_macs"], size["macs"])],
-        ["bytes (MB)", f"{size['dense_bytes'] / 1e6:.2f}", f"{size['file_bytes'] / 1e6:.2f}",
-         _times(size["dense_bytes"], size["file_bytes"])],
-    ]  # fmt: skip
+        [label, _shown(size[before], show), _shown(size[after], show), _times(size[before], size[after])]
+        for label, before, after, show in (
+            ("parameters", "dense_parameters", "parameters", "{:,}".format),
+            ("MACs (millions)", "dense_macs", "macs", _millions),
+            ("bytes (MB)", "dense_bytes", "file_bytes", _megabytes),
+        )
+    ]
     speed = report.get("speed") or {}
     if "dense" in speed and "pruned" in speed:
         for batch, dense in speed["dense"]["batch"].items():
@@ -162,8 +168,12 @@ def _size_rows(report: dict[str, Any]) -> list[list[str]]:
     return rows
 
 
-def _times(dense: float, pruned: float) -> str:
-    return f"{dense / pruned:.1f}x" if pruned else "–"
+def _times(dense: float | None, pruned: float | None) -> str:
+    return f"{dense / pruned:.1f}x" if dense is not None and pruned else "–"
+
+
+def _shown(value: float | None, show: Callable[[float], str]) -> str:
+    return "–" if value is None else show(value)
 
 
 def print_plan(plan: dict[str, Any], terminal: Terminal) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from torch import nn
 
+from fairprune_cli.core.device import choose_device
 from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.core.terminal import Terminal
 from fairprune_cli.data.batches.pool import ImageSet, Pool, load_images
@@ -28,6 +29,9 @@ from fairprune_cli.data.manifest.load import (
 )
 from fairprune_cli.data.manifest.task import Task, with_heads
 from fairprune_cli.models.checkpoint.load import LoadedModel, check_class_names, load_usable
+from fairprune_cli.models.graphs.load import is_graph, load_graph
+from fairprune_cli.models.graphs.network import GraphNetwork
+from fairprune_cli.models.graphs.onnx_file import SUFFIX as ONNX
 from fairprune_cli.models.inference import refuse_other_channels
 from fairprune_cli.models.read_out import ReadOut, attach
 from fairprune_cli.models.score_search import find_scores
@@ -116,7 +120,7 @@ def transform_if_any(given: str | None, model: Path) -> Transform | None:
 
 def open_model(
     path: Path, settings: Settings, manifest: Manifest, terminal: Terminal, trust: bool,
-    structure: nn.Module | None = None,
+    structure: nn.Module | None = None, graphs: bool = False,
 ) -> LoadedModel:  # fmt: skip
     """Load a model, find the scores of the manifest's tasks in what it gives, and hang that read-out on it.
 
@@ -125,17 +129,24 @@ def open_model(
 
     Args:
         structure: a network to build the model's file on, where the settings name no architecture.
+        graphs: whether a graph will do, which is run as it is: an ONNX file, or, unless the settings name an
+            architecture to load its weights into, a program of torch.export.
 
     Raises:
         FairpruneError: it cannot be loaded, or does not give what the manifest's classes ask for.
     """
     wanted = max((max(task.head.outputs or (len(task.classes) - 1,)) + 1 for task in manifest.tasks), default=None)
-    loaded = load_usable(path, settings.arch or structure, trust, settings.weights, wanted)
+    if graphs and is_graph(path) and (settings.arch is None or path.suffix.lower() == ONNX):
+        loaded = load_graph(path, choose_device(settings.device))
+    else:
+        loaded = load_usable(path, settings.arch or structure, trust, settings.weights, wanted)
     for warning in loaded.warnings:
         terminal.warn(warning["text"], code=warning["code"])
     check_class_names(loaded, manifest.classes)
     tasks = with_heads(manifest.tasks, loaded.metadata.get("tasks", ()))
     own = Transform.from_dict(loaded.transform, str(path)) if loaded.transform else manifest.transform
+    if isinstance(loaded.model, GraphNetwork):
+        loaded.model.accept(own, str(path if loaded.transform else manifest.path))
     try:
         read_out = read_tasks(loaded.model, tasks, own.shape, terminal)
     except FairpruneError as error:

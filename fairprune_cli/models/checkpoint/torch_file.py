@@ -43,6 +43,7 @@ _STORAGES = {
 }
 _NAMED = ("uint16", "uint32", "uint64", "float8_e4m3fn", "float8_e5m2", "float8_e4m3fnuz", "float8_e5m2fnuz")
 _TYPES = _STORAGES | {name: getattr(torch, name) for name in _NAMED if hasattr(torch, name)}
+_WEIGHTS = "_weights_config.json"
 # Numbers of torch._export.serde.schema.ScalarType.
 _EXPORTED = {
     1: "ByteStorage",
@@ -149,7 +150,7 @@ class Storages:
         return self.data[key]
 
 
-class _Archive(Storages):
+class Archive(Storages):
     """The members of a zip archive, without the name of the folder they are all in."""
 
     def __init__(self, stream: BinaryIO, size: int) -> None:
@@ -197,7 +198,7 @@ def open_torch_file(stream: BinaryIO, size: int) -> TorchFile:
 
 
 def _open_zip(stream: BinaryIO, size: int) -> TorchFile:
-    archive = _Archive(stream, size)
+    archive = Archive(stream, size)
     members = archive.members
     if "constants.pkl" in members or any(name.startswith("code/") for name in members):
         raise FairpruneError(
@@ -207,8 +208,8 @@ def _open_zip(stream: BinaryIO, size: int) -> TorchFile:
     if "serialized_state_dict.pt" in members:  # torch.export.save before torch 2.7
         inner = archive.member("serialized_state_dict.pt")
         return _open_zip(io.BytesIO(inner), len(inner))
-    if any(name.endswith("_weights_config.json") for name in members):
-        return TorchFile(_exported_weights(archive), size, archive)
+    if any(name.endswith(_WEIGHTS) for name in members):
+        return TorchFile(exported_tensors(archive, _WEIGHTS), size, archive)
     if "data.pkl" not in members:
         raise Damaged("a zip archive, but not one that torch.save wrote")
     if "byteorder" in members and bytes(archive.member("byteorder")) != b"little":
@@ -218,14 +219,23 @@ def _open_zip(stream: BinaryIO, size: int) -> TorchFile:
     return TorchFile(read_pickle(io.BytesIO(archive.member("data.pkl"))), size, archive)
 
 
-def _exported_weights(archive: _Archive) -> dict[str, TensorRef]:
-    """The table of weights of an exported program. Its graph is never parsed: doing so evaluates text."""
-    tables = [name for name in archive.members if name.endswith("_weights_config.json")]
+def exported_tensors(archive: Archive, ending: str) -> dict[str, TensorRef]:
+    """A table of tensors of an exported program, from whose folder the archive then reads.
+
+    Args:
+        ending: of the table's name; what is no tensor among its constants is left out.
+
+    Raises:
+        Damaged: the table is not sound, or a weight is stored as a pickle.
+    """
+    tables = [name for name in archive.members if name.endswith(ending)]
     if len(tables) != 1:
         raise Damaged("it holds several exported programs")
     archive.folder = tables[0].rpartition("/")[0]
     weights: dict[str, TensorRef] = {}
     for name, entry in json.loads(archive.member(tables[0]))["config"].items():
+        if entry["tensor_meta"] is None and ending != _WEIGHTS:
+            continue
         if entry["use_pickle"]:
             raise Damaged(f"weight {name[:60]!r} is of a kind that is stored as a pickle")
         meta = entry["tensor_meta"]

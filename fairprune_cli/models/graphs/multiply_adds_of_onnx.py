@@ -1,0 +1,77 @@
+"""Multiply-adds of a graph in ONNX, by the shapes that ONNX's own inference finds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from fairprune_cli.models.graphs.network import GraphInput
+
+Shapes = Mapping[str, tuple[int, ...]]
+
+
+def multiply_adds_of(model: Any, takes: GraphInput) -> int | None:
+    """Multiply-adds of one image: convolutions and matrix products, biases not counted.
+
+    Args:
+        model: an `onnx.ModelProto`, which is not changed.
+        takes: the images; those of a free size are not counted.
+
+    Returns:
+        None where a shape cannot be told, or the products are of kinds that are not known here.
+    """
+    import onnx
+
+    if None in (takes.channels, takes.height, takes.width):
+        return None
+    trial = onnx.ModelProto()
+    trial.CopyFrom(model)
+    held = {tensor.name for tensor in trial.graph.initializer}
+    (images,) = (one for one in trial.graph.input if one.name not in held)
+    batch = takes.batch or 1
+    images.type.tensor_type.shape.dim[0].dim_value = batch
+    for output in trial.graph.output:
+        output.type.tensor_type.ClearField("shape")  # the batch may have a name there
+    del trial.graph.value_info[:]
+    try:
+        known = onnx.shape_inference.infer_shapes(trial, data_prop=True).graph
+        shapes = {one.name: _sizes(one) for one in (*known.value_info, *known.input, *known.output)}
+        shapes |= {tensor.name: tuple(tensor.dims) for tensor in known.initializer}
+        return sum(_products(node, shapes) for node in known.node) // batch
+    except (_Unknown, KeyError, IndexError, onnx.shape_inference.InferenceError):
+        return None
+
+
+class _Unknown(Exception):
+    """A shape that was not found, or products of an unknown kind."""
+
+
+def _sizes(value: Any) -> tuple[int, ...]:
+    return tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim)
+
+
+def _products(node: Any, shapes: Shapes) -> int:
+    """Multiply-adds of one operator."""
+    if node.op_type in ("Conv", "ConvInteger"):
+        weight = _known(shapes, node.input[1])
+        return math.prod(_known(shapes, node.output[0])) * math.prod(weight[1:])
+    if node.op_type == "QLinearConv":
+        return math.prod(_known(shapes, node.output[0])) * math.prod(_known(shapes, node.input[3])[1:])
+    if node.op_type == "ConvTranspose":
+        return math.prod(_known(shapes, node.input[0])) * math.prod(_known(shapes, node.input[1])[1:])
+    if node.op_type == "Gemm":
+        across = next((attribute.i for attribute in node.attribute if attribute.name == "transA"), 0)
+        return math.prod(_known(shapes, node.output[0])) * _known(shapes, node.input[0])[0 if across else 1]
+    if node.op_type in ("MatMul", "MatMulInteger", "QLinearMatMul"):
+        return math.prod(_known(shapes, node.output[0])) * _known(shapes, node.input[0])[-1]
+    if node.op_type in ("If", "Loop", "Scan", "Einsum", "LSTM", "GRU", "RNN", "Attention", "MultiHeadAttention"):
+        raise _Unknown(node.op_type)
+    return 0
+
+
+def _known(shapes: Shapes, name: str) -> tuple[int, ...]:
+    found = shapes[name]
+    if not found or 0 in found:
+        raise _Unknown(name)
+    return found

@@ -1,0 +1,185 @@
+"""The models of an audit, of whatever kind: opened, named, and what the report says of each beside its figures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from fairprune_cli.core.errors import FairpruneError
+from fairprune_cli.core.terminal import Terminal
+from fairprune_cli.data.manifest.load import Transform
+from fairprune_cli.models import measure
+from fairprune_cli.models.checkpoint.contents import weights_of_each
+from fairprune_cli.models.checkpoint.load import LoadedModel
+from fairprune_cli.models.file import codec
+from fairprune_cli.models.graphs.load import file_bytes
+from fairprune_cli.models.graphs.network import GraphNetwork
+from fairprune_cli.models.graphs.onnx_file import OnnxNetwork
+from fairprune_cli.run.folder import MODEL
+from fairprune_cli.run.inputs import Data, open_model, transform_of
+from fairprune_cli.run.options import Resolved
+
+NOT_IN_GRAPH = "the graph does not tell it"
+
+
+@dataclass(frozen=True)
+class AuditRequest:
+    """What `fairprune audit` was asked for, beyond the settings."""
+
+    models: tuple[Path, ...]
+    resolved: Resolved
+    against: Path | None = None
+    out: Path | None = None
+    force: bool = False
+    trust: bool = False
+    dry_run: bool = False
+
+
+def open_sources(request: AuditRequest, data: Data, terminal: Terminal) -> dict[str, LoadedModel]:
+    """The models by name. What was pruned from a trusted module is built on that module where it is the dense one."""
+    found: dict[str, LoadedModel] = {}
+    paths, settings = name_models(request.models, request.against), request.resolved.settings
+    meant = weights_of_each(paths.values(), settings.weights)
+    for name, path in paths.items():
+        dense = found.get("dense")
+        structure = dense.structure if dense is not None and _pruned_from(dense, path) else None
+        found[name] = open_model(
+            path, replace(settings, weights=meant[path]), data.manifest, terminal, request.trust,
+            structure if isinstance(structure, nn.Module) else None, graphs=True,
+        )  # fmt: skip
+    return found
+
+
+def _pruned_from(dense: LoadedModel, path: Path) -> bool:
+    """Whether a path is a file of ours that names the architecture of the dense model."""
+    file = model_file(path)
+    return file.is_file() and codec.is_model_file(file) and codec.read_header(file).architecture == dense.architecture
+
+
+def described_sources(request: AuditRequest, sources: dict[str, LoadedModel], transform: Transform) -> dict[str, Any]:
+    """What the report says of the models beside the figures."""
+    judged = [name for name in sources if name != "dense"] or ["dense"]
+    parts: dict[str, Any] = {
+        "model": _described(sources[judged[0]]),
+        "against": _described(sources["dense"]) if request.against else None,
+        "size": _sizes(sources, judged[0], transform),
+        "config": request.resolved.document(),
+    }
+    if len(judged) > 1:
+        parts["models"] = {name: _described(loaded) | _own_size(loaded, transform) for name, loaded in sources.items()}
+    return parts
+
+
+def name_models(paths: Sequence[Path], against: Path | None) -> dict[str, Path]:
+    """What the models are called in the report: dense and pruned, or, of several, by file or run folder.
+
+    Raises:
+        FairpruneError: a model is given twice.
+    """
+    everything = [*paths, *([against] if against is not None else [])]
+    resolved = [path.resolve() for path in everything]
+    for path, where in zip(everything, resolved, strict=True):
+        if len(paths) > 1 and resolved.count(where) > 1:
+            raise FairpruneError("is given twice", where=str(path), hint="give each model once")
+    dense = {} if against is None else {"dense": against}
+    if len(paths) == 1:
+        return {**dense, ("pruned" if dense else "dense"): paths[0]}
+    # Names that do not tell the models apart get their suffix, as model.onnx beside model.pt, and then their folders.
+    names = [_short(path) for path in paths]
+    for longer in (lambda path: path.resolve().name, str):
+        names = [name if names.count(name) == 1 else longer(p) for name, p in zip(names, paths, strict=True)]
+    taken = {"dense", "pruned"}  # these mean something in a report
+    return dense | {(f"{name} (model)" if name in taken else name): p for name, p in zip(names, paths, strict=True)}
+
+
+def _short(path: Path) -> str:
+    where = path.resolve()
+    if where.name == MODEL:
+        return where.parent.name or MODEL
+    return where.name if where.is_dir() else where.stem
+
+
+def common_transform(sources: dict[str, LoadedModel], data: Data, terminal: Terminal) -> Transform:
+    """The input transform that all models want; one pass over the images serves them all."""
+    found = {name: transform_of(loaded, data.manifest, terminal) for name, loaded in sources.items()}
+    first, *others = found.items()
+    for name, transform in others:
+        if transform != first[1]:
+            raise FairpruneError(
+                f"{sources[first[0]].source} and {sources[name].source} want different input transforms",
+                where="fairprune audit", hint="audit them one by one",
+            )  # fmt: skip
+    return first[1]
+
+
+def _described(loaded: LoadedModel) -> dict[str, Any]:
+    described = {"architecture": loaded.architecture, "source": str(loaded.source), "sha256": loaded.sha256}
+    return described | ({"kind": loaded.model.kind} if isinstance(loaded.model, GraphNetwork) else {})
+
+
+def _own_size(loaded: LoadedModel, transform: Transform) -> dict[str, Any]:
+    return _known({
+        "file_bytes": file_bytes(loaded) if _is_graph(loaded) else model_file(loaded.source).stat().st_size,
+        "parameters": _parameters(loaded), "macs": _macs(loaded, transform),
+    })  # fmt: skip
+
+
+def _known(values: Mapping[str, int | None]) -> dict[str, Any]:
+    """Values for JSON: one that is not known is null, and it is said why."""
+    unknown = {f"{key}_undefined": NOT_IN_GRAPH for key, value in values.items() if value is None}
+    return {**values, **unknown}
+
+
+def _macs(loaded: LoadedModel, transform: Transform) -> int | None:
+    """Multiply-adds of one image."""
+    if isinstance(loaded.model, OnnxNetwork):
+        return loaded.model.multiply_adds
+    counted = measure.macs(loaded.model, transform.shape)
+    return counted // (loaded.model.takes.batch or 1) if isinstance(loaded.model, GraphNetwork) else counted
+
+
+def _is_graph(loaded: LoadedModel) -> bool:
+    return isinstance(loaded.model, GraphNetwork)
+
+
+def _sizes(sources: Mapping[str, LoadedModel], judged: str, transform: Transform) -> dict[str, Any]:
+    """The contract's size block; without a dense model only the model's own figures are known."""
+    size = _own_size(sources[judged], transform)
+    dense = sources.get("dense")
+    if judged == "dense" or dense is None:
+        for key in ("dense_bytes", "dense_parameters", "dense_macs"):
+            size[key], size[f"{key}_undefined"] = None, "no dense model was given with --against"
+        return size
+    return size | _known({
+        "dense_bytes": _dense_bytes(dense), "dense_parameters": _dense_parameters(dense),
+        "dense_macs": _macs(dense, transform),
+    })  # fmt: skip
+
+
+def _dense_bytes(dense: LoadedModel) -> int | None:
+    if isinstance(dense.model, GraphNetwork):
+        return dense.model.tensor_bytes()
+    return measure.dense_bytes(dense.model, dense.dtypes)
+
+
+def _dense_parameters(dense: LoadedModel) -> int | None:
+    if isinstance(dense.model, GraphNetwork):
+        return dense.model.parameter_count()
+    return measure.count_parameters(dense.model)
+
+
+def _parameters(loaded: LoadedModel) -> int | None:
+    """Parameters that the file keeps: all of them, less the single weights that a mask removed."""
+    if isinstance(loaded.model, GraphNetwork):
+        return loaded.model.parameter_count()
+    file = model_file(loaded.source)
+    return measure.kept_parameters(loaded.model, codec.read_masks(file) if codec.is_model_file(file) else {})
+
+
+def model_file(source: Path) -> Path:
+    """The file behind a model argument: itself, or the model of a run folder."""
+    return source / MODEL if source.is_dir() else source
