@@ -2,8 +2,10 @@
 
 Weights and activations of convolutions and matrix products become integers q with x = s (q - z) (Jacob et al., CVPR
 2018, equation 1), in the form of QuantizeLinear and DequantizeLinear pairs. Weights: a scale per output channel, z = 0,
-so that what pruning set to zero stays zero. Activations: unsigned, a scale per tensor, from the least and the largest
-value on the calibration images. docs/int8.md has the figures that these choices rest on. Nothing here needs torch.
+so that what pruning set to zero stays zero, and |q| at most 64: x86 processors without VNNI add two products of 8 bits
+in 16, and 2 * 255 * 64 is the most that fits, so that such a machine computes what was audited on another. Activations:
+unsigned, a scale per tensor, from the least and the largest value on the calibration images. docs/int8.md has the
+figures that these choices rest on. Nothing here needs torch.
 """
 
 from __future__ import annotations
@@ -65,7 +67,7 @@ def quantise(graph: Path, path: Path, batches: Iterable[np.ndarray], told: Mappi
             f"onnxruntime cannot quantise this graph: {said_by(error)}", where="--int8", hint="export it without --int8"
         ) from error
     found = Quantised(_layers(path), {
-        "activations": "uint8 per tensor", "weights": "int8 per output channel, symmetric", "calibration": "minmax",
+        "activations": "uint8 per tensor", "weights": "int8 per output channel, symmetric, 7 bits used", "calibration": "minmax",
         "operators": ", ".join(OPERATORS),
     })  # fmt: skip
     if not found.layers:
@@ -91,7 +93,7 @@ def _quantised_file(graph: Path, prepared: Path, path: Path, batches: Iterable[n
     quant_pre_process(str(graph), str(prepared), skip_symbolic_shape=True)  # the exporter has told the shapes
     quantize_static(
         str(prepared), str(path), _Reader(iter(batches)), quant_format=QuantFormat.QDQ,
-        op_types_to_quantize=list(OPERATORS), per_channel=True, activation_type=QuantType.QUInt8,
+        op_types_to_quantize=list(OPERATORS), per_channel=True, reduce_range=True, activation_type=QuantType.QUInt8,
         weight_type=QuantType.QInt8, calibrate_method=CalibrationMethod.MinMax,
     )  # fmt: skip
 

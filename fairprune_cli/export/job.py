@@ -177,7 +177,7 @@ def refuse_fixed_batch(architecture: str, size: object) -> None:
         )
 
 
-def largest_difference(job: ExportJob, reloaded: Callable[[Tensor], Tensor]) -> tuple[float, float]:
+def largest_difference(job: ExportJob, reloaded: Callable[[Tensor], Any]) -> tuple[float, float]:
     """Largest absolute difference of a logit, and largest absolute logit.
 
     Compared are batches of 1 and 3 random images, and where the job has real ones, all of these at once and the first

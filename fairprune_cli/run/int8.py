@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from fairprune_cli import export as exports
@@ -24,9 +25,9 @@ from fairprune_cli.data.manifest.load import find_manifest
 from fairprune_cli.export import int8
 from fairprune_cli.export.agreement import LEAST_KAPPA, Agreement, agreement_of
 from fairprune_cli.export.formats import onnx
-from fairprune_cli.export.graph_network import GraphNetwork
 from fairprune_cli.export.job import ExportJob, job_of, largest_difference
 from fairprune_cli.models.checkpoint.load import LoadedModel
+from fairprune_cli.models.graphs.onnx_file import OnnxNetwork
 from fairprune_cli.models.read_out import as_given, attach, read_out_of
 from fairprune_cli.run.audit_step import judgement_of
 from fairprune_cli.run.inputs import Data, decoded_images, open_data, open_model, transform_of
@@ -178,10 +179,13 @@ def _float_graph(loaded: LoadedModel, images: ImageSet, path: Path, terminal: Te
 
 
 def _network(job: ExportJob, loaded: LoadedModel, file: Path) -> nn.Module:
-    """A graph with the read-out of the network it was made from."""
-    network = GraphNetwork(onnx.reload(job, file), job.keys).eval()
-    if (read_out := read_out_of(loaded.model)) is not None:
-        attach(network, read_out)
+    """A written graph, with the read-out of the network that it was made from."""
+    network = OnnxNetwork(file, torch.device("cpu")).eval()
+    read_out = read_out_of(loaded.model)
+    assert read_out is not None  # `open_model` has hung it there
+    names = dict(zip(job.keys, job.outputs if len(job.keys) > 1 else [None], strict=True))
+    entries = tuple(replace(entry, key=names[entry.key]) for entry in read_out.entries)
+    attach(network, replace(read_out, entries=entries))
     return network
 
 
