@@ -94,7 +94,7 @@ def _in_integers(
     size_of(size)
     settings = resolved(None, given).settings
     from fairprune_cli.report.int8_table import print_int8
-    from fairprune_cli.run.int8 import Int8Request, export_int8
+    from fairprune_cli.run.integer_export import Int8Request, export_int8
 
     made = export_int8(Int8Request(model, settings, out, force, trust), terminal)
     _tell_unused(size, made.file, terminal)

@@ -18,7 +18,7 @@ from fairprune_cli.data.batches.pixels import Normaliser
 from fairprune_cli.data.batches.pool import load_images
 from fairprune_cli.data.manifest.load import load_manifest
 from fairprune_cli.export import int8
-from fairprune_cli.run.int8 import Int8Request, export_int8
+from fairprune_cli.run.integer_export import Int8Request, export_int8
 from fairprune_cli.run.options import resolve
 from tests.support.commands import Work, fairprune
 
