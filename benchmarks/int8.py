@@ -95,7 +95,10 @@ def fairprune(*arguments: str | Path) -> str:
 
 
 def timed(files: Mapping[str, Path]) -> dict[str, dict[int, float]]:
-    """Median milliseconds of a batch, by form and size of the batch; the forms take turns."""
+    """Median milliseconds of a batch, by form and size of the batch; the forms take turns.
+
+    Time of the thread: on a machine that is shared, long runs are interrupted and short ones are not.
+    """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     sessions = {form: onnxruntime.InferenceSession(str(file), options) for form, file in files.items()}
@@ -105,9 +108,9 @@ def timed(files: Mapping[str, Path]) -> dict[str, dict[int, float]]:
         laps: dict[str, list[float]] = {form: [] for form in files}
         for _ in range(ROUNDS):
             for form, session in sessions.items():
-                start = time.perf_counter()
+                start = time.thread_time()
                 session.run(None, {"images": images})
-                laps[form].append(1e3 * (time.perf_counter() - start))
+                laps[form].append(1e3 * (time.thread_time() - start))
         for form in files:
             found[form][batch] = statistics.median(laps[form])
     return found
