@@ -2,21 +2,47 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fairprune_cli.commands.flags import Force, Given, ImageSize, Json, Model, Out, Quiet, Trust, flags, size_of
+from fairprune_cli.commands.flags import (
+    Force,
+    Given,
+    ImageSize,
+    Json,
+    Model,
+    Out,
+    Quiet,
+    Trust,
+    flags,
+    resolved,
+    size_of,
+    spelling,
+)
 from fairprune_cli.commands.output import print_json, terminal_of
-from fairprune_cli.core.errors import ExitCode
+from fairprune_cli.core.errors import ExitCode, FairpruneError
 from fairprune_cli.core.plugins import EXPORT_FORMAT
+from fairprune_cli.run.options import INT8
+
+if TYPE_CHECKING:
+    from fairprune_cli.core.terminal import Terminal
+    from fairprune_cli.export import ExportResult
 
 
-@flags("model", "to", "store", "size", "data", "out", "force", "arch", "trust", "weights", "as_json", "quiet")
+@flags(
+    "model", "to", "int8", "store", "size", "data", *INT8, "out", "force", "arch", "trust", "weights", "as_json",
+    "quiet",
+)  # fmt: skip
 def command(
     given: Given,
     model: Model,
     to: Annotated[str, typer.Option("--to", help=f"one of {', '.join(EXPORT_FORMAT.names())}")],
+    int8: Annotated[
+        bool,
+        typer.Option("--int8", help="8-bit integers, onnx only: calibrated on val, and audited per group beside float"),
+    ] = False,
     store: Annotated[
         str | None, typer.Option("--store", help="fp32, fp16 or bf16 weights, safetensors only [source: as they are]")
     ] = None,
@@ -29,6 +55,9 @@ def command(
 ) -> int:
     """Write the model in another format; the file is read again and compared before it says done."""
     terminal = terminal_of(quiet)
+    if int8:
+        return _in_integers(given, model, to, store, size, out, force, trust, as_json, terminal)
+    _refuse_flags_of_int8(given)
     from fairprune_cli import export as exports
     from fairprune_cli.run import inputs
     from fairprune_cli.run.options import resolve
@@ -40,11 +69,7 @@ def command(
         input_size=wanted, store=None if store == "source" else store,
         transform=inputs.transform_if_any(data, model), manifest=inputs.manifest_if_any(data, model),
     )  # fmt: skip
-    if wanted is not None and wanted != result.shape.size:
-        terminal.warn(
-            f"--size {size} was not used: the input transform of the model or the manifest says "
-            f"{result.shape.pixels}", code="size",
-        )  # fmt: skip
+    _tell_unused(size, result, terminal)
     if as_json:
         print_json(result.to_dict(), terminal)
     else:
@@ -56,3 +81,43 @@ def command(
             + ("" if result.store is None else f"; rounding to {result.store} moved a logit by {result.rounding:.1e}")
         )
     return int(ExitCode.OK)
+
+
+def _in_integers(
+    given: Given, model: Path, to: str, store: str | None, size: str | None, out: Path | None, force: bool, trust: bool,
+    as_json: bool, terminal: Terminal,
+) -> int:  # fmt: skip
+    if to != "onnx":
+        raise FairpruneError(f"{to} has no form in 8-bit integers", where="--int8", hint="use it with --to onnx")
+    if store is not None:
+        raise FairpruneError("--int8 and --store both say how weights are stored", where="--store", hint="give one")
+    size_of(size)
+    settings = resolved(None, given).settings
+    from fairprune_cli.report.int8_table import print_int8
+    from fairprune_cli.run.integer_export import Int8Request, export_int8
+
+    made = export_int8(Int8Request(model, settings, out, force, trust), terminal)
+    _tell_unused(size, made.file, terminal)
+    if as_json:
+        print_json(made.to_dict(), terminal)
+    else:
+        print_int8(made.to_dict(), terminal)
+    return int(ExitCode.OK)
+
+
+def _refuse_flags_of_int8(given: Given) -> None:
+    for key in INT8:
+        if key in given:
+            raise FairpruneError(
+                "says how --int8 is calibrated and audited, and --int8 was not given", where=spelling(key),
+                hint="add --int8, or leave it out",
+            )  # fmt: skip
+
+
+def _tell_unused(size: str | None, result: ExportResult, terminal: Terminal) -> None:
+    wanted = size_of(size)
+    if wanted is not None and wanted != result.shape.size:
+        terminal.warn(
+            f"--size {size} was not used: the input transform of the model or the manifest says "
+            f"{result.shape.pixels}", code="size",
+        )  # fmt: skip

@@ -120,16 +120,7 @@ def export_model(
     from fairprune_cli.export.job import job_of, largest_difference, rounded_job
 
     module = _check_store(to, store)
-    source = Path(loaded.source)
-    source = source / "model.safetensors" if source.is_dir() else source
-    path = Path(out) if out is not None else source.with_name(source.stem + module.SUFFIX)
-    if path.is_dir():
-        raise FairpruneError("is a folder", where=str(path), hint="give a file name to --out")
-    if path.exists() and source.exists() and path.samefile(source):
-        raise FairpruneError("the export would replace its own source", where=str(path), hint="give another --out")
-    if path.exists() and not force:
-        raise FairpruneError("exists already", where=str(path), hint="give another --out, or --force")
-    refuse_no_room(path)
+    path = destination(Path(loaded.source), out, module.SUFFIX, force)
     transform = manifest.transform if transform is None and manifest is not None else transform
     job, rounding = job_of(loaded, transform or input_size), None
     if manifest is not None:
@@ -150,6 +141,24 @@ def export_model(
             )
     return ExportResult(path, to, path.stat().st_size, difference, job.shape, store, rounding,
                         0 if job.samples is None else len(job.samples))  # fmt: skip
+
+
+def destination(source: Path, out: Path | None, suffix: str, force: bool) -> Path:
+    """The file that an export writes: `out`, or beside the source with `suffix` in place of its own.
+
+    Raises:
+        FairpruneError: it is a folder, the source itself, exists without `force`, or could not be made.
+    """
+    source = source / "model.safetensors" if source.is_dir() else source
+    path = Path(out) if out is not None else source.with_name(source.stem + suffix)
+    if path.is_dir():
+        raise FairpruneError("is a folder", where=str(path), hint="give a file name to --out")
+    if path.exists() and source.exists() and path.samefile(source):
+        raise FairpruneError("the export would replace its own source", where=str(path), hint="give another --out")
+    if path.exists() and not force:
+        raise FairpruneError("exists already", where=str(path), hint="give another --out, or --force")
+    refuse_no_room(path)
+    return path
 
 
 def _with_samples(job: ExportJob, manifest: Manifest) -> ExportJob:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,7 +24,7 @@ from fairprune_cli.models.file.rounding import SOURCE, rounded
 from fairprune_cli.models.inference import taking_images
 from fairprune_cli.models.layers import prunable_weights
 from fairprune_cli.models.measure import images_of
-from fairprune_cli.models.read_out import tensors_of
+from fairprune_cli.models.read_out import Key, tensors_of
 from fairprune_cli.models.score_search import outputs_of
 
 LOGITS = "logits"  # the output of a network that has one
@@ -74,10 +75,15 @@ class ExportJob:
     @property
     def outputs(self) -> list[str]:
         """What the tensors that the network gives are called, in its order: `logits` where there is one alone."""
-        keys = list(tensors_of(self._given))
+        keys = self.keys
         if len(keys) == 1:
             return [LOGITS]
         return [key if isinstance(key, str) else f"output{key}" for key in keys]
+
+    @property
+    def keys(self) -> list[Key]:
+        """The same as `read_out.tensors_of` names them."""
+        return list(tensors_of(self._given))
 
     @property
     def traced(self) -> nn.Module:
@@ -171,7 +177,7 @@ def refuse_fixed_batch(architecture: str, size: object) -> None:
         )
 
 
-def largest_difference(job: ExportJob, reloaded: Callable[[Tensor], Tensor]) -> tuple[float, float]:
+def largest_difference(job: ExportJob, reloaded: Callable[[Tensor], Any]) -> tuple[float, float]:
     """Largest absolute difference of a logit, and largest absolute logit.
 
     Compared are batches of 1 and 3 random images, and where the job has real ones, all of these at once and the first
@@ -191,7 +197,8 @@ def largest_difference(job: ExportJob, reloaded: Callable[[Tensor], Tensor]) -> 
                 if expected.squeeze().shape != found.squeeze().shape:
                     raise FairpruneError(f"logits of shape {list(found.shape)}, not {list(expected.shape)}")
                 # A squeeze in the network's code takes the axis of one image away, in a graph it does not.
-                difference = max(difference, (expected.squeeze() - found.squeeze()).abs().max().item())
+                apart = (expected.squeeze() - found.squeeze()).abs().max().item()
+                difference = max(difference, math.inf if math.isnan(apart) else apart)  # max() would pass over it
                 scale = max(scale, expected.abs().max().item())
     return difference, scale
 

@@ -12,6 +12,7 @@ from fairprune_cli.audit.options import AuditOptions, FigureOptions
 from fairprune_cli.core import settings as layers
 from fairprune_cli.core.settings import setting
 from fairprune_cli.data.options import DataOptions
+from fairprune_cli.export.options import ExportOptions
 from fairprune_cli.fairness.options import ConstraintOptions
 from fairprune_cli.models.options import ModelOptions
 from fairprune_cli.pruning.options import MethodOptions, TargetOptions
@@ -31,7 +32,7 @@ class RunOptions:
 @dataclass(frozen=True)
 class Settings(
     DataOptions, ModelOptions, TargetOptions, MethodOptions, ConstraintOptions, TrainOptions, AuditOptions,
-    FigureOptions, RunOptions,
+    FigureOptions, ExportOptions, RunOptions,
 ):  # fmt: skip
     """Everything a run can be told; each field is a key of fairprune.yaml and FAIRPRUNE_<KEY>.
 
@@ -51,6 +52,7 @@ GATES = (
     "point_estimate", "policy",
 )  # fmt: skip
 SHOWN = ("show_examples", "track", "split")
+INT8 = ("calibration_images", "attr", "split", "min_group", "confidence", "seed")  # of export, with --int8 alone
 INPUTS = ("data", "arch", "seed", "device")
 
 Resolved = layers.Resolved[Settings]

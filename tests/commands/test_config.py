@@ -108,7 +108,7 @@ def test_one_setting_in_full(told: Told) -> None:
     assert json.loads(told("config", "explain", "seed", "--json")) == {
         "key": "seed", "group": "Randomness", "description": "seed of every random draw", "type": "integer",
         "minimum": 0, "maximum": 2**31 - 1, "default": 0, "flag": "--seed",
-        "commands": ["prune", "audit", "compare", "train", "demo"], "variable": "FAIRPRUNE_SEED",
+        "commands": ["prune", "audit", "compare", "train", "export", "demo"], "variable": "FAIRPRUNE_SEED",
     }  # fmt: skip
 
 

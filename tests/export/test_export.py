@@ -19,7 +19,7 @@ from fairprune_cli.data.drawn_faces.write import write_sample
 from fairprune_cli.data.manifest.image_shape import ImageShape
 from fairprune_cli.data.manifest.load import load_manifest
 from fairprune_cli.export.formats import onnx, safetensors
-from fairprune_cli.export.job import job_of
+from fairprune_cli.export.job import job_of, largest_difference
 from fairprune_cli.export.samples import real_images
 from fairprune_cli.models import architectures
 from fairprune_cli.models.file import codec
@@ -132,6 +132,12 @@ def test_a_checkpoint_in_half_precision_keeps_its_dtype(tmp_path: Path) -> None:
     state = codec.read_model(result.path)[0]
     assert state["fc.weight"].dtype == torch.float16
     assert next(loaded.model.parameters()).dtype == torch.float16
+
+
+def test_what_is_no_number_is_no_agreement(source: Loaded) -> None:
+    job = job_of(source)
+    difference, _ = largest_difference(job, lambda images: job.reference(images) * float("nan"))
+    assert difference == float("inf")
 
 
 def without_channels(model: nn.Module) -> nn.Module:
