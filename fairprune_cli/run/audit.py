@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ from fairprune_cli.data.manifest.load import Transform
 from fairprune_cli.fairness import notions as fairness
 from fairprune_cli.models import measure
 from fairprune_cli.models.checkpoint.contents import weights_of_each
+from fairprune_cli.models.checkpoint.in_memory import FunctionScores, InMemory
 from fairprune_cli.models.checkpoint.load import LoadedModel
 from fairprune_cli.models.file import codec
 from fairprune_cli.run.audit_step import AuditStep, Outcome
@@ -35,7 +36,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class AuditRequest:
-    """What `fairprune audit` was asked for, beyond the settings."""
+    """What `fairprune audit` was asked for, beyond the settings.
+
+    Attributes:
+        in_memory: networks and functions that have no file, by the names that stand for them among the paths.
+    """
 
     models: tuple[Path, ...]
     resolved: Resolved
@@ -44,6 +49,7 @@ class AuditRequest:
     force: bool = False
     trust: bool = False
     dry_run: bool = False
+    in_memory: Mapping[Path, InMemory] = field(default_factory=dict)
 
 
 def audit(request: AuditRequest, terminal: Terminal) -> Outcome:
@@ -64,7 +70,8 @@ def _audit(request: AuditRequest, terminal: Terminal, device: torch.device, grou
         _check(request)
         threads = set_threads(settings.threads)
         repeatable(device)
-        data = open_data(settings, request.models[0], terminal, True, settings.split).with_attributes(policy.attributes)
+        first = next((path for path in request.models if path not in request.in_memory), None)
+        data = open_data(settings, first, terminal, True, settings.split).with_attributes(policy.attributes)
         refuse_broken_plug_ins(*(len(task.classes) for task in data.manifest.tasks))
         _check_dense(request, policy, len(data.manifest.classes))
         rows = data.rows(settings.split)
@@ -100,13 +107,13 @@ def _sources(request: AuditRequest, data: Data, terminal: Terminal) -> dict[str,
     """The models by name. What was pruned from a trusted module is built on that module where it is the dense one."""
     found: dict[str, LoadedModel] = {}
     paths, settings = name_models(request.models, request.against), request.resolved.settings
-    meant = weights_of_each(paths.values(), settings.weights)
+    meant = weights_of_each((p for p in paths.values() if p not in request.in_memory), settings.weights)
     for name, path in paths.items():
         dense = found.get("dense")
         structure = dense.structure if dense is not None and _pruned_from(dense, path) else None
         found[name] = open_model(
-            path, replace(settings, weights=meant[path]), data.manifest, terminal, request.trust,
-            structure if isinstance(structure, nn.Module) else None,
+            path, replace(settings, weights=meant.get(path)), data.manifest, terminal, request.trust,
+            structure if isinstance(structure, nn.Module) else None, request.in_memory.get(path),
         )  # fmt: skip
     return found
 
@@ -201,10 +208,15 @@ def _common_transform(sources: dict[str, LoadedModel], data: Data, terminal: Ter
 
 
 def _described(loaded: LoadedModel) -> dict[str, Any]:
-    return {"architecture": loaded.architecture, "source": str(loaded.source), "sha256": loaded.sha256}
+    return {"architecture": loaded.architecture, "source": str(loaded.source), "sha256": loaded.sha256 or None}
 
 
 def _own_size(loaded: LoadedModel, transform: Transform) -> dict[str, Any]:
+    if isinstance(loaded.model, FunctionScores):
+        return _unknown(("file_bytes", "parameters", "macs"), "a function tells nothing of its size")
+    if loaded.in_memory:
+        counted = {"parameters": _parameters(loaded), "macs": measure.macs(loaded.model, transform.shape)}
+        return counted | _unknown(("file_bytes",), "the network was given in memory and has no file")
     return {
         "file_bytes": model_file(loaded.source).stat().st_size, "parameters": _parameters(loaded),
         "macs": measure.macs(loaded.model, transform.shape),
@@ -219,17 +231,24 @@ def _sizes(sources: dict[str, LoadedModel], judged: str, transform: Transform) -
         ("dense_parameters", lambda dense: measure.count_parameters(dense.model)),
         ("dense_macs", lambda dense: measure.macs(dense.model, transform.shape)),
     ):  # fmt: skip
-        if judged != "dense" and "dense" in sources:
-            size[key] = value(sources["dense"])
+        if judged == "dense" or "dense" not in sources:
+            size |= _unknown((key,), "no dense model was given with --against")
+        elif isinstance(sources["dense"].model, FunctionScores):
+            size |= _unknown((key,), "a function tells nothing of its size")
         else:
-            size[key], size[f"{key}_undefined"] = None, "no dense model was given with --against"
+            size[key] = value(sources["dense"])
     return size
+
+
+def _unknown(keys: Sequence[str], why: str) -> dict[str, Any]:
+    return {name: text for key in keys for name, text in ((key, None), (f"{key}_undefined", why))}
 
 
 def _parameters(loaded: LoadedModel) -> int:
     """Parameters that the file keeps: all of them, less the single weights that a mask removed."""
     file = model_file(loaded.source)
-    return measure.kept_parameters(loaded.model, codec.read_masks(file) if codec.is_model_file(file) else {})
+    masked = not loaded.in_memory and codec.is_model_file(file)
+    return measure.kept_parameters(loaded.model, codec.read_masks(file) if masked else {})
 
 
 def model_file(source: Path) -> Path:

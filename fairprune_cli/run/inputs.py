@@ -26,7 +26,8 @@ from fairprune_cli.data.manifest.load import (
     load_manifest,
     transform_in_manifest,
 )
-from fairprune_cli.data.manifest.task import Task, with_heads
+from fairprune_cli.data.manifest.task import Task, outputs_for, with_heads
+from fairprune_cli.models.checkpoint.in_memory import InMemory, load_in_memory
 from fairprune_cli.models.checkpoint.load import LoadedModel, check_class_names, load_usable
 from fairprune_cli.models.inference import refuse_other_channels
 from fairprune_cli.models.read_out import ReadOut, attach
@@ -116,7 +117,7 @@ def transform_if_any(given: str | None, model: Path) -> Transform | None:
 
 def open_model(
     path: Path, settings: Settings, manifest: Manifest, terminal: Terminal, trust: bool,
-    structure: nn.Module | None = None,
+    structure: nn.Module | None = None, in_memory: InMemory | None = None,
 ) -> LoadedModel:  # fmt: skip
     """Load a model, find the scores of the manifest's tasks in what it gives, and hang that read-out on it.
 
@@ -125,12 +126,16 @@ def open_model(
 
     Args:
         structure: a network to build the model's file on, where the settings name no architecture.
+        in_memory: the model itself, which `path` is then only the name of.
 
     Raises:
         FairpruneError: it cannot be loaded, or does not give what the manifest's classes ask for.
     """
     wanted = max((max(task.head.outputs or (len(task.classes) - 1,)) + 1 for task in manifest.tasks), default=None)
-    loaded = load_usable(path, settings.arch or structure, trust, settings.weights, wanted)
+    if in_memory is not None:
+        loaded = load_in_memory(in_memory, str(path), outputs_for(manifest.tasks))
+    else:
+        loaded = load_usable(path, settings.arch or structure, trust, settings.weights, wanted)
     for warning in loaded.warnings:
         terminal.warn(warning["text"], code=warning["code"])
     check_class_names(loaded, manifest.classes)
