@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -14,7 +15,7 @@ from fairprune_cli.core.parallel import Progress
 from fairprune_cli.data.content_hashes import content_hashes
 from fairprune_cli.data.manifest.columns import AttributeSpec
 from fairprune_cli.data.manifest.groups import SourceColumn, coded
-from fairprune_cli.data.manifest.manifest import Grouping, Manifest, untested
+from fairprune_cli.data.manifest.manifest import DROP_COPIES, Grouping, Manifest, untested
 from fairprune_cli.data.manifest.rows import Records, read_records
 from fairprune_cli.data.manifest.spec import Spec, parse
 from fairprune_cli.data.manifest.splits import assign_splits
@@ -27,24 +28,27 @@ from fairprune_cli.data.tables.spellings import alike_names
 from fairprune_cli.data.tables.table import SPLITS, is_missing
 
 
-def build_manifest(data: bytes, path: Path, progress: Progress | None = None) -> Manifest:
+def build_manifest(data: bytes, path: Path, progress: Progress | None = None, split: str | None = None) -> Manifest:
     """The checked manifest.
 
     Args:
         progress: called with (shards read, shards in all) where the images lie in shards, or with (0, images in all)
             now and then while files are read of which copies have to stay in one split.
+        split: as for `load_manifest`.
 
     Raises:
         FairpruneError: lists every problem found, each with its line or row.
     """
     problems = Problems(str(path))
-    manifest = examine(data, path, problems, progress)
+    manifest = examine(data, path, problems, progress, split)
     problems.raise_if_any("run `fairprune data check` again after mending them")
     assert manifest is not None
     return manifest
 
 
-def examine(data: bytes, path: Path, problems: Problems, progress: Progress | None = None) -> Manifest | None:
+def examine(
+    data: bytes, path: Path, problems: Problems, progress: Progress | None = None, split: str | None = None
+) -> Manifest | None:
     """As much of a manifest as can be read: None, or one whose labels and splits are -1 where they are at fault.
 
     Only without any problem is it fit for anything but looking at its images.
@@ -63,12 +67,13 @@ def examine(data: bytes, path: Path, problems: Problems, progress: Progress | No
     records = read_records(spec, path.parent, digest, problems)
     if records is None:
         return None
-    return _check(spec, path, records, digest.hexdigest(), problems, progress)
+    return _check(spec, path, records, digest.hexdigest(), problems, progress, split)
 
 
 def _check(
-    spec: Spec, path: Path, records: Records, sha256: str, problems: Problems, progress: Progress | None
-) -> Manifest | None:
+    spec: Spec, path: Path, records: Records, sha256: str, problems: Problems, progress: Progress | None,
+    split: str | None,
+) -> Manifest | None:  # fmt: skip
     warnings = list(records.warnings)
     root = path.parent / spec.images
     rows = _numbered(records)
@@ -86,23 +91,20 @@ def _check(
                 groupings[attribute.name] = grouping
     there = records.files is not None and root.is_dir()
     shards = open_shards(root, spec.shards, path.name, problems, progress) if there and spec.shards else None
-    hashes = shards.hashes if shards is not None else partial(content_hashes, str(root.absolute()), progress=progress)
+    by_content: list[str] = []
+    hashes = partial(_hashes, str(root.absolute()), shards, progress, by_content)
     before = len(problems.found)
     splits = assign_splits(spec.splits, records, labels, persons, hashes, rows, warnings, problems)
     if splits is None and spec.splits.fractions is None and "split" not in spec.columns and not spec.splits.source:
         text = "no splits: name a split column, or give splits: {train: 0.7, val: 0.15, test: 0.15, seed: 0}"
         problems.add(text, "no-splits")
     split_faults = len(problems.found) > before
-    files = _located(spec, root, records, shards, splits, problems)
+    # What images hold decides where copies go: then all are read.
+    alone = None if spec.duplicates == DROP_COPIES or by_content or spec.shards else split
+    files = _located(spec, root, records, shards, splits, problems, warnings, alone)
     warnings += () if shards is None else shards.warnings
     if splits is not None and not split_faults:
-        if not (splits == SPLITS.index("test")).any():
-            problems.add("no image is in the test split", "empty-split")
-        else:
-            for grouping in groupings.values():
-                problems.extend(untested(grouping, splits), "untested-group")
-        empty = [name for k, name in enumerate(SPLITS[:2]) if not (splits == k).any()]
-        warnings += [f"no image is in the {name} split" for name in empty]
+        warnings += _empty(groupings.values(), splits, problems)
     if not files:
         return None
     return Manifest(
@@ -127,10 +129,33 @@ def _check(
     )
 
 
+def _hashes(
+    root: str, shards: Shards | None, progress: Progress | None, read: list[str], files: Sequence[str]
+) -> np.ndarray:
+    """Of what images hold, uint8 [n, 16]; `read` takes the names of those that were asked for."""
+    read += files
+    return content_hashes(root, files, progress=progress) if shards is None else shards.hashes(files)
+
+
+def _empty(groupings: Iterable[Grouping], splits: np.ndarray, problems: Problems) -> list[str]:
+    """Problems where the test split lacks images, of a group or of all; a sentence per other split without any."""
+    if not (splits == SPLITS.index("test")).any():
+        problems.add("no image is in the test split", "empty-split")
+    else:
+        for grouping in groupings:
+            problems.extend(untested(grouping, splits), "untested-group")
+    return [f"no image is in the {name} split" for k, name in enumerate(SPLITS[:2]) if not (splits == k).any()]
+
+
 def _located(
-    spec: Spec, root: Path, records: Records, shards: Shards | None, splits: np.ndarray | None, problems: Problems
-) -> tuple[str, ...]:
-    """The images' paths as they are stored; none where they cannot be looked for."""
+    spec: Spec, root: Path, records: Records, shards: Shards | None, splits: np.ndarray | None, problems: Problems,
+    warnings: list[str], split: str | None,
+) -> tuple[str, ...]:  # fmt: skip
+    """The images' paths as they are stored; none where they cannot be looked for.
+
+    Args:
+        split: as for `load_manifest`.
+    """
     if records.files is None or (spec.shards is not None and shards is None and root.is_dir()):
         return ()
     if not root.is_dir():
@@ -138,7 +163,16 @@ def _located(
         return ()
     known = None if splits is None else splits.tolist()
     fault_of = None if shards is None else shards.fault
-    return check_files(root, records.files, known, records.table, _numbered(records), problems, fault_of=fault_of)
+    absent: list[int] = []
+    spare = None if split is None or splits is None else (splits != SPLITS.index(split)).tolist()
+    files = check_files(
+        root, records.files, known, records.table, _numbered(records), problems, fault_of=fault_of, spare=spare,
+        absent=absent,
+    )  # fmt: skip
+    if absent:
+        text = f"{len(absent):,} images of other splits than {split} are not here: whether {split} has copies of them"
+        warnings.append(f"{text} is not known")
+    return files
 
 
 def _numbered(records: Records) -> list[int]:
