@@ -107,13 +107,16 @@ class Report:
         reasons = [f"{gate_name(gate)}: {gate.reason or gate.verdict}" for gate in view.gates if gate.verdict != "pass"]
         raise FairpruneError("\n  ".join([verdict_sentence(view), *reasons]), code=self.exit_code)
 
-    def to(self, format: str) -> str:
+    def to(self, format: str, base: Report | None = None) -> str:
         """The report in a format of `fairprune report --to`: html, md, json, junit, sarif, github, comment, card.
+
+        Args:
+            base: the report that a comment shows the change against.
 
         Raises:
             FairpruneError: there is no such format; the message names the nearest.
         """
-        return formats.render(self.document, format)
+        return formats.render(self.document, format, None if base is None else base.document)
 
     def save(self, folder: str | PathLike[str], force: bool = False) -> Path:
         """Write report.json, report.html and report.md into a folder, which is given back.

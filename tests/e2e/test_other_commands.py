@@ -48,7 +48,7 @@ def test_inspect_tells_the_same_as_the_report(weight_run: Path, channel_run: Pat
         assert [layer["kept"] for layer in seen["layers"]] == [layer["kept"] for layer in report["layers"]]
 
 
-@pytest.mark.parametrize("to", ["html", "md", "json", "junit", "github", "card"])
+@pytest.mark.parametrize("to", ["html", "md", "json", "junit", "github", "card", "comment", "sarif"])
 def test_report_renders_again(to: str, weight_run: Path, tmp_path: Path) -> None:
     ran = fairprune("report", str(weight_run), "--to", to, cwd=tmp_path)
     assert ran.code == 0, ran.err
