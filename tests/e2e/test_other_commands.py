@@ -54,6 +54,8 @@ def test_report_renders_again(to: str, weight_run: Path, tmp_path: Path) -> None
     assert ran.code == 0, ran.err
     if to == "html":
         assert ran.out == (weight_run / "report.html").read_text().rstrip("\n") + "\n"
+    elif to == "sarif":
+        assert json.loads(ran.out)["version"] == "2.1.0"
     elif to == "json":
         assert json.loads(ran.out) == json.loads((weight_run / "report.json").read_text())
     elif to == "junit":
