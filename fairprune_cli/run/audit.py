@@ -78,6 +78,7 @@ def _audit(request: AuditRequest, terminal: Terminal, device: torch.device, grou
         if not len(rows):
             raise FairpruneError(f"the {settings.split} split has no images", where=str(data.manifest.path))
         sources = _sources(request, data, terminal)
+        _warn_of_itself(sources, terminal)
         transform = _common_transform(sources, data, terminal)
     if request.dry_run:
         plan = {
@@ -164,6 +165,13 @@ def _check_dense(request: AuditRequest, policy: Policy, classes: int) -> None:
     if needs:
         what = "what pruning lost" if needs[0] == "--show-examples" else "degradation"
         raise FairpruneError(f"{what} needs the dense model", where=needs[0], hint="give it with --against DENSE")
+
+
+def _warn_of_itself(sources: dict[str, LoadedModel], terminal: Terminal) -> None:
+    """A model held against itself has lost nothing, whatever was meant."""
+    for name, loaded in sources.items():
+        if name != "dense" and "dense" in sources and loaded.sha256 and loaded.sha256 == sources["dense"].sha256:
+            terminal.warn(f"{loaded.source} is the dense model itself: no change can show", code="same-model")
 
 
 def name_models(paths: Sequence[Path], against: Path | None) -> dict[str, Path]:

@@ -144,8 +144,8 @@ def _known(settings: Mapping[str, Any], where: str, own: Sequence[str]) -> dict[
 def _plain(value: Any) -> Any:
     if isinstance(value, PurePath):
         return str(value)
-    if hasattr(value, "item") and getattr(value, "shape", None) == ():  # numbers of numpy and torch
-        return value.item()
+    if hasattr(value, "tolist"):  # numbers and arrays of numpy and torch
+        value = value.tolist()
     return tuple(value) if isinstance(value, list) else value
 
 

@@ -59,7 +59,7 @@ class Report:
     @property
     def passed(self) -> bool:
         """Whether gates were asked for and every one passed."""
-        return self.verdict == "pass"
+        return self.verdict == "pass" and bool(self.gates) and all(gate.get("verdict") == "pass" for gate in self.gates)
 
     @property
     def exit_code(self) -> ExitCode:
@@ -102,10 +102,11 @@ class Report:
         if self.passed:
             return self
         view = View(self.document)
-        if not view.gates and self.verdict == "none":
+        if not view.gates:
             raise FairpruneError("no gate was asked for, so nothing passed", hint="give max_gap=0.05, say, or a policy")
         reasons = [f"{gate_name(gate)}: {gate.reason or gate.verdict}" for gate in view.gates if gate.verdict != "pass"]
-        raise FairpruneError("\n  ".join([verdict_sentence(view), *reasons]), code=self.exit_code)
+        code = self.exit_code if self.exit_code != ExitCode.OK else ExitCode.INCONCLUSIVE
+        raise FairpruneError("\n  ".join([verdict_sentence(view), *reasons]), code=code)
 
     def to(self, format: str, base: Report | None = None) -> str:
         """The report in a format of `fairprune report --to`: html, md, json, junit, sarif, github, comment, card.

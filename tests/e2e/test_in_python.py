@@ -105,6 +105,7 @@ def test_a_network_and_functions_of_it_give_the_files_counts(work: Work) -> None
         (lambda images: images.mean((2, 3)), r"it gives \[2, 3\]"),
         (lambda images: ["female"] * len(images), "it gives list, not a table of scores"),
         (nn.Identity, "model: is the class Identity, neither a path nor a network"),
+        (lambda images: torch.zeros(len(images), 2, dtype=torch.complex64), "it gives Tensor, not a table of scores"),
         (3, "model: is int, neither a path nor a network"),
         ([], "no model was given"),
     ],
@@ -122,6 +123,7 @@ def test_what_gives_no_scores_is_refused(wrong: Any, message: str, work: Work) -
         ({"max_gapp": 0.1}, "unknown key 'max_gapp'\n  to mend: did you mean 'max_gap'?"),
         ({"againts": "x"}, "did you mean 'against'?"),
         ({"max_gap": True}, "max_gap: True is not a number"),
+        ({"max_gap": np.array([0.5])}, "max_gap: (0.5,) is not a number"),
         ({"max_gap": float("nan")}, "max_gap: nan is not a finite number"),
         ({"max_gap": 5}, "max_gap: 5.0 must be <= 1.0; it is a share: 5 of a hundred is 0.05"),
         ({"attr": "gendre"}, "gendre"),
@@ -161,6 +163,24 @@ def test_a_report_is_no_truth_value(work: Work) -> None:
     assert "<testsuites" in passing.to("junit")
     with pytest.raises(FairpruneError, match="did you mean 'html'"):
         passing.to("htlm")
+
+
+@pytest.mark.parametrize(
+    "document",
+    [{"verdict": "pass"}, {"verdict": "pass", "gates": [{"name": "x", "verdict": "fail"}]}, {"verdict": "PASS"}, {}],
+)
+def test_a_report_passes_by_its_gates(document: dict[str, Any]) -> None:
+    report = fairprune_cli.Report(document)
+    assert not report.passed
+    with pytest.raises(FairpruneError) as caught:
+        report.check()
+    assert caught.value.code != ExitCode.OK
+
+
+def test_a_model_against_itself_is_said(work: Work) -> None:
+    with pytest.warns(FairpruneWarning, match=r"model\.pt is the dense model itself"):
+        report = audited(work, work.model, against=work.model, max_degradation=0.1)
+    assert [item["code"] for item in report.warnings] == ["same-model"]
 
 
 def test_a_report_is_saved_once(work: Work, tmp_path: Path) -> None:

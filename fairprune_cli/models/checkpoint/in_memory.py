@@ -48,7 +48,10 @@ class FunctionScores(nn.Module):
         with torch.no_grad():  # a function that goes on in numpy asks for that
             given = self.function(images)
         try:
-            table = torch.as_tensor(given).detach().to(images.device, torch.float32)
+            table = torch.as_tensor(given).detach()
+            if table.is_complex():
+                raise TypeError("complex numbers have no order")
+            table = table.to(images.device, torch.float32)
         except (TypeError, ValueError, RuntimeError) as error:
             raise FairpruneError(
                 f"it gives {type(given).__name__}, not a table of scores", hint="give a tensor or an array [B, K]"
