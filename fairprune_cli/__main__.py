@@ -9,6 +9,7 @@ import traceback
 
 from fairprune_cli.core.errors import ExitCode, FairpruneError, OwnFault
 from fairprune_cli.core.launch import is_first, several_processes
+from fairprune_cli.core.machine_faults import fault_of_machine
 from fairprune_cli.core.out_of_memory import is_out_of_memory
 from fairprune_cli.core.plain_characters import use_plain_characters
 from fairprune_cli.core.terminal import Terminal
@@ -108,15 +109,11 @@ def _terminated(*_: object) -> None:
 
 
 def _internal(terminal: Terminal, error: Exception) -> ExitCode:
-    if is_out_of_memory(error):
-        terminal.error("out of memory\n  to mend: a smaller --batch-size, or another --device")
-    elif os.environ.get("FAIRPRUNE_DEBUG"):
+    told = fault_of_machine(error)
+    if os.environ.get("FAIRPRUNE_DEBUG") and not is_out_of_memory(error):
         terminal.error("".join(traceback.format_exception(error)))
-    elif isinstance(error, OSError) and isinstance(error.filename, str):
-        terminal.error(
-            f"{error.filename}: {error.strerror}\n  to mend: check that it is there still, that its folder can be "
-            "written and that the disk has room"
-        )
+    elif told is not None:
+        terminal.error(str(told))
     else:
         where = traceback.extract_tb(error.__traceback__)[-1]
         text = " ".join(str(error).split())[:500]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import os
 import typing
 from collections.abc import Callable, Container, Iterable
 from pathlib import Path
@@ -13,9 +12,8 @@ import typer
 
 from fairprune_cli.core import settings as layers
 from fairprune_cli.core.errors import FairpruneError, nearest
-from fairprune_cli.core.plugins import refuse_code_of_files
 from fairprune_cli.data.manifest.image_shape import Size, parse_size
-from fairprune_cli.run.options import FIELDS, GATES, Resolved, resolve
+from fairprune_cli.run.options import FIELDS, GATES, Resolved, settled
 
 Given = dict[str, Any]  # values of the settings that were given as flags, by key
 
@@ -126,13 +124,5 @@ def with_pairs(given: Given, pairs: Iterable[str], taken: Container[str] = ()) -
 
 
 def resolved(config: Path | None, given: Given) -> Resolved:
-    """All settings: flags over the environment over the settings file over what a policy's top says."""
-    from fairprune_cli.audit.policy import with_policy
-
-    default = Path(layers.CONFIG_FILE)
-    if config is not None and not config.is_file():
-        raise FairpruneError("no such file", where=str(config), hint="check --config")
-    file = config if config is not None else default if default.exists() else None
-    made = with_policy(resolve(given, os.environ, file))
-    refuse_code_of_files(layers.values_of(made.settings), made.sources, None if config is None else str(config))
-    return made
+    """All settings of a command; see `run.options.settled`."""
+    return settled(given, config)

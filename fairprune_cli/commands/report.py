@@ -18,6 +18,9 @@ from fairprune_cli.core.plugins import REPORT_WRITER
 def command(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="run folder or report.json")],
     to: Annotated[str, typer.Option("--to", help=f"one of {', '.join(REPORT_WRITER.names())}")],
+    base: Annotated[
+        Path | None, typer.Option("--base", help="run folder or report.json of the base branch, for --to comment")
+    ] = None,
     out: Out = None,
     force: Force = False,
 ) -> int:
@@ -30,9 +33,10 @@ def command(
     if out is not None:
         refuse_no_room(out)
     document = rerender.read_report(run)
-    if to == "github" and out is None and github.publish(document, os.environ, terminal):
+    compared = None if base is None else rerender.read_report(base)
+    if to == "github" and out is None and base is None and github.publish(document, os.environ, terminal):
         return int(ExitCode.OK)
-    text = render(document, to)
+    text = render(document, to, compared)
     if out is None:
         (terminal.json if to == "json" else terminal.result)(text.rstrip("\n"))
     else:

@@ -14,7 +14,7 @@ from fairprune_cli.compare import grid
 from fairprune_cli.compare.cells import SEED, Cell, ComparisonPlan, Request, Row
 from fairprune_cli.compare.grid import Point
 from fairprune_cli.core.errors import FairpruneError, Problems
-from fairprune_cli.core.files import sha256_file
+from fairprune_cli.core.files import file_name, sha256_file
 from fairprune_cli.core.terminal import Terminal
 from fairprune_cli.data.manifest.load import find_manifest, load_manifest
 from fairprune_cli.models.checkpoint.contents import find_model_file
@@ -87,7 +87,7 @@ def comparison_folder(model: str) -> Path:
     """runs/compare-<model> in the working directory."""
     path = Path(model)
     name = path.name if path.is_dir() else path.stem
-    return Path("runs") / f"compare-{name.replace(SEED, '').strip('-_. ') or 'models'}"
+    return Path("runs") / file_name(f"compare-{name.replace(SEED, '').strip('-_. ') or 'models'}")
 
 
 def check_cells(plan: ComparisonPlan, cells: Iterable[Cell]) -> None:

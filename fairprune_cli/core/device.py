@@ -65,6 +65,26 @@ def repeatable(device: torch.device) -> None:
 
 
 @contextmanager
+def torch_as_it_was() -> Iterator[None]:
+    """A block after which torch's threads, generators and choice of algorithms are again what they were before it.
+
+    A command ends with its process; a notebook goes on, and its next cell should not be another for what ran before.
+    """
+    threads, benchmark = torch.get_num_threads(), torch.backends.cudnn.benchmark
+    strict, warns = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    fills = torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
+    devices = [torch.cuda.current_device()] if torch.cuda.is_available() and torch.cuda.is_initialized() else []
+    try:
+        with torch.random.fork_rng(devices):
+            yield
+    finally:
+        torch.set_num_threads(threads)
+        torch.backends.cudnn.benchmark = benchmark
+        torch.use_deterministic_algorithms(strict, warn_only=warns)
+        torch.utils.deterministic.fill_uninitialized_memory = fills  # type: ignore[attr-defined]
+
+
+@contextmanager
 def strictly_repeatable(device: torch.device, fault: Callable[[], str]) -> Iterator[str]:
     """A block in which CUDA takes only algorithms that give the same bits each time, if a trial works by that rule.
 

@@ -42,6 +42,10 @@ class FairpruneError(Exception):
         return f"{text}\n  to mend: {self.hint}" if self.hint else text
 
 
+class FairpruneWarning(UserWarning):
+    """What the commands print as a warning, where they are called from Python."""
+
+
 class OwnFault(FairpruneError):
     """Of one of several processes alone: the first one does not know of it, so this one says it itself."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import re
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -126,6 +127,17 @@ def remove_leftovers(folder: Path) -> None:
     for left in folder.glob(".*.tmp"):
         with contextlib.suppress(OSError):
             left.unlink()
+
+
+_IN_NO_NAME = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f]')
+
+
+def file_name(text: str) -> str:
+    """`text` as the name of a file or folder that every system takes, and every store of a pipeline's files.
+
+    The colon of 2:4 is one that Windows and GitHub's artifacts refuse.
+    """
+    return _IN_NO_NAME.sub("-", text).rstrip(". ") or "-"
 
 
 def atomic_write_bytes(path: Path, data: bytes) -> None:

@@ -28,7 +28,7 @@ def track(report: Mapping[str, Any], folder: Path | None, terminal: Terminal) ->
         with _unattended():
             _mlflow(view, folder)
     except ImportError:
-        terminal.warn("mlflow is not installed, so the run was not tracked: pip install 'fairprune[mlflow]'", "track")
+        terminal.warn("mlflow is not installed, so the run was not tracked: pip install mlflow", "track")
     except Exception as error:  # whatever a tracker's client raises, the run itself is sound
         text = " ".join(str(error).split())[:300]
         terminal.warn(f"the run was not tracked: {type(error).__name__}: {text}", "track")

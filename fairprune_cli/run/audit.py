@@ -48,7 +48,8 @@ def _audit(request: AuditRequest, terminal: Terminal, device: torch.device, grou
         refuse_out(request.out, request.force)
         threads = set_threads(settings.threads)
         repeatable(device)
-        data = open_data(settings, request.models[0], terminal, True, settings.split).with_attributes(policy.attributes)
+        first = next((path for path in request.models if path not in request.in_memory), None)
+        data = open_data(settings, first, terminal, True, settings.split).with_attributes(policy.attributes)
         refuse_gates_without_groups(policy, data)
         refuse_broken_plug_ins(*(len(task.classes) for task in data.manifest.tasks))
         if request.against is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from fairprune_cli.core.terminal import Terminal
 from fairprune_cli.data.manifest.load import Transform
 from fairprune_cli.models import measure
 from fairprune_cli.models.checkpoint.contents import weights_of_each
+from fairprune_cli.models.checkpoint.in_memory import FunctionScores, InMemory
 from fairprune_cli.models.checkpoint.load import LoadedModel
 from fairprune_cli.models.file import codec
 from fairprune_cli.models.graphs.load import file_bytes
@@ -26,11 +27,17 @@ from fairprune_cli.run.opened_data import Data
 from fairprune_cli.run.options import Resolved
 
 NOT_IN_GRAPH = "the graph does not tell it"
+NOT_IN_FUNCTION = "a function tells nothing of its size"
+NO_FILE = "the network was given in memory and has no file"
 
 
 @dataclass(frozen=True)
 class AuditRequest:
-    """What `fairprune audit` was asked for, beyond the settings."""
+    """What `fairprune audit` was asked for, beyond the settings.
+
+    Attributes:
+        in_memory: networks and functions that have no file, by the names that stand for them among the paths.
+    """
 
     models: tuple[Path, ...]
     resolved: Resolved
@@ -39,19 +46,21 @@ class AuditRequest:
     force: bool = False
     trust: bool = False
     dry_run: bool = False
+    in_memory: Mapping[Path, InMemory] = field(default_factory=dict)
 
 
 def open_sources(request: AuditRequest, data: Data, terminal: Terminal) -> dict[str, LoadedModel]:
     """The models by name. What was pruned from a trusted module is built on that module where it is the dense one."""
     found: dict[str, LoadedModel] = {}
     paths, settings = name_models(request.models, request.against), request.resolved.settings
-    meant = weights_of_each(paths.values(), settings.weights)
+    meant = weights_of_each((p for p in paths.values() if p not in request.in_memory), settings.weights)
     for name, path in paths.items():
         dense = found.get("dense")
         structure = dense.structure if dense is not None and _pruned_from(dense, path) else None
         found[name] = open_model(
-            path, replace(settings, weights=meant[path]), data.manifest, terminal, request.trust,
+            path, replace(settings, weights=meant.get(path)), data.manifest, terminal, request.trust,
             structure if isinstance(structure, nn.Module) else None, graphs=True,
+            in_memory=request.in_memory.get(path),
         )  # fmt: skip
     return found
 
@@ -82,7 +91,7 @@ def refuse_itself(sources: Mapping[str, LoadedModel], policy: Policy, classes: i
     if dense is None or len(sources) < 2 or not policy.needs_dense(classes):
         return
     for name, loaded in sources.items():
-        if name != "dense" and loaded.sha256 == dense.sha256:
+        if name != "dense" and loaded.sha256 and loaded.sha256 == dense.sha256:
             raise FairpruneError(
                 f"is the same file as {loaded.source}, so nothing can be lost against it", where=str(dense.source),
                 hint="give the dense model that it was made from with --against",
@@ -132,33 +141,37 @@ def common_transform(sources: dict[str, LoadedModel], data: Data, terminal: Term
 
 
 def _described(loaded: LoadedModel) -> dict[str, Any]:
-    described = {"architecture": loaded.architecture, "source": str(loaded.source), "sha256": loaded.sha256}
+    described = {"architecture": loaded.architecture, "source": str(loaded.source), "sha256": loaded.sha256 or None}
     return described | ({"kind": loaded.model.kind} if isinstance(loaded.model, GraphNetwork) else {})
 
 
 def _own_size(loaded: LoadedModel, transform: Transform) -> dict[str, Any]:
-    return _known({
-        "file_bytes": file_bytes(loaded) if _is_graph(loaded) else model_file(loaded.source).stat().st_size,
-        "parameters": _parameters(loaded), "macs": _macs(loaded, transform),
-    })  # fmt: skip
+    sizes = {"file_bytes": _file_bytes(loaded), "parameters": _parameters(loaded), "macs": _macs(loaded, transform)}
+    return _known(sizes, loaded)
 
 
-def _known(values: Mapping[str, int | None]) -> dict[str, Any]:
+def _known(values: Mapping[str, int | None], loaded: LoadedModel) -> dict[str, Any]:
     """Values for JSON: one that is not known is null, and it is said why."""
-    unknown = {f"{key}_undefined": NOT_IN_GRAPH for key, value in values.items() if value is None}
-    return {**values, **unknown}
+    of_function, in_graph = isinstance(loaded.model, FunctionScores), isinstance(loaded.model, GraphNetwork)
+    why = NOT_IN_FUNCTION if of_function else NOT_IN_GRAPH if in_graph else NO_FILE
+    return {**values, **{f"{key}_undefined": why for key, value in values.items() if value is None}}
+
+
+def _file_bytes(loaded: LoadedModel) -> int | None:
+    if loaded.in_memory:
+        return None
+    graph = isinstance(loaded.model, GraphNetwork)
+    return file_bytes(loaded) if graph else model_file(loaded.source).stat().st_size
 
 
 def _macs(loaded: LoadedModel, transform: Transform) -> int | None:
     """Multiply-adds of one image."""
+    if isinstance(loaded.model, FunctionScores):
+        return None
     if isinstance(loaded.model, OnnxNetwork):
         return loaded.model.multiply_adds
     counted = measure.macs(loaded.model, transform.shape)
     return counted // (loaded.model.takes.batch or 1) if isinstance(loaded.model, GraphNetwork) else counted
-
-
-def _is_graph(loaded: LoadedModel) -> bool:
-    return isinstance(loaded.model, GraphNetwork)
 
 
 def _sizes(sources: Mapping[str, LoadedModel], judged: str, transform: Transform) -> dict[str, Any]:
@@ -172,16 +185,20 @@ def _sizes(sources: Mapping[str, LoadedModel], judged: str, transform: Transform
     return size | _known({
         "dense_bytes": _dense_bytes(dense), "dense_parameters": _dense_parameters(dense),
         "dense_macs": _macs(dense, transform),
-    })  # fmt: skip
+    }, dense)  # fmt: skip
 
 
 def _dense_bytes(dense: LoadedModel) -> int | None:
+    if isinstance(dense.model, FunctionScores):
+        return None
     if isinstance(dense.model, GraphNetwork):
         return dense.model.tensor_bytes()
     return measure.dense_bytes(dense.model, dense.dtypes)
 
 
 def _dense_parameters(dense: LoadedModel) -> int | None:
+    if isinstance(dense.model, FunctionScores):
+        return None
     if isinstance(dense.model, GraphNetwork):
         return dense.model.parameter_count()
     return measure.count_parameters(dense.model)
@@ -189,10 +206,13 @@ def _dense_parameters(dense: LoadedModel) -> int | None:
 
 def _parameters(loaded: LoadedModel) -> int | None:
     """Parameters that the file keeps: all of them, less the single weights that a mask removed."""
+    if isinstance(loaded.model, FunctionScores):
+        return None
     if isinstance(loaded.model, GraphNetwork):
         return loaded.model.parameter_count()
     file = model_file(loaded.source)
-    return measure.kept_parameters(loaded.model, codec.read_masks(file) if codec.is_model_file(file) else {})
+    masked = not loaded.in_memory and codec.is_model_file(file)
+    return measure.kept_parameters(loaded.model, codec.read_masks(file) if masked else {})
 
 
 def model_file(source: Path) -> Path:

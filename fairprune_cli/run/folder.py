@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from fairprune_cli.core.errors import ExitCode, FairpruneError
-from fairprune_cli.core.files import atomic_path, atomic_write_text, refuse_no_room, remove_leftovers
+from fairprune_cli.core.files import atomic_path, atomic_write_text, file_name, refuse_no_room, remove_leftovers
 from fairprune_cli.core.out_of_memory import is_out_of_memory
 from fairprune_cli.core.plugins import own_code, short_name
 from fairprune_cli.core.settings import values_of
@@ -31,9 +31,10 @@ FREE_ON_RESUME = {"data", "device", "threads", "save_minutes"}
 
 
 def default_folder(model: Path, settings: Settings) -> Path:
-    """runs/<model>-<method>-<granularity>-<sparsity> in the working directory."""
+    """runs/<model>-<method>-<granularity>-<sparsity> in the working directory, where 2:4 is written 2-4."""
     name = model.resolve().name if model.is_dir() else model.stem
-    return Path("runs") / f"{name}-{short_name(settings.method)}-{settings.granularity}-{settings.sparsity:g}"
+    told = f"{name}-{short_name(settings.method)}-{settings.granularity}-{settings.sparsity:g}"
+    return Path("runs") / file_name(told)
 
 
 def resume_arguments(path: Path, settings: Settings, trust: bool) -> list[str]:
@@ -44,6 +45,11 @@ def resume_arguments(path: Path, settings: Settings, trust: bool) -> list[str]:
     """
     named = [word for key, name in own_code(values_of(settings)).items() for word in (f"--{key}", name)]
     return ["prune", "--resume", str(path), *named, *(["--trust-checkpoint"] if trust else [])]
+
+
+def resumed_in_python(path: Path) -> str:
+    """The call that continues a run which began with a network in memory."""
+    return f"fairprune_cli.prune(network, resume={str(path)!r})"
 
 
 class RunFolder:

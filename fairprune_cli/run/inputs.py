@@ -23,8 +23,9 @@ from fairprune_cli.data.manifest.load import (
     load_manifest,
     transform_in_manifest,
 )
-from fairprune_cli.data.manifest.task import Task, with_heads
+from fairprune_cli.data.manifest.task import Task, outputs_for, with_heads
 from fairprune_cli.models.checkpoint.class_names import check_class_names
+from fairprune_cli.models.checkpoint.in_memory import InMemory, load_in_memory
 from fairprune_cli.models.checkpoint.load import LoadedModel, load_usable
 from fairprune_cli.models.graphs.load import is_graph, load_graph
 from fairprune_cli.models.graphs.network import GraphNetwork
@@ -58,7 +59,7 @@ def transform_if_any(given: str | None, model: Path) -> Transform | None:
 
 def open_model(
     path: Path, settings: Settings, manifest: Manifest, terminal: Terminal, trust: bool,
-    structure: nn.Module | None = None, graphs: bool = False,
+    structure: nn.Module | None = None, graphs: bool = False, in_memory: InMemory | None = None,
 ) -> LoadedModel:  # fmt: skip
     """Load a model, find the scores of the manifest's tasks in what it gives, and hang that read-out on it.
 
@@ -69,12 +70,15 @@ def open_model(
         structure: a network to build the model's file on, where the settings name no architecture.
         graphs: whether a graph will do, which is run as it is: an ONNX file, or, unless the settings name an
             architecture to load its weights into, a program of torch.export.
+        in_memory: the model itself, which `path` is then only the name of.
 
     Raises:
         FairpruneError: it cannot be loaded, or does not give what the manifest's classes ask for.
     """
     wanted = max((max(task.head.outputs or (len(task.classes) - 1,)) + 1 for task in manifest.tasks), default=None)
-    if graphs and is_graph(path) and (settings.arch is None or path.suffix.lower() == ONNX):
+    if in_memory is not None:
+        loaded = load_in_memory(in_memory, str(path), outputs_for(manifest.tasks))
+    elif graphs and is_graph(path) and (settings.arch is None or path.suffix.lower() == ONNX):
         loaded = load_graph(path, choose_device(settings.device))
     else:
         loaded = load_usable(path, settings.arch or structure, trust, settings.weights, wanted)

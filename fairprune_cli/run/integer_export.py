@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from fairprune_cli import export as exports
 from fairprune_cli.audit import to_json
-from fairprune_cli.audit.counts import DENSE, audit_tasks
+from fairprune_cli.audit.counts import audit_tasks
 from fairprune_cli.audit.figures import AuditFigures
+from fairprune_cli.audit.group_counts import DENSE
 from fairprune_cli.audit.logits import Seen
 from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.core.files import atomic_path, temporary_folder
@@ -29,8 +30,9 @@ from fairprune_cli.export.job import ExportJob, job_of, largest_difference
 from fairprune_cli.models.checkpoint.load import LoadedModel
 from fairprune_cli.models.graphs.onnx_file import OnnxNetwork
 from fairprune_cli.models.read_out import as_given, attach, read_out_of
-from fairprune_cli.run.audit_step import judgement_of
-from fairprune_cli.run.inputs import Data, decoded_images, open_data, open_model, transform_of
+from fairprune_cli.run.audit_report import judgement_of
+from fairprune_cli.run.inputs import decoded_images, open_model, transform_of
+from fairprune_cli.run.opened_data import Data, open_data
 from fairprune_cli.run.options import Settings
 
 FLOAT, INT8 = "float", "int8"  # what the two are called in the document

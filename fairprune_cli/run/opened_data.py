@@ -67,7 +67,7 @@ def open_data(
     """
     found = find_manifest(None if settings.data is None else Path(settings.data), model, None)
     with terminal.eventual_progress("reading the data") as progress:
-        manifest = load_manifest(found, progress, images)
+        manifest = load_manifest(found, progress, images, split)
     names: Sequence[str] = settings.attr
     if not names:
         names = tuple(manifest.attributes)

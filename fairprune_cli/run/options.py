@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from fairprune_cli.audit.options import AuditOptions, FigureOptions
+from fairprune_cli.audit.policy import with_policy
 from fairprune_cli.core import settings as layers
+from fairprune_cli.core.errors import FairpruneError
+from fairprune_cli.core.plugins import refuse_code_of_files
 from fairprune_cli.core.settings import setting
 from fairprune_cli.data.options import DataOptions
 from fairprune_cli.export.options import ExportOptions
@@ -57,6 +61,22 @@ INPUTS = ("data", "arch", "seed", "device")
 
 Resolved = layers.Resolved[Settings]
 FIELDS: Mapping[str, dataclasses.Field[Any]] = layers.fields_of(Settings)
+
+
+def settled(given: Mapping[str, Any], config: Path | None) -> Resolved:
+    """All settings of a call: what it gives over the environment over the settings file over what a policy's top says.
+
+    Args:
+        given: values by key, as flags or keywords.
+        config: settings file; fairprune.yaml of the working directory, if there is one, where None.
+    """
+    default = Path(layers.CONFIG_FILE)
+    if config is not None and not config.is_file():
+        raise FairpruneError("no such file", where=str(config), hint="check --config")
+    file = config if config is not None else default if default.exists() else None
+    made = with_policy(resolve(given, os.environ, file))
+    refuse_code_of_files(layers.values_of(made.settings), made.sources, None if config is None else str(config))
+    return made
 
 
 def resolve(flags: Mapping[str, Any], env: Mapping[str, str], file: Path | None) -> Resolved:

@@ -83,12 +83,15 @@ class Prepared:
         }  # fmt: skip
 
 
-def prepare(model: Path, settings: Settings, terminal: Terminal, trust: bool, group: Ranks) -> Prepared:
+def prepare(
+    model: Path, settings: Settings, terminal: Terminal, trust: bool, group: Ranks, network: nn.Module | None = None
+) -> Prepared:
     """Read and check what a run needs, but for the images' pixels.
 
     Args:
         model: file or folder of the dense model.
         trust: whether its file may run code.
+        network: the dense model itself where it has no file, and `model` is only its name.
 
     Raises:
         FairpruneError: settings that do not go together, a file that cannot be read, a target out of reach.
@@ -97,7 +100,7 @@ def prepare(model: Path, settings: Settings, terminal: Terminal, trust: bool, gr
     repeatable(device)
     method = _method(settings, group)
     policy = policy_of(settings)
-    data = open_data(settings, model, terminal)
+    data = open_data(settings, model if network is None else None, terminal)
     refuse_broken_plug_ins(*(len(task.classes) for task in data.manifest.tasks))
     # A policy may ask about more attributes than the constraint looks at.
     audited = data.with_attributes(policy.attributes)
@@ -105,7 +108,7 @@ def prepare(model: Path, settings: Settings, terminal: Terminal, trust: bool, gr
     warn_of_undecidable_gates(policy, audited, settings.split, terminal)
     rows = pruning_rows(data, settings)
     notions = tuple(constrained_notion(settings, method, len(task.classes)) for task in data.manifest.tasks)
-    loaded = open_model(model, settings, data.manifest, terminal, trust)
+    loaded = open_model(model, settings, data.manifest, terminal, trust, in_memory=network)
     transform = transform_of(loaded, data.manifest, terminal)
     dense = loaded.model.eval()
     target.refuse_frozen(dense)

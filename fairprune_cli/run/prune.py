@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from fairprune_cli.core.device import choose_device
 from fairprune_cli.core.distributed import Ranks, joined
 from fairprune_cli.core.errors import ExitCode, FairpruneError
@@ -20,7 +22,7 @@ from fairprune_cli.models.read_out import attach, read_out_of
 from fairprune_cli.run.audit_report import Outcome
 from fairprune_cli.run.audit_step import AuditStep
 from fairprune_cli.run.first_look import look_at_dense
-from fairprune_cli.run.folder import RunFolder, SilentFolder, default_folder
+from fairprune_cli.run.folder import RunFolder, SilentFolder, default_folder, resumed_in_python
 from fairprune_cli.run.inputs import PruningPools, decoded_images
 from fairprune_cli.run.options import Resolved
 from fairprune_cli.run.origin import origin_of, refuse_other_origin
@@ -34,7 +36,11 @@ from fairprune_cli.training.trainer import Trainer
 
 @dataclass(frozen=True)
 class PruneRequest:
-    """What `fairprune prune` was asked for, beyond the settings."""
+    """What `fairprune prune` was asked for, beyond the settings.
+
+    Attributes:
+        network: the dense model itself, where the caller has it in memory and `model` is only its name.
+    """
 
     model: Path
     resolved: Resolved
@@ -42,6 +48,7 @@ class PruneRequest:
     force: bool = False
     trust: bool = False
     dry_run: bool = False
+    network: nn.Module | None = None
 
 
 def prune(request: PruneRequest, terminal: Terminal) -> Outcome:
@@ -56,7 +63,7 @@ def _prune(request: PruneRequest, terminal: Terminal, group: Ranks) -> Outcome:
     with group.together():
         if group.number == 0:
             RunFolder.check_free(folder_path, request.force)
-        run = prepare(request.model, settings, terminal, request.trust, group)
+        run = prepare(request.model, settings, terminal, request.trust, group, request.network)
         if group.number == 0:
             try_out(run)
     if request.dry_run:
@@ -65,7 +72,8 @@ def _prune(request: PruneRequest, terminal: Terminal, group: Ranks) -> Outcome:
                 look_at_dense(run)
         return Outcome(run.plan(folder_path), ExitCode.OK)
     origin = {
-        "model": str(request.model.resolve()), "model_sha256": run.loaded.sha256,
+        "model": str(request.model.resolve() if request.network is None else request.model),
+        "in_memory": str(request.network is not None), "model_sha256": run.loaded.sha256,
         "manifest": str(run.data.manifest.path.resolve()), "manifest_sha256": run.data.manifest.sha256,
         "trust": str(request.trust),
     }  # fmt: skip
@@ -80,19 +88,24 @@ def _prune(request: PruneRequest, terminal: Terminal, group: Ranks) -> Outcome:
         raise
 
 
-def resume(path: Path, flags: Mapping[str, Any], terminal: Terminal, trust: bool = False) -> Outcome:
+def resume(
+    path: Path, flags: Mapping[str, Any], terminal: Terminal, trust: bool = False, network: nn.Module | None = None
+) -> Outcome:
     """Continue an interrupted run; model and data must be the ones it started with.
 
     Args:
         flags: settings that were given again; code of the user's own has to be.
         trust: whether the model's file may run code; a run that began so asks for it again.
+        network: the dense model of a run that began with one in memory.
     """
     device = flags.get("device") or RunFolder.resume(path, flags)[1].settings.device
     with joined(choose_device(device)) as group:
-        return _resume(path, flags, terminal, trust, group)
+        return _resume(path, flags, terminal, trust, group, network)
 
 
-def _resume(path: Path, flags: Mapping[str, Any], terminal: Terminal, trust: bool, group: Ranks) -> Outcome:
+def _resume(
+    path: Path, flags: Mapping[str, Any], terminal: Terminal, trust: bool, group: Ranks, network: nn.Module | None
+) -> Outcome:
     folder: RunFolder = SilentFolder(path)
     read: Any = None
     with group.together():
@@ -103,7 +116,8 @@ def _resume(path: Path, flags: Mapping[str, Any], terminal: Terminal, trust: boo
     settings = replace(resolved.settings, data=resolved.settings.data or origin["manifest"])
     with group.together():
         _same_trust(path, origin, trust)
-        run = prepare(Path(origin["model"]), settings, terminal, trust, group)
+        _same_place(path, origin, network)
+        run = prepare(Path(origin["model"]), settings, terminal, trust, group, network)
     changed = [
         name for name, now in (("model", run.loaded.sha256), ("manifest", run.data.manifest.sha256))
         if origin[f"{name}_sha256"] != now
@@ -125,6 +139,17 @@ def _same_trust(path: Path, origin: Mapping[str, str], trust: bool) -> None:
             f"the run began {'with' if trusted else 'without'} --trust-checkpoint", where=str(path),
             hint="if you trust the file, say so again" if trusted else "leave it out",
         )  # fmt: skip
+
+
+def _same_place(path: Path, origin: Mapping[str, str], network: nn.Module | None) -> None:
+    """A network in memory is given again; one of a file is read again."""
+    if origin.get("in_memory") == "True" and network is None:
+        raise FairpruneError(
+            f"the run began with a network in memory, {origin['model']}", where=str(path),
+            hint=f"give it again: {resumed_in_python(path)}",
+        )  # fmt: skip
+    if origin.get("in_memory") != "True" and network is not None:
+        raise FairpruneError(f"the run began with {origin['model']}", where=str(path), hint="give no network")
 
 
 def _carry_out(run: Prepared, folder: RunFolder, resolved: Resolved, state: Mapping[str, Any] | None) -> Outcome:

@@ -14,7 +14,7 @@ from fairprune_cli.core.launch import started_as
 from fairprune_cli.core.signals import StopRequest
 from fairprune_cli.models.inference import fault_of_training
 from fairprune_cli.run.assembly import Assembly
-from fairprune_cli.run.folder import RunFolder, resume_arguments
+from fairprune_cli.run.folder import RunFolder, resume_arguments, resumed_in_python
 from fairprune_cli.run.inputs import PruningPools
 from fairprune_cli.run.origin import of_this_form
 from fairprune_cli.run.prepare import Prepared
@@ -77,10 +77,11 @@ def train(
     if not done:
         with run.group.together():  # a process that ends sooner would have torchrun end the one that saves
             save()
-        again = resume_arguments(folder.path, settings, run.loaded.trusted)
+        arguments = " ".join(resume_arguments(folder.path, settings, run.loaded.trusted))
+        again = resumed_in_python(folder.path) if run.loaded.in_memory else f"{started_as()} {arguments}"
         raise FairpruneError(
             f"stopped at step {trainer.done} of {trainer.steps}; the state is saved",
-            hint=f"continue with: {started_as()} {' '.join(again)}",
+            hint=f"continue with: {again}",
             code=stop.code or ExitCode.TERMINATED,  # another process may be the one that was told to
         )
     watch.conclude()

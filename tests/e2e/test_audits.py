@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -162,3 +163,24 @@ def test_prune_judges_the_policy_too_and_audits_what_it_asks_for(work: Work, tmp
     )  # fmt: skip
     assert again["verdict"] == "pass"
     assert [gate["value"] for gate in again["gates"]] == [gate["value"] for gate in document["gates"]]
+
+
+def test_an_audit_needs_the_images_of_its_split_alone(work: Work, tmp_path: Path) -> None:
+    here = shutil.copytree(work.folder, tmp_path / "faces")
+    whole = fairprune_cli.audit(here / "model.pt", attr="gender")
+    for split in ("train", "val"):
+        shutil.rmtree(here / "images" / split)
+    with pytest.warns(fairprune_cli.FairpruneWarning, match="700 images of other splits than test are not here"):
+        found = fairprune_cli.audit(here / "model.pt", attr="gender")
+    assert found.results == whole.results
+    assert [item["code"] for item in found.warnings] == ["manifest"]
+    with pytest.raises(fairprune_cli.FairpruneError, match=r"image 'val/00000\.png' does not exist"):
+        fairprune_cli.audit(here / "model.pt", attr="gender", split="val")
+    manifest = here / "manifest.yaml"
+    told = manifest.read_text()
+    # Copies stay in one split, so that the content of all decides which images those of a split are.
+    shares = told.replace(", split: split", "") + "splits: {train: 0.5, val: 0.25, test: 0.25}\n"
+    for text in (shares, f"{told}duplicates: drop\n"):
+        manifest.write_text(text)
+        with pytest.raises(fairprune_cli.FairpruneError, match=r"does not exist"):
+            fairprune_cli.audit(here / "model.pt", attr="gender")

@@ -48,12 +48,14 @@ def test_inspect_tells_the_same_as_the_report(weight_run: Path, channel_run: Pat
         assert [layer["kept"] for layer in seen["layers"]] == [layer["kept"] for layer in report["layers"]]
 
 
-@pytest.mark.parametrize("to", ["html", "md", "json", "junit", "github", "card"])
+@pytest.mark.parametrize("to", ["html", "md", "json", "junit", "github", "card", "comment", "sarif"])
 def test_report_renders_again(to: str, weight_run: Path, tmp_path: Path) -> None:
     ran = fairprune("report", str(weight_run), "--to", to, cwd=tmp_path)
     assert ran.code == 0, ran.err
     if to == "html":
         assert ran.out == (weight_run / "report.html").read_text().rstrip("\n") + "\n"
+    elif to == "sarif":
+        assert json.loads(ran.out)["version"] == "2.1.0"
     elif to == "json":
         assert json.loads(ran.out) == json.loads((weight_run / "report.json").read_text())
     elif to == "junit":

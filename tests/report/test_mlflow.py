@@ -145,7 +145,7 @@ def test_without_mlflow_there_is_a_hint_and_without_the_setting_no_import(monkey
     tracking.track(tracked(track="none"), None, terminal)
     assert terminal.warnings == []
     tracking.track(tracked(), None, terminal)
-    assert "fairprune[mlflow]" in terminal.warnings[0]["text"]
+    assert "pip install mlflow" in terminal.warnings[0]["text"]
 
 
 def test_metrics_are_those_of_the_report() -> None:

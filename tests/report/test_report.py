@@ -99,7 +99,7 @@ def test_any_part_may_be_absent_or_null_or_of_another_kind() -> None:
     for path in paths(whole, 2) + inside:
         for replacement in (..., 3, "text", [], {}):
             assert build_document(without(whole, path, replacement)).sections[0].name == "verdict", path
-        for to in ("html", "junit", "github", "card"):
+        for to in ("html", "junit", "github", "card", "comment", "sarif"):
             assert report.render(without(whole, path, None), to), path
 
 

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from fairprune_cli.core.errors import FairpruneError
-from fairprune_cli.run.folder import RunFolder
+from fairprune_cli.run.folder import RunFolder, default_folder
+from fairprune_cli.run.options import Settings
 
 
 def state(step: int) -> dict[str, object]:
@@ -66,3 +67,18 @@ def test_without_links_there_is_one_state(tmp_path: Path, monkeypatch: pytest.Mo
         folder.save_state(state(step))
     assert [path.name for path in folder.state.parent.iterdir()] == ["state.pt"]
     assert step_of(folder, []) == 2
+
+
+@pytest.mark.parametrize(
+    ("model", "settings", "name"),
+    [
+        ("net.pt", Settings(sparsity=0.5, granularity="2:4"), "net-bifp-2-4-0.5"),
+        (
+            "a:b.pt",
+            Settings(sparsity=0.8, granularity="weight", method="own.package:MyMethod"),
+            "a-b-my-method-weight-0.8",
+        ),
+    ],
+)
+def test_the_usual_folder_has_a_name_that_every_system_takes(model: str, settings: Settings, name: str) -> None:
+    assert default_folder(Path(model), settings) == Path("runs", name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -15,42 +15,45 @@ from fairprune_cli.core.parallel import Progress
 from fairprune_cli.data.content_hashes import content_hashes
 from fairprune_cli.data.manifest.columns import AttributeSpec
 from fairprune_cli.data.manifest.groups import SourceColumn, coded
-from fairprune_cli.data.manifest.manifest import Grouping, Manifest, untested
+from fairprune_cli.data.manifest.located import located, unlike, unseen
+from fairprune_cli.data.manifest.manifest import DROP_COPIES, Grouping, Manifest, untested
 from fairprune_cli.data.manifest.rows import Records, read_records
 from fairprune_cli.data.manifest.spec import Spec, parse
 from fairprune_cli.data.manifest.splits import assign_splits
 from fairprune_cli.data.manifest.task import Task
 from fairprune_cli.data.manifest.task_spec import TaskSpec, head_faults
 from fairprune_cli.data.tables.coded_cells import CodedCells
-from fairprune_cli.data.tables.codes import TableRow, missing_words, some_rows
-from fairprune_cli.data.tables.image_paths import check_files
+from fairprune_cli.data.tables.codes import TableRow, missing_words
 from fairprune_cli.data.tables.long_columns import LongPaths
 from fairprune_cli.data.tables.shards import Shards, open_shards
 from fairprune_cli.data.tables.spellings import alike_names
 from fairprune_cli.data.tables.table import SPLITS, is_missing
 
 
-def build_manifest(data: bytes, path: Path, progress: Progress | None = None, images: bool = True) -> Manifest:
+def build_manifest(
+    data: bytes, path: Path, progress: Progress | None = None, images: bool = True, split: str | None = None
+) -> Manifest:
     """The checked manifest.
 
     Args:
         progress: called with (shards read, shards in all) where the images lie in shards, or with (0, images in all)
             now and then while files are read of which copies have to stay in one split.
-        images: whether they are looked for.
+        images, split: as for `load_manifest`.
 
     Raises:
         FairpruneError: lists every problem found, each with its line or row.
     """
     problems = Problems(str(path))
-    manifest = examine(data, path, problems, progress, images)
+    manifest = examine(data, path, problems, progress, images, split)
     problems.raise_if_any("run `fairprune data check` again after mending them")
     assert manifest is not None
     return manifest
 
 
 def examine(
-    data: bytes, path: Path, problems: Problems, progress: Progress | None = None, images: bool = True
-) -> Manifest | None:
+    data: bytes, path: Path, problems: Problems, progress: Progress | None = None, images: bool = True,
+    split: str | None = None,
+) -> Manifest | None:  # fmt: skip
     """As much of a manifest as can be read: None, or one whose labels and splits are -1 where they are at fault.
 
     Only without any problem is it fit for anything but looking at its images.
@@ -69,12 +72,13 @@ def examine(
     records = read_records(spec, path.parent, digest, problems, images)
     if records is None:
         return None
-    return _check(spec, path, records, digest.hexdigest(), problems, progress, images)
+    return _check(spec, path, records, digest.hexdigest(), problems, progress, images, split)
 
 
 def _check(
-    spec: Spec, path: Path, records: Records, sha256: str, problems: Problems, progress: Progress | None, look: bool
-) -> Manifest | None:
+    spec: Spec, path: Path, records: Records, sha256: str, problems: Problems, progress: Progress | None, look: bool,
+    split: str | None,
+) -> Manifest | None:  # fmt: skip
     warnings = list(records.warnings)
     root = path.parent / spec.images
     rows = _numbered(records)
@@ -90,24 +94,23 @@ def _check(
             grouping = _group(attribute, column, warnings, problems)
             if grouping is not None:
                 groupings[attribute.name] = grouping
-    shards, hashes = _contents(spec, root, records, path.name, problems, progress) if look else (None, _unlike)
-    warnings += () if look else _unseen(spec, records)
+    there = look and records.files is not None and root.is_dir()
+    shards = open_shards(root, spec.shards, path.name, problems, progress) if there and spec.shards else None
+    by_content: list[str] = []
+    hashes = partial(_hashes, str(root.absolute()), shards, progress, by_content) if look else unlike
+    warnings += () if look else unseen(spec, records)
     before = len(problems.found)
     splits = assign_splits(spec.splits, records, labels, persons, hashes, rows, warnings, problems)
     if splits is None and spec.splits.fractions is None and "split" not in spec.columns and not spec.splits.source:
         text = "no splits: name a split column, or give splits: {train: 0.7, val: 0.15, test: 0.15, seed: 0}"
         problems.add(text, "no-splits")
     split_faults = len(problems.found) > before
-    files = _located(spec, root if look else None, records, shards, splits, problems)
+    # What images hold decides where copies go: then all are read.
+    alone = None if spec.duplicates == DROP_COPIES or by_content or spec.shards else split
+    files = located(spec, root if look else None, records, shards, splits, rows, problems, warnings, alone)
     warnings += () if shards is None else shards.warnings
     if splits is not None and not split_faults:
-        if not (splits == SPLITS.index("test")).any():
-            problems.add("no image is in the test split", "empty-split")
-        else:
-            for grouping in groupings.values():
-                problems.extend(untested(grouping, splits), "untested-group")
-        empty = [name for k, name in enumerate(SPLITS[:2]) if not (splits == k).any()]
-        warnings += [f"no image is in the {name} split" for name in empty]
+        warnings += _empty(groupings.values(), splits, problems)
     if not files:
         return None
     return Manifest(
@@ -133,64 +136,22 @@ def _check(
     )
 
 
-def _contents(
-    spec: Spec, root: Path, records: Records, name: str, problems: Problems, progress: Progress | None
-) -> tuple[Shards | None, Callable[[Sequence[str]], np.ndarray]]:
-    """The shards, where images lie in such, and what gives the hashes of images."""
-    there = records.files is not None and root.is_dir()
-    shards = open_shards(root, spec.shards, name, problems, progress) if there and spec.shards else None
-    if shards is not None:
-        return shards, shards.hashes
-    return None, partial(content_hashes, str(root.absolute()), progress=progress)
+def _hashes(
+    root: str, shards: Shards | None, progress: Progress | None, read: list[str], files: Sequence[str]
+) -> np.ndarray:
+    """Of what images hold, uint8 [n, 16]; `read` takes the names of those that were asked for."""
+    read += files
+    return content_hashes(root, files, progress=progress) if shards is None else shards.hashes(files)
 
 
-def _located(
-    spec: Spec, root: Path | None, records: Records, shards: Shards | None, splits: np.ndarray | None,
-    problems: Problems,
-) -> Sequence[str]:  # fmt: skip
-    """The images' paths as they are stored, or as they are written where `root` is None; none where they cannot be
-    looked for."""
-    if records.files is None:
-        return ()
-    if isinstance(records.files, LongPaths):
-        _note_twice(records.files, records, problems)
-        return records.files
-    if root is None:
-        known = None if splits is None else splits.tolist()
-        return check_files(
-            Path(), records.files, known, records.table, _numbered(records), problems, fault_of=lambda _: None
-        )
-    if spec.shards is not None and shards is None and root.is_dir():
-        return ()
-    if not root.is_dir():
-        problems.add(f"the image root {str(root)!r} is not a folder", "missing-root")
-        return ()
-    known = None if splits is None else splits.tolist()
-    fault_of = None if shards is None else shards.fault
-    return check_files(root, records.files, known, records.table, _numbered(records), problems, fault_of=fault_of)
-
-
-def _note_twice(files: LongPaths, records: Records, problems: Problems) -> None:
-    """Note images that stand in two rows, whatever the spelling."""
-    twice = files.places.twice()
-    if len(twice):
-        rows = [int(row) for row in records.rows[twice].tolist()]
-        name = files.some(twice[:1].tolist())[0]
-        text = f"{some_rows(records.table, rows)}: images that stand in an earlier row already, as {name!r}"
-        problems.add(text, "doubled", records.table, rows[0])
-
-
-def _unlike(files: Sequence[str]) -> np.ndarray:
-    """What `assign_splits` takes for hashes of images that nobody has read: zeros, which equal nothing."""
-    return np.zeros((len(files), 16), np.uint8)
-
-
-def _unseen(spec: Spec, records: Records) -> list[str]:
-    """What is not known of images that are not opened."""
-    if records.splits is None or spec.splits.val_share or records.val_share:
-        return ["the splits are drawn by shares, and images are not opened: copies of one image may be in two splits "
-                "where they would be kept in one; write the splits into the table to be sure"]  # fmt: skip
-    return ["images are not opened: that no copy of one is in two splits was not looked at"]
+def _empty(groupings: Iterable[Grouping], splits: np.ndarray, problems: Problems) -> list[str]:
+    """Problems where the test split lacks images, of a group or of all; a sentence per other split without any."""
+    if not (splits == SPLITS.index("test")).any():
+        problems.add("no image is in the test split", "empty-split")
+    else:
+        for grouping in groupings:
+            problems.extend(untested(grouping, splits), "untested-group")
+    return [f"no image is in the {name} split" for k, name in enumerate(SPLITS[:2]) if not (splits == k).any()]
 
 
 def _numbered(records: Records) -> Sequence[int]:

@@ -33,18 +33,22 @@ __all__ = [
 ]
 
 
-def load_manifest(path: Path, progress: Progress | None = None, images: bool = True) -> Manifest:
+def load_manifest(
+    path: Path, progress: Progress | None = None, images: bool = True, split: str | None = None
+) -> Manifest:
     """Read and check a manifest, its table or folder, and that every image exists inside the image root.
 
     Args:
         images: False where none is going to be looked at: those that a table names need not be there.
+        split: the only one whose images are going to be opened: those of others may be missing, which is a warning,
+            unless the images' content decides who is in which split.
         progress: called with (shards read, shards in all) where the images lie in shards, or with (0, images in all)
             now and then while files are read of which copies have to stay in one split.
 
     Raises:
         FairpruneError: lists every problem found, each with its line or row.
     """
-    return build_manifest(*_read(path), progress, images)
+    return build_manifest(*_read(path), progress, images, split)
 
 
 def examine_manifest(path: Path, problems: Problems, progress: Progress | None = None) -> Manifest | None:

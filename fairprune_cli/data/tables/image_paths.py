@@ -26,6 +26,8 @@ def check_files(
     *,
     what: str = "image",
     fault_of: Callable[[str], tuple[str, str] | None] | None = None,
+    spare: Sequence[bool] | None = None,
+    absent: list[int] | None = None,
 ) -> tuple[str, ...]:
     """Paths as they are stored, after checking that each is a file inside `root` and named once.
 
@@ -36,6 +38,8 @@ def check_files(
         table, rows: where each file is named, for messages; row 0 for none.
         what: that a file should be, for messages.
         fault_of: what is wrong with a path that may be used, as code and text, instead of the look into its folder.
+        spare: which files nobody is going to open: that they are missing is no fault.
+        absent: takes the positions of those.
     """
     look_up = _Folders(root).look_up if fault_of is None else lambda path: (path, fault_of(path))
     places = [f"{table_of(table, row)} row {row}" if row else table for row in rows]
@@ -58,7 +62,10 @@ def check_files(
             note("doubled", text)
             continue
         normal[i], found = look_up(path)
-        if found:
+        if found and found[0] == "missing" and spare is not None and spare[i]:
+            if absent is not None:
+                absent.append(i)
+        elif found:
             note(found[0], f"{what} {path!r} {found[1]}")
     for kind, some in faults.items():
         problems.add_some(some, SHOWN, f"{what}s with this fault: {kind}")

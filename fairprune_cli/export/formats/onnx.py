@@ -31,7 +31,7 @@ def write(job: ExportJob, path: Path) -> None:
     """
     missing = [name for name in _PACKAGES if importlib.util.find_spec(name) is None]
     if missing:
-        raise FairpruneError(f"export to onnx needs {', '.join(missing)}", hint='pip install "fairprune[onnx]"')
+        raise FairpruneError(f"export to onnx needs {', '.join(missing)}", hint=f"pip install {' '.join(missing)}")
     import torch
 
     from fairprune_cli.export.job import refuse_fixed_batch

@@ -24,7 +24,7 @@ def build_timm(name: str, num_classes: int) -> nn.Module:
         import timm
     except ImportError as error:
         raise FairpruneError(
-            "this architecture needs the library timm", where=f"--arch {name}", hint="pip install 'fairprune[timm]'"
+            "this architecture needs the library timm", where=f"--arch {name}", hint="pip install timm"
         ) from error
     short = name.removeprefix(_PREFIX)
     if not timm.is_model(short):

@@ -41,8 +41,8 @@ class LoadedModel:
             or a trusted module as it was before anything was removed.
         classes: for how many the architecture is built; 0 where it is not asked, as of a network of one's own whose
             outputs do not depend on it. How many outputs a network has is seen by running it.
-        source: the file that was read.
-        sha256: of that file.
+        source: the file that was read; what a network in memory is called, which has none (`in_memory`).
+        sha256: of that file; of a network in memory, of its tensors.
         metadata: the header of a model file of fairprune; of another that lost channels, `removed` alone; else {}.
         class_names: in the order of the outputs, where the file says them.
         transform: size, mean and std of the input, where the file says them.
@@ -65,6 +65,7 @@ class LoadedModel:
     transform: dict[str, Any] | None = None
     extra: dict[str, Any] = field(default_factory=dict)
     trusted: bool = False
+    in_memory: bool = False
     dtypes: dict[str, torch.dtype] = field(default_factory=dict)
     refusal: FairpruneError | None = None
     warnings: list[dict[str, str]] = field(default_factory=list)
@@ -137,7 +138,7 @@ def _load_other(
         if isinstance(arch, nn.Module):
             _use_structure(loaded, contents, arch)
         elif contents.module is not None and arch is None:
-            _use_module(loaded, contents)
+            use_module(loaded, contents.module, contents.notes)
         else:
             _use_state(loaded, contents, arch, weights, classes)
     converted_first = [{"code": "checkpoint-converted", "text": text} for text in contents.notes]
@@ -183,17 +184,16 @@ def save_checkpoint(
             raise OSError(str(error)) from error
 
 
-def _use_module(loaded: LoadedModel, contents: Contents) -> None:
-    """A trusted module keeps its own forward, and has an architecture's name where it computes the same as that."""
-    assert contents.module is not None
-    module = unwrapped(contents.module)
+def use_module(loaded: LoadedModel, whole: nn.Module, notes: list[str]) -> None:
+    """A module as it is keeps its own forward, and has an architecture's name where it computes the same as that."""
+    module = unwrapped(whole)
     if isinstance(module, torch.jit.ScriptModule):
         raise FairpruneError(
             "it is a TorchScript program, whose layers cannot be changed",
             hint="build the network from its own code, load these weights into it and save its state dict",
         )
     loaded.dtypes = {name: tensor.dtype for name, tensor in module.state_dict().items()}
-    contents.notes += converted(module.state_dict())[1]  # refuses numbers that are not finite
+    notes += converted(module.state_dict())[1]  # refuses numbers that are not finite
     loaded.model = module.float()
     _note_plain(loaded, architectures.make_plain(module))
     known = known_as(module)

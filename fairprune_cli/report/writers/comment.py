@@ -1,0 +1,42 @@
+"""A comment on a pull request: verdict, gates, groups and gaps, and what changed since the base branch's report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from fairprune_cli.report import words
+from fairprune_cli.report.against_base import sections_against
+from fairprune_cli.report.as_markdown import escaped, section_lines
+from fairprune_cli.report.compose import build_document
+from fairprune_cli.report.view import View
+
+LIMIT = 65_000  # bytes; GitHub refuses a comment above 65,536 characters
+MARK = "<!-- fairprune report -->"
+"""The first line, by which a pipeline finds its comment again to replace it."""
+
+
+def write(report: Mapping[str, Any]) -> str:
+    """The comment without a base to compare with."""
+    return write_against(report, None)
+
+
+def write_against(report: Mapping[str, Any], base: Mapping[str, Any] | None) -> str:
+    """The comment in GitHub's dialect of Markdown, which nothing in it can leave; what is too long is named.
+
+    Args:
+        report, base: documents of report.json; every part of them may be absent.
+    """
+    document = build_document(report)
+    text = f"{MARK}\n## {escaped(document.title)}\n\n"
+    text += " · ".join(escaped(fact) for fact in document.facts) + "\n\n"
+    left_out = []
+    for section in sections_against(View(report), None if base is None else View(base)):
+        part = "\n".join(section_lines(section, level=3)) + "\n"
+        if len((text + part).encode()) < LIMIT - 1000:
+            text += part
+        else:
+            left_out.append(section.title)
+    if left_out:
+        text += f"Left out, too long for a comment: {escaped(words.join(left_out))}. All of it is in report.html.\n"
+    return text
