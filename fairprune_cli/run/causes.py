@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from fairprune_cli.audit.class_order import ClassOrder, class_orders
-from fairprune_cli.audit.constant_answer import exact_bounds, log_chance
+from fairprune_cli.audit.class_order import ClassOrder, class_orders, log_chance
+from fairprune_cli.audit.constant_answer import exact_bounds
 from fairprune_cli.audit.doubt import Cause, ConstantAnswer
 from fairprune_cli.audit.rates import Counts
 from fairprune_cli.core.terminal import Terminal
