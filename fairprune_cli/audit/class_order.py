@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from fairprune_cli.audit.constant_answer import log_chance
 from fairprune_cli.audit.rates import Counts
 
 
@@ -56,6 +55,29 @@ def class_orders(counts: Counts, classes: Sequence[str]) -> list[ClassOrder]:
         log_p = max(log_chance(correct, n, share), log_chance(gained, gained + lost, 0.5)) + choices
         found.append(ClassOrder(how, tuple(order.tolist()), correct, min(log_p, 0.0)))
     return found
+
+
+def better_order(counts: Counts, classes: Sequence[str], confidence: float) -> tuple[int, ...]:
+    """The order in which the outputs fit the classes better beyond chance, as in `ClassOrder`; () where none does."""
+    orders = class_orders(counts, classes)
+    level = math.log((1 - confidence) / 2 / max(len(orders), 1))
+    likely = [one for one in orders if one.log_p <= level]
+    return max(likely, key=lambda one: one.correct).order if likely else ()
+
+
+def log_chance(k: int, n: int, rate: float) -> float:
+    """An upper bound of the logarithm of P(at least k of n), each with a chance of at most `rate` on average.
+
+    It is -n KL(k / n || rate) (Chernoff), which holds for unequal chances as well and never underflows; 0 where k is
+    not above n times the rate.
+    """
+    if n == 0 or k <= n * rate:
+        return 0.0
+    if rate <= 0:
+        return -math.inf
+    share = k / n
+    rest = 0.0 if k == n else (1 - share) * math.log((1 - share) / (1 - rate))
+    return -n * (share * math.log(share / rate) + rest)
 
 
 def _candidates(counts: Counts, classes: Sequence[str]) -> Iterator[tuple[str, np.ndarray, float]]:

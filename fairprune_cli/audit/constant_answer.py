@@ -15,6 +15,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.special import ndtri
 
+from fairprune_cli.audit.class_order import better_order
 from fairprune_cli.audit.doubt import Cause, ConstantAnswer
 from fairprune_cli.audit.intervals import share_interval
 from fairprune_cli.audit.rates import Counts
@@ -41,19 +42,21 @@ def against_constant_answer(counts: Counts, classes: Sequence[str], confidence: 
     recalls = np.diagonal(counts)[there] / labels[there]
     return ConstantAnswer(
         classes[most], share, correct / n, low, high, n, int(there.sum()), float(recalls.mean()),
-        _tells_apart(counts, confidence),
+        _tells_apart(counts, confidence), tuple(classes[k] for k in better_order(counts, classes, confidence)),
     )  # fmt: skip
 
 
 def better(found: ConstantAnswer, point_estimate: bool) -> bool:
     """Whether the model is better, by its interval or, where asked for, by the bare figure."""
-    return found.accuracy > found.share if point_estimate else found.better
+    return found.better or (point_estimate and found.accuracy > found.share and not found.fits_better)
 
 
 def in_short(found: ConstantAnswer, subject: str) -> str:
     """That the model is not better, as a clause; subject: the model, in words."""
     if found.present == 1:
         return f"every image is {found.answer}, so that {subject} cannot be better than always answering it"
+    if found.low > found.share:
+        return f"the outputs of {subject} fit the classes better in another order: {', '.join(found.fits_better)}"
     return f"{subject} is not better than always answering {found.answer} ({100 * found.share:.1f} %)"
 
 
@@ -63,9 +66,9 @@ def in_full(found: ConstantAnswer, subject: str) -> str:
     texts = [f"{in_short(found, subject)}: it is right on {span} of {found.n:,} images"]
     if found.present == 1:
         return f"{texts[0]}. Audit images of other classes, too"
-    if found.accuracy > found.share:
+    if found.accuracy > found.share >= found.low:
         texts[0] += ", which are too few to show it"
-    elif found.tells_apart:
+    elif found.tells_apart and found.accuracy <= found.share:
         texts.append(
             f"It does tell the classes apart: each is recognised in {100 * found.balanced:.1f} % on average, against "
             f"{100 / found.present:.1f} % by chance; the data hold so much of {found.answer} that accuracy does not "
@@ -83,21 +86,6 @@ def in_full(found: ConstantAnswer, subject: str) -> str:
 def _told(cause: Cause) -> str:
     change = f"{cause.change[:1].upper()}{cause.change[1:]}"
     return f"{change} it would be {100 * cause.accuracy:.1f} % (on {cause.n:,} images): {cause.mend}"
-
-
-def log_chance(k: int, n: int, rate: float) -> float:
-    """An upper bound of the logarithm of P(at least k of n), each with a chance of at most `rate` on average.
-
-    It is -n KL(k / n || rate) (Chernoff), which holds for unequal chances as well and never underflows; 0 where k is
-    not above n times the rate.
-    """
-    if n == 0 or k <= n * rate:
-        return 0.0
-    if rate <= 0:
-        return -math.inf
-    share = k / n
-    rest = 0.0 if k == n else (1 - share) * math.log((1 - share) / (1 - rate))
-    return -n * (share * math.log(share / rate) + rest)
 
 
 def _tells_apart(counts: Counts, confidence: float) -> bool:

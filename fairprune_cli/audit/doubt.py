@@ -41,6 +41,7 @@ class ConstantAnswer:
         present: classes that have images.
         balanced: mean recall of those.
         tells_apart: whether that is above chance.
+        fits_better: the classes in another order, in which the outputs would be right more often beyond chance.
         causes: what would make it better, the likeliest first, where it is not.
         tried: how many changes were tried, on `tried_on` images.
     """
@@ -54,11 +55,12 @@ class ConstantAnswer:
     present: int
     balanced: float
     tells_apart: bool
+    fits_better: tuple[str, ...] = ()
     causes: tuple[Cause, ...] = ()
     tried: int = 0
     tried_on: int = 0
 
     @property
     def better(self) -> bool:
-        """Whether the model is better, by its interval."""
-        return self.low > self.share
+        """Whether the model is better, by its interval, with the classes in their order and no other."""
+        return self.low > self.share and not self.fits_better

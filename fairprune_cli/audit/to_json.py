@@ -79,7 +79,7 @@ def constant_answer_record(found: ConstantAnswer) -> Record:
     return {
         "answer": found.answer, "share": found.share, "better": found.better, "accuracy": found.accuracy,
         "low": found.low, "high": found.high, "n": found.n, "present": found.present, "balanced": found.balanced,
-        "tells_apart": found.tells_apart,
+        "tells_apart": found.tells_apart, "fits_better": list(found.fits_better),
     }  # fmt: skip
 
 

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fairprune_cli.audit.class_order import ClassOrder, class_orders
-from fairprune_cli.audit.constant_answer import log_chance
+from fairprune_cli.audit.class_order import ClassOrder, class_orders, log_chance
 from fairprune_cli.audit.doubt import Cause, ConstantAnswer
 from fairprune_cli.audit.intervals import share_interval
 from fairprune_cli.audit.rates import Counts

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from fairprune_cli.audit.class_order import log_chance
 from fairprune_cli.audit.constant_answer import (
     against_constant_answer,
     better,
     in_full,
     in_short,
-    log_chance,
 )
 from fairprune_cli.audit.doubt import Cause, ConstantAnswer
 from fairprune_cli.audit.intervals import share_interval
@@ -99,3 +99,21 @@ def test_words() -> None:
     assert "not better than always answering c0 (60.0 %): it is right on 15.0 % [8.6, 23.5] of 100 images" in text
     assert text.endswith("With values from 0 to 255 it would be 89.0 % (on 200 images): write it")
     assert "None of 30 other ways" in in_full(replace(one, present=2, tried=30, tried_on=200), "the model")
+
+
+def test_integers_sorted_as_text_are_better_than_one_answer_and_yet_not_what_is_meant() -> None:
+    """0 and 1 keep their places among twelve classes, so that a sixth is right, twice as much as by one answer."""
+    text = sorted(map(str, range(12)))
+    counts = np.zeros((12, 12), int)
+    for label in range(12):
+        counts[text.index(str(label)), label] = 37
+        counts[text.index(str(label)), (label + 5) % 12] += 3
+    found = against_constant_answer(counts, text, 0.95)
+    assert found is not None
+    assert found.low > found.share
+    assert found.fits_better == tuple(map(str, range(12)))
+    assert not found.better
+    assert not better(found, point_estimate=True)
+    assert in_short(found, "the model").startswith(
+        "the outputs of the model fit the classes better in another order: 0, 1"
+    )
