@@ -86,7 +86,9 @@ def _refuse_mixture(
     if models:
         raise FairpruneError("models and --predictions are audited one by one", where=str(models[0]),
                              hint="give one of the two")  # fmt: skip
-    idle = [spelling(key) for key in ("arch", "weights", "classes_from", "batch_size", "device") if key in given]
+    from fairprune_cli.run.audit_predictions import OF_MODELS
+
+    idle = [spelling(key) for key in OF_MODELS if key in given]
     idle += ["--trust-checkpoint"] if trust else []
     if idle:
         raise FairpruneError(

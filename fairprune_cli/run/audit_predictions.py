@@ -36,6 +36,7 @@ from fairprune_cli.run.options import Resolved
 from fairprune_cli.run.plug_ins import refuse_broken_plug_ins
 
 KIND = "predictions"
+OF_MODELS = ("arch", "weights", "classes_from", "batch_size", "device")  # settings that say how a model is run
 _AT_ONCE = 1 << 20  # images that are counted
 _SHOWN = 6
 _NO_MODEL = "predictions were audited, and no model"
@@ -43,7 +44,11 @@ _NO_MODEL = "predictions were audited, and no model"
 
 @dataclass(frozen=True)
 class PredictionsRequest:
-    """What `fairprune audit --predictions` was asked for, beyond the settings."""
+    """What `fairprune audit --predictions` was asked for, beyond the settings.
+
+    Attributes:
+        in_memory: whether the files stand for what was given in memory, and only their names mean something.
+    """
 
     predictions: Path
     resolved: Resolved
@@ -51,6 +56,7 @@ class PredictionsRequest:
     out: Path | None = None
     force: bool = False
     dry_run: bool = False
+    in_memory: bool = False
 
 
 def audit_predictions(request: PredictionsRequest, terminal: Terminal) -> Outcome:
@@ -72,7 +78,8 @@ def audit_predictions(request: PredictionsRequest, terminal: Terminal) -> Outcom
             raise FairpruneError(
                 "no such file", where=str(path), hint="give a CSV or Parquet file with a row per image"
             )
-    data = open_data(settings, request.predictions, terminal, True, settings.split, images=False)
+    beside = None if request.in_memory else request.predictions
+    data = open_data(settings, beside, terminal, True, settings.split, images=False)
     data = data.with_attributes(policy.attributes)
     refuse_gates_without_groups(policy, data)
     refuse_broken_plug_ins(*(len(task.classes) for task in data.manifest.tasks))
@@ -89,7 +96,12 @@ def audit_predictions(request: PredictionsRequest, terminal: Terminal) -> Outcom
 
     def describe() -> dict[str, Any]:
         described = {
-            name: {"architecture": KIND, "kind": KIND, "source": str(path), "sha256": digests[name]}
+            name: {
+                "architecture": KIND,
+                "kind": KIND,
+                "source": path.stem if request.in_memory else str(path),
+                "sha256": digests[name],
+            }
             for name, path in tables.items()
         }
         finished = time.time()

@@ -26,9 +26,10 @@ from fairprune_cli.run import prune as pipeline
 from fairprune_cli.run.audit_sources import AuditRequest
 from fairprune_cli.run.folder import RunFolder, default_folder
 from fairprune_cli.run.options import FIELDS, Resolved, settled
+from fairprune_cli.run.predictions_in_memory import are_predictions, audit_in_memory
 from fairprune_cli.run.report_handle import Report
 
-Model = str | PathLike[str] | nn.Module | Callable[[Tensor], Any]
+Model = str | PathLike[str] | nn.Module | Callable[[Tensor], Any] | Mapping[str, Any]
 Place = str | PathLike[str]
 _PACKAGE = "fairprune_cli"
 
@@ -85,6 +86,15 @@ def audit_for(
     if not listed:
         raise FairpruneError("no model was given", where="fairprune_cli.audit", hint="give a path or a network")
     resolved, in_memory = settled(given, _path(config)), dict[Path, InMemory]()
+    if any(map(are_predictions, [*listed, against])):
+        if len(listed) > 1 or trust or not are_predictions(listed[0]):
+            raise FairpruneError(
+                "predictions are audited alone, or against predictions", where="fairprune_cli.audit",
+                hint="give one table of them, and no model beside it",
+            )  # fmt: skip
+        terminal = SilentTerminal(progress)
+        outcome = audit_in_memory(listed[0], against, resolved, _path(out), force, terminal)
+        return Report(outcome.report, outcome.folder)
     paths = [_as_path(model, in_memory) for model in listed]
     dense = None if against is None else _as_path(against, in_memory)
     if in_memory and len(in_memory) == len(paths) + (dense is not None):
