@@ -85,7 +85,7 @@ def refuse_missing_packages() -> None:
     """What the extra `onnx` brings is needed."""
     missing = [name for name in _PACKAGES if importlib.util.find_spec(name) is None]
     if missing:
-        raise FairpruneError(f"export --int8 needs {', '.join(missing)}", hint='pip install "fairprune[onnx]"')
+        raise FairpruneError(f"export --int8 needs {', '.join(missing)}", hint=f"pip install {' '.join(missing)}")
 
 
 def _quantised_file(graph: Path, prepared: Path, path: Path, batches: Iterable[np.ndarray]) -> None:

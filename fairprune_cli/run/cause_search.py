@@ -45,7 +45,7 @@ class Search:
         classes = self.manifest.tasks[task].classes
         if model is None:
             return by_counts_alone(found, counts, classes, self.confidence)
-        rows = balanced_rows(self.pool, task, self.seed)
+        rows = rows_of_each_class(self.pool, task, self.seed)
         return with_causes(found, self._tried(model, rows, task), len(rows), classes, self.confidence)
 
     def _tried(self, model: nn.Module, rows: np.ndarray, task: int) -> list[Tried]:
@@ -65,7 +65,7 @@ class Search:
         return found
 
 
-def balanced_rows(pool: Pool, task: int, seed: int, count: int = COUNT) -> np.ndarray:
+def rows_of_each_class(pool: Pool, task: int, seed: int, count: int = COUNT) -> np.ndarray:
     """Up to so many images of the pool, int64 [n], ascending: as many of each class as there are, chosen at random."""
     order = np.random.default_rng(seed).permutation(pool.rows)
     labels = pool.images.manifest.tasks[task].labels[order]

@@ -17,7 +17,7 @@ from fairprune_cli.audit.doubt import ConstantAnswer
 from fairprune_cli.core.terminal import Terminal
 from fairprune_cli.data.batches.pool import load_images
 from fairprune_cli.data.manifest.load import load_manifest
-from fairprune_cli.run.cause_search import Search, balanced_rows
+from fairprune_cli.run.cause_search import Search, rows_of_each_class
 
 COUNT = 240
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -220,6 +220,6 @@ def test_the_images_are_as_many_of_each_class(coloured: dict[int, Path]) -> None
     labels = np.array([0] * 225 + [1] * 15)
     manifest = replace(manifest, labels=labels, tasks=(replace(manifest.tasks[0], labels=labels),))
     pool = load_images(manifest, ()).pool(np.arange(len(manifest)))
-    rows = balanced_rows(pool, 0, 0, 40)
+    rows = rows_of_each_class(pool, 0, 0, 40)
     assert np.bincount(labels[rows]).tolist() == [25, 15]
-    assert rows.tolist() == balanced_rows(pool, 0, 0, 40).tolist() != balanced_rows(pool, 0, 1, 40).tolist()
+    assert rows.tolist() == rows_of_each_class(pool, 0, 0, 40).tolist() != rows_of_each_class(pool, 0, 1, 40).tolist()

@@ -97,7 +97,7 @@ def _read(path: Path) -> tuple[Any, tuple[Path, ...]]:
     missing = [name for name in _PACKAGES if importlib.util.find_spec(name) is None]
     if missing:
         raise FairpruneError(
-            f"an ONNX file needs {' and '.join(missing)}", where=str(path), hint='pip install "fairprune[onnx]"'
+            f"an ONNX file needs {' and '.join(missing)}", where=str(path), hint=f"pip install {' '.join(missing)}"
         )
     import onnx
     from onnx.external_data_helper import uses_external_data

@@ -26,9 +26,9 @@ from fairprune_cli.models.graphs.program_values import (
     OnDevice,
     Ref,
     Refused,
-    names_in,
     output_of,
     value_of,
+    values_named_in,
 )
 from fairprune_cli.models.read_out import Key
 
@@ -173,7 +173,7 @@ def _steps(graph: Mapping[str, Any], wanted: set[str | None]) -> list[_Step]:
         Refused: one of them is none of torch's own, or behaves as in training.
     """
     nodes = [node for node in graph["nodes"] if not node["target"].startswith("torch.ops.aten._assert")]
-    used = [set(names_in(node["inputs"])) for node in nodes]
+    used = [set(values_named_in(node["inputs"])) for node in nodes]
     seen: set[str] = {str(name) for name in wanted}
     steps: list[_Step] = []
     for node, names in zip(reversed(nodes), reversed(used), strict=True):

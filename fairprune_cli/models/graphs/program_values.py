@@ -97,14 +97,14 @@ def output_of(arg: Mapping[str, Any]) -> str | tuple[str, ...] | None:
     raise Refused(f"the program has a result of the kind {kind[:40]}, which is not run")
 
 
-def names_in(described: Any) -> Iterator[str]:
+def values_named_in(described: Any) -> Iterator[str]:
     """The names of computed values in arguments; those of arguments themselves are among them, which does no harm."""
     if isinstance(described, Mapping):
         for key, value in described.items():
             if key in ("name", "as_name") and isinstance(value, str):
                 yield value
             elif key != "graph":
-                yield from names_in(value)
+                yield from values_named_in(value)
     elif isinstance(described, list):
         for one in described:
-            yield from names_in(one)
+            yield from values_named_in(one)
