@@ -16,7 +16,7 @@ import argparse
 import json
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import astuple, dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 
@@ -286,6 +286,10 @@ def table(kinds: dict[str, dict[str, float | int]]) -> str:
     return "\n".join(lines)
 
 
+def rounded(value: object) -> object:
+    return round(value, 5) if isinstance(value, float) else value
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--trials", type=int, default=2000)
@@ -312,9 +316,12 @@ def main() -> None:
         "seconds": round(time.monotonic() - started, 1),
         "kinds": summary(found),
         "naive": {"least_holds": min(h for h, _ in contrast), "most_alarms": max(a for _, a in contrast)},
-        "rows": [asdict(row) for row in found],
+        "columns": [field.name for field in fields(Row)],
     }
-    atomic_write_text(options.out, json.dumps(document, indent=1) + "\n")
+    # A line for each of the thousands of rows.
+    rows = ",\n".join(json.dumps([rounded(value) for value in astuple(row)]) for row in found)
+    text = json.dumps(document, indent=1).removesuffix("\n}") + f',\n "rows": [\n{rows}\n ]\n}}\n'
+    atomic_write_text(options.out, text)
     print(f"{table(summary(found))}\nwritten to {options.out}")
 
 
