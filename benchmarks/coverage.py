@@ -167,6 +167,14 @@ def worst_group(setting: Setting, trials: int, rng: np.random.Generator, family:
     return Found(float(rates.min()), 1 - high, 1 - low, floor=True)
 
 
+def largest_churn(setting: Setting, trials: int, rng: np.random.Generator, family: int = 1) -> Found:
+    """The largest share of a group's images that changed; harder data, and a worse group, have more of them."""
+    rates = np.clip(1 - setting.base + setting.worse, 0, 1)
+    drawn = rng.binomial(setting.sizes, rates, (trials, len(rates)))
+    n = np.broadcast_to(setting.sizes, drawn.shape)
+    return Found(float(rates.max()), *intervals.largest_bounds(shares_of(drawn, n), CONFIDENCE, family))
+
+
 def all_images(setting: Setting, trials: int, rng: np.random.Generator) -> Found:
     n, rate = int(setting.sizes[0]), setting.base - setting.worse[0]
     low, high = intervals.share_interval(rng.binomial(n, rate, trials), np.full(trials, n), CONFIDENCE)
@@ -221,11 +229,13 @@ def gap_kind(name: str) -> Kind:
 KINDS: dict[str, Kind] = {
     **{f"max-gap, {name}": gap_kind(name) for name in notions.names()},
     "max-degradation": largest_loss,
+    "max-churn": largest_churn,
     "min-accuracy, worst group": worst_group,
     "min-accuracy, all images": all_images,
     "max-gap, accuracy, over 2 attributes": partial(over_attributes, 2, partial(gap_of_rates, "accuracy")),
     "max-gap, accuracy, over 5 attributes": partial(over_attributes, 5, partial(gap_of_rates, "accuracy")),
     "max-degradation, over 5 attributes": partial(over_attributes, 5, largest_loss),
+    "max-churn, over 5 attributes": partial(over_attributes, 5, largest_churn),
     "min-accuracy, worst group, over 5 attributes": partial(over_attributes, 5, worst_group),
     "change of a group": change_of_one,
     "change of the gap": change_of_gap,

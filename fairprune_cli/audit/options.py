@@ -50,4 +50,5 @@ class AuditOptions(GateOptions):
 
     policy: str | None = setting(None, "policy file with gates of its own", may_be_empty=False)
     split: str = setting("test", "split that the audit reads", choices=("train", "val", "test"))
+    list_changed: bool = setting(False, "changed.csv: all images whose prediction is not the dense model's")
     show_examples: int = setting(0, "images that each group lost through pruning, shown in the report", low=0, high=100)

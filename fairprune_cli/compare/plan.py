@@ -181,6 +181,6 @@ def _resolved(base: Resolved, row: Row, seed: int, manifest: str) -> Resolved:
     """The settings of one cell, exactly those that the flags of `fairprune prune` would give."""
     own: dict[str, Any] = {
         "method": row.method, "granularity": row.granularity, "sparsity": row.sparsity, "seed": seed, **dict(row.point),
-        "data": manifest,
+        "data": manifest, "list_changed": True,
     }  # fmt: skip
     return Resolved(replace(base.settings, **own), {**base.sources, **dict.fromkeys(own, "flag")})

@@ -22,7 +22,7 @@ DONE, BEGUN, FAILED, MISSING = "done", "begun", "failed", "missing"
 # Where data lie, what computes, and what the gates of a run ask: none of it changes a figure that is compared.
 FREE = {
     "data", "device", "threads", "confidence", "max_gap", "max_degradation", "max_churn", "min_accuracy",
-    "point_estimate", "allow_small_groups",
+    "point_estimate", "allow_small_groups", "list_changed",
 }  # fmt: skip
 
 

@@ -101,8 +101,10 @@ class View:
     def verdict(self) -> str:
         """The worse of what the report says and what its gates say; without a known one never a pass."""
         said, gates = self.text("verdict"), {gate.verdict for gate in self.gates}
-        found = {said if said in VERDICTS else "inconclusive", *gates} if gates else {"none"}
-        return next(verdict for verdict in ("fail", "inconclusive", "pass", "none") if verdict in found)
+        if not gates:
+            return said if said in ("fail", "inconclusive") else "none"
+        found = {said if said in VERDICTS and said != "none" else "inconclusive", *gates}
+        return next(verdict for verdict in ("fail", "inconclusive", "pass") if verdict in found)
 
     @property
     def leniency(self) -> str:

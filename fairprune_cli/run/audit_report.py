@@ -96,7 +96,7 @@ class AuditReport:
             document["tasks"] = {one.task.name: self._task_record(one) for one in judged}
         document.update(more())
         if out is not None:
-            if (images := counted[0].images) is not None:
+            if self.settings.list_changed and (images := counted[0].images) is not None:
                 found = {
                     task.name: (one.changed, task.classes)
                     for task, one in zip(tasks, counted, strict=True) if one.changed is not None
@@ -117,7 +117,7 @@ class AuditReport:
         record = to_json.audit_record(figures)
         if counted.changed is not None and counted.images is not None:
             listed = exemplars(counted.changed, self.data.groupings, counted.images, task.classes)
-            record["exemplars"] = exemplars_record(listed, None if out is None else EXEMPLARS)
+            record["exemplars"] = exemplars_record(listed, EXEMPLARS if out and self.settings.list_changed else None)
         if counted.examples is not None:
             record["examples"] = to_json.examples_record(counted.examples)
         return _Judged(task, gates, record, notices(figures))

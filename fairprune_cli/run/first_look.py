@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fairprune_cli.audit.constant_answer import in_full
+from fairprune_cli.audit.constant_answer import better, in_full
 from fairprune_cli.audit.counts import audit_tasks
 from fairprune_cli.audit.doubt import CHANCE_LEVEL, ConstantAnswer
 from fairprune_cli.audit.group_counts import DENSE
@@ -40,7 +40,7 @@ def look_at_dense(run: Prepared, images: ImageSet | None = None) -> None:
     search = Search(run.data.manifest, pool, run.device, settings.confidence, settings.seed, run.terminal)
     for number, (task, result) in enumerate(zip(tasks, results, strict=True)):
         found = result.figures(judgement_of(settings)).models[DENSE].constant_answer
-        if found is None or found.better:
+        if found is None or better(found, settings.point_estimate):
             continue
         found = search.explained(found, result.overall[DENSE], number, run.dense)
         text = f"before training, on images of {_splits(run, rows)}: {in_full(found, 'the dense model')}"

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from fairprune_cli.audit.options import AuditOptions, FigureOptions
-from fairprune_cli.audit.policy import with_policy
 from fairprune_cli.core import settings as layers
 from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.core.plugins import refuse_code_of_files
@@ -55,7 +54,7 @@ GATES = (
     "max_gap", "max_degradation", "max_churn", "min_accuracy", "min_group", "allow_small_groups", "confidence",
     "point_estimate", "policy",
 )  # fmt: skip
-SHOWN = ("show_examples", "track", "split")
+SHOWN = ("show_examples", "list_changed", "track", "split")
 INT8 = ("calibration_images", "attr", "split", "min_group", "confidence", "seed")  # of export, with --int8 alone
 INPUTS = ("data", "arch", "seed", "device")
 
@@ -70,6 +69,8 @@ def settled(given: Mapping[str, Any], config: Path | None) -> Resolved:
         given: values by key, as flags or keywords.
         config: settings file; fairprune.yaml of the working directory, if there is one, where None.
     """
+    from fairprune_cli.audit.policy import with_policy  # which takes numpy, and settings alone need none
+
     default = Path(layers.CONFIG_FILE)
     if config is not None and not config.is_file():
         raise FairpruneError("no such file", where=str(config), hint="check --config")

@@ -177,5 +177,5 @@ def test_a_dense_model_that_does_not_fit_is_found_before_the_first_cell(
     (tmp_path / "dense-0.pt").write_bytes((faces / "dense.pt").read_bytes())
     words = ["compare", "dense-{seed}.pt", *command(faces)[2:], "--data", str(faces)]
     assert run(words) == ExitCode.BAD_INPUT
-    assert "error: magnitude-weight-0.9-s1: dense-1.pt: the network has 3 outputs" in capsys.readouterr().err
+    assert "error: magnitude-weight-0.9-s1: dense-1.pt: the network's outputs are a, b, c" in capsys.readouterr().err
     assert calls == []

@@ -93,7 +93,9 @@ def test_a_notion_whose_gate_judges_something_else(tmp_path: Path, monkeypatch: 
     with plugged(plugins.NOTION, tmp_path, NOTION):
         contracts.notion_is_one_figure("made-up", 3, 3)
         gap: Callable = judging._gap
-        monkeypatch.setattr(judging, "_gap", lambda figures, attribute, notion: gap(figures, attribute, "accuracy"))
+        monkeypatch.setattr(
+            judging, "_gap", lambda figures, attribute, _, hidden: gap(figures, attribute, "accuracy", hidden)
+        )
         with pytest.raises(AssertionError, match="the gate judges something else"):
             contracts.notion_is_one_figure("made-up", 3, 3)
 

@@ -12,7 +12,7 @@ from PIL import Image
 from fairprune_cli.data.drawn_faces.write import write_sample
 from tests.support.commands import Work, fairprune
 
-TINTED = 0.9  # share of the images whose tint tells their label: a network sees it in two epochs, and faces in twelve
+TINTED = 0.8  # share of the images whose tint tells their label: a network sees it in two epochs, and faces in twelve
 SIZES = {"train": 400, "val": 300, "test": 400}
 
 

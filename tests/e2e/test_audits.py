@@ -37,7 +37,7 @@ def audited(
     (folder / "policy.yaml").write_text(POLICY)
     ran = fairprune(
         "audit", str(weight_run), str(channel_run), "--against", "model.pt", "--attr", "gender", "--policy",
-        str(folder / "policy.yaml"), "--show-examples", "2", "--track", "mlflow", "--json", "--out",
+        str(folder / "policy.yaml"), "--show-examples", "2", "--list-changed", "--track", "mlflow", "--json", "--out",
         str(folder / "out"), cwd=work.folder, env={"GITHUB_ACTIONS": "true", "PYTHONPATH": _without_mlflow(folder)},
         fresh=True,
     )  # fmt: skip
@@ -100,7 +100,7 @@ def test_what_changed_is_in_it_and_in_a_table(audited: tuple[Ran, Path]) -> None
                 assert found["churn"]["images"] == len(mine)
                 change = document["degradations"][model][attribute]["groups"][group]
                 assert (told["lost"], told["gained"]) == (change["lost"], change["gained"])
-                listed = document["exemplars"]["changed"][model][attribute].get(group, [])
+                listed = document["exemplars"]["changed"].get(model, {}).get(attribute, {}).get(group, [])
                 assert [image["file"] for image in listed] == [line["image"] for line in mine][:10]
 
 

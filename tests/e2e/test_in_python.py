@@ -177,10 +177,9 @@ def test_a_report_passes_by_its_gates(document: dict[str, Any]) -> None:
     assert caught.value.code != ExitCode.OK
 
 
-def test_a_model_against_itself_is_said(work: Work) -> None:
-    with pytest.warns(FairpruneWarning, match=r"model\.pt is the dense model itself"):
-        report = audited(work, work.model, against=work.model, max_degradation=0.1)
-    assert [item["code"] for item in report.warnings] == ["same-model"]
+def test_a_model_is_not_judged_against_itself(work: Work) -> None:
+    with pytest.raises(FairpruneError, match=r"is the same file as .*model\.pt, so nothing can be lost"):
+        audited(work, work.model, against=work.model, max_degradation=0.1)
 
 
 def test_a_report_is_saved_once(work: Work, tmp_path: Path) -> None:

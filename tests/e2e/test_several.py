@@ -20,7 +20,7 @@ from tests.support.commands import Work
 from tests.support.processes import Started, start
 
 PRUNE = (
-    "prune", "model.pt", "--sparsity", "0.9", "--attr", "gender", "--epochs", "2", "--batch-size", "64",
+    "prune", "model.pt", "--sparsity", "0.98", "--attr", "gender", "--epochs", "2", "--batch-size", "64",
     "--set", "save_minutes=0", "--show-examples", "3",
 )  # fmt: skip
 
