@@ -27,7 +27,7 @@ from fairprune_cli.audit import intervals
 from fairprune_cli.audit.estimates import Estimate
 from fairprune_cli.audit.faithfulness_figures import BiasFigures, ThresholdFigure
 from fairprune_cli.audit.figures import Judgement
-from fairprune_cli.audit.outcomes import Array, Outcomes
+from fairprune_cli.audit.outcomes import Array, Outcomes, shared
 from fairprune_cli.audit.rates import Counts
 
 # Where the groups' shares of the positive class differ by less, relative to the smaller, the authors define no BA.
@@ -112,11 +112,9 @@ def _rarer(counts: Counts) -> int:
 def _thresholds(counts: Counts, rare: int, judgement: Judgement) -> list[ThresholdFigure]:
     """Of each group; the tables are of [labelled so?, predicted so?]."""
     tables = counts if rare == 1 else counts[:, ::-1, ::-1]
-    seen = max(int((tables.sum((1, 2)) > 0).sum()), 1)
+    level = shared(1 - judgement.confidence, max(int((tables.sum((1, 2)) > 0).sum()), 1))
     found = []
-    for table, value, low, high in zip(
-        tables, *intervals.changes(tables, judgement.confidence ** (1 / seen)), strict=True
-    ):
+    for table, value, low, high in zip(tables, *intervals.changes(tables, 1 - level), strict=True):
         n, labelled, predicted = int(table.sum()), int(table[1].sum()), int(table[:, 1].sum())
         figure = Estimate(why="no images") if n == 0 else Estimate(float(value), float(low), float(high))
         found.append(

@@ -5,11 +5,21 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from fairprune_cli.audit.rates import Counts
+
+
+class _Tried(Protocol):
+    """What was tried; `log_p` as of `ClassOrder`."""
+
+    @property
+    def log_p(self) -> float: ...
+
+
+T = TypeVar("T", bound=_Tried)
 
 
 @dataclass(frozen=True)
@@ -59,10 +69,14 @@ def class_orders(counts: Counts, classes: Sequence[str]) -> list[ClassOrder]:
 
 def better_order(counts: Counts, classes: Sequence[str], confidence: float) -> tuple[int, ...]:
     """The order in which the outputs fit the classes better beyond chance, as in `ClassOrder`; () where none does."""
-    orders = class_orders(counts, classes)
-    level = math.log((1 - confidence) / 2 / max(len(orders), 1))
-    likely = [one for one in orders if one.log_p <= level]
-    return max(likely, key=lambda one: one.correct).order if likely else ()
+    orders = likely(class_orders(counts, classes), confidence)
+    return max(orders, key=lambda one: one.correct).order if orders else ()
+
+
+def likely(tried: Sequence[T], confidence: float) -> list[T]:
+    """Those that are better beyond chance, with the `confidence` that no other is among them (Bonferroni)."""
+    level = math.log((1 - confidence) / 2 / max(len(tried), 1))
+    return [one for one in tried if one.log_p <= level]
 
 
 def log_chance(k: int, n: int, rate: float) -> float:
@@ -89,6 +103,9 @@ def _candidates(counts: Counts, classes: Sequence[str]) -> Iterator[tuple[str, n
         yield "sorted as numbers", np.array(sorted(own, key=lambda k: int(classes[int(k)]))), 0.0
     yield "one place further", np.roll(own, 1), 0.0
     yield "one place back", np.roll(own, -1), 0.0
+    # Half a second, which only those pay who audit.
+    from scipy.optimize import linear_sum_assignment
+
     labels, outputs = linear_sum_assignment(counts, maximize=True)
     best = own.copy()
     best[outputs] = labels

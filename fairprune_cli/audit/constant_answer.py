@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from statistics import NormalDist
 
 import numpy as np
-from scipy.special import ndtri
 
 from fairprune_cli.audit.class_order import better_order
 from fairprune_cli.audit.doubt import Cause, ConstantAnswer
@@ -101,4 +101,4 @@ def _tells_apart(counts: Counts, confidence: float) -> bool:
     centred = score - rows[:, None] - columns[None, :] + mean
     variance = float((labels[:, None] * predictions[None, :] * centred**2).sum()) / max(n - 1, 1)
     found = float((np.diagonal(counts) * weights).sum()) - n * mean
-    return found > float(ndtri((1 + confidence) / 2)) * math.sqrt(variance) > 0
+    return found > NormalDist().inv_cdf((1 + confidence) / 2) * math.sqrt(variance) > 0

@@ -32,7 +32,7 @@ def exemplars_record(found: Exemplars, table: str | None) -> Record:
     for (model, attribute, group), images in found.changed.items():
         changed.setdefault(model, {}).setdefault(attribute, {})[group] = [asdict(image) for image in images]
     record: Record = {"per_group": found.per_group, "table": table, "changed": changed}
-    return record if table is not None else record | {"table_undefined": "no folder was asked for"}
+    return record if table is not None else record | {"table_undefined": "--list-changed was not given"}
 
 
 def bias_record(found: BiasFigures) -> Record:

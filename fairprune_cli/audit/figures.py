@@ -20,7 +20,7 @@ _UNKNOWN = Estimate(why=NO_DENSE)
 
 @dataclass(frozen=True)
 class Judgement(FigureOptions):
-    """How figures are made: confidence of the intervals, least denominator, seed of the simulation.
+    """How figures are made: confidence of the intervals, least denominator, seed of what calibration errs by chance.
 
     `notions` are those whose gaps are wanted beside the listed ones. `family` is the number of attributes over which
     gates of one kind shall fail falsely no more often than 1 - confidence says; the audit sets it to those it has.

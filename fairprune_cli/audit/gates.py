@@ -12,6 +12,8 @@ from fairprune_cli.core.settings import check_value, values_of
 from fairprune_cli.fairness import notions
 
 PASS, FAIL, INCONCLUSIVE, NONE = "pass", "fail", "inconclusive", "none"
+# Bounds are typed as decimals and figures come from divisions, so equal means equal up to rounding.
+EQUAL = 1e-12
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,11 @@ class GatePolicy(GateOptions):
         point_estimate: judge the bare figure and ignore its interval.
         notion: one of the listed notions, or a notion of one's own (package.module:Class).
     """
+
+    @property
+    def on_groups(self) -> dict[str, float | None]:
+        """Bounds of the gates that are judged on groups alone, by metric as in `GateResult`."""
+        return {"max-gap": self.max_gap, "max-degradation": self.max_degradation, "max-churn": self.max_churn}
 
     def __post_init__(self) -> None:
         problems = Problems("gates")
@@ -115,6 +122,23 @@ class Unseen:
 def cannot_fail(metric: str, bound: float) -> bool:
     """Whether no model could violate the bound; metric: as in `GateResult`, or the setting's name."""
     return bound <= 0.0 if metric.startswith("min") else bound >= 1.0
+
+
+def outcome(metric: str, bound: float, value: float, low: float, high: float, bare: bool = False) -> str:
+    """On which side of its bound a figure lies: "pass", "fail", or "inconclusive" where the interval holds the bound.
+
+    Args:
+        metric: one that begins with min bounds the figure from below, another from above.
+        bare: judge the value without its interval.
+    """
+    floor = metric.startswith("min")
+    best, worst = (high, low) if floor else (low, high)
+    if bare:
+        best = worst = value
+    sign = -1 if floor else 1
+    if sign * (worst - bound) <= EQUAL:
+        return PASS
+    return FAIL if sign * (best - bound) > EQUAL else INCONCLUSIVE
 
 
 def verdict(gates: Sequence[GateResult]) -> str:

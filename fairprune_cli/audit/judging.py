@@ -17,12 +17,19 @@ from typing import Any
 
 from fairprune_cli.audit.constant_answer import better, in_short
 from fairprune_cli.audit.figures import NO_DENSE, AttributeFigures, AuditFigures, Estimate, ModelFigures, SmallGroup
-from fairprune_cli.audit.gates import FAIL, INCONCLUSIVE, PASS, GatePolicy, GateResult, Unseen, verdict
+from fairprune_cli.audit.gates import (
+    EQUAL,
+    FAIL,
+    INCONCLUSIVE,
+    PASS,
+    GatePolicy,
+    GateResult,
+    Unseen,
+    outcome,
+    verdict,
+)
 from fairprune_cli.audit.unseen import ALL_IMAGES, groups_left_out, keeps_from_passing, remarks
 from fairprune_cli.core.errors import FairpruneError
-
-# Bounds are typed as decimals and figures come from divisions, so equal means equal up to rounding.
-_EQUAL = 1e-12
 
 
 @dataclass(frozen=True)
@@ -87,7 +94,7 @@ def evaluate(
         if attributes and policy.min_accuracy is not None:
             worst = _worst(found, attribute, hidden)
             gates.append(_judge("min-accuracy", attribute, policy.min_accuracy, worst, policy))
-    for metric, bound in _per_attribute(policy):
+    for metric, bound in policy.on_groups.items():
         if bound is not None and not (attributes or found.attributes):
             gates.append(_judge(metric, None, bound, _undefined("no attribute was audited"), policy))
     if policy.min_accuracy is not None and not attributes:
@@ -116,13 +123,6 @@ def _relative(gate: GateResult, found: ModelFigures) -> bool:
     if gate.metric == "max-gap" and gate.attribute is not None and gate.attribute in found.attributes:
         return found.attributes[gate.attribute].gaps[gate.notion].compares == "losses"
     return gate.metric != "min-accuracy"
-
-
-def _per_attribute(policy: GatePolicy) -> tuple[tuple[str, float | None], ...]:
-    """The gates that are judged on groups alone, and their bounds."""
-    return (
-        ("max-gap", policy.max_gap), ("max-degradation", policy.max_degradation), ("max-churn", policy.max_churn),
-    )  # fmt: skip
 
 
 def _only(models: Mapping[str, ModelFigures]) -> ModelFigures:
@@ -200,23 +200,6 @@ def _of_groups(
     return _Judged(figure, carry, out, attribute.ungrouped, hidden.dropped, remark)
 
 
-def outcome(metric: str, bound: float, value: float, low: float, high: float, bare: bool = False) -> str:
-    """On which side of its bound a figure lies: "pass", "fail", or "inconclusive" where the interval holds the bound.
-
-    Args:
-        metric: one that begins with min bounds the figure from below, another from above.
-        bare: judge the value without its interval.
-    """
-    floor = metric.startswith("min")
-    best, worst = (high, low) if floor else (low, high)
-    if bare:
-        best = worst = value
-    sign = -1 if floor else 1
-    if sign * (worst - bound) <= _EQUAL:
-        return PASS
-    return FAIL if sign * (best - bound) > _EQUAL else INCONCLUSIVE
-
-
 def _judge(metric: str, attribute: str | None, bound: float, judged: _Judged, policy: GatePolicy) -> GateResult:
     figure = judged.figure
     value, low, high = figure.value, figure.low, figure.high
@@ -263,7 +246,7 @@ def _deciding(
     two sides is used, because the lower one of a gap is cut off at zero.
     """
     distance = abs(value - bound)
-    if distance <= _EQUAL:
+    if distance <= EQUAL:
         reason = "the interval holds the bound, and no number of images would decide: the value equals the bound"
         return None, "", reason
     factor = (max(high - value, value - low) / distance) ** 2

@@ -20,7 +20,7 @@ class IntervalOptions:
 
 @dataclass(frozen=True)
 class FigureOptions(IntervalOptions, SeedOptions):
-    """How figures are judged: confidence of the intervals, least denominator, seed of the simulation."""
+    """How figures are made: confidence of the intervals, least denominator, seed of what calibration errs by chance."""
 
 
 # Of functions that are called without settings.

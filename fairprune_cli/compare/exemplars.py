@@ -93,8 +93,8 @@ def _attributes(chosen: Sequence[_Image], report: Mapping[str, Any], confidence:
     found: Record = {}
     for attribute, entry in report["results"]["pruned"]["attributes"].items():
         names = list(entry["groups"])
-        times = Counter(one.groups.get(attribute) for one in chosen if not first or one.task == first)
-        counts = np.array([times[name] for name in names], np.int64)
+        seen = Counter(one.groups.get(attribute) for one in chosen if not first or one.task == first)
+        counts = np.array([seen[name] for name in names], np.int64)
         sizes = np.array([entry["groups"][name]["n"] for name in names], np.int64)
         shares = over_representation(counts, sizes, confidence)
         found[attribute] = {

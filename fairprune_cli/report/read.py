@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fairprune_cli.audit.gates import PASS
-from fairprune_cli.audit.judging import outcome
+from fairprune_cli.audit.gates import PASS, outcome
 from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.core.files import atomic_write_text, read_document
 from fairprune_cli.report import SCHEMA_VERSION

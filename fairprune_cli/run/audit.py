@@ -45,7 +45,7 @@ def _audit(request: AuditRequest, terminal: Terminal, device: torch.device, grou
     started = time.time()
     with group.together():
         policy = policy_of(settings)
-        refuse_out(request.out, request.force)
+        refuse_out(request.out, request.force, settings)
         threads = set_threads(settings.threads)
         repeatable(device)
         first = next((path for path in request.models if path not in request.in_memory), None)

@@ -14,9 +14,12 @@ from fairprune_cli.run.opened_data import Data
 from fairprune_cli.run.options import Settings
 
 
-def refuse_out(out: Path | None, force: bool) -> None:
-    """Refuse a folder that the report cannot be written into."""
+def refuse_out(out: Path | None, force: bool, settings: Settings) -> None:
+    """Refuse a folder that the report cannot be written into, and a table beside it where there is no folder."""
     if out is None:
+        if settings.list_changed:
+            raise FairpruneError("changed.csv lies beside the report, which has no folder", where="--list-changed",
+                                 hint="give it with --out DIR")  # fmt: skip
         return
     if out.exists() and not force:
         raise FairpruneError("already exists", where=str(out), hint="--force overwrites it")
@@ -36,11 +39,13 @@ def refuse_without_dense(settings: Settings, policy: Policy, classes: int, how: 
             ("--max-degradation", settings.max_degradation is not None),
             ("--max-churn", settings.max_churn is not None),
             ("--notion", fairness.get(settings.notion, classes).relative),
-            ("--show-examples", settings.show_examples > 0), ("--policy", policy.needs_dense(classes)),
+            ("--show-examples", settings.show_examples > 0), ("--list-changed", settings.list_changed),
+            ("--policy", policy.needs_dense(classes)),
         ) if asked
     ]  # fmt: skip
     if needs:
-        what = {"--show-examples": "what pruning lost", "--max-churn": "churn"}.get(needs[0], "degradation")
+        others = {"--show-examples": "what pruning lost", "--max-churn": "churn", "--list-changed": "what changed"}
+        what = others.get(needs[0], "degradation")
         raise FairpruneError(f"{what} needs the dense model", where=needs[0], hint=f"give it with {how}")
 
 

@@ -71,7 +71,7 @@ def audit_predictions(request: PredictionsRequest, terminal: Terminal) -> Outcom
             "predictions are audited by one process", where="WORLD_SIZE", hint="run it without torchrun"
         )
     policy = policy_of(settings)
-    refuse_out(request.out, request.force)
+    refuse_out(request.out, request.force, settings)
     tables = _named(request)
     for path in tables.values():
         if not path.is_file():

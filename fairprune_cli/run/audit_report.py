@@ -26,7 +26,7 @@ from fairprune_cli.core.files import atomic_write_text
 from fairprune_cli.core.terminal import Terminal
 from fairprune_cli.data.manifest.manifest import Grouping
 from fairprune_cli.data.manifest.task import Task
-from fairprune_cli.run.folder import EXEMPLARS
+from fairprune_cli.run.folder import EXEMPLARS, REPORT
 from fairprune_cli.run.opened_data import Data, absent_combinations
 from fairprune_cli.run.options import Settings
 
@@ -82,8 +82,7 @@ class AuditReport:
             more: further parts, which come last.
             done: called when the report is written.
         """
-        tasks = self.data.manifest.tasks
-        judged = [self._judged(one, number, out) for number, one in enumerate(counted)]
+        judged = [self._judged(one, number) for number, one in enumerate(counted)]
         gates = [gate for one in judged for gate in one.gates]
         overall = verdict(gates)
         document = {
@@ -96,18 +95,24 @@ class AuditReport:
             document["tasks"] = {one.task.name: self._task_record(one) for one in judged}
         document.update(more())
         if out is not None:
-            if self.settings.list_changed and (images := counted[0].images) is not None:
-                found = {
-                    task.name: (one.changed, task.classes)
-                    for task, one in zip(tasks, counted, strict=True) if one.changed is not None
-                }  # fmt: skip
-                if found:
-                    atomic_write_text(out / EXEMPLARS, changed_csv(found, self.data.groupings, images))
+            self._list_changed(counted, out)
             report.write(document, out)
         done()
         return Outcome(document, exit_code(overall), out)
 
-    def _judged(self, counted: Counted, number: int, out: Path | None) -> _Judged:
+    def _list_changed(self, counted: Sequence[Counted], out: Path) -> None:
+        """Write the table of changed images where it is asked for; that of a report that is replaced goes."""
+        found = {
+            task.name: (one.changed, task.classes)
+            for task, one in zip(self.data.manifest.tasks, counted, strict=True) if one.changed is not None
+        }  # fmt: skip
+        images = counted[0].images
+        if self.settings.list_changed and found and images is not None:
+            atomic_write_text(out / EXEMPLARS, changed_csv(found, self.data.groupings, images))
+        elif (out / REPORT).exists():
+            (out / EXEMPLARS).unlink(missing_ok=True)
+
+    def _judged(self, counted: Counted, number: int) -> _Judged:
         """Figures and gates of a task, by its number."""
         task, result = self.data.manifest.tasks[number], counted.result
         figures = self._doubted(result, result.figures(judgement_of(self.settings)), number)
@@ -117,7 +122,7 @@ class AuditReport:
         record = to_json.audit_record(figures)
         if counted.changed is not None and counted.images is not None:
             listed = exemplars(counted.changed, self.data.groupings, counted.images, task.classes)
-            record["exemplars"] = exemplars_record(listed, EXEMPLARS if out and self.settings.list_changed else None)
+            record["exemplars"] = exemplars_record(listed, EXEMPLARS if self.settings.list_changed else None)
         if counted.examples is not None:
             record["examples"] = to_json.examples_record(counted.examples)
         return _Judged(task, gates, record, notices(figures))

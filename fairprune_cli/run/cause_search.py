@@ -8,12 +8,13 @@ import numpy as np
 import torch
 from torch import nn
 
+from fairprune_cli.audit.class_order import likely
 from fairprune_cli.audit.doubt import ConstantAnswer
 from fairprune_cli.audit.rates import Counts
 from fairprune_cli.core.terminal import Terminal
 from fairprune_cli.data.batches.pool import Pool
 from fairprune_cli.data.manifest.load import Manifest
-from fairprune_cli.run.causes import Tried, by_counts_alone, likely, tried_of, with_causes
+from fairprune_cli.run.causes import Tried, by_counts_alone, tried_of, with_causes
 from fairprune_cli.run.image_readings import Sample, readings
 
 COUNT = 200  # images

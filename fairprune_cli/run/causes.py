@@ -7,14 +7,13 @@ model (cause_search.py); other orders of the classes follow from its counts alon
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fairprune_cli.audit.class_order import ClassOrder, class_orders, log_chance
+from fairprune_cli.audit.class_order import ClassOrder, class_orders, likely, log_chance
 from fairprune_cli.audit.doubt import Cause, ConstantAnswer
 from fairprune_cli.audit.intervals import share_interval
 from fairprune_cli.audit.rates import Counts
@@ -54,12 +53,6 @@ def by_counts_alone(found: ConstantAnswer, counts: Counts, classes: Sequence[str
     tried = [of_order(None, order) for order in class_orders(counts, classes)]
     # That no other order of the classes helps is not worth a word.
     return with_causes(found, tried, int(counts.sum()), classes, confidence) if likely(tried, confidence) else found
-
-
-def likely(tried: Sequence[Tried], confidence: float) -> list[Tried]:
-    """Those that are better beyond chance, with the `confidence` that no other is among them."""
-    level = math.log((1 - confidence) / 2 / max(len(tried), 1))
-    return [one for one in tried if one.log_p <= level]
 
 
 def tried_of(

@@ -26,8 +26,7 @@ def refuse_gates_without_groups(policy: Policy, data: Data) -> None:
     """
     problems = Problems(str(data.manifest.path))
     for rule in policy.rules:
-        about_groups = rule.gates.max_gap is not None or rule.gates.max_degradation is not None
-        if about_groups and not _judged(rule, data):
+        if _on_groups(rule) and not _judged(rule, data):
             raise FairpruneError(
                 "a gate on groups was asked for, and the manifest has no attributes", where=str(data.manifest.path),
                 hint="name them under `attributes`",
@@ -55,8 +54,7 @@ def warn_of_undecidable_gates(policy: Policy, data: Data, split: str, terminal: 
 def _undecidable(policy: Policy, data: Data, rows: np.ndarray) -> Iterator[str]:
     for rule in policy.rules:
         least = rule.gates.min_group
-        of_all = not rule.attributes and rule.gates.max_gap is None and rule.gates.max_degradation is None
-        if rule.gates.allow_small_groups or of_all:
+        if rule.gates.allow_small_groups or not (rule.attributes or _on_groups(rule)):
             continue
         for grouping in _judged(rule, data):
             index = grouping.index[rows]
@@ -66,6 +64,11 @@ def _undecidable(policy: Policy, data: Data, rows: np.ndarray) -> Iterator[str]:
                 yield f"a gate on {grouping.name} asks for {least} images of each group, there are {in_words(small)}"
             if not grouping.dropped and (lost := int((index < 0).sum())):
                 yield f"a gate is on {grouping.name}, and {lost:,} images are in none of its groups"
+
+
+def _on_groups(rule: Rule) -> bool:
+    """Whether it has a gate that is judged on groups alone."""
+    return any(bound is not None for bound in rule.gates.on_groups.values())
 
 
 def _judged(rule: Rule, data: Data) -> list[Grouping]:

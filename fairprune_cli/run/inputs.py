@@ -182,14 +182,12 @@ def pruning_rows(data: Data, settings: Settings) -> PruningRows:
             f"the val split has {len(val)} images; mask steps and multipliers need images the weights never see",
             where=str(data.manifest.path), hint="give a val split",
         )  # fmt: skip
+    audit = data.rows_to_audit(settings.split)
     upper, rest = split_rows(data.manifest, val, settings.upper_share, settings.seed, data.groupings)
-    rows = PruningRows(np.sort(np.concatenate([data.rows("train"), rest])), upper, data.rows(settings.split))
+    rows = PruningRows(np.sort(np.concatenate([data.rows("train"), rest])), upper, audit)
     for name, found in (("lower", rows.lower), ("upper", rows.upper)):
         if not len(found):
             raise FairpruneError(
                 f"no images are left for the {name} part", where=str(data.manifest.path), hint="give larger splits"
             )
-    if not len(rows.audit):
-        raise FairpruneError(f"the {settings.split} split has no images", where=str(data.manifest.path),
-                             hint="give it images, or audit another one with --split")  # fmt: skip
     return rows

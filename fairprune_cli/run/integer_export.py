@@ -148,15 +148,13 @@ class _Rows:
 
 def _rows_of(data: Data, settings: Settings, terminal: Terminal) -> _Rows:
     """Which images serve what; predictions are compared on images that were not calibrated on, where there are any."""
-    val, audited = data.rows(CALIBRATED), data.rows(settings.split)
+    val = data.rows(CALIBRATED)
     if not len(val):
         raise FairpruneError(
             f"the {CALIBRATED} split has no images, and --int8 is calibrated on them", where=str(data.manifest.path),
             hint="write `splits: {val: from-train}` into the manifest, or give it a val split",
         )  # fmt: skip
-    if not len(audited):
-        raise FairpruneError(f"the {settings.split} split has no images", where=str(data.manifest.path),
-                             hint="give it images, or audit another one with --split")  # fmt: skip
+    audited = data.rows_to_audit(settings.split)
     calibration = balanced_rows(data.manifest, val, data.groupings, settings.calibration_images, settings.seed)
     if not len(calibration):
         raise FairpruneError(

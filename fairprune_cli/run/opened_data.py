@@ -18,7 +18,7 @@ from fairprune_cli.run.options import Settings
 
 @dataclass(frozen=True)
 class Data:
-    """A manifest, the attributes asked for, and (after `decode`) its images."""
+    """A manifest, the attributes asked for, as groupings of its images."""
 
     manifest: Manifest
     groupings: tuple[Grouping, ...]
@@ -49,7 +49,8 @@ class Data:
         """
         rows = self.rows(split)
         if not len(rows):
-            raise FairpruneError(f"the {split} split has no images", where=str(self.manifest.path))
+            raise FairpruneError(f"the {split} split has no images", where=str(self.manifest.path),
+                                 hint="give it images, or audit another one with --split")  # fmt: skip
         return rows
 
 

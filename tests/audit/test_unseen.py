@@ -9,8 +9,8 @@ import pytest
 
 from fairprune_cli.audit import to_json
 from fairprune_cli.audit.figures import Judgement
-from fairprune_cli.audit.gates import GatePolicy, GateResult, Unseen
-from fairprune_cli.audit.judging import evaluate, outcome
+from fairprune_cli.audit.gates import GatePolicy, GateResult, Unseen, outcome
+from fairprune_cli.audit.judging import evaluate
 from fairprune_cli.audit.leniency import leniencies
 from fairprune_cli.audit.result import AuditResult
 

@@ -104,3 +104,26 @@ def test_neither_a_model_beside_them_nor_settings_of_one(work: Work, said: dict[
         audited(work, said, against=str(work.model))
     with pytest.raises(FairpruneError, match="says nothing of predictions"):
         audited(work, said, batch_size=7)
+
+
+def test_the_table_of_changed_images_is_that_of_the_report_beside_it(
+    work: Work, said: dict[str, str], tmp_path: Path
+) -> None:
+    image = next(iter(said))
+    names = sorted(set(said.values()))
+    dense = {**said, image: names[1 - names.index(said[image])]}
+    listed = audited(work, said, against=dense, out=tmp_path, force=True, list_changed=True)
+    table = tmp_path / "changed.csv"
+    assert [row["image"] for row in csv.DictReader(table.open(encoding="utf-8"))] == [image]
+    assert listed.document["exemplars"]["table"] == table.name
+    plain = audited(work, said, against=dense, out=tmp_path, force=True)
+    assert not table.exists()
+    assert "list-changed" in plain.document["exemplars"]["table_undefined"]
+
+
+@pytest.mark.parametrize(("more", "expected"), [({}, "no folder"), ({"out": "report"}, "needs the dense model")])
+def test_a_table_that_would_not_be_written_is_refused(
+    more: dict[str, Any], expected: str, work: Work, said: dict[str, str], tmp_path: Path
+) -> None:
+    with pytest.raises(FairpruneError, match=expected):
+        audited(work, said, list_changed=True, **{key: tmp_path / name for key, name in more.items()})

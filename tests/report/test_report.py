@@ -453,6 +453,7 @@ def test_gate_names_are_split_into_metric_and_attribute_where_the_fields_are_abs
 def test_the_report_needs_neither_torch_nor_numpy() -> None:
     code = (
         "import sys; from fairprune_cli import report; from fairprune_cli.core import plugins;"
+        "import fairprune_cli.report.read;"
         "from tests.support import reports as f;"
         "[report.render(f.full(), to) for to in plugins.REPORT_WRITER.names()];"
         "sys.exit(','.join({'torch', 'numpy', 'matplotlib'} & set(sys.modules)) or 0)"

@@ -42,6 +42,7 @@ def test_gates_on_groups_that_are_not_there_are_refused() -> None:
     for policy, found, expected in (
         ({"max_gap": 0.1}, data(), "no attributes"),
         ({"max_degradation": 0.1}, data(), "no attributes"),
+        ({"max_churn": 0.1}, data(), "no attributes"),
         ({"rules": [{"attribute": "skin", "max_gap": 0.1}]}, data(alone), "skin: a gap needs two groups.*only 'light'"),
     ):
         with pytest.raises(FairpruneError, match=expected) as caught:
@@ -60,6 +61,7 @@ def test_what_can_only_be_inconclusive_is_told_before_the_training() -> None:
     ]
     assert warned({"max_gap": 0.1}, few) == told
     assert warned({"max_gap": 0.1, "max_degradation": 0.1}, few) == told
+    assert warned({"max_churn": 0.1}, few) == told
     assert warned({"max_gap": 0.1, "min_group": 29}, few) == []
     assert warned({"max_gap": 0.1, "allow_small_groups": True}, few) == []
     assert warned({"min_accuracy": 0.5}, few) == []

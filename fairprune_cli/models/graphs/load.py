@@ -48,10 +48,9 @@ def _described(network: GraphNetwork, path: Path, digest: str, kind: str, told: 
     if told.get("format") != FORMAT:
         return loaded
     header = ModelHeader.from_metadata(told, str(path))
-    numbered = header.classes == tuple(str(index) for index in range(len(header.classes)))
     loaded.architecture, loaded.classes = header.architecture, header.built_for
     loaded.metadata = asdict(header)
-    loaded.class_names = None if numbered else header.classes
+    loaded.class_names = header.classes
     loaded.transform = dict(header.transform) or None
     return loaded
 

@@ -1,4 +1,4 @@
-"""SARIF 2.1.0, which code scanning reads: a result per gate that did not pass, so that silence means a pass."""
+"""SARIF 2.1.0, which code scanning reads: a result per gate, of which it shows those that did not pass."""
 
 from __future__ import annotations
 

@@ -12,6 +12,7 @@ import torch
 from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.data.manifest.task import Head, Task
 from fairprune_cli.data.manifest.transform import Transform
+from fairprune_cli.models.file.header import ModelHeader
 from fairprune_cli.models.graphs.load import file_bytes, load_graph
 from fairprune_cli.models.graphs.network import GraphNetwork
 from fairprune_cli.models.graphs.onnx_file import OnnxNetwork
@@ -182,3 +183,13 @@ def test_junk_is_told_in_a_sentence(tmp_path: Path) -> None:
         (tmp_path / "junk.onnx").write_bytes(data)
         with pytest.raises(FairpruneError, match="ONNX"):
             load_graph(tmp_path / "junk.onnx", CPU)
+
+
+def test_classes_that_are_numbers_are_told_as_any_others(tmp_path: Path) -> None:
+    """0 and 1 in the file and 1 and 0 in the manifest are another order; the names alone are to say so."""
+    path = graph(tmp_path / "m.onnx")
+    model = onnx.load(str(path))
+    header = ModelHeader("resnet18", ("0", "1"), {}, "channel", {}).to_metadata()
+    onnx.helper.set_model_props(model, {f"fairprune.{key}": text for key, text in header.items()})
+    onnx.save(model, str(path))
+    assert load_graph(path, CPU).class_names == ("0", "1")
