@@ -61,7 +61,10 @@ def _named(folder: Path) -> Iterator[None]:
         where = Path(error.where) if error.where else None
         if where is None or where.parent != folder:
             raise
-        raise FairpruneError(error.what, where=where.stem, hint=error.hint, code=error.code) from error
+        what = error.what
+        for name in (DENSE_NAME, NAME):  # the longer one first, as it holds the other
+            what = what.replace(str(folder / f"{name}.csv"), f"the {name}").replace(f"{name}.csv", name)
+        raise FairpruneError(what, where=where.stem, hint=error.hint, code=error.code) from error
 
 
 def _written(given: Any, path: Path, manifest: Manifest) -> Path:
@@ -74,12 +77,14 @@ def _written(given: Any, path: Path, manifest: Manifest) -> Path:
             hint="give a mapping from images to what is predicted of them, or a data frame",
         )  # fmt: skip
     image = manifest.image_column
-    columns = given if _are_columns(given, image) else _columns(given, image, manifest.classes, path.stem)
+    found = given if _are_columns(given, image) else _columns(given, image, manifest.classes, path.stem)
+    columns = {name: cells.tolist() if hasattr(cells, "tolist") else list(cells) for name, cells in found.items()}
     lengths = {name: len(cells) for name, cells in columns.items()}
     if len(set(lengths.values())) > 1:
         told = ", ".join(f"{name!r} {n:,}" for name, n in lengths.items())
         raise FairpruneError(f"columns of different lengths: {told}", where=path.stem, hint="give a cell for each row")
-    with path.open("w", encoding="utf-8", newline="") as file:
+    # Half a character, as in a path that is not UTF-8, is for the reader of the table to refuse, with its row.
+    with path.open("w", encoding="utf-8", errors="surrogatepass", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(columns)
         writer.writerows(zip(*(map(_cell, cells) for cells in columns.values()), strict=True))
@@ -93,21 +98,34 @@ def _are_columns(given: Mapping[Any, Any], image: str) -> bool:
 
 def _columns(given: Mapping[Any, Any], image: str, classes: Sequence[str], where: str) -> dict[str, list[Any]]:
     """The columns of a mapping from images to a class or scores, all of one kind."""
-    values = list(given.values())
-    scored = [not isinstance(value, str) and hasattr(value, "__len__") for value in values]
-    if not any(scored):
-        return {image: list(given), PREDICTED: values}
-    for name, value, scores in zip(given, values, scored, strict=True):
-        if not scores or len(value) != len(classes):
-            has = f"{len(value)} scores" if scores else "no scores"
-            raise FairpruneError(
-                f"{name!r} has {has}, and there are {len(classes)} classes",
-                where=where, hint=f"give each image a score for {', '.join(classes[:6])}, in this order",
-            )  # fmt: skip
-    return {image: list(given)} | {
-        label: [float(value[number]) for value in values] for number, label in enumerate(classes)
-    }
+    if not any(map(_has_parts, given.values())):
+        return {image: list(given), PREDICTED: list(given.values())}
+    scores = [_scores(name, value, classes, where) for name, value in given.items()]
+    return {image: list(given)} | {label: [row[number] for row in scores] for number, label in enumerate(classes)}
+
+
+def _has_parts(value: Any) -> bool:
+    return not isinstance(value, str | bytes) and hasattr(value, "__len__")
+
+
+def _scores(name: Any, value: Any, classes: Sequence[str], where: str) -> list[float]:
+    """The scores of an image in the order of the classes, whose names a mapping has as its keys."""
+    has = f"{len(value)} scores" if _has_parts(value) else "no scores"
+    if _has_parts(value) and len(value) == len(classes):
+        try:
+            if isinstance(value, Mapping):
+                named = {str(label): score for label, score in value.items()}
+                return [float(named[label]) for label in classes]
+            return [float(value[number]) for number in range(len(classes))]
+        except (TypeError, ValueError, KeyError, RuntimeError):  # torch raises the last
+            has = f"{str(value)[:60]!r}, which is no row of scores"
+    raise FairpruneError(
+        f"{name!r} has {has}, and there are {len(classes)} classes",
+        where=where, hint=f"give each image a score for {', '.join(classes[:6])}, in this order",
+    )  # fmt: skip
 
 
 def _cell(value: Any) -> str:
+    if hasattr(value, "item"):  # a number of numpy or torch, whose text names its type
+        value = value.item()
     return repr(value) if isinstance(value, float) else str(value)

@@ -62,7 +62,10 @@ def test_every_form_of_them_is_counted_alike(work: Work, said: dict[str, str]) -
     scores = {file: np.array([0.25, 0.75] if name == "smiling" else [0.75, 0.25]) for file, name in said.items()}
     groups = right_by_group(report)
     assert sum(groups.values()) == report.results["dense"]["correct"]
-    for other in (columns, Frame(columns), scores):
+    named = {file: {"smiling": row[1], "neutral": row[0]} for file, row in scores.items()}
+    table = np.array(list(scores.values()))
+    numbers = {"file": list(said), "neutral": table[:, 0], "smiling": list(table[:, 1])}  # float64 of numpy
+    for other in (columns, Frame(columns), scores, named, numbers):
         assert right_by_group(audited(work, other)) == groups
     assert "calibration" in audited(work, scores).results["dense"]
 
@@ -84,6 +87,11 @@ def test_they_are_held_against_those_of_the_dense_model(work: Work, said: dict[s
         (lambda said: dict.fromkeys(said, (0.1, 0.2, 0.7)), "has 3 scores, and there are 2 classes"),
         (lambda said: dict.fromkeys(said, (0.5, 0.5)) | {next(iter(said)): "smiling"}, "has no scores"),
         (lambda said: dict.fromkeys(said, (float("nan"), 0.5)), "not finite"),
+        (lambda said: dict.fromkeys(said, ("a", "b")), "'a', 'b'.*, which is no row of scores"),
+        (lambda said: {file: {"smiling": 0.5, "sad": 0.5} for file in said}, "which is no row of scores"),
+        (lambda said: {file: {0.2, 0.8} for file in said}, "which is no row of scores"),
+        (lambda said: dict.fromkeys(said, b"no"), "no class \"b'no'\""),
+        (lambda said: said | {"\udc80.png": "smiling"}, "not UTF-8"),
         (lambda said: {"file": list(said), "predicted": ["smiling"]}, "columns of different lengths"),
         (lambda said: {}, "prediction"),
         (lambda said: [said, said], "audited alone"),
@@ -95,6 +103,11 @@ def test_what_cannot_be_used_is_refused_in_a_sentence(
     with pytest.raises(FairpruneError, match=message) as caught:
         audited(work, change(said))
     assert "predictions (in memory).csv" not in str(caught.value)
+
+
+def test_a_place_that_nobody_knows_is_not_named(work: Work, said: dict[str, str]) -> None:
+    with pytest.raises(FairpruneError, match=r"same bytes as the dense predictions .in memory.,"):
+        audited(work, said, against=dict(said), max_churn=0.5)
 
 
 def test_neither_a_model_beside_them_nor_settings_of_one(work: Work, said: dict[str, str]) -> None:
