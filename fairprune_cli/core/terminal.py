@@ -107,12 +107,12 @@ class Terminal:
         from rich import box
         from rich.table import Table
 
-        table = Table(title=clean(title) or None, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD,
-                      pad_edge=False, collapse_padding=True)  # fmt: skip
         text = io.StringIO()  # rich itself would end the process with code 1 at a broken pipe
         console = self.console_on(self.out, text)
         shown = [[clean(cell) for cell in row] for row in (columns, *rows)]
         widths = _widths(shown, console.width)
+        table = Table(title=clean(title) or None, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD,
+                      pad_edge=False, collapse_padding=True, show_edge=widths[0] is None)  # fmt: skip
         for i, name in enumerate(shown[0]):
             table.add_column(name, justify="left" if i == 0 else "right", overflow="fold", width=widths[i])
         for row in shown[1:]:
@@ -185,7 +185,8 @@ class Terminal:
 def _widths(table: Sequence[Sequence[str]], line: int) -> Sequence[int | None]:
     """Width of each column of a table with its heads; None for all where they fit the line as they are.
 
-    Else figures and words of the cells are not broken, and what the line has left goes to the longest.
+    Else the first column alone is broken, at its words, so that a figure stands beside its interval; where that is not
+    enough, figures and words of the cells are not broken, and what the line has left goes to the longest.
     """
     from rich.cells import cell_len
 
@@ -195,6 +196,9 @@ def _widths(table: Sequence[Sequence[str]], line: int) -> Sequence[int | None]:
         return [None] * len(wanted)
     words = [[cell_len(word) for cell in column[1:] for word in cell.split()] for column in zip(*table, strict=True)]
     widths = [min(max(lengths, default=1), _LONGEST_WORD) for lengths in words]
+    first = line - sum(wanted[1:]) - BETWEEN_COLUMNS * (len(wanted) - 1)  # without the edges of the table
+    if first >= widths[0]:
+        return [first, *wanted[1:]]
     for _ in range(line - sum(widths) - BETWEEN_COLUMNS * len(widths)):
         lacking = [want - width for want, width in zip(wanted, widths, strict=True)]
         widths[lacking.index(max(lacking))] += 1

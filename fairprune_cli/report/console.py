@@ -9,6 +9,9 @@ from typing import Any
 from fairprune_cli.audit.options import FigureOptions
 from fairprune_cli.core.terminal import Terminal
 from fairprune_cli.data.manifest.image_shape import ImageShape
+from fairprune_cli.report import words
+from fairprune_cli.report.sections.gates import bound
+from fairprune_cli.report.view import Gate, View
 
 VERDICTS = {
     "pass": "every gate passed",
@@ -61,13 +64,21 @@ def print_report(report: dict[str, Any], terminal: Terminal, folder: Path | None
         if task != first:
             for text in record.get("notices", []):
                 terminal.result(f"note: {task}: {text}")
-    for gate in report["gates"]:
-        terminal.result(f"gate {gate['name']}: {gate['verdict']}: {gate['reason']}")
+    for gate, seen in zip(report["gates"], View(report).gates, strict=True):
+        terminal.result(f"gate {gate['name']}: {gate['verdict']}: {_judged(seen)}{gate['reason']}")
     lenient = "; ".join(report.get("leniency", ()))
     lenient = f"; judged more leniently than by default: {lenient}" if lenient else ""
     terminal.result(f"verdict: {report['verdict']} ({VERDICTS[report['verdict']]}{lenient})")
     if folder is not None:
         terminal.result(f"written: {folder} (open {folder / 'report.html'} in a browser)")
+
+
+def _judged(gate: Gate) -> str:
+    """What a gate held against its bound, such as `8.4 [6.1, 10.6], at most 5.0 %: `; empty without a figure."""
+    if gate.measure.value is None or gate.bound is None:
+        return ""
+    figure = percents(gate.measure.value, gate.measure.low, gate.measure.high)
+    return f"{figure}, {bound(gate).replace(words.SPACE, ' ')}: "
 
 
 def _print_other_outputs(report: dict[str, Any], terminal: Terminal) -> None:

@@ -139,6 +139,24 @@ def test_no_figure_of_a_table_is_broken_however_many_columns_there_are() -> None
         assert sum(line[-count:] == figures for line in lines) == 2
 
 
+def test_at_eighty_columns_figures_stand_beside_their_intervals_and_only_names_are_broken(monkeypatch: Any) -> None:
+    class Wide(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setenv("COLUMNS", "80")
+    figures = ["95.1 [94.5, 95.7]", "95.3 [94.7, 95.9]", "-0.4 [-1.0, +0.1]"]
+    out = Wide()
+    names = ["gender = female", "gender: degradation gap"]
+    Terminal(out, io.StringIO(), {"TERM": "xterm", "NO_COLOR": "1"}).table(
+        "", ["%", "dense", "pruned", "change", "images"], [[name, *figures, "5,000"] for name in names]
+    )
+    lines = clean(out.getvalue()).splitlines()
+    assert sum("  ".join(figures) in line for line in lines) == 2
+    assert sum("gender = female  95.1" in line for line in lines) == 1
+    assert sum("images" in line for line in lines) == 1
+
+
 def test_a_table_that_fits_is_as_it_was() -> None:
     out = io.StringIO()
     Terminal(out, io.StringIO(), {}).table("", ["", "images"], [["train: all", "9,600"]])

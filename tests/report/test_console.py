@@ -88,3 +88,17 @@ def test_a_line_for_each_attribute_says_how_much_changed() -> None:
     assert f"most for {largest['group']}: {100 * largest['value']:.1f} [{100 * largest['low']:.1f}, " in lines[0]
     times = found["attributes"]["gender"]["groups"][largest["group"]]["representation"]["value"]
     assert lines[0].endswith(f"{times:.1f} times its share of the images")
+
+
+def test_the_line_of_a_gate_says_what_was_held_against_what() -> None:
+    out = io.StringIO()
+    print_report(fixture.full(), Terminal(out, io.StringIO(), {}), None)
+    gates = fixture.full()["gates"]
+    lines = [line for line in out.getvalue().splitlines() if line.startswith("gate ")]
+    assert len(lines) == len(gates)
+    for gate, line in zip(gates, lines, strict=True):
+        low, high = f"{100 * gate['low']:.1f}", f"{100 * gate['high']:.1f}"
+        side = "at least" if "min-" in gate["name"] else "at most"
+        figure = f"{100 * gate['value']:.1f} [{low}, {high}], {side} {100 * gate['bound']:.1f} "
+        assert line.startswith(f"gate {gate['name']}: {gate['verdict']}: {figure}")
+        assert line.endswith(gate["reason"])

@@ -45,7 +45,12 @@ def build_manifest(
     """
     problems = Problems(str(path))
     manifest = examine(data, path, problems, progress, images, split)
-    problems.raise_if_any("run `fairprune data check` again after mending them")
+    table = path.suffix.lower() in (".csv", ".tsv", ".parquet")
+    problems.raise_if_any(
+        f"this is a table: `fairprune data init {path}` writes a manifest of it"
+        if table
+        else "run `fairprune data check` again after mending them"
+    )
     assert manifest is not None
     return manifest
 

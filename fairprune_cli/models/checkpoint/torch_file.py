@@ -193,6 +193,8 @@ def open_torch_file(stream: BinaryIO, size: int) -> TorchFile:
     if start.startswith(b"version https://git-lfs"):
         raise FairpruneError("a git-lfs pointer, not the file itself", hint="run `git lfs pull`")
     if start[:1] != b"\x80":
+        if Path(str(getattr(stream, "name", ""))).suffix.lower() in (".csv", ".parquet"):
+            raise FairpruneError("a table, not a model", hint="tables of predictions: audit --predictions FILE")
         raise Damaged("neither a torch nor a safetensors file")
     return _open_legacy(stream, size)
 

@@ -26,19 +26,19 @@ def gates_table(view: View) -> Table:
     """Every gate with bound, measured value, interval, verdict and reason."""
     columns = [
         Column("Gate"),
-        Column("Bound", "number"),
+        Column("Verdict", "verdict"),
         Column("Measured", "number"),
         Column("Interval", "number"),
-        Column("Verdict", "verdict"),
+        Column("Bound", "number"),
         Column("Why"),
     ]
     rows = [
         [
             gate.name,
-            bound(gate),
+            gate.verdict,
             measured(gate),
             words.span(gate.measure),
-            gate.verdict,
+            bound(gate),
             gate.reason or words.NOTHING,
         ]
         for gate in view.gates
