@@ -26,7 +26,7 @@ from _false_yes.scene import ATTEMPTS, Attempt, Scene, Stage
 HERE = Path(__file__).parent
 KINDS = (
     "policies", "groups", "classes", "transforms", "files", "streams", "encodings", "predictions", "graphs", "reports",
-    "python_calls", "pruning",
+    "python", "pruning",
 )  # fmt: skip
 MEANS = {
     0: "passed or not judged", 1: "fail", 2: "refused", 3: "run-time error", 4: "inconclusive", 

@@ -124,7 +124,12 @@ if HAS_ONNX:
     @attempt(KIND, "ONNX whose file names a mean that is far off", 4, says="not better than always answering")
     def far_mean(scene: Scene) -> Ran:
         scene.write(scene.rows(bad=0))
-        return judged(scene, onnx(scene, in_metadata("transform", lambda old: old | {"mean": [5.0, 5.0, 5.0]})), "--max-gap", "0.3")
+        return judged(
+            scene,
+            onnx(scene, in_metadata("transform", lambda old: old | {"mean": [5.0, 5.0, 5.0]})),
+            "--max-gap",
+            "0.3",
+        )
 
     @attempt(KIND, "half of an ONNX file", 2)
     def half_onnx(scene: Scene) -> Ran:

@@ -32,9 +32,7 @@ def put(scene: Scene, lines: Iterable[Line], columns: Sequence[str] = ONE, name:
 
 
 def judged(scene: Scene, *gates: str, name: str = "said.csv") -> Ran:
-    return scene.fairprune(
-        "audit", "--predictions", name, "--data", "manifest.yaml", "--out", "out", *(gates or GAP)
-    )
+    return scene.fairprune("audit", "--predictions", name, "--data", "manifest.yaml", "--out", "out", *(gates or GAP))
 
 
 def changed(scene: Scene, change: Callable[[list[Line]], list[Line]], columns: Sequence[str] = ONE) -> Ran:

@@ -118,7 +118,7 @@ def half(scene: Scene) -> Ran:
     return scene.fairprune("report", "out", "--to", "junit")
 
 
-@attempt(KIND, "the verdict twice in report.json", 2)
+@attempt(KIND, "the verdict twice in report.json", 2, says="stands twice")
 def verdict_twice(scene: Scene) -> Ran:
     scene.write(scene.rows())
     scene.audit(*GAP)
