@@ -24,7 +24,10 @@ sys.path.insert(0, str(Path(__file__).parent))
 from _false_yes.scene import ATTEMPTS, Attempt, Scene, Stage
 
 HERE = Path(__file__).parent
-KINDS = ("policies", "groups", "classes", "transforms", "files", "streams", "encodings")
+KINDS = (
+    "policies", "groups", "classes", "transforms", "files", "streams", "encodings", "predictions", "graphs", "reports",
+    "python", "pruning",
+)  # fmt: skip
 MEANS = {
     0: "passed or not judged", 1: "fail", 2: "refused", 3: "run-time error", 4: "inconclusive", 
     141: "broken pipe", 143: "terminated", -15: "terminated",

@@ -14,6 +14,7 @@ import os
 import shlex
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,7 +38,7 @@ class Attempt:
     """One way that was tried.
 
     Attributes:
-        kind: policies, groups, classes, transforms, files, streams or encodings.
+        kind: the module that it is in: policies, groups, classes, ...
         title: what is done, in words.
         codes: exit codes that are right. 0 is right only where the figures do bear the yes, or where what weakens it
             is told.
@@ -70,6 +71,8 @@ class Stage:
 
     folder: Path
     rows: tuple[Row, ...] = field(repr=False)  # of the test images
+    all_rows: tuple[Row, ...] = field(repr=False)  # of all splits
+    making: threading.Lock = field(default_factory=threading.Lock, repr=False)  # held while a shared file is made
 
     @classmethod
     def made(cls, folder: Path) -> Stage:
@@ -85,7 +88,7 @@ class Stage:
             Image.fromarray(pixels).save(folder / "images" / f"{i:04}.png")
             label, gender = "smiling" if smiling else "neutral", ("female", "male")[random.integers(2)]
             rows.append({"file": f"{i:04}.png", "expression": label, "split": split, "gender": gender, "age": "40"})
-        stage = cls(folder, tuple(row for row in rows if row["split"] == "test"))
+        stage = cls(folder, tuple(row for row in rows if row["split"] == "test"), tuple(rows))
         Scene(folder, stage).write(rows, "gender: {column: gender}")
         command = "train", "--arch", "resnet10-w16", "--epochs", "6", "--batch-size", "32", "--quiet"
         ran = fairprune(*command, "--set", "augment=false", cwd=folder)
@@ -156,6 +159,16 @@ class Scene:
     def with_policy(self, text: str, encoding: str = "utf-8", *more: str) -> Ran:
         """The same, judged by a policy."""
         return self.plain("--policy", self.policy(text, encoding), *more)
+
+    def python(self, text: str) -> Ran:
+        """A Python program with `fairprune_cli` imported and `model` the path of the model."""
+        program = f"import fairprune_cli\nmodel = {self.model!r}\n{text}\n"
+        (self.folder / "program.py").write_text(program, "utf-8")
+        done = subprocess.run(
+            [sys.executable, "program.py"], cwd=self.folder, capture_output=True, text=True, check=False, timeout=300,
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        )  # fmt: skip
+        return Ran(done.returncode, done.stdout, done.stderr)
 
     def shell(self, line: str) -> Ran:
         """A line of bash in which `fairprune` is the command and `$MODEL` the model."""

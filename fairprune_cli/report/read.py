@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.core.files import atomic_write_text, read_document
 from fairprune_cli.report import SCHEMA_VERSION
 from fairprune_cli.report.values import number
+from fairprune_cli.report.view import View
 
 LARGEST = 64 << 20
 
@@ -24,7 +25,7 @@ def read_report(run: Path) -> dict[str, Any]:
             that its figures give, which is no report that fairprune wrote.
     """
     path = run / "report.json" if run.is_dir() else run
-    document = read_document(path, "report", json.loads, LARGEST, "give a finished run folder")
+    document = read_document(path, "report", _parsed, LARGEST, "give a finished run folder")
     version = document.get("schema_version") if isinstance(document, dict) else None
     if type(version) is not int:
         raise FairpruneError("is no report: schema_version is missing", where=str(path))
@@ -39,6 +40,19 @@ def read_report(run: Path) -> dict[str, Any]:
     return document
 
 
+def _parsed(text: str) -> Any:
+    return json.loads(text, object_pairs_hook=_of_pairs)
+
+
+def _of_pairs(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """The object; of two values of one key the last would count, and a reader might see the first."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"{next(key for key in keys if keys.count(key) > 1)!r} stands twice in one object")
+    return found
+
+
 def contradiction(document: Mapping[str, Any]) -> str:
     """Where a report says pass against its own figures, else "": a pass that its gates or their intervals deny."""
     listed = document.get("gates")
@@ -46,6 +60,9 @@ def contradiction(document: Mapping[str, Any]) -> str:
     for gate in gates:
         if gate.get("verdict") == "pass" and (denied := _denied(gate)):
             return f"the gate {gate.get('name')!r} is said to pass, but {denied}"
+    for gate in gates:
+        if gate.get("verdict") == "pass" and _at_chance_level(document, gate):
+            return f"the gate {gate.get('name')!r} is said to pass, but its model is not better than one answer to all"
     others = [str(gate.get("name")) for gate in gates if gate.get("verdict") != "pass"]
     if document.get("verdict") == "pass" and (others or not gates):
         return f"the verdict is pass, but {others[0] + ' did not pass' if others else 'there is no gate'}"
@@ -61,6 +78,17 @@ def _denied(gate: Mapping[str, Any]) -> str:
         return "its figure does not lie within the bound"
     left_out = gate.get("small_groups") and gate.get("allow_small_groups") is not True
     return "groups were left out that nobody allowed to be" if left_out else ""
+
+
+def _at_chance_level(document: Mapping[str, Any], gate: Mapping[str, Any]) -> bool:
+    """Whether the report says of the gate's model that it is not better than one answer to all images."""
+    whole = View(document)
+    view = whole.tasks.get(str(gate.get("task")), whole)
+    found = view.mapping("results", str(gate.get("model") or view.judged), "constant_answer")
+    if gate.get("point_estimate") is True:
+        accuracy, share = number(found.get("accuracy")), number(found.get("share"))
+        return bool(found.get("fits_better")) or (accuracy is not None and share is not None and accuracy <= share)
+    return found.get("better") is False
 
 
 def write_text(path: Path, text: str, force: bool) -> None:

@@ -12,7 +12,7 @@ from fairprune_cli.core.errors import ExitCode, FairpruneError
 from fairprune_cli.core.files import refuse_no_room
 from fairprune_cli.report import compose, notebook, words
 from fairprune_cli.report.plain import plain
-from fairprune_cli.report.read import read_report
+from fairprune_cli.report.read import contradiction, read_report
 from fairprune_cli.report.sections.verdict import findings, gate_name, verdict_sentence
 from fairprune_cli.report.view import View
 
@@ -97,8 +97,10 @@ class Report:
 
         Raises:
             FairpruneError: with the gates that did not pass and why; its code is that of the command. Where no gate
-                was asked for, nothing passed (code 2).
+                was asked for, nothing passed (code 2), nor where the document says pass against its own figures.
         """
+        if fault := contradiction(self.document):
+            raise FairpruneError(f"the report contradicts itself: {fault}", hint="audit again: it was changed since")
         if self.passed:
             return self
         view = View(self.document)

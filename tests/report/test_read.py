@@ -53,6 +53,35 @@ def test_verdicts_that_the_figures_deny(
         assert read_report(path) == document
 
 
+def answers(better: bool, accuracy: float = 0.6, fits_better: tuple[str, ...] = ()) -> dict[str, Any]:
+    answer = {"better": better, "accuracy": accuracy, "share": 0.5, "fits_better": list(fits_better)}
+    return {"results": {"model": {"constant_answer": answer}}}
+
+
+@pytest.mark.parametrize(
+    ("results", "bare", "denied"),
+    [
+        (answers(True), False, False), (answers(False), False, True), (answers(False), True, False),
+        (answers(False, 0.4), True, True), (answers(False, 0.6, ("b", "a")), True, True),
+    ],
+)  # fmt: skip
+def test_a_model_at_chance_level_passes_nothing(results: dict[str, Any], bare: bool, denied: bool) -> None:
+    gate = GATE | {"point_estimate": bare}
+    found = contradiction({"schema_version": 1, "verdict": "pass", "gates": [gate], **results})
+    assert ("not better than one answer" in found) is denied
+    gates = [gate | {"model": "model", "task": "b"}]
+    tasks = {"a": answers(True), "b": results}
+    found = contradiction({"schema_version": 1, "verdict": "pass", "gates": gates, "task": "a", "tasks": tasks})
+    assert ("not better than one answer" in found) is denied
+
+
+def test_a_key_that_stands_twice_is_no_report(tmp_path: Path) -> None:
+    path = tmp_path / "report.json"
+    path.write_text('{"schema_version": 1, "verdict": "fail", "gates": [], "verdict": "none"}')
+    with pytest.raises(FairpruneError, match="'verdict' stands twice"):
+        read_report(path)
+
+
 def test_a_view_takes_the_worse_of_two_verdicts() -> None:
     assert View(full() | {"verdict": "pass"}).verdict == "fail"
     assert View({"verdict": "pass", "gates": []}).verdict == "none"
