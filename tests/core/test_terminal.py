@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 
+import pytest
+
 from fairprune_cli.core.terminal import HEARTBEAT_SECONDS, Terminal, clean
 
 
@@ -139,7 +141,9 @@ def test_no_figure_of_a_table_is_broken_however_many_columns_there_are() -> None
         assert sum(line[-count:] == figures for line in lines) == 2
 
 
-def test_at_eighty_columns_figures_stand_beside_their_intervals_and_only_names_are_broken(monkeypatch: Any) -> None:
+def test_at_eighty_columns_figures_stand_beside_their_intervals_and_only_names_are_broken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     class Wide(io.StringIO):
         def isatty(self) -> bool:
             return True

@@ -37,8 +37,9 @@ def build(view: View) -> Section | None:
         "The share of each group's images whose prediction is not the dense model's. Accuracy hides it where as many "
         "images were gained as lost; whoever relied on the dense model's answers meets all of it.",
         "Intervals are exact and hold for all groups of an attribute at once; p are adjusted for the number of groups. "
-        "Both models saw the same images, so the tests are those of pairs. The interval of the largest share is a gate's: it "
-        "allows for whichever group is the largest in truth, and for all attributes, so it is not that of the group.",
+        "Both models saw the same images, so the tests are those of pairs. The interval of the largest share is a "
+        "gate's: it allows for whichever group is the largest in truth, and for all attributes, so it is not that of "
+        "the group.",
     ]
     return Section("faithfulness", "Faithfulness to the dense model", lead, blocks)
 
