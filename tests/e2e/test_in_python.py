@@ -238,6 +238,7 @@ def test_an_interrupted_run_goes_on(own: Own, work: Work, tmp_path: Path) -> Non
     settings = {**QUICK, "data": work.folder / "manifest.yaml", "epochs": 2}
     whole = fairprune_cli.prune(own, out=tmp_path / "whole", **settings)
     Own.interrupts_at, Own.passes = 8, 0
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
     with pytest.raises(FairpruneError, match="stopped at step") as caught:
         fairprune_cli.prune(own, out=tmp_path / "run", **settings)
     assert caught.value.code == ExitCode.INTERRUPTED
