@@ -82,7 +82,7 @@ def edited(scene: Scene) -> Ran:
     return ran(scene, "report.check()", before=before)
 
 
-@attempt(KIND, "a Report made of nothing but a verdict", 2, says="nothing passed")
+@attempt(KIND, "a Report made of nothing but a verdict", 2, says="there is no gate")
 def forged(scene: Scene) -> Ran:
     return ran(scene, "fairprune_cli.Report({'schema_version': 1, 'verdict': 'pass', 'gates': []}).check()")
 

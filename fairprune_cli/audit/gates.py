@@ -71,7 +71,8 @@ class GateResult:
         qualifier: the notion, where a policy's rule names one that is not accuracy.
         notion, confidence, min_group, point_estimate, allow_small_groups: how it was judged; the notion of a gap only.
         small_groups: groups that the figure does not rest on.
-        ungrouped: images that are in none of the attribute's groups.
+        ungrouped: images that are in none of the attribute's groups; ungrouped_dropped: whether the manifest says that
+            such are dropped.
     """
 
     metric: str
@@ -95,6 +96,7 @@ class GateResult:
     allow_small_groups: bool = GateOptions.allow_small_groups
     small_groups: tuple[SmallGroup, ...] = ()
     ungrouped: int = 0
+    ungrouped_dropped: bool = False
 
     @property
     def name(self) -> str:

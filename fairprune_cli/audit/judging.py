@@ -226,6 +226,7 @@ def _judge(metric: str, attribute: str | None, bound: float, judged: _Judged, po
     return GateResult(
         metric, attribute, bound, value, low, high, found, "; ".join(text for text in (reason, *told) if text),
         needed, needed_of, **_how(metric, policy), small_groups=judged.small, ungrouped=judged.ungrouped,
+        ungrouped_dropped=judged.dropped and judged.ungrouped > 0,
     )  # fmt: skip
 
 

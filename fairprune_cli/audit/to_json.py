@@ -146,7 +146,7 @@ def gate_record(result: GateResult) -> Record:
     if result.small_groups:
         record["small_groups"] = [asdict(group) for group in result.small_groups]
     if result.ungrouped:
-        record["ungrouped"] = result.ungrouped
+        record |= {"ungrouped": result.ungrouped, "ungrouped_dropped": result.ungrouped_dropped}
     record |= {"value": result.value, "low": result.low, "high": result.high}
     if result.value is None:
         record["value_undefined"] = result.reason

@@ -76,8 +76,12 @@ def _denied(gate: Mapping[str, Any]) -> str:
     metric = str(gate.get("metric") or gate.get("name"))
     if outcome(metric, bound, value, low, high, gate.get("point_estimate") is True) != PASS:
         return "its figure does not lie within the bound"
-    left_out = gate.get("small_groups") and gate.get("allow_small_groups") is not True
-    return "groups were left out that nobody allowed to be" if left_out else ""
+    if gate.get("allow_small_groups") is True:
+        return ""
+    if gate.get("small_groups"):
+        return "groups were left out that nobody allowed to be"
+    lost = gate.get("ungrouped") and gate.get("ungrouped_dropped") is not True
+    return "images are in no group, which nobody said to drop" if lost else ""
 
 
 def _at_chance_level(document: Mapping[str, Any], gate: Mapping[str, Any]) -> bool:

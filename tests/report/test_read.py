@@ -53,6 +53,13 @@ def test_verdicts_that_the_figures_deny(
         assert read_report(path) == document
 
 
+@pytest.mark.parametrize(("key", "denied"), [("", True), ("allow_small_groups", False), ("ungrouped_dropped", False)])
+def test_images_in_no_group_are_left_out_by_somebodys_word_alone(key: str, denied: bool) -> None:
+    gate = GATE | {"ungrouped": 7} | ({key: True} if key else {})
+    found = contradiction({"schema_version": 1, "verdict": "pass", "gates": [gate]})
+    assert ("images are in no group" in found) is denied
+
+
 def answers(better: bool, accuracy: float = 0.6, fits_better: tuple[str, ...] = ()) -> dict[str, Any]:
     answer = {"better": better, "accuracy": accuracy, "share": 0.5, "fits_better": list(fits_better)}
     return {"results": {"model": {"constant_answer": answer}}}
