@@ -41,7 +41,10 @@ def refuse_without_dense(settings: Settings, policy: Policy, classes: int, how: 
         ) if asked
     ]  # fmt: skip
     if needs:
-        told = {"--show-examples": "what pruning lost", "--list-changed": "what changed", "--max-churn": "churn"}
+        told = {
+            "--show-examples": "what pruning lost", "--list-changed": "what changed", "--max-churn": "churn",
+            "--policy": "a rule of the policy",
+        }  # fmt: skip
         what = told.get(needs[0], "degradation")
         raise FairpruneError(f"{what} needs the dense model", where=needs[0], hint=f"give it with {how}")
 
