@@ -36,11 +36,13 @@ def refuse_without_dense(settings: Settings, policy: Policy, classes: int, how: 
             ("--max-degradation", settings.max_degradation is not None),
             ("--max-churn", settings.max_churn is not None),
             ("--notion", fairness.get(settings.notion, classes).relative),
-            ("--show-examples", settings.show_examples > 0), ("--policy", policy.needs_dense(classes)),
+            ("--show-examples", settings.show_examples > 0), ("--list-changed", settings.list_changed),
+            ("--policy", policy.needs_dense(classes)),
         ) if asked
     ]  # fmt: skip
     if needs:
-        what = {"--show-examples": "what pruning lost", "--max-churn": "churn"}.get(needs[0], "degradation")
+        told = {"--show-examples": "what pruning lost", "--list-changed": "what changed", "--max-churn": "churn"}
+        what = told.get(needs[0], "degradation")
         raise FairpruneError(f"{what} needs the dense model", where=needs[0], hint=f"give it with {how}")
 
 

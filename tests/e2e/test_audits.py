@@ -131,6 +131,7 @@ def test_the_step_summary_is_appended_to(audited: tuple[Ran, Path], tmp_path: Pa
     [
         (("--policy", "absent.yaml"), "absent.yaml: no such policy"),
         (("--show-examples", "3"), "--show-examples: what pruning lost needs the dense model"),
+        (("--list-changed",), "--list-changed: what changed needs the dense model"),
         (("model.pt",), "model.pt: is given twice"),
         (("--track", "wandb"), "track"),
     ],
