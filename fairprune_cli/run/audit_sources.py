@@ -62,7 +62,20 @@ def open_sources(request: AuditRequest, data: Data, terminal: Terminal) -> dict[
             structure if isinstance(structure, nn.Module) else None, graphs=True,
             in_memory=request.in_memory.get(path),
         )  # fmt: skip
+    _refuse_idle(request, found)
     return found
+
+
+def _refuse_idle(request: AuditRequest, found: Mapping[str, LoadedModel]) -> None:
+    """Refuse what says how checkpoints are read, where all models are graphs."""
+    if not all(isinstance(loaded.model, GraphNetwork) for loaded in found.values()):
+        return
+    sources = request.resolved.sources
+    named = [f"--{key}" for key in ("arch", "weights") if sources.get(key) == "flag"]
+    if named := named + ["--trust-checkpoint"] * request.trust:
+        raise FairpruneError(
+            "says how a checkpoint is read, and graphs alone are audited", where=named[0], hint="leave it out"
+        )
 
 
 def _pruned_from(dense: LoadedModel, path: Path) -> bool:

@@ -103,6 +103,15 @@ def test_one_kind_against_another(work: Work, graphs: dict[str, Path]) -> None:
     assert document["size"]["dense_parameters"] > document["size"]["parameters"] > 0
 
 
+@pytest.mark.parametrize("idle", [("--arch", "resnet18"), ("--weights", "ema"), ("--trust-checkpoint",)])
+def test_what_says_how_a_checkpoint_is_read_says_nothing_of_graphs(
+    work: Work, graphs: dict[str, Path], idle: tuple[str, ...]
+) -> None:
+    ran = fairprune("audit", str(graphs["pruned.onnx"]), *idle, cwd=work.folder)
+    assert ran.code == 2
+    assert f"{idle[0]}: says how a checkpoint is read, and graphs alone are audited" in ran.err
+
+
 def test_predictions_need_no_torch_no_image_and_no_model(work: Work, tables: dict[str, Path], tmp_path: Path) -> None:
     for package in ("torch", "torchvision", "onnxruntime"):
         (tmp_path / package).mkdir()
