@@ -666,6 +666,11 @@ class TestImages:
 
 
 class TestInit:
+    def test_a_table_given_for_a_manifest_is_told_how_it_becomes_one(self, data: Path) -> None:
+        with pytest.raises(FairpruneError) as caught:
+            load_manifest(data / "table.csv")
+        assert f"fairprune data init {data / 'table.csv'}" in (caught.value.hint or "")
+
     def test_a_table_with_its_splits(self, data: Path) -> None:
         plain = load(data).counts()
         text = init_manifest(data / "table.csv", name="my faces")
