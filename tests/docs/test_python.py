@@ -25,7 +25,7 @@ OWN = {
 }
 AFTER = """
 assert report.passed, report
-assert audit.verdict == "fail", audit
+assert not audit.passed, audit
 assert report.results["dense"]["accuracy"] > 0.8
 assert network.training
 """
