@@ -55,23 +55,13 @@ class Sums:
     def __init__(self, rows: int) -> None:
         self.table = np.zeros((rows, BINS, 4), np.int64)
 
-    def add(
-        self, logits: Tensor, right: NDArray[np.bool_], rows: NDArray[np.int64],
-        predicted: NDArray[np.int64] | None = None,
-    ) -> None:  # fmt: skip
-        """Take in images on the host.
+    def add(self, confidence: NDArray[np.float32], right: NDArray[np.bool_], rows: NDArray[np.int64]) -> None:
+        """Take in images.
 
         Args:
-            logits: [B, K]; right: [B].
+            confidence: of what is predicted, float32 [B]; right: [B].
             rows: [T, B], T rows that each image belongs to.
-            predicted: [B] class that is predicted, where that is not the one of the largest logit.
         """
-        self.add_confidence(confidence_of(logits, predicted), right, rows)
-
-    def add_confidence(
-        self, confidence: NDArray[np.float32], right: NDArray[np.bool_], rows: NDArray[np.int64]
-    ) -> None:
-        """Take in images whose confidence is known, float32 [B]; right and rows as for `add`."""
         bins = np.clip(np.ceil(confidence * np.float32(BINS)).astype(np.int64), 1, BINS) - 1
         unit = np.float32(UNIT)
         columns = np.ones_like(confidence), right, confidence / unit, (confidence - right) ** 2 / unit

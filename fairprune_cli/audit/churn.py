@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from fairprune_cli.audit import intervals
-from fairprune_cli.audit.estimates import Estimate, WorstFigure
+from fairprune_cli.audit.estimates import Estimate
 from fairprune_cli.audit.exact_tests import Shift, holm, marginal_homogeneity, mcnemar
 from fairprune_cli.audit.faithfulness_figures import (
     ChurnFigures,
@@ -23,6 +23,7 @@ from fairprune_cli.audit.faithfulness_figures import (
     ShiftFigure,
 )
 from fairprune_cli.audit.figures import Judgement
+from fairprune_cli.audit.metrics import worst_figure
 from fairprune_cli.audit.outcomes import clopper_pearson, shared
 from fairprune_cli.audit.rates import Counts
 
@@ -55,6 +56,7 @@ def faithfulness_figures(
     level = shared(alpha, seen)
     shares = [_parts(k, n, level) for k in (changed, lost, gained, changed - lost - gained)]
     among, times = over_representation(changed, n, judgement.confidence)
+    most = intervals.highest_rate(changed, n, judgement.confidence, judgement.min_group, judgement.family)
     return FaithfulnessFigures(
         {
             group: ChurnFigures(*figures)
@@ -63,7 +65,7 @@ def faithfulness_figures(
                 strict=True,
             )
         },
-        _largest(changed, n, groups, judgement),
+        worst_figure(most, groups, n, judgement),
     )  # fmt: skip
 
 
@@ -103,9 +105,12 @@ def _representation(among: Sequence[PartFigure], n: Counts) -> list[Estimate]:
 
 
 def _mcnemar(lost: Counts, gained: Counts, n: Counts) -> list[PairedTestFigure]:
-    adjusted = iter(holm(mcnemar(lost, gained)[n > 0].tolist()))
-    found = zip(mcnemar(lost, gained).tolist(), n, strict=True)
-    return [PairedTestFigure(p, next(adjusted)) if size else PairedTestFigure() for p, size in found]
+    p = mcnemar(lost, gained)
+    adjusted = iter(holm(p[n > 0].tolist()))
+    return [
+        PairedTestFigure(one, next(adjusted)) if size else PairedTestFigure()
+        for one, size in zip(p.tolist(), n, strict=True)
+    ]
 
 
 def _shifts(moves: Counts, n: Counts) -> list[ShiftFigure]:
@@ -116,13 +121,3 @@ def _shifts(moves: Counts, n: Counts) -> list[ShiftFigure]:
 
 def _shift(test: Shift, adjusted: float) -> ShiftFigure:
     return ShiftFigure(test.p, adjusted, test.statistic, test.df, test.exact)
-
-
-def _largest(changed: Counts, n: Counts, groups: Sequence[str], judgement: Judgement) -> WorstFigure:
-    """The largest churn of any large enough group, with an interval that holds whichever group that is."""
-    least = max(judgement.min_group, 1)
-    small = tuple(group for group, size in zip(groups, n, strict=True) if size < least)
-    found = intervals.highest_rate(changed, n, judgement.confidence, least, judgement.family)
-    if found is None:
-        return WorstFigure(why=f"no group has {least} images", small=small)
-    return WorstFigure(found.value, found.low, found.high, group=groups[found.group], small=small)

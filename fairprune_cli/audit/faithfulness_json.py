@@ -37,10 +37,10 @@ def exemplars_record(found: Exemplars, table: str | None) -> Record:
 
 def bias_record(found: BiasFigures) -> Record:
     """The key `bias` of an attribute of a model."""
-    record = _measure("amplification", found.amplification)
+    record = nested_estimate("amplification", found.amplification)
     if found.amplification.value is not None:
         record["amplification"]["towards"] = found.towards
-    record |= _measure("directional_amplification", found.directional)
+    record |= nested_estimate("directional_amplification", found.directional)
     if not found.rare:
         why = "it is defined for two classes"
         return record | {"threshold_calibration": None, "threshold_calibration_undefined": why}
@@ -50,7 +50,7 @@ def bias_record(found: BiasFigures) -> Record:
 
 def _attribute(found: FaithfulnessFigures) -> Record:
     record: Record = {"groups": {name: _churn(of) for name, of in found.groups.items()}}
-    record |= _measure("largest", found.largest)
+    record |= nested_estimate("largest", found.largest)
     if found.largest.value is not None:
         record["largest"]["group"] = found.largest.group
     return record | {"small_groups": list(found.largest.small)}
@@ -60,10 +60,10 @@ def _churn(found: ChurnFigures) -> Record:
     record: Record = {"n": found.churn.n}
     for name in ("churn", "lost", "gained", "otherwise", "among_changed"):
         part: PartFigure = getattr(found, name)
-        record |= _measure(name, part)
+        record |= nested_estimate(name, part)
         if part.value is not None:
             record[name] |= {"images": part.images, "of": part.n}
-    record |= _measure("representation", found.representation)
+    record |= nested_estimate("representation", found.representation)
     return record | _test("mcnemar", found.mcnemar) | _test("shift", found.shift)
 
 
@@ -85,7 +85,8 @@ def _threshold(found: ThresholdFigure) -> Record:
     return record | {"n": found.n, "predicted": found.predicted, "labelled": found.labelled}
 
 
-def _measure(name: str, found: Estimate) -> Record:
+def nested_estimate(name: str, found: Estimate) -> Record:
+    """A figure with its interval under a name; null with the reason where there is none."""
     if found.value is None:
         return {name: None, f"{name}_undefined": found.why}
     return {name: {"value": found.value, "low": found.low, "high": found.high}}

@@ -65,7 +65,7 @@ class GroupCounts:
             count_cells(self.counts[name], rows, labels * self.classes + predictions)
             right[name] = predictions == labels
             if name in confidence:
-                self.sureness[name].add_confidence(confidence[name], right[name], rows)
+                self.sureness[name].add(confidence[name], right[name], rows)
         for name in self.paired:
             count_cells(self.pairs[name], rows, right[DENSE] * 2 + right[name])
             count_cells(self.moves[name], rows, predicted[DENSE] * self.classes + predicted[name])

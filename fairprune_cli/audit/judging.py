@@ -16,7 +16,17 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from fairprune_cli.audit.constant_answer import better, in_short
-from fairprune_cli.audit.figures import NO_DENSE, AttributeFigures, AuditFigures, Estimate, ModelFigures, SmallGroup
+from fairprune_cli.audit.faithfulness_figures import ChurnFigures, FaithfulnessFigures
+from fairprune_cli.audit.figures import (
+    NO_DENSE,
+    AttributeFigures,
+    AuditFigures,
+    ChangeFigure,
+    DegradationFigures,
+    Estimate,
+    ModelFigures,
+    SmallGroup,
+)
 from fairprune_cli.audit.gates import (
     EQUAL,
     FAIL,
@@ -86,10 +96,10 @@ def evaluate(
             gap = _gap(found, attribute, policy.notion, hidden)
             gates.append(_judge("max-gap", attribute, policy.max_gap, gap, policy))
         if policy.max_degradation is not None:
-            loss = _largest(found, attribute, hidden)
+            loss = _against_dense(found.against_dense, found.degradation, found, attribute, hidden)
             gates.append(_judge("max-degradation", attribute, policy.max_degradation, loss, policy))
         if policy.max_churn is not None:
-            churn = _churn(found, attribute, hidden)
+            churn = _against_dense(found.churn, found.faithfulness, found, attribute, hidden)
             gates.append(_judge("max-churn", attribute, policy.max_churn, churn, policy))
         if attributes and policy.min_accuracy is not None:
             worst = _worst(found, attribute, hidden)
@@ -154,23 +164,23 @@ def _gap(found: ModelFigures, attribute: str, notion: str, hidden: Unseen) -> _J
     return _of_groups(gap, found.attributes[attribute], gap.small, gap.denominators, hidden, remark)
 
 
-def _largest(found: ModelFigures, attribute: str, hidden: Unseen) -> _Judged:
-    """The largest loss of accuracy of any of the attribute's groups."""
-    if found.against_dense is None:
-        return _undefined(NO_DENSE)
-    if attribute not in found.degradation:
-        return _undefined(f"{attribute} was not audited")
-    largest = found.degradation[attribute].largest
-    return _of_groups(largest, found.attributes[attribute], largest.small, (), hidden)
+def _against_dense(
+    whole: ChangeFigure | ChurnFigures | None,
+    by_attribute: Mapping[str, DegradationFigures | FaithfulnessFigures],
+    found: ModelFigures,
+    attribute: str,
+    hidden: Unseen,
+) -> _Judged:
+    """The largest figure of any of the attribute's groups, of a kind that there is beside a dense model alone.
 
-
-def _churn(found: ModelFigures, attribute: str, hidden: Unseen) -> _Judged:
-    """The largest share of any of the attribute's groups whose predictions changed."""
-    if found.churn is None:
+    Args:
+        whole: the kind's figure over all images.
+    """
+    if whole is None:
         return _undefined(NO_DENSE)
-    if attribute not in found.faithfulness:
+    if attribute not in by_attribute:
         return _undefined(f"{attribute} was not audited")
-    largest = found.faithfulness[attribute].largest
+    largest = by_attribute[attribute].largest
     return _of_groups(largest, found.attributes[attribute], largest.small, (), hidden)
 
 

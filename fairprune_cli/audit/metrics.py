@@ -140,10 +140,13 @@ def worst_group(counts: Counts, groups: Sequence[str], judgement: Judgement) -> 
     """The lowest accuracy of any large enough group; counts: [G, label, prediction]."""
     correct, n = np.trace(counts, axis1=1, axis2=2), counts.sum((1, 2))
     lowest = intervals.lowest_rate(correct, n, judgement.confidence, judgement.min_group, judgement.family)
-    return _worst(lowest, groups, n, judgement)
+    return worst_figure(lowest, groups, n, judgement)
 
 
-def _worst(found: intervals.Extreme | None, groups: Sequence[str], n: Counts, judgement: Judgement) -> WorstFigure:
+def worst_figure(
+    found: intervals.Extreme | None, groups: Sequence[str], n: Counts, judgement: Judgement
+) -> WorstFigure:
+    """The group that stands out, by its name, with those that were too small to; n: images by group, [G]."""
     small = tuple(small_groups(groups, n, judgement.min_group))
     if found is None:
         return WorstFigure(why=f"no group has {max(judgement.min_group, 1)} images", small=small)
@@ -239,7 +242,8 @@ def degradation_figures(
     """
     how = (judgement.confidence, judgement.min_group)
     losses = losses_gap(tables, groups, judgement, notions.get("degradation", classes))
-    largest = _worst(intervals.largest_loss(tables, *how, judgement.family), groups, tables.sum((1, 2)), judgement)
+    found = intervals.largest_loss(tables, *how, judgement.family)
+    largest = worst_figure(found, groups, tables.sum((1, 2)), judgement)
     return DegradationFigures(
         dict(zip(groups, change_figures(tables, judgement.confidence), strict=True)),
         losses,

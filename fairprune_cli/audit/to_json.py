@@ -10,7 +10,7 @@ from dataclasses import asdict
 from typing import Any
 
 from fairprune_cli.audit.doubt import Cause, ConstantAnswer
-from fairprune_cli.audit.faithfulness_json import bias_record, faithfulness_record
+from fairprune_cli.audit.faithfulness_json import bias_record, faithfulness_record, nested_estimate
 from fairprune_cli.audit.figures import (
     NO_DENSE,
     AttributeFigures,
@@ -203,14 +203,14 @@ def _flat_gap(gap: GapFigure) -> Record:
 
 
 def _nested(name: str, found: GapFigure | WorstFigure) -> Record:
-    if found.value is None:
-        return {name: None, f"{name}_undefined": found.why}
-    record: Record = {"value": found.value, "low": found.low, "high": found.high}
-    if isinstance(found, GapFigure):
-        record |= {"between": list(found.between), "rate": found.rate}
-    else:
-        record["group"] = found.group
-    return {name: record | {"small_groups": list(found.small)}}
+    record = nested_estimate(name, found)
+    if found.value is not None:
+        if isinstance(found, GapFigure):
+            record[name] |= {"between": list(found.between), "rate": found.rate}
+        else:
+            record[name]["group"] = found.group
+        record[name]["small_groups"] = list(found.small)
+    return record
 
 
 def _change(found: ChangeFigure) -> Record:

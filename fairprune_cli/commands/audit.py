@@ -86,14 +86,9 @@ def _refuse_mixture(
     if models:
         raise FairpruneError("models and --predictions are audited one by one", where=str(models[0]),
                              hint="give one of the two")  # fmt: skip
-    from fairprune_cli.run.audit_predictions import OF_MODELS
+    from fairprune_cli.run.audit_predictions import idle_settings, refuse_idle_settings
 
-    idle = [spelling(key) for key in OF_MODELS if key in given]
-    idle += ["--trust-checkpoint"] if trust else []
-    if idle:
-        raise FairpruneError(
-            "says nothing of predictions, for which no model is run", where=idle[0], hint="leave it out"
-        )
+    refuse_idle_settings([spelling(key) for key in idle_settings(given)] + ["--trust-checkpoint"] * trust)
     if against is not None:
         raise FairpruneError("predictions are compared with predictions", where="--against",
                              hint="give those of the dense model with --against-predictions FILE")  # fmt: skip

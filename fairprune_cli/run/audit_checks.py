@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -56,3 +56,8 @@ def plan_of(models: Mapping[str, str], data: Data, settings: Settings, policy: P
         "attributes": {g.name: list(g.groups) for g in data.groupings},
         "gates": sum(len(rule.attributes or data.attributes) for rule in policy.rules),
     }  # fmt: skip
+
+
+def unknown_sizes(keys: Iterable[str], why: str) -> dict[str, Any]:
+    """Keys of the report's block of sizes that have no value, and why."""
+    return {name: value for key in keys for name, value in ((key, None), (f"{key}_undefined", why))}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import time
-from collections.abc import Mapping
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from fairprune_cli.data.manifest.load import Manifest
 from fairprune_cli.data.tables.columnar import Utf8
 from fairprune_cli.data.tables.long_columns import LongPaths, texts_of
 from fairprune_cli.data.tables.path_keys import KeyTable, path_keys
-from fairprune_cli.run.audit_checks import plan_of, refuse_out, refuse_without_dense
+from fairprune_cli.run.audit_checks import plan_of, refuse_out, refuse_without_dense, unknown_sizes
 from fairprune_cli.run.audit_report import AuditReport, Counted, Outcome
 from fairprune_cli.run.causes import by_counts_alone
 from fairprune_cli.run.foreseen import refuse_gates_without_groups
@@ -36,10 +36,11 @@ from fairprune_cli.run.options import Resolved
 from fairprune_cli.run.plug_ins import refuse_broken_plug_ins
 
 KIND = "predictions"
-OF_MODELS = ("arch", "weights", "classes_from", "batch_size", "device")  # settings that say how a model is run
+_OF_MODELS = ("arch", "weights", "classes_from", "batch_size", "device")  # settings that say how a model is run
 _AT_ONCE = 1 << 20  # images that are counted
 _SHOWN = 6
 _NO_MODEL = "predictions were audited, and no model"
+_SIZES = ("dense_bytes", "file_bytes", "dense_parameters", "parameters", "dense_macs", "macs")
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,19 @@ class PredictionsRequest:
     force: bool = False
     dry_run: bool = False
     in_memory: bool = False
+
+
+def idle_settings(given: Container[str]) -> list[str]:
+    """Settings that were given and say how a model is run, which no audit of predictions does."""
+    return [key for key in _OF_MODELS if key in given]
+
+
+def refuse_idle_settings(spelled: Sequence[str]) -> None:
+    """Refuse them; spelled: as whoever gave them wrote them."""
+    if spelled:
+        raise FairpruneError(
+            "says nothing of predictions, for which no model is run", where=spelled[0], hint="leave it out"
+        )
 
 
 def audit_predictions(request: PredictionsRequest, terminal: Terminal) -> Outcome:
@@ -109,7 +123,7 @@ def audit_predictions(request: PredictionsRequest, terminal: Terminal) -> Outcom
         return {
             "model": described[next(reversed(tables))],
             "against": described.get(DENSE) if request.against else None,
-            "size": _no_sizes(),
+            "size": unknown_sizes(_SIZES, _NO_MODEL),
             "config": request.resolved.document(),
             "cost": {"passes": 0.0, "seconds": finished - started, "peak_bytes": peak_resident_bytes()},
             "provenance": provenance.collect(settings.seed, "none", machine, started, finished),
@@ -202,24 +216,24 @@ def _refuse_missing(found: Predicted, data: Data, rows: np.ndarray) -> None:
 def _counted(found: Mapping[str, Predicted], data: Data, rows: np.ndarray) -> list[Counted]:
     """Counts of each task."""
     groupings = data.groupings
-    named = {grouping.name: grouping.groups for grouping in groupings}
+    named, images = {grouping.name: grouping.groups for grouping in groupings}, _Images(data)
     counted = []
     for number, task in enumerate(data.manifest.tasks):
         changed = ChangedImages()
         tally = GroupCounts(list(found), [len(grouping.groups) for grouping in groupings], len(task.classes))
         for start in range(0, len(rows), _AT_ONCE):
             part = slice(start, start + _AT_ONCE)
-            columns = [grouping.index[rows[part]] for grouping in groupings]
-            groups = np.stack(columns, 1) if columns else np.empty((len(rows[part]), 0), np.int64)
             sure = {name: one.confidence[number] for name, one in found.items()}
             predicted = {name: one.classes[number][part].astype(np.int64) for name, one in found.items()}
             labels = task.labels[rows[part]]
-            tally.add(labels, groups, predicted, {name: t[part] for name, t in sure.items() if t is not None})
+            tally.add(
+                labels, images[rows[part]], predicted, {name: t[part] for name, t in sure.items() if t is not None}
+            )
             for name in tally.paired:
                 at = np.flatnonzero(predicted[name] != predicted[DENSE])
                 changed.add(name, rows[part][at], labels[at], predicted[DENSE][at], predicted[name][at])
         result = tally.result(task.classes, named)
-        counted.append(Counted(result, None, changed, _Images(data)) if changed.found else Counted(result))
+        counted.append(Counted(result, None, changed, images) if tally.paired else Counted(result))
     return counted
 
 
@@ -241,8 +255,3 @@ class _Images:
         """The groups of some rows, int64 [n, A], -1 where in none."""
         columns = [grouping.index[rows] for grouping in self.data.groupings]
         return np.stack(columns, -1) if columns else np.empty((len(rows), 0), np.int64)
-
-
-def _no_sizes() -> dict[str, Any]:
-    keys = ("dense_bytes", "file_bytes", "dense_parameters", "parameters", "dense_macs", "macs")
-    return {name: value for key in keys for name, value in ((key, None), (f"{key}_undefined", _NO_MODEL))}

@@ -21,6 +21,7 @@ from fairprune_cli.models.file import codec
 from fairprune_cli.models.graphs.load import file_bytes
 from fairprune_cli.models.graphs.network import GraphNetwork
 from fairprune_cli.models.graphs.onnx_file import OnnxNetwork
+from fairprune_cli.run.audit_checks import unknown_sizes
 from fairprune_cli.run.folder import MODEL
 from fairprune_cli.run.inputs import open_model, transform_of
 from fairprune_cli.run.opened_data import Data
@@ -167,7 +168,7 @@ def _known(values: Mapping[str, int | None], loaded: LoadedModel) -> dict[str, A
     """Values for JSON: one that is not known is null, and it is said why."""
     of_function, in_graph = isinstance(loaded.model, FunctionScores), isinstance(loaded.model, GraphNetwork)
     why = NOT_IN_FUNCTION if of_function else NOT_IN_GRAPH if in_graph else NO_FILE
-    return {**values, **{f"{key}_undefined": why for key, value in values.items() if value is None}}
+    return {**values, **unknown_sizes([key for key, value in values.items() if value is None], why)}
 
 
 def _file_bytes(loaded: LoadedModel) -> int | None:
@@ -192,9 +193,8 @@ def _sizes(sources: Mapping[str, LoadedModel], judged: str, transform: Transform
     size = _own_size(sources[judged], transform)
     dense = sources.get("dense")
     if judged == "dense" or dense is None:
-        for key in ("dense_bytes", "dense_parameters", "dense_macs"):
-            size[key], size[f"{key}_undefined"] = None, "no dense model was given with --against"
-        return size
+        keys = ("dense_bytes", "dense_parameters", "dense_macs")
+        return size | unknown_sizes(keys, "no dense model was given with --against")
     return size | _known({
         "dense_bytes": _dense_bytes(dense), "dense_parameters": _dense_parameters(dense),
         "dense_macs": _macs(dense, transform),

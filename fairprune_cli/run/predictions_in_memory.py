@@ -13,7 +13,12 @@ from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.core.files import temporary_folder
 from fairprune_cli.core.terminal import Terminal
 from fairprune_cli.data.manifest.load import Manifest, find_manifest, load_manifest
-from fairprune_cli.run.audit_predictions import OF_MODELS, PredictionsRequest, audit_predictions
+from fairprune_cli.run.audit_predictions import (
+    PredictionsRequest,
+    audit_predictions,
+    idle_settings,
+    refuse_idle_settings,
+)
 from fairprune_cli.run.audit_report import Outcome
 from fairprune_cli.run.options import Resolved
 
@@ -39,10 +44,7 @@ def audit_in_memory(
         FairpruneError: as `audit_predictions`, or they are of none of these kinds.
     """
     settings = resolved.settings
-    if idle := [key for key in OF_MODELS if resolved.sources[key] == "flag"]:
-        raise FairpruneError(
-            "says nothing of predictions, for which no model is run", where=idle[0], hint="leave it out"
-        )
+    refuse_idle_settings(idle_settings([key for key, source in resolved.sources.items() if source == "flag"]))
     data = find_manifest(None if settings.data is None else Path(settings.data), None, None)
     manifest = load_manifest(data, images=False)
     with temporary_folder() as folder, _named(folder):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from fairprune_cli.audit.calibration import BINS, Sums, calibration_figures, filled_bins
+from fairprune_cli.audit.calibration import BINS, Sums, calibration_figures, confidence_of, filled_bins
 
 fairlearn = pytest.importorskip("fairlearn.metrics")
 
@@ -15,7 +15,9 @@ def gathered(logits: torch.Tensor, labels: torch.Tensor, groups: torch.Tensor, s
     sums = Sums(size)
     for start in range(0, len(labels), batch):
         part = slice(start, start + batch)
-        sums.add(logits[part], (logits[part].argmax(1) == labels[part]).numpy(), groups[part].numpy()[None])
+        sums.add(
+            confidence_of(logits[part]), (logits[part].argmax(1) == labels[part]).numpy(), groups[part].numpy()[None]
+        )
     return sums
 
 
@@ -101,7 +103,7 @@ def test_a_calibrated_model_is_rarely_called_miscalibrated(n: int) -> None:
         right = rng.random(n) < sure
         logits = torch.tensor(np.stack([np.log(sure), np.log1p(-sure)], 1)).float()
         sums = Sums(1)
-        sums.add(logits, right, np.zeros((1, n), np.int64))
+        sums.add(confidence_of(logits), right, np.zeros((1, n), np.int64))
         record = calibration_figures(sums.result(), seed=seed)[0]
         outside += not record.overconfidence.low <= 0 <= record.overconfidence.high
         beyond += record.ece > record.ece_chance_high
