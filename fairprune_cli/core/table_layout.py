@@ -10,7 +10,7 @@ from rich.cells import cell_len
 
 _BETWEEN = 2  # columns of the line from one column of a table to the next
 _HANGING = 2  # by how much what is broken stands further to the right than its first line
-_WORD = re.compile(r"\[[-+\d., ]+\]\S*|\S+")  # an interval is one
+_WORD = re.compile(r"\[[-+\d., ]+\]\S*|± \S+|\S+")  # an interval is one, and so is a standard deviation
 
 Rows = Sequence[Sequence[str]]
 
@@ -64,14 +64,14 @@ def arranged(table: Rows, line: int, several: bool) -> list[Part]:
     """A table, the first row its head and the first column its names, as it fits lines of so many columns.
 
     As it is, if that fits. Else names are broken between words, so that a figure stands beside its interval; then
-    intervals stand below their figures; then all cells are broken between words. What still does not fit is drawn as
+    intervals and deviations stand below their figures; then all cells are broken between words. What still does not fit is drawn as
     several tables below each other where `several` is set, each with the names; else, in a pipe, lines are longer.
     """
     whole = [list(row) for row in table]
     wanted = _widest(whole)
     if fits(whole, line):
         return [Part(whole, wanted, True)]
-    for broken in (whole, [[row[0], *map(_interval_below, row[1:])] for row in whole]):
+    for broken in (whole, [[row[0], *map(_spread_below, row[1:])] for row in whole]):
         widths = _widest(broken)
         widths[0] = line - sum(widths[1:]) - _BETWEEN * (len(widths) - 1)
         if widths[0] >= _narrowest_names(whole):
@@ -98,8 +98,8 @@ def _drawn(rows: list[list[str]], widths: list[int]) -> Part:
     return Part(shown, widths, False)
 
 
-def _interval_below(cell: str) -> str:
-    return cell.replace(" [", "\n[")
+def _spread_below(cell: str) -> str:
+    return cell.replace(" [", "\n[").replace(" ±", "\n±")
 
 
 def _widest(rows: Rows) -> list[int]:

@@ -14,7 +14,7 @@ def percents(value: float | None, low: float | None = None, high: float | None =
     """A share in percent, with its interval: 91.2 [89.9, 92.4]; an en dash where undefined."""
     if value is None:
         return UNDEFINED
-    sign = "+" if signed else ""
+    sign = "+z" if signed else "z"  # a change that is rounded to nothing has the sign of none
     text = f"{100 * value:{sign}.1f}"
     return text if low is None or high is None else f"{text} [{100 * low:{sign}.1f}, {100 * high:{sign}.1f}]"
 
