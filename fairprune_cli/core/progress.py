@@ -92,9 +92,10 @@ class Heartbeat(Progress):
 
     def update(self, done: int, fields: Mapping[str, str] | None = None, *, total: int | None = None) -> None:
         with self._turn:
+            ended = self.complete
             super().update(done, fields, total=total)
             self._figures = fields or {}
-            if self.clock() - self._last >= HEARTBEAT_SECONDS or self.complete:
+            if self.clock() - self._last >= HEARTBEAT_SECONDS or (self.complete and not ended):
                 self._tell()
 
     def _beat(self) -> None:

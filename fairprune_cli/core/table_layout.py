@@ -64,8 +64,8 @@ def arranged(table: Rows, line: int, several: bool) -> list[Part]:
     """A table, the first row its head and the first column its names, as it fits lines of so many columns.
 
     As it is, if that fits. Else names are broken between words, so that a figure stands beside its interval; then
-    intervals and deviations stand below their figures; then all cells are broken between words. What still does not fit is drawn as
-    several tables below each other where `several` is set, each with the names; else, in a pipe, lines are longer.
+    intervals and deviations stand below their figures; then all cells are broken between words. What still does not
+    fit is drawn as several tables below each other where `several` is set, each with the names; else lines are longer.
     """
     whole = [list(row) for row in table]
     wanted = _widest(whole)

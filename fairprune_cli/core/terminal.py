@@ -135,9 +135,10 @@ class Terminal:
         text = io.StringIO()  # rich itself would end the process with code 1 at a broken pipe
         console = self.console_on(self.out, text)
         shown = [[one_line(cell) for cell in row] for row in (columns, *rows)]
-        for number, part in enumerate(arranged(shown, console.width, several=self._redraws(self.out))):
-            table = Table(title=one_line(title) * (not number) or None, title_justify="left", title_style="bold",
-                          box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True, show_edge=part.edges)  # fmt: skip
+        for line in self._broken(one_line(title), self.out) if title else ():
+            console.print(line, style="bold", soft_wrap=True)
+        for part in arranged(shown, console.width, several=self._redraws(self.out)):
+            table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True, show_edge=part.edges)
             for i, (name, width) in enumerate(zip(part.rows[0], part.widths, strict=True)):
                 table.add_column(name, justify="left" if i == 0 else "right", overflow="fold", width=width)
             for row in part.rows[1:]:

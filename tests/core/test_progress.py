@@ -29,6 +29,7 @@ def test_heartbeat_every_interval_with_figures_and_time_left() -> None:
         for step in range(1, 101):
             clock.now += 1.0
             display.update(step, {"loss": "0.5", "gap": "0.1"})
+        display.update(100, {"loss": "0.5", "gap": "0.1"})  # nothing new
     lines = err.getvalue().splitlines()
     assert lines[0] == "pruning: started, 100 steps"
     assert lines[1] == "pruning: 20/100 (20 %), 1:20 left; loss 0.5 gap 0.1"
