@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
 import traceback
+import warnings
+from typing import TextIO
 
 from fairprune_cli.core.errors import ExitCode, FairpruneError, OwnFault
 from fairprune_cli.core.launch import is_first, several_processes
 from fairprune_cli.core.machine_faults import fault_of_machine
 from fairprune_cli.core.out_of_memory import is_out_of_memory
 from fairprune_cli.core.plain_characters import use_plain_characters
+from fairprune_cli.core.printable import one_line
 from fairprune_cli.core.terminal import Terminal
 
 
@@ -21,6 +25,9 @@ def main() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     _open_closed_streams()
     use_plain_characters(sys.stdout, sys.stderr)
+    warnings.showwarning = _show_warning
+    if logging.lastResort is not None:  # where a library's log goes that nobody has asked for
+        logging.lastResort.setFormatter(_OneLine())
     try:
         code = run(sys.argv[1:])
     except _Terminated:  # while it said what had happened
@@ -32,6 +39,22 @@ def main() -> None:
         # The reader has left (`| head`); what it asked for was delivered.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(int(code))
+
+
+def _show_warning(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, file: TextIO | None = None,
+    line: str | None = None,
+) -> None:  # fmt: skip
+    """A warning of Python's, from a library or own code: one line, whatever names and bytes it quotes."""
+    place = f"{os.path.basename(filename)}:{lineno}"
+    Terminal().command(f"{category.__name__} ({place}): {' '.join(str(message).split())}")
+
+
+class _OneLine(logging.Formatter):
+    """What a library logs as one line, whatever names and bytes it quotes."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return one_line(super().format(record))
 
 
 def _open_closed_streams() -> None:
@@ -96,7 +119,7 @@ def _usage(terminal: Terminal, error: Exception) -> ExitCode:
     context = getattr(error, "ctx", None)
     where = context.command_path if context else "fairprune"
     message = error.format_message()  # type: ignore[attr-defined]
-    terminal.error(f"{message}\n  to mend: see {where} --help")
+    terminal.error(str(FairpruneError(message, hint=f"see {where} --help")))
     return ExitCode.BAD_INPUT
 
 
@@ -111,16 +134,16 @@ def _terminated(*_: object) -> None:
 def _internal(terminal: Terminal, error: Exception) -> ExitCode:
     told = fault_of_machine(error)
     if os.environ.get("FAIRPRUNE_DEBUG") and not is_out_of_memory(error):
-        terminal.error("".join(traceback.format_exception(error)))
+        lines = "".join(traceback.format_exception(error)).splitlines()  # what the error says may look like our words
+        terminal.error("\n".join(f"| {one_line(line)}" for line in lines))
     elif told is not None:
         terminal.error(str(told))
     else:
         where = traceback.extract_tb(error.__traceback__)[-1]
         text = " ".join(str(error).split())[:500]
-        terminal.error(
-            f"internal error: {type(error).__name__}: {text} ({os.path.basename(where.filename)}:{where.lineno})\n"
-            "  to mend: run again with FAIRPRUNE_DEBUG=1 and report what it prints"
-        )
+        place = f"{os.path.basename(where.filename)}:{where.lineno}"
+        said = f"internal error: {type(error).__name__}: {text} ({place})"
+        terminal.error(str(FairpruneError(said, hint="run again with FAIRPRUNE_DEBUG=1 and report what it prints")))
     return ExitCode.RUNTIME
 
 

@@ -21,7 +21,9 @@ def list_command(as_json: Json = False) -> int:
         print_json({"settings": [docs.record_of(Settings, key) for key in FIELDS]}, terminal)
         return int(ExitCode.OK)
     for number, (group, keys) in enumerate(docs.groups_of(Settings).items()):
-        terminal.result(("\n" if number else "") + docs.title_of(group))
+        if number:
+            terminal.result("")
+        terminal.result(docs.title_of(group))
         for key in keys:
             default, values = docs.default_in_words(FIELDS[key]), docs.value_in_words(Settings, key)
             terminal.result(f"  {key} [{default}]: {FIELDS[key].metadata['text']} ({values})")

@@ -14,7 +14,7 @@ import typer
 from fairprune_cli.commands.flags import Config, Force, Given, ImageSize, Json, Quiet, flags, resolved, size_of
 from fairprune_cli.commands.output import terminal_of
 from fairprune_cli.core.errors import ExitCode, FairpruneError
-from fairprune_cli.core.terminal import BETWEEN_COLUMNS, Terminal
+from fairprune_cli.core.terminal import Terminal
 from fairprune_cli.data.options import DataOptions
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ def check(options: DataOptions, terminal: Terminal, as_json: bool) -> ExitCode:
         def on_progress(done: int, total: int) -> None:
             nonlocal display
             display = display or shown.enter_context(terminal.progress("checking images", total))
-            display.update(done)
+            display.update(done, total=total)
 
         checked = checking.check_data(path, on_progress, reading)
     errors, warnings = checked.count(findings.ERROR), checked.count(findings.WARNING)
@@ -185,11 +185,10 @@ def sample(out: Path, seed: int, force: bool, terminal: Terminal) -> Path:
     """Write the embedded data set; returns its manifest."""
     from fairprune_cli.data.drawn_faces.write import write_sample
 
-    with terminal.progress("drawing faces", 1) as display:
+    with terminal.progress("drawing faces", None) as display:
 
         def on_progress(done: int, total: int) -> None:
-            display.total = total
-            display.update(done)
+            display.update(done, total=total)
 
         return write_sample(out, seed=seed, force=force, progress=on_progress)
 
@@ -262,13 +261,15 @@ def stats(
 
 def _show_counts(title: str, counts: dict[str, dict[str, Any]], classes: list[str], terminal: Terminal) -> None:
     """The classes side by side where they fit the line, else below each other, with the splits side by side."""
+    from fairprune_cli.core.table_layout import fits
+
     rows: list[list[str]] = []
     for split, part in counts.items():
         rows.append(_row(f"{split}: all", part, classes))
         for attribute, groups in part["attributes"].items():
             rows += [_row(f"  {attribute} = {group}", entry, classes) for group, entry in groups.items()]
     table = [["", "images", *classes], *rows]
-    if sum(max(map(len, column)) + BETWEEN_COLUMNS for column in zip(*table, strict=True)) <= terminal.width:
+    if fits(table, terminal.width):
         terminal.table(title, table[0], table[1:])
         return
     parts = list(counts.values())

@@ -126,6 +126,7 @@ def show(document: Mapping[str, Any], terminal: Terminal) -> None:
         values = [cell["peak_bytes"] for cell in cells]
         rows.append(row(f"peak memory, batch of {batch} (MB)", values, [f"{value / 1e6:.2f}" for value in values]))
     shape = ImageShape.sized(document["input_channels"], document["input_size"])
-    title = f"{shape}, {document['threads']} threads, {document['device']}; times: median [10 %, 90 %]"
+    threads = f"{document['threads']} thread{'s' * (document['threads'] != 1)}"
+    title = f"{shape}, {threads}, {document['device']}; times: median [10 %, 90 %]"
     title += f"; peak memory: {document['peak_memory']}"
     terminal.table(title, ["", *names, *(["ratio"] if len(names) == 2 else [])], rows)

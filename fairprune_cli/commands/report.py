@@ -38,7 +38,7 @@ def command(
         return int(ExitCode.OK)
     text = render(document, to, compared)
     if out is None:
-        (terminal.json if to == "json" else terminal.result)(text.rstrip("\n"))
+        (terminal.json if to == "json" else terminal.document)(text.rstrip("\n"))
     else:
         rerender.write_text(out, text, force)
     return int(ExitCode.OK)

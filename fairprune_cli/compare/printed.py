@@ -1,4 +1,4 @@
-"""What `fairprune compare` prints: a compact table per target on the terminal or in a pipe."""
+"""What `fairprune compare` prints: a table per target and attribute, and a line per pair of methods."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from fairprune_cli.compare.cells import ComparisonPlan
 from fairprune_cli.compare.pairs import gap_title
 from fairprune_cli.core.terminal import Terminal
 from fairprune_cli.report import words
+from fairprune_cli.report.figure_cells import percents
 from fairprune_cli.report.values import ordered
 
 
 def print_comparison(document: Mapping[str, Any], plan: ComparisonPlan, terminal: Terminal) -> None:
-    """Per target and attribute: accuracy, groups, gap, and how the gap stands against the reference."""
+    """Per target and attribute: accuracy, groups, gap, and how each row stands against its references."""
     for target in document["targets"]:
         for attribute in document["attributes"]:
             _table(document, target, attribute, terminal)
@@ -36,24 +37,28 @@ def _table(document: Mapping[str, Any], target: Mapping[str, Any], attribute: st
         return
     groups = ordered(shown[0]["figures"]["attributes"][attribute]["groups"])
     gap = gap_title(row["notion"] for row in shown)
-    columns = ["%", "accuracy", *groups, gap, "compared with", "accuracy is", f"{gap} is"]
-    dense = page.dense_rows(document, attribute)
-    lines = [[label, *_figures(found, attribute, groups), "", "", ""] for label, found in dense]
-    for row in shown:
-        against = [
-            c for c in document["comparisons"]
-            if all(c[k] == row[k] for k in ("method", "granularity", "sparsity", "grid"))
-            and attribute in c["attributes"]
-        ]  # fmt: skip
-        first = against[0] if against else None
-        said = ["", "", ""]
-        if first is not None:
-            made = first["attributes"][attribute]
-            gaps = made.get("notion_gap") or made["gap"]
-            said = [first["against"], first["accuracy"]["statement"], gaps["statement"]]
-        lines.append([row["label"], *_figures(row["figures"], attribute, groups), *said])
+    columns = ["%", "accuracy", *groups, gap]
+    lines = [[label, *_figures(found, attribute, groups)] for label, found in page.dense_rows(document, attribute)]
+    lines += [[row["label"], *_figures(row["figures"], attribute, groups)] for row in shown]
     title = f"{target['granularity']} {target['sparsity']:g}, {attribute}: mean ± standard deviation over seeds"
     terminal.table(title, columns, lines)
+    for one in document["comparisons"]:
+        if (one["granularity"], one["sparsity"]) == (target["granularity"], target["sparsity"]):
+            terminal.result(_pair(one, attribute, gap))
+
+
+def _pair(one: Mapping[str, Any], attribute: str, gap: str) -> str:
+    """A row against its reference: each difference with its interval, and what may be said of it."""
+    gaps = one["attributes"].get(attribute, {})
+    compared = (("accuracy", one["accuracy"]), (gap, gaps.get("notion_gap") or gaps.get("gap")))
+    told = [f"{title} {_difference(record)}" for title, record in compared if record is not None]
+    return f"{one['label']} against {one['against']}: {'; '.join(told)}"
+
+
+def _difference(record: Mapping[str, Any]) -> str:
+    """In points, such as `-3.2 [-5.8, -0.7], better`."""
+    figure = percents(record["mean"], record["low"], record["high"], signed=True)
+    return str(record["statement"]) if record["mean"] is None else f"{figure}, {record['statement']}"
 
 
 def _figures(figures: Mapping[str, Any], attribute: str, groups: list[str]) -> list[str]:

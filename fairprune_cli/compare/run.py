@@ -13,8 +13,9 @@ from fairprune_cli.compare.status import BEGUN, DONE, FAILED, Standing, failed, 
 from fairprune_cli.core.errors import ExitCode, FairpruneError
 from fairprune_cli.core.files import atomic_write_text
 from fairprune_cli.core.plugins import own_code
+from fairprune_cli.core.progress import Progress
 from fairprune_cli.core.settings import values_of
-from fairprune_cli.core.terminal import Progress, Terminal, clean
+from fairprune_cli.core.terminal import Terminal
 from fairprune_cli.run import prune as pipeline
 from fairprune_cli.run.audit_report import Outcome
 from fairprune_cli.run.folder import RunFolder
@@ -35,10 +36,10 @@ class CellTerminal(Terminal):
 
     def warn(self, text: str, code: str = "warning") -> None:
         self.warnings.append({"code": code, "text": text})
-        self._line(f"{self.name}: warning: {clean(text)}")
+        self._line(f"{self.name}: warning: {text}")
 
     @contextmanager
-    def progress(self, what: str, total: int) -> Iterator[Progress]:
+    def progress(self, what: str, total: int | None) -> Iterator[Progress]:
         with super().progress(f"{self.name}, {what}", total) as display:
             yield display
 

@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from fairprune_cli.core.printable import one_line
+
 
 class ExitCode(enum.IntEnum):
     """Process exit codes; pipelines depend on these numbers."""
@@ -20,26 +22,34 @@ class ExitCode(enum.IntEnum):
     TERMINATED = 143
 
 
+class _Lines(str):
+    """Lines that each are one, whatever they were made from: no line break in them but those between them."""
+
+
 class FairpruneError(Exception):
     """An error with a message for the user: what is wrong, where, and how to mend it.
 
     Args:
-        what: one sentence, or several lines when many problems are reported together.
+        what: one sentence, or several lines when many problems are reported together; a line break within one of them
+            came with a name or the words of another library, and is shown as white space.
         where: file, row, flag or tensor at fault; empty when `what` says it already.
         hint: how to mend it; empty when nothing useful can be said.
         code: exit code of the process, BAD_INPUT unless told otherwise.
     """
 
-    def __init__(self, what: str, *, where: str = "", hint: str = "", code: ExitCode = ExitCode.BAD_INPUT) -> None:
-        super().__init__(what)
-        self.what = what
+    def __init__(
+        self, what: str | Sequence[str], *, where: str = "", hint: str = "", code: ExitCode = ExitCode.BAD_INPUT
+    ) -> None:
+        lines = [what] if isinstance(what, str) else what
+        self.what: str = what if isinstance(what, _Lines) else _Lines("\n".join(map(one_line, lines)))
+        super().__init__(self.what)
         self.where = where
         self.hint = hint
         self.code = code
 
     def __str__(self) -> str:
-        text = f"{self.where}: {self.what}" if self.where else self.what
-        return f"{text}\n  to mend: {self.hint}" if self.hint else text
+        text = f"{one_line(self.where)}: {self.what}" if self.where else str(self.what)
+        return f"{text}\n  to mend: {one_line(self.hint)}" if self.hint else text
 
 
 class FairpruneWarning(UserWarning):
@@ -121,7 +131,7 @@ class Problems:
         lines += [f"  - {text}" for text in texts[: self.limit]]
         if len(texts) > self.limit:
             lines.append(f"  … and {len(texts) - self.limit} more")
-        raise FairpruneError("\n".join(lines), where=self.where, hint=hint)
+        raise FairpruneError(lines, where=self.where, hint=hint)
 
 
 _LISTED = 40

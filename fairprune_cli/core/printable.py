@@ -15,6 +15,18 @@ written.
 """
 
 
+_BREAK = re.compile(r"[\t\n\r]+")
+
+
+def one_line(text: str) -> str:
+    """Text that came from elsewhere, as part of one line: white space for its line breaks, � for what UNPRINTABLE is.
+
+    A name, a path or the message of another library can then neither begin a line of its own, which a pipeline's runner
+    might take for a command, nor move the cursor of a terminal.
+    """
+    return UNPRINTABLE.sub("�", _BREAK.sub(" ", text))
+
+
 def is_printable(text: str) -> bool:
     """Whether a name can be shown on one line, as what it is."""
     return text.isprintable() or UNPRINTABLE.search(text) is None  # the former is quick, and stricter

@@ -14,13 +14,13 @@ from typing import Any, TextIO
 
 from fairprune_cli.core.errors import ExitCode, FairpruneError
 from fairprune_cli.core.plain_characters import holds
-from fairprune_cli.core.printable import UNPRINTABLE
+from fairprune_cli.core.printable import UNPRINTABLE, one_line
+from fairprune_cli.core.progress import Heartbeat, Progress, ProgressBar
 
-HEARTBEAT_SECONDS = 20.0
 SIGN_OF_LIFE_SECONDS = 2.0
-_LONGEST_WORD = 24  # columns of the line that a word in a table takes at most before it is broken
-BETWEEN_COLUMNS = 2  # columns of the line from one column of a table to the next
+_NARROWEST = 20  # columns of a terminal below which it is written as if it were so wide
 _NOT_ASCII = re.compile(r"[^\x00-\x7f]")
+_TO_BE_COPIED = re.compile(r"\bfairprune(_cli)? [a-z-]")  # a command: a line break within it would be copied as well
 
 
 def clean(text: str) -> str:
@@ -52,17 +52,24 @@ class Terminal:
         self.quiet = quiet
         self.clock = clock
         self.warnings: list[dict[str, str]] = []
+        self._drawn_on: Any = None  # the console of the bar that is being drawn
 
     @property
     def live(self) -> bool:
         """Whether progress may be drawn in place: stderr is a terminal that is not dumb."""
-        return self.err.isatty() and self.env.get("TERM", "") != "dumb"
+        return self._redraws(self.err)
+
+    def _redraws(self, stream: TextIO) -> bool:
+        try:
+            return stream.isatty() and self.env.get("TERM", "") != "dumb"
+        except ValueError:  # it is closed
+            return False
 
     def console_on(self, stream: TextIO, into: TextIO | None = None) -> Any:
         """A console that looks as `stream` wants it, and writes to `into` where that is given."""
         from rich.console import Console
 
-        terminal = stream.isatty() and self.env.get("TERM", "") != "dumb"
+        terminal = self._redraws(stream)
         width = None if terminal else 110
         return Console(
             file=into or stream, force_terminal=terminal, no_color=bool(self.env.get("NO_COLOR")), width=width,
@@ -76,12 +83,28 @@ class Terminal:
         return int(self.console_on(self.out).width)
 
     def result(self, text: str) -> None:
-        """A line of the result, to stdout."""
-        self._deliver(text + "\n")
+        """A line of the result, to stdout; a terminal gets it in lines that break between words."""
+        self._deliver("".join(f"{line}\n" for line in self._broken(one_line(text), self.out)))
+
+    def document(self, text: str) -> None:
+        """A document of many lines, to stdout as it is."""
+        self._deliver(clean(text).rstrip("\n") + "\n")
 
     def json(self, text: str) -> None:
-        """A JSON document of the result, to stdout; what the stream's encoding lacks is written as escapes of JSON."""
-        self.result(text if holds(self.out, text) else _NOT_ASCII.sub(lambda found: dumps(found[0])[1:-1], text))
+        """A JSON document of the result, to stdout.
+
+        What cannot be printed, or what the stream's encoding lacks, is written as escapes of JSON.
+        """
+        text = UNPRINTABLE.sub(lambda found: found[0] if found[0] == "\n" else _escaped(found), text)
+        self._deliver((text if holds(self.out, text) else _NOT_ASCII.sub(_escaped, text)) + "\n")
+
+    def _broken(self, line: str, stream: TextIO) -> list[str]:
+        """A line as those that a terminal can show, broken between words; anywhere else, and a command, as it is."""
+        if not self._redraws(stream) or _TO_BE_COPIED.search(line):
+            return [line]
+        from fairprune_cli.core.table_layout import in_columns
+
+        return in_columns(line, max(int(self.console_on(stream).width), _NARROWEST))
 
     def _deliver(self, text: str) -> None:
         """Write to stdout; a reader that has left (`| head`) does not change what the command does and returns."""
@@ -107,60 +130,76 @@ class Terminal:
         from rich import box
         from rich.table import Table
 
+        from fairprune_cli.core.table_layout import arranged
+
         text = io.StringIO()  # rich itself would end the process with code 1 at a broken pipe
         console = self.console_on(self.out, text)
-        shown = [[clean(cell) for cell in row] for row in (columns, *rows)]
-        widths = _widths(shown, console.width)
-        table = Table(title=clean(title) or None, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD,
-                      pad_edge=False, collapse_padding=True, show_edge=widths[0] is None)  # fmt: skip
-        for i, name in enumerate(shown[0]):
-            table.add_column(name, justify="left" if i == 0 else "right", overflow="fold", width=widths[i])
-        for row in shown[1:]:
-            table.add_row(*row)
-        console.width = max(console.width, sum(width + BETWEEN_COLUMNS for width in widths if width))
-        console.print(table)
+        shown = [[one_line(cell) for cell in row] for row in (columns, *rows)]
+        for line in self._broken(one_line(title), self.out) if title else ():
+            console.print(line, style="bold", soft_wrap=True)
+        for part in arranged(shown, console.width, several=self._redraws(self.out)):
+            table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True, show_edge=part.edges)
+            for i, (name, width) in enumerate(zip(part.rows[0], part.widths, strict=True)):
+                table.add_column(name, justify="left" if i == 0 else "right", overflow="fold", width=width)
+            for row in part.rows[1:]:
+                table.add_row(*row)
+            console.width = max(console.width, part.width)
+            console.print(table)
         self._deliver(text.getvalue())
 
     def note(self, text: str) -> None:
         """A remark, to stderr unless quiet."""
         if not self.quiet:
-            self._line(clean(text))
+            self._line(text)
 
     def warn(self, text: str, code: str = "warning") -> None:
         """A warning: to stderr, and kept for the report."""
         self.warnings.append({"code": code, "text": text})
-        self._line(f"warning: {clean(text)}")
+        self._line(f"warning: {text}")
 
     def error(self, text: str) -> None:
-        """An error message, to stderr."""
-        self._line("error: " + "\n".join(clean(line) for line in text.splitlines()))
+        """An error message, to stderr; its lines are those of an error of ours, see there."""
+        self._put([part for line in f"error: {text}".split("\n") for part in self._broken(one_line(line), self.err)])
 
     def command(self, text: str, result: bool = False) -> None:
-        """A line for the program that runs the pipeline, as it is; to stdout where it is the result."""
-        self.result(text) if result else self._line(text)
+        """A line for the program that runs the pipeline, never broken; to stdout where it is the result."""
+        if result:
+            self._deliver(one_line(text) + "\n")
+        else:
+            self._put([one_line(text)])
 
     def _line(self, text: str) -> None:
+        self._put(self._broken(one_line(text), self.err))
+
+    def _put(self, lines: Sequence[str]) -> None:
+        """Lines to stderr; above the bar where there is one."""
         try:
-            self.err.write(text + "\n")
+            if self._drawn_on is not None:
+                self._drawn_on.print("\n".join(lines), soft_wrap=True)
+                return
+            self.err.write("".join(f"{line}\n" for line in lines))
             self.err.flush()
         except (OSError, ValueError):
             pass  # nobody listens any more; the exit code still speaks
 
     @contextmanager
-    def progress(self, what: str, total: int) -> Iterator[Progress]:
-        """Progress over `total` steps, shown as fits the stream."""
+    def progress(self, what: str, total: int | None) -> Iterator[Progress]:
+        """Progress over `total` steps, shown as fits the stream; None where there are none, or not known yet."""
+        what = one_line(what)
         display: Progress
         if self.quiet:
-            display = Progress(self, what, total)
+            display = Progress(what, total, self.clock)
         elif self.live:
-            display = _Bar(self, what, total)
+            display = ProgressBar(what, total, self.clock, self.console_on(self.err))
+            self._drawn_on = display.console
         else:
-            display = _Heartbeat(self, what, total)
+            display = Heartbeat(what, total, self.clock, self.note)
         display.start()
         try:
             yield display
         finally:
             display.stop()
+            self._drawn_on = None
 
     @contextmanager
     def eventual_progress(self, what: str) -> Iterator[Callable[[int, int], None]]:
@@ -174,7 +213,7 @@ class Terminal:
                 if display is None and done < total and self.clock() - started >= SIGN_OF_LIFE_SECONDS:
                     display = shown.enter_context(self.progress(what, total))
                 if display is not None:
-                    display.update(done)
+                    display.update(done, total=total)
                 if done >= total:  # there may be one display at a time
                     display = None
                     shown.close()
@@ -182,95 +221,6 @@ class Terminal:
             yield on_progress
 
 
-def _widths(table: Sequence[Sequence[str]], line: int) -> Sequence[int | None]:
-    """Width of each column of a table with its heads; None for all where they fit the line as they are.
-
-    Else the first column alone is broken, at its words, so that a figure stands beside its interval; where that is not
-    enough, figures and words of the cells are not broken, and what the line has left goes to the longest.
-    """
-    from rich.cells import cell_len
-
-    wanted = [max(map(cell_len, column)) for column in zip(*table, strict=True)]
-    spare = line - sum(wanted) - BETWEEN_COLUMNS * len(wanted)
-    if spare >= 0:
-        return [None] * len(wanted)
-    words = [[cell_len(word) for cell in column[1:] for word in cell.split()] for column in zip(*table, strict=True)]
-    widths = [min(max(lengths, default=1), _LONGEST_WORD) for lengths in words]
-    first = line - sum(wanted[1:]) - BETWEEN_COLUMNS * (len(wanted) - 1)  # without the edges of the table
-    if first >= widths[0]:
-        return [first, *wanted[1:]]
-    for _ in range(line - sum(widths) - BETWEEN_COLUMNS * len(widths)):
-        lacking = [want - width for want, width in zip(wanted, widths, strict=True)]
-        widths[lacking.index(max(lacking))] += 1
-    return widths
-
-
-class Progress:
-    """Counts steps and shows nothing; the base of the two displays."""
-
-    def __init__(self, terminal: Terminal, what: str, total: int) -> None:
-        self.terminal, self.what, self.total = terminal, what, total
-        self.done = 0
-        self.started = terminal.clock()
-
-    def start(self) -> None:
-        """Begin to show."""
-
-    def stop(self) -> None:
-        """Show the end state and give the line back."""
-
-    def update(self, done: int, fields: Mapping[str, str] | None = None) -> None:
-        """`done` of `total` steps are behind us; `fields` are figures to show, in order."""
-        self.done = done
-
-    def remaining(self) -> str:
-        """Time left at the pace so far, as m:ss."""
-        if not self.done:
-            return "-:--"
-        seconds = (self.terminal.clock() - self.started) / self.done * (self.total - self.done)
-        return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
-
-
-class _Heartbeat(Progress):
-    """One plain line at the start, every 20 s, and at the end."""
-
-    _last = -1e9
-
-    def start(self) -> None:
-        self._last = self.started
-        self.terminal.note(f"{self.what}: started, {self.total} steps")
-
-    def update(self, done: int, fields: Mapping[str, str] | None = None) -> None:
-        super().update(done, fields)
-        now = self.terminal.clock()
-        if now - self._last >= HEARTBEAT_SECONDS or done >= self.total:
-            self._last = now
-            share = f"{100 * done / max(self.total, 1):.0f} %"
-            figures = " ".join(f"{k} {v}" for k, v in (fields or {}).items())
-            left = "" if done >= self.total else f", {self.remaining()} left"
-            self.terminal.note(f"{self.what}: {done}/{self.total} ({share}){left} {figures}".rstrip())
-
-
-class _Bar(Progress):
-    """A bar that is redrawn in place."""
-
-    def start(self) -> None:
-        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-        from rich.progress import Progress as RichProgress
-
-        console = self.terminal.console_on(self.terminal.err)
-        self._rich = RichProgress(
-            TextColumn("{task.description}"), BarColumn(bar_width=18), MofNCompleteColumn(),
-            TimeRemainingColumn(compact=True), TextColumn("{task.fields[figures]}"), console=console,
-            refresh_per_second=5, transient=False,
-        )  # fmt: skip
-        self._task = self._rich.add_task(clean(self.what), total=self.total, figures="")
-        self._rich.start()
-
-    def update(self, done: int, fields: Mapping[str, str] | None = None) -> None:
-        super().update(done, fields)
-        figures = " ".join(f"{k} {v}" for k, v in (fields or {}).items())
-        self._rich.update(self._task, completed=done, figures=figures)
-
-    def stop(self) -> None:
-        self._rich.stop()
+def _escaped(found: re.Match[str]) -> str:
+    """A character as an escape of JSON."""
+    return dumps(found[0])[1:-1]

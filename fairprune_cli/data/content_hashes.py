@@ -52,7 +52,7 @@ def content_hashes(
 
     Args:
         root: folder that the paths are relative to.
-        progress: called with (0, N) now and then, as a sign of life.
+        progress: called with (files done, N), where there are files to read.
         read: without it zeros also for files that would have to be read, as nothing is kept of them.
     """
     place = kept_of(folder(), root)
@@ -78,9 +78,11 @@ def content_hashes(
                 result[i] = content_hash(stream.read())
 
     with ThreadPoolExecutor(decoding_threads()) as pool:
-        for _ in pool.map(hash_some, chunked(unread, _CHUNK)):
+        done = count - len(unread)
+        for some, _ in zip(chunked(unread, _CHUNK), pool.map(hash_some, chunked(unread, _CHUNK)), strict=True):
+            done += len(some)
             if progress is not None:
-                progress(0, count)
+                progress(done, count)
     if unread:
         others = [name for name in places.keys() - set(files) if os.path.exists(os.path.join(root, name))]
         old = [places[name] for name in others]

@@ -10,6 +10,15 @@ from fairprune_cli.audit.options import FigureOptions
 from fairprune_cli.core.terminal import Terminal
 from fairprune_cli.data.manifest.image_shape import ImageShape
 from fairprune_cli.report import words
+from fairprune_cli.report.figure_cells import (
+    BETWEEN_CHANGES_ROW,
+    GAP_ROW,
+    accuracy_cell,
+    change_cell,
+    gap_cell,
+    group_row,
+    percents,
+)
 from fairprune_cli.report.sections.gates import bound
 from fairprune_cli.report.view import Gate, View
 
@@ -19,18 +28,6 @@ VERDICTS = {
     "inconclusive": "the test images do not decide every gate",
     "none": "no gate was asked for",
 }
-
-
-BETWEEN_CHANGES = "degradation gap"
-
-
-def percents(value: float | None, low: float | None = None, high: float | None = None, signed: bool = False) -> str:
-    """A share in percent, with its interval: 91.2 [89.9, 92.4]; an en dash where undefined."""
-    if value is None:
-        return "–"
-    sign = "+" if signed else ""
-    text = f"{100 * value:{sign}.1f}"
-    return text if low is None or high is None else f"{text} [{100 * low:{sign}.1f}, {100 * high:{sign}.1f}]"
 
 
 def print_report(report: dict[str, Any], terminal: Terminal, folder: Path | None) -> None:
@@ -102,21 +99,22 @@ def _print_groups(report: dict[str, Any], record: dict[str, Any], task: str, ter
     confidence = 100 * _setting(report, "confidence", FigureOptions.confidence)
     columns = ["%", *(models if len(models) > 1 else ["accuracy"]), *(["change"] if paired else []), "images"]
     whole = [results[m] for m in models]
-    rows = [["all", *map(_accuracy, whole), *([_change(whole[1].get("against_dense"))] if paired else []),
+    rows = [["all", *map(accuracy_cell, whole), *([change_cell(whole[1].get("against_dense"))] if paired else []),
              f"{whole[0]['n']:,}"]]  # fmt: skip
     for attribute, first in whole[0]["attributes"].items():
         changes = degradation.get(attribute, {})
+        rows.append([attribute, *[""] * (len(columns) - 1)])
         for group, entry in first["groups"].items():
-            cells = [_accuracy(w["attributes"][attribute]["groups"][group]) for w in whole]
+            cells = [accuracy_cell(w["attributes"][attribute]["groups"][group]) for w in whole]
             if paired:
-                cells.append(_change(changes.get("groups", {}).get(group)))
-            rows.append([f"{attribute} = {group}", *cells, f"{entry['n']:,}"])
-        cells = [_gap(w["attributes"][attribute], "gap") for w in whole]
+                cells.append(change_cell(changes.get("groups", {}).get(group)))
+            rows.append([group_row(attribute, group), *cells, f"{entry['n']:,}"])
+        cells = [gap_cell(w["attributes"][attribute]) for w in whole]
         if paired:
-            cells.append(_gap(changes, "gap_change", signed=True))
-        rows.append([f"{attribute}: gap", *cells, ""])
+            cells.append(gap_cell(changes, "gap_change", signed=True))
+        rows.append([GAP_ROW, *cells, ""])
         if paired:
-            rows.append([f"{attribute}: {BETWEEN_CHANGES}", "", "", _gap(changes, "gap"), ""])
+            rows.append([BETWEEN_CHANGES_ROW, "", "", gap_cell(changes), ""])
     title = f"{task}: accuracy per group" if task else "accuracy per group"
     terminal.table(f"{title}, with {confidence:g} % intervals", columns, rows)
     for model in models:
@@ -141,15 +139,15 @@ def _print_churn(record: dict[str, Any], model: str, task: str, terminal: Termin
 
 def _print_losses(losses: dict[str, Any], results: dict[str, Any], terminal: Terminal) -> None:
     """What each of several models changes against the dense one, on the same images."""
-    rows = [["all", *(_change(results[model].get("against_dense")) for model in losses)]]
+    rows = [["all", *(change_cell(results[model].get("against_dense")) for model in losses)]]
     first: dict[str, Any] = next(iter(losses.values()))
     for attribute, record in first.items():
+        entries = [of[attribute] for of in losses.values()]
+        rows.append([attribute, *[""] * len(entries)])
         for group in record["groups"]:
-            rows.append(
-                [f"{attribute} = {group}", *(_change(of[attribute]["groups"][group]) for of in losses.values())]
-            )
-        rows.append([f"{attribute}: gap", *(_gap(of[attribute], "gap_change", signed=True) for of in losses.values())])
-        rows.append([f"{attribute}: {BETWEEN_CHANGES}", *(_gap(of[attribute], "gap") for of in losses.values())])
+            rows.append([group_row(attribute, group), *(change_cell(entry["groups"][group]) for entry in entries)])
+        rows.append([GAP_ROW, *(gap_cell(entry, "gap_change", signed=True) for entry in entries)])
+        rows.append([BETWEEN_CHANGES_ROW, *map(gap_cell, entries)])
     terminal.table("change against dense, in points", ["", *losses], rows)
 
 
@@ -164,19 +162,6 @@ def _megabytes(value: float) -> str:
 def _setting(report: dict[str, Any], key: str, otherwise: float) -> float:
     entry = report.get("config", {}).get(key)
     return float(entry["value"]) if entry else otherwise
-
-
-def _accuracy(entry: dict[str, Any]) -> str:
-    return percents(entry["accuracy"], entry["low"], entry["high"])
-
-
-def _gap(entry: dict[str, Any], key: str, signed: bool = False) -> str:
-    return percents(entry.get(key), entry.get(f"{key}_low"), entry.get(f"{key}_high"), signed)
-
-
-def _change(entry: dict[str, Any] | None) -> str:
-    entry = entry or {}
-    return percents(entry.get("change"), entry.get("low"), entry.get("high"), signed=True)
 
 
 def _size_rows(report: dict[str, Any]) -> list[list[str]]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fairprune_cli.core.terminal import Terminal
-from fairprune_cli.report.console import percents
+from fairprune_cli.report.figure_cells import GAP_ROW, accuracy_cell, change_cell, gap_cell, group_row
 
 
 def print_int8(document: Mapping[str, Any], terminal: Terminal) -> None:
@@ -31,27 +31,17 @@ def print_int8(document: Mapping[str, Any], terminal: Terminal) -> None:
 
 def _print_groups(title: str, audit: Mapping[str, Any], terminal: Terminal) -> None:
     before, after = audit["results"]["float"], audit["results"]["int8"]
-    rows = [["all", *map(_accuracy, (before, after)), _change(after["against_dense"], "change"), f"{before['n']:,}"]]
+    rows = [["all", *map(accuracy_cell, (before, after)), change_cell(after["against_dense"]), f"{before['n']:,}"]]
     for attribute, entry in before["attributes"].items():
         now, changes = after["attributes"][attribute], audit["degradation"][attribute]
+        rows.append([attribute, "", "", "", ""])
         rows += [
-            [f"{attribute} = {name}", _accuracy(group), _accuracy(now["groups"][name]),
-             _change(changes["groups"][name], "change"), f"{group['n']:,}"]
+            [group_row(attribute, name), accuracy_cell(group), accuracy_cell(now["groups"][name]),
+             change_cell(changes["groups"][name]), f"{group['n']:,}"]
             for name, group in entry["groups"].items()
         ]  # fmt: skip
-        gaps = (percents(of["gap"], of["gap_low"], of["gap_high"]) for of in (entry, now))
-        rows.append([f"{attribute}: gap", *gaps, _change(changes, "gap_change"), ""])
+        rows.append([GAP_ROW, gap_cell(entry), gap_cell(now), gap_cell(changes, "gap_change", signed=True), ""])
     terminal.table(
         f"{title}accuracy per group of {audit['split']}, with {100 * audit['confidence']:g} % intervals",
         ["%", "float", "int8", "change", "images"], rows,
     )  # fmt: skip
-
-
-def _accuracy(entry: Mapping[str, Any]) -> str:
-    return percents(entry["accuracy"], entry["low"], entry["high"])
-
-
-def _change(entry: Mapping[str, Any], key: str) -> str:
-    """A signed change with its interval."""
-    low, high = ("low", "high") if key == "change" else (f"{key}_low", f"{key}_high")
-    return percents(entry.get(key), entry.get(low), entry.get(high), signed=True)

@@ -117,11 +117,10 @@ def _train(
         return fault_of_training(model, shape, channels_last=channels_last)
 
     val = images.pool(data.rows("val"))
-    with stop_on_signals() as stop, terminal.progress(f"training {settings.arch}", 1) as display:
+    with stop_on_signals() as stop, terminal.progress(f"training {settings.arch}", None) as display:
 
         def on_step(step: int, total: int, loss: float, best: float) -> None:
-            display.total = total
-            display.update(step, {"loss": f"{loss:.3f}", "best val": f"{best:.3f}"})
+            display.update(step, {"loss": f"{loss:.3f}", "best val": f"{best:.3f}"}, total=total)
 
         with strictly_repeatable(device, fault) as unrepeatable:
             if unrepeatable:

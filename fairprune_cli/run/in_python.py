@@ -19,6 +19,7 @@ from fairprune_cli.core.device import torch_as_it_was
 from fairprune_cli.core.errors import FairpruneError, FairpruneWarning, nearest
 from fairprune_cli.core.launch import is_first
 from fairprune_cli.core.machine_faults import fault_of_machine
+from fairprune_cli.core.printable import one_line
 from fairprune_cli.core.terminal import Terminal
 from fairprune_cli.models.checkpoint.in_memory import InMemory, name_in_memory
 from fairprune_cli.run import audit as auditing
@@ -43,7 +44,7 @@ class SilentTerminal(Terminal):
     def warn(self, text: str, code: str = "warning") -> None:
         self.warnings.append({"code": code, "text": text})
         if is_first():
-            warnings.warn(text, FairpruneWarning, stacklevel=_callers_level())
+            warnings.warn(one_line(text), FairpruneWarning, stacklevel=_callers_level())
 
 
 def prune_for(

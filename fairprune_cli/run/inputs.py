@@ -135,13 +135,14 @@ def decoded_images(data: Data, transform: Transform, terminal: Terminal, rows: n
     Args:
         rows: int64 [n], the only images that are wanted; all where None.
     """
-    with terminal.progress("decoding", len(data.manifest) if rows is None else len(rows)) as display:
+    wanted = len(data.manifest) if rows is None else len(rows)
+    with terminal.progress("decoding", wanted) as display:
         images = load_images(
             data.manifest, data.attributes, transform=transform, rows=rows,
             progress=lambda done, total: display.update(done),
         )  # fmt: skip
-        if display.done < display.total:
-            display.update(display.total)  # they were in the cache
+        if display.done < wanted:
+            display.update(wanted)  # they were in the cache
     return images
 
 

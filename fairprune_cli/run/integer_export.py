@@ -112,9 +112,8 @@ def export_int8(request: Int8Request, terminal: Terminal) -> Int8Export:
     with temporary_folder() as folder, atomic_path(path) as temporary:
         job, float_bytes = _float_graph(loaded, images, folder / "float.onnx", terminal)
         batches = (batch.images.numpy() for batch in images.pool(rows.calibration).batches(BATCH, "cpu"))
-        with terminal.progress("quantising", 1) as display:
+        with terminal.progress("quantising", None):
             quantised = int8.quantise(folder / "float.onnx", temporary, batches, calibration)
-            display.update(1)
         with as_given(loaded.model):
             difference, _ = largest_difference(job, onnx.reload(job, temporary))
         graph, integers = (_network(job, loaded, file) for file in (folder / "float.onnx", temporary))
@@ -170,11 +169,10 @@ def _rows_of(data: Data, settings: Settings, terminal: Terminal) -> _Rows:
 
 def _float_graph(loaded: LoadedModel, images: ImageSet, path: Path, terminal: Terminal) -> tuple[ExportJob, int]:
     """The float graph, written and compared as any export; what it was made from, and its size."""
-    with terminal.progress("float graph", 1) as display, as_given(loaded.model):
+    with terminal.progress("float graph", None), as_given(loaded.model):
         result = exports.export_model(loaded, "onnx", path, transform=images.transform, manifest=images.manifest)
         job = job_of(loaded, images.transform)
         job.keys  # noqa: B018 - seen while the network gives what it gives by itself
-        display.update(1)
     return job, result.bytes
 
 

@@ -84,8 +84,8 @@ def open_data(
         manifest.grouping(name)  # what is unknown is told before any image is read
     if images:
         with terminal.progress("reading images", len(manifest)) as display:
-            manifest = parted(manifest, split, lambda done, _: display.update(done))
-            display.update(display.total)
+            manifest = parted(manifest, split, lambda done, total: display.update(done, total=total))
+            display.update(len(manifest), total=len(manifest))
     for text in manifest.warnings:
         terminal.warn(text, code="manifest")
     return Data(manifest, tuple(manifest.grouping(name) for name in names))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from fairprune_cli import report as formats
 from fairprune_cli.core.errors import ExitCode, FairpruneError
 from fairprune_cli.core.files import refuse_no_room
+from fairprune_cli.core.printable import one_line
 from fairprune_cli.report import compose, notebook, words
 from fairprune_cli.report.plain import plain
 from fairprune_cli.report.read import contradiction, read_report
@@ -108,7 +109,7 @@ class Report:
             raise FairpruneError("no gate was asked for, so nothing passed", hint="give max_gap=0.05, say, or a policy")
         reasons = [f"{gate_name(gate)}: {gate.reason or gate.verdict}" for gate in view.gates if gate.verdict != "pass"]
         code = self.exit_code if self.exit_code != ExitCode.OK else ExitCode.INCONCLUSIVE
-        raise FairpruneError("\n  ".join([verdict_sentence(view), *reasons]), code=code)
+        raise FairpruneError([verdict_sentence(view), *(f"  {reason}" for reason in reasons)], code=code)
 
     def to(self, format: str, base: Report | None = None) -> str:
         """The report in a format of `fairprune report --to`: html, md, json, junit, sarif, github, comment, card.
@@ -170,7 +171,7 @@ class Report:
         lines = [document.title, " · ".join(document.facts), verdict_sentence(view), *findings(view)]
         lines += [f"warning: {text}" for text in notebook.warnings_of(view)]
         lines += [f"in {self.folder}"] if self.folder is not None else []
-        return "\n".join(line for line in lines if line)
+        return "\n".join(one_line(line) for line in lines if line)
 
     def _repr_html_(self) -> str:
         return notebook.notebook_card(self.document)

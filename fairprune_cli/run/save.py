@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from torch import Tensor, nn
@@ -29,9 +29,14 @@ def reestimate(run: Prepared, lower: Pool) -> None:
         run.settings.batch_size, run.device, run.settings.seed + 3, False, channels_last=run.channels_last
     )
     count = min(REESTIMATION_BATCHES, max(len(lower) // run.settings.batch_size, 1))
-    with run.terminal.progress("batch norm", 1) as display, tf32(run.device, False):  # as the audit sees it
-        reestimate_batch_norm(run.student, (sampler.next().images for _ in range(count)))
-        display.update(1)
+    with run.terminal.progress("batch norm", count) as display, tf32(run.device, False):  # as the audit sees it
+
+        def batches() -> Iterator[Tensor]:
+            for done in range(1, count + 1):
+                yield sampler.next().images
+                display.update(done)
+
+        reestimate_batch_norm(run.student, batches())
 
 
 def write_model(run: Prepared, path: Path, model: nn.Module, sparse: Mapping[str, Tensor]) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from fairprune_cli.core import terminal as terminals
+from fairprune_cli.core.progress import Progress
 from fairprune_cli.core.terminal import Terminal
 from fairprune_cli.data.batches.pool import Pool
 from fairprune_cli.pruning.methods import Method
@@ -33,7 +33,7 @@ class Watch:
     """
 
     def __init__(
-        self, trainer: Trainer, folder: RunFolder, terminal: Terminal, display: terminals.Progress, limits: Limits,
+        self, trainer: Trainer, folder: RunFolder, terminal: Terminal, display: Progress, limits: Limits,
         save: Callable[[], None], save_seconds: float,
     ) -> None:  # fmt: skip
         self.trainer, self.folder, self.terminal, self.display = trainer, folder, terminal, display

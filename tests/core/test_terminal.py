@@ -3,25 +3,14 @@
 from __future__ import annotations
 
 import io
+import json
+import re
 
 import pytest
 
-from fairprune_cli.core.terminal import HEARTBEAT_SECONDS, Terminal, clean
-
-
-class Screen(io.StringIO):
-    """A stream that says it is a terminal."""
-
-    def isatty(self) -> bool:
-        return True
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
+from fairprune_cli.core.errors import FairpruneError, Problems
+from fairprune_cli.core.terminal import Terminal, clean
+from tests.support.screens import Clock, Screen
 
 
 def test_results_on_stdout_everything_else_on_stderr() -> None:
@@ -44,22 +33,6 @@ def test_quiet_keeps_warnings_and_errors() -> None:
         display.update(3)
     terminal.warn("careful")
     assert err.getvalue() == "warning: careful\n"
-
-
-def test_heartbeat_every_interval_with_figures_and_time_left() -> None:
-    err, clock = io.StringIO(), Clock()
-    terminal = Terminal(io.StringIO(), err, {}, clock=clock)
-    with terminal.progress("pruning", 100) as display:
-        for step in range(1, 101):
-            clock.now += 1.0
-            display.update(step, {"loss": "0.5", "gap": "0.1"})
-    lines = err.getvalue().splitlines()
-    assert lines[0] == "pruning: started, 100 steps"
-    assert lines[1] == "pruning: 20/100 (20 %), 1:20 left loss 0.5 gap 0.1"
-    assert len(lines) == 1 + 100 / HEARTBEAT_SECONDS
-    assert HEARTBEAT_SECONDS <= 30
-    assert "\x1b" not in err.getvalue()
-    assert "\r" not in err.getvalue()
 
 
 def test_a_terminal_gets_a_bar() -> None:
@@ -118,7 +91,7 @@ def test_progress_that_may_not_be_worth_showing_appears_after_two_seconds_and_en
         with terminal.progress("checking", 1) as display:
             display.update(1)
     assert err.getvalue().splitlines() == [
-        "reading shards: started, 4 steps", "reading shards: 4/4 (100 %)", "checking: started, 1 steps",
+        "reading shards: started, 4 steps", "reading shards: 4/4 (100 %)", "checking: started, 1 step",
         "checking: 1/1 (100 %)",
     ]  # fmt: skip
     # On a terminal one bar may live at a time.
@@ -141,30 +114,87 @@ def test_no_figure_of_a_table_is_broken_however_many_columns_there_are() -> None
         assert sum(line[-count:] == figures for line in lines) == 2
 
 
-def test_at_eighty_columns_figures_stand_beside_their_intervals_and_only_names_are_broken(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    class Wide(io.StringIO):
-        def isatty(self) -> bool:
-            return True
-
-    monkeypatch.setenv("COLUMNS", "80")
-    figures = ["95.1 [94.5, 95.7]", "95.3 [94.7, 95.9]", "-0.4 [-1.0, +0.1]"]
-    out = Wide()
-    names = ["gender = female", "gender: degradation gap"]
-    Terminal(out, io.StringIO(), {"TERM": "xterm", "NO_COLOR": "1"}).table(
-        "", ["%", "dense", "pruned", "change", "images"], [[name, *figures, "5,000"] for name in names]
-    )
-    lines = clean(out.getvalue()).splitlines()
-    assert sum("  ".join(figures) in line for line in lines) == 2
-    assert sum("gender = female  95.1" in line for line in lines) == 1
-    assert sum("images" in line for line in lines) == 1
-
-
 def test_a_table_that_fits_is_as_it_was() -> None:
     out = io.StringIO()
     Terminal(out, io.StringIO(), {}).table("", ["", "images"], [["train: all", "9,600"]])
     assert out.getvalue().splitlines()[1:4] == ["             images ", " ────────────────── ", " train: all   9,600 "]
+
+
+ODD = "a\x1b[2Jb\r\n::error title=forged::c\u2028d\x85e\u202ef\x9b\x00"
+
+
+def test_what_came_from_elsewhere_begins_no_line_and_moves_no_cursor() -> None:
+    out, err = io.StringIO(), io.StringIO()
+    terminal = Terminal(out, err, {})
+    terminal.result(f"{ODD}: figure")
+    terminal.command(f"::error::{ODD}", result=True)
+    terminal.command(f"::error::{ODD}")
+    terminal.table(ODD, ["", ODD], [[ODD, ODD]])
+    terminal.note(ODD)
+    terminal.warn(ODD)
+    terminal.error(str(FairpruneError(f"{ODD} is odd", where=ODD, hint=ODD)))
+    problems = Problems(ODD)
+    problems.extend([ODD, ODD])
+    with pytest.raises(FairpruneError) as raised:
+        problems.raise_if_any(ODD)
+    terminal.error(str(FairpruneError(raised.value.what, where=ODD, hint=ODD)))
+    with terminal.progress(ODD, 2) as display:
+        display.update(2, {ODD: ODD})
+    said = out.getvalue() + err.getvalue()
+    assert not set(said) & set("\x1b\r\u2028\x85\u202e\x9b\x00\t")
+    assert [line for line in said.split("\n") if line.strip().startswith("::")] == [
+        line for line in said.split("\n") if line.startswith("::error::a")
+    ]
+    assert len(out.getvalue().split("\n")) == 2 + 6 + 1  # of the table: title, space, head, rule, row, space
+    assert len(err.getvalue().split("\n")) == 1 + 2 + 2 + 4 + 2 + 1
+    assert terminal.warnings == [{"code": "warning", "text": ODD}]  # the report's writers have ways of their own
+
+
+def test_json_escapes_what_a_terminal_obeys_and_stays_the_same_document() -> None:
+    out = io.StringIO()
+    Terminal(out, io.StringIO(), {}).json(json.dumps({"a": ODD, "b": "é"}, ensure_ascii=False, indent=1))
+    assert json.loads(out.getvalue()) == {"a": ODD, "b": "é"}
+    assert not set(out.getvalue()) & set("\x1b\r\u2028\x85\u202e\x9b\x00")
+    assert "é" in out.getvalue()
+
+
+def test_a_document_keeps_its_lines_and_tabs_alone() -> None:
+    out = io.StringIO()
+    Terminal(out, io.StringIO(), {}).document("a\tb\n\nc\x1b[0m\u2028\n\n")
+    assert out.getvalue() == "a\tb\n\nc�[0m�\n"
+
+
+def test_on_a_terminal_lines_break_between_words_and_commands_do_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    said = "the gap of gender is 6.7 [4.2, 9.2] points and /a/path/that/is/very/long/indeed/and/more/of/it stays"
+    command = "continue with: fairprune prune --resume runs/model-bifp-channel-0.8 --attr gender"
+    for screen in (True, False):
+        out, err = (Screen() if screen else io.StringIO() for _ in range(2))
+        terminal = Terminal(out, err, {"TERM": "xterm", "NO_COLOR": "1"})
+        terminal.result(said)
+        terminal.result(command)
+        terminal.note(f"note: {said}")
+        terminal.error(f"wrong\n  to mend: {command}")
+        wanted = [
+            "the gap of gender is 6.7 [4.2, 9.2]", "  points and",
+            "  /a/path/that/is/very/long/indeed/and/more/of/it", "  stays", command,
+        ]  # fmt: skip
+        assert out.getvalue().splitlines() == (wanted if screen else [said, command])
+        lines = err.getvalue().splitlines()
+        assert lines[-2:] == ["error: wrong", f"  to mend: {command}"]
+        assert lines[0] == ("note: the gap of gender is 6.7" if screen else f"note: {said}")
+
+
+def test_what_is_said_beside_a_bar_stands_on_lines_of_its_own() -> None:
+    err = Screen()
+    terminal = Terminal(io.StringIO(), err, {"TERM": "xterm"})
+    with terminal.progress("work", 2) as display:
+        display.update(1)
+        terminal.warn("careful")
+    rows = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", err.getvalue()).replace("\r", "\n").split("\n")
+    assert "warning: careful" in [row.strip() for row in rows]
+    terminal.note("after")
+    assert err.getvalue().endswith("after\n")
 
 
 def test_tabs_and_line_ends_are_no_control_characters_but_separators_of_lines_are() -> None:

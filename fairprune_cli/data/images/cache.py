@@ -77,7 +77,8 @@ class Cache:
         Raises:
             FairpruneError: images that cannot be decoded, all at once; the cache cannot be written (exit code 3).
         """
-        self.folder = cache_store.root() / self._key(image_hashes(self.manifest, progress))
+        sign_of_life = None if progress is None else lambda _, count: progress(0, count)  # no image is decoded yet
+        self.folder = cache_store.root() / self._key(image_hashes(self.manifest, sign_of_life))
         found = self._open()
         if found is not None:
             return found

@@ -116,10 +116,12 @@ def find_manifest(explicit: Path | None, model: Path | None, configured: Path | 
         if candidate is not None and candidate.is_file():
             return candidate
     raise FairpruneError(
-        "no manifest found; looked at\n"
-        "  1. the environment variable FAIRPRUNE_DATA (not set)\n"
-        "  2. `data:` in fairprune.yaml of the working directory (not given)\n"
-        f"  3. beside the model: {beside or 'no model is named'}\n"
-        f"  4. the working directory: {here.absolute()}",
+        [
+            "no manifest found; looked at",
+            "  1. the environment variable FAIRPRUNE_DATA (not set)",
+            "  2. `data:` in fairprune.yaml of the working directory (not given)",
+            f"  3. beside the model: {beside or 'no model is named'}",
+            f"  4. the working directory: {here.absolute()}",
+        ],
         hint="give --data MANIFEST, or write one with `fairprune data init PATH`",
     )
