@@ -8,13 +8,14 @@ import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from json import dumps
 from typing import Any, TextIO
 
 from fairprune_cli.core.errors import ExitCode, FairpruneError
 from fairprune_cli.core.plain_characters import holds
 from fairprune_cli.core.printable import UNPRINTABLE
+from fairprune_cli.core.signals import to_be_undone
 
 HEARTBEAT_SECONDS = 20.0
 SIGN_OF_LIFE_SECONDS = 2.0
@@ -156,11 +157,12 @@ class Terminal:
             display = _Bar(self, what, total)
         else:
             display = _Heartbeat(self, what, total)
-        display.start()
-        try:
-            yield display
-        finally:
-            display.stop()
+        with to_be_undone() if self.live else nullcontext():  # a bar hides the cursor
+            display.start()
+            try:
+                yield display
+            finally:
+                display.stop()
 
     @contextmanager
     def eventual_progress(self, what: str) -> Iterator[Callable[[int, int], None]]:

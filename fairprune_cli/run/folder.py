@@ -16,6 +16,7 @@ import yaml
 
 from fairprune_cli.core.errors import ExitCode, FairpruneError
 from fairprune_cli.core.files import atomic_path, atomic_write_text, file_name, refuse_no_room, remove_leftovers
+from fairprune_cli.core.locks import NAME as LOCK
 from fairprune_cli.core.out_of_memory import is_out_of_memory
 from fairprune_cli.core.plugins import own_code, short_name
 from fairprune_cli.core.settings import values_of
@@ -65,12 +66,12 @@ class RunFolder:
         """Raise FairpruneError when the folder is there and may not be overwritten, or cannot be written."""
         refuse_no_room(path)
         if not path.exists() or force:
-            if path.exists() and not (path.is_dir() and (not any(path.iterdir()) or (path / CONFIG).exists())):
+            if path.exists() and not (path.is_dir() and (_is_empty(path) or (path / CONFIG).exists())):
                 raise FairpruneError(
                     "is not a run folder, so --force will not overwrite it", where=str(path), hint="give another --out"
                 )
             return
-        if path.is_dir() and not any(path.iterdir()):
+        if path.is_dir() and _is_empty(path):
             return
         unfinished = (path / STATE / "state.pt").exists() or ((path / CONFIG).exists() and not (path / REPORT).exists())
         hint = f"continue it with --resume {path}, " if unfinished else ""
@@ -237,6 +238,13 @@ class SilentFolder(RunFolder):
 
     def discard_unless_resumable(self) -> None:
         """Nothing."""
+
+
+def _is_empty(path: Path) -> bool:
+    """Whether a folder holds nothing but what a run that was killed at its very beginning left."""
+    return all(
+        one.name == LOCK or (one.name.startswith(f".{CONFIG}.") and one.suffix == ".tmp") for one in path.iterdir()
+    )
 
 
 def _read_state(path: Path) -> dict[str, Any]:
