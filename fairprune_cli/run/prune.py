@@ -79,7 +79,7 @@ def _prune(request: PruneRequest, terminal: Terminal, group: Ranks) -> Outcome:
         "model": str(request.model.resolve() if request.network is None else request.model),
         "in_memory": str(request.network is not None), "model_sha256": run.loaded.sha256,
         "manifest": str(run.data.manifest.path.resolve()), "manifest_sha256": run.data.manifest.sha256,
-        "trust": str(request.trust),
+        "trust": str(request.trust), "directory": str(Path.cwd()),
     }  # fmt: skip
     with ExitStack() as held:
         with group.together():

@@ -22,6 +22,7 @@ from fairprune_cli.run.prepare import Prepared
 from fairprune_cli.run.save import write_model
 from fairprune_cli.run.watch import Watch, limits_of
 from fairprune_cli.training.precision import chosen_precision
+from fairprune_cli.training.state_form import refuse_other_form
 from fairprune_cli.training.trainer import Diverged, Trainer
 
 
@@ -38,6 +39,7 @@ def trainer_of(run: Prepared, pools: PruningPools, folder: RunFolder, state: Map
     ).trainer(pools)  # fmt: skip
     if state is not None:
         with of_this_form(str(folder.state)):
+            refuse_other_form(state, trainer.state_dict(), trainer.steps)
             trainer.load_state_dict(state)
         run.terminal.note(f"continuing at step {trainer.done} of {trainer.steps}")
     else:
