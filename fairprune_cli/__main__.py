@@ -1,60 +1,63 @@
-"""Entry point of the console script and of `python -m fairprune_cli`."""
+"""Entry point of the console script and of `python -m fairprune_cli`.
+
+Everything is imported late: until then a signal ends the process in words, too.
+"""
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
 import sys
-import traceback
-import warnings
-from typing import TextIO
+from typing import TYPE_CHECKING
 
-from fairprune_cli.core.errors import ExitCode, FairpruneError, OwnFault
-from fairprune_cli.core.launch import is_first, several_processes
-from fairprune_cli.core.machine_faults import fault_of_machine
-from fairprune_cli.core.out_of_memory import is_out_of_memory
-from fairprune_cli.core.plain_characters import use_plain_characters
-from fairprune_cli.core.printable import one_line
-from fairprune_cli.core.terminal import Terminal
+if TYPE_CHECKING:
+    from fairprune_cli.core.errors import ExitCode
+    from fairprune_cli.core.terminal import Terminal
+
+
+def entry() -> None:
+    """Run the command line in a process that ends here."""
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        if number is not None and (name == "SIGINT" or signal.getsignal(number) != signal.SIG_IGN):
+            signal.signal(number, _end_before_anything)
+    from fairprune_cli.core import ending
+
+    ending.name_exits_of_libraries()
+    code = 3
+    try:
+        main()
+    except SystemExit as left:
+        code = int(left.code or 0)
+    finally:
+        ending.leave(code)
+
+
+def _end_before_anything(number: int, _: object) -> None:
+    interrupted = number == signal.SIGINT
+    try:
+        os.write(2, f"error: {'interrupted' if interrupted else 'terminated'}: nothing was begun\n".encode())
+    finally:
+        os._exit(130 if interrupted else 143)
 
 
 def main() -> None:
-    """Run the command line; every way out is one of the documented exit codes."""
+    """Run the command line; every way out is a SystemExit with one of the documented exit codes."""
+    from fairprune_cli.core.library_messages import tell_in_one_line
+    from fairprune_cli.core.plain_characters import use_plain_characters
+
     # Two threads that spin while they wait slow each other down many times over on few cores.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     _open_closed_streams()
     use_plain_characters(sys.stdout, sys.stderr)
-    warnings.showwarning = _show_warning
-    if logging.lastResort is not None:  # where a library's log goes that nobody has asked for
-        logging.lastResort.setFormatter(_OneLine())
-    try:
-        code = run(sys.argv[1:])
-    except _Terminated:  # while it said what had happened
-        code = ExitCode.TERMINATED
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # torchrun sends one to all when one of them has ended
+    tell_in_one_line()
+    code = run(sys.argv[1:])
     try:
         sys.stdout.flush()
-    except BrokenPipeError:
-        # The reader has left (`| head`); what it asked for was delivered.
+    except OSError:
+        # The reader has left (`| head`) and had what it asked for, or a full disk has been told of.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(int(code))
-
-
-def _show_warning(
-    message: Warning | str, category: type[Warning], filename: str, lineno: int, file: TextIO | None = None,
-    line: str | None = None,
-) -> None:  # fmt: skip
-    """A warning of Python's, from a library or own code: one line, whatever names and bytes it quotes."""
-    place = f"{os.path.basename(filename)}:{lineno}"
-    Terminal().command(f"{category.__name__} ({place}): {' '.join(str(message).split())}")
-
-
-class _OneLine(logging.Formatter):
-    """What a library logs as one line, whatever names and bytes it quotes."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        return one_line(super().format(record))
 
 
 def _open_closed_streams() -> None:
@@ -73,13 +76,30 @@ def _open_closed_streams() -> None:
 
 def run(arguments: list[str]) -> ExitCode:
     """Run one command line and turn what happens into an exit code."""
-    import typer
+    from fairprune_cli.core.errors import ExitCode
+    from fairprune_cli.core.signals import Interruption, signals_end_the_process
+    from fairprune_cli.core.terminal import Terminal
 
-    from fairprune_cli.commands.app import app
-
-    signal.signal(signal.SIGTERM, _terminated)
     terminal = Terminal()
     try:
+        with signals_end_the_process():
+            return _run(arguments, terminal)
+    except Interruption as stopped:  # while it said what had happened
+        return stopped.code
+    except KeyboardInterrupt:
+        return ExitCode.INTERRUPTED
+
+
+def _run(arguments: list[str], terminal: Terminal) -> ExitCode:
+    from fairprune_cli.core.errors import ExitCode, FairpruneError, OwnFault
+    from fairprune_cli.core.launch import is_first, several_processes
+    from fairprune_cli.core.signals import interruption_behind
+
+    try:
+        import typer
+
+        from fairprune_cli.commands.app import app
+
         if several_processes() and arguments[:1] not in (["prune"], ["audit"]):
             raise FairpruneError(
                 "only prune and audit work in several processes", where=f"fairprune {' '.join(arguments[:1])}",
@@ -91,18 +111,15 @@ def run(arguments: list[str]) -> ExitCode:
         if is_first() or isinstance(error, OwnFault):  # as a rule the first one knows what went wrong on the others
             terminal.error(str(error))
         return error.code
-    except typer.Exit as leaving:
-        return ExitCode(leaving.exit_code)
-    except _Terminated:
-        terminal.error("terminated")
-        return ExitCode.TERMINATED
-    except (KeyboardInterrupt, typer.Abort):
-        terminal.error("interrupted")
-        return ExitCode.INTERRUPTED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.OK
-    except Exception as error:
+    except (KeyboardInterrupt, Exception) as error:
+        if (stopped := interruption_behind(error)) is not None:
+            terminal.error(str(stopped))
+            return stopped.code
+        if isinstance(error, typer.Exit):
+            return ExitCode(error.exit_code)
         if isinstance(error, _usage_errors()):
             return _usage(terminal, error)
         return _internal(terminal, error)
@@ -116,6 +133,8 @@ def _usage_errors() -> type[Exception]:
 
 
 def _usage(terminal: Terminal, error: Exception) -> ExitCode:
+    from fairprune_cli.core.errors import ExitCode, FairpruneError
+
     context = getattr(error, "ctx", None)
     where = context.command_path if context else "fairprune"
     message = error.format_message()  # type: ignore[attr-defined]
@@ -123,15 +142,14 @@ def _usage(terminal: Terminal, error: Exception) -> ExitCode:
     return ExitCode.BAD_INPUT
 
 
-class _Terminated(BaseException):
-    """SIGTERM outside of a training loop."""
+def _internal(terminal: Terminal, error: BaseException) -> ExitCode:
+    import traceback
 
+    from fairprune_cli.core.errors import ExitCode, FairpruneError
+    from fairprune_cli.core.machine_faults import fault_of_machine
+    from fairprune_cli.core.out_of_memory import is_out_of_memory
+    from fairprune_cli.core.printable import one_line
 
-def _terminated(*_: object) -> None:
-    raise _Terminated
-
-
-def _internal(terminal: Terminal, error: Exception) -> ExitCode:
     told = fault_of_machine(error)
     if os.environ.get("FAIRPRUNE_DEBUG") and not is_out_of_memory(error):
         lines = "".join(traceback.format_exception(error)).splitlines()  # what the error says may look like our words
@@ -148,4 +166,4 @@ def _internal(terminal: Terminal, error: Exception) -> ExitCode:
 
 
 if __name__ == "__main__":
-    main()
+    entry()

@@ -14,7 +14,7 @@ from fairprune_cli.fairness.options import NotionOptions
 class IntervalOptions:
     """Intervals."""
 
-    min_group: int = setting(LEAST_IMAGES, "least denominator of a rate", low=1)
+    min_group: int = setting(LEAST_IMAGES, "least denominator of a rate", low=1, high=1_000_000_000)
     confidence: float = setting(0.95, "confidence of the intervals", low=0.5, high=0.999)
 
 

@@ -11,6 +11,8 @@ from fairprune_cli.commands.flags import COMMON, SET, Config, DryRun, Given, Jso
 from fairprune_cli.commands.output import print_json, terminal_of
 from fairprune_cli.core.errors import ExitCode, FairpruneError
 
+MOST_SEEDS = 1000
+
 
 @flags(
     "model", "methods", "sparsities", "seeds", "granularities", "grid", "reference", "gather", "list_commands",
@@ -21,7 +23,7 @@ def command(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="dense checkpoint; {seed} in it is each seed in turn")],
     methods: Annotated[str, typer.Option("--methods", metavar="A,B", help="methods to compare")],
     sparsities: Annotated[str, typer.Option("--sparsities", metavar="S,T", help="sparsities to compare them at")],
-    seeds: Annotated[int, typer.Option("--seeds", min=1, help="how many seeds, from --seed on")] = 5,
+    seeds: Annotated[int, typer.Option("--seeds", min=1, max=MOST_SEEDS, help="how many seeds, from --seed on")] = 5,
     granularities: Annotated[
         str, typer.Option("--granularities", metavar="A,B", help="any of channel, weight and 2:4")
     ] = "channel",

@@ -15,7 +15,7 @@ from fairprune_cli.commands.flags import Config, Force, Given, ImageSize, Json, 
 from fairprune_cli.commands.output import terminal_of
 from fairprune_cli.core.errors import ExitCode, FairpruneError
 from fairprune_cli.core.terminal import Terminal
-from fairprune_cli.data.options import DataOptions
+from fairprune_cli.data.options import MOST_SEED, DataOptions
 
 if TYPE_CHECKING:
     from fairprune_cli.data.manifest.asked import Asked
@@ -66,13 +66,17 @@ def check_command(
 
 def sample_command(
     out: Annotated[Path, typer.Option("--out", help="folder to make")] = Path("sample"),
-    seed: Annotated[int, typer.Option("--seed", min=0, help="seed of the drawings")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, max=MOST_SEED, help="seed of the drawings")] = 0,
     force: Force = False,
     quiet: Quiet = False,
 ) -> int:
     """Write the embedded data set: drawn faces with expression, gender and age."""
+    from fairprune_cli.core.locks import written_alone
+
     terminal = terminal_of(quiet)
-    terminal.result(f"{sample(out, seed, force, terminal)}: written")
+    with written_alone(out):
+        manifest = sample(out, seed, force, terminal)
+    terminal.result(f"{manifest}: written")
     return int(ExitCode.OK)
 
 

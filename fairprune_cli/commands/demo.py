@@ -12,6 +12,7 @@ from fairprune_cli.commands.output import print_json, terminal_of
 from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.core.files import refuse_no_room
 from fairprune_cli.core.terminal import Terminal
+from fairprune_cli.data.options import MOST_SEED
 
 if TYPE_CHECKING:
     from fairprune_cli.run.audit_report import Outcome
@@ -23,7 +24,7 @@ MARKER = "manifest.yaml"
 def command(
     out: Annotated[Path, typer.Option("--out", help="folder to make")] = Path("fairprune-demo"),
     force: Force = False,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="seed of data and training")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, max=MOST_SEED, help="seed of data and training")] = 0,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> int:
@@ -53,7 +54,15 @@ def demo(out: Path, seed: int, force: bool, terminal: Terminal, as_json: bool) -
 
     Leaves `model.pt` and `manifest.yaml` in the folder, so that the next command works there.
     """
-    _make_room(out, force)
+    from fairprune_cli.core.locks import written_alone
+    from fairprune_cli.core.signals import if_stopped
+
+    with written_alone(out), if_stopped(lambda: (f"what is done is in {out}", "start again with --force")):
+        _make_room(out, force)
+        return _story(out, seed, terminal, as_json)
+
+
+def _story(out: Path, seed: int, terminal: Terminal, as_json: bool) -> Outcome:
     from fairprune_cli import export as exports
     from fairprune_cli.commands import data as datasets
     from fairprune_cli.data.drawn_faces.write import SIZES

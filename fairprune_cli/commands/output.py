@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from fairprune_cli.core.launch import is_first
+from fairprune_cli.core.signals import if_stopped
 from fairprune_cli.core.terminal import Terminal
 
 if TYPE_CHECKING:
@@ -61,12 +62,14 @@ def conclude(outcome: Outcome, terminal: Terminal, as_json: bool, dry_run: bool)
     """Show a report, or the plan of a dry run; returns the exit code."""
     from fairprune_cli.report import console
 
-    if not dry_run:
-        tell(outcome.report, outcome.folder, terminal)
-    if as_json:
-        print_json(outcome.report, terminal)
-    elif dry_run:
-        console.print_plan(outcome.report, terminal)
-    else:
-        console.print_report(outcome.report, terminal, outcome.folder)
+    folder = outcome.folder
+    with if_stopped(lambda: ("nothing was written" if folder is None else f"the report is in {folder}", "")):
+        if not dry_run:
+            tell(outcome.report, folder, terminal)
+        if as_json:
+            print_json(outcome.report, terminal)
+        elif dry_run:
+            console.print_plan(outcome.report, terminal)
+        else:
+            console.print_report(outcome.report, terminal, folder)
     return int(outcome.code)

@@ -17,6 +17,7 @@ from fairprune_cli.compare.run import run_cells
 from fairprune_cli.compare.status import BEGUN, DONE, MISSING, Standing, refuse_differences, standing
 from fairprune_cli.core.errors import ExitCode, FairpruneError
 from fairprune_cli.core.files import atomic_write_text, refuse_no_room
+from fairprune_cli.core.signals import if_stopped, uncut
 from fairprune_cli.core.terminal import Terminal
 from fairprune_cli.report.as_html import html_of
 from fairprune_cli.report.as_markdown import markdown_of
@@ -41,6 +42,12 @@ def compare(request: Request, terminal: Terminal) -> Comparison:
             to gather; or the command was interrupted.
     """
     layout, found = _look(request)
+    kept = f"the cells that are done are kept in {layout.folder}, and the state of one that was begun"
+    with if_stopped(lambda: (kept, "run the same command again; it goes on there")):
+        return _compare(request, layout, found, terminal)
+
+
+def _compare(request: Request, layout: ComparisonPlan, found: dict[str, Standing], terminal: Terminal) -> Comparison:
     for text in layout.notes:
         terminal.note(f"note: {text}")
     open_cells = [cell for cell in layout.cells if found[cell.name].state != DONE or found[cell.name].differs]
@@ -55,7 +62,8 @@ def compare(request: Request, terminal: Terminal) -> Comparison:
         raise FairpruneError("no cell is done", where=str(layout.folder), hint="run it without --gather")
     for text in document["warnings"]:
         terminal.warn(text)
-    write_results(layout, document)
+    with uncut():
+        write_results(layout, document)
     failed = any(cell["status"] not in (DONE, MISSING) for cell in document["cells"])
     return Comparison(document, ExitCode.RUNTIME if failed else ExitCode.OK, layout)
 

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from fairprune_cli.core.errors import ExitCode, FairpruneError
-from fairprune_cli.core.locks import locked
+from fairprune_cli.core.locks import locked, read_holder, write_holder
 
 _YOUNG = 10.0  # seconds in which an unreadable claim may still be about to be written
 
@@ -51,28 +49,14 @@ def _write(path: Path) -> bool:
         handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
     except FileExistsError:
         return False
-    with os.fdopen(handle, "w", encoding="utf-8") as stream:
-        json.dump({"pid": os.getpid(), "host": socket.gethostname()}, stream)
+    os.close(handle)
+    write_holder(path)
     return True
-
-
-def holder(path: Path) -> str:
-    """Who holds a claim, in words."""
-    content = _read(path)
-    return f"process {content.get('pid', '?')} on {content.get('host', '?')}" if content else "another process"
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
 
 
 def _dead(path: Path) -> bool:
     """Whether a claim whose lock is free has nobody any more."""
-    content = _read(path)
+    content = read_holder(path)
     if content:
         return bool(content.get("host") == socket.gethostname())
     with contextlib.suppress(OSError):

@@ -12,6 +12,7 @@ from fairprune_cli.compare.cells import Cell, ComparisonPlan
 from fairprune_cli.compare.status import BEGUN, DONE, FAILED, Standing, failed, made_from, standing
 from fairprune_cli.core.errors import ExitCode, FairpruneError
 from fairprune_cli.core.files import atomic_write_text
+from fairprune_cli.core.locks import InUse, holder
 from fairprune_cli.core.plugins import own_code
 from fairprune_cli.core.progress import Progress
 from fairprune_cli.core.settings import values_of
@@ -64,13 +65,19 @@ def run_cells(plan: ComparisonPlan, terminal: Terminal) -> None:
                 if not ours:
                     left.append((number, cell))
                 elif not _settled(plan, cell, started):  # it may have been finished just before
-                    _run(plan, cell, number, terminal)
+                    try:
+                        _run(plan, cell, number, terminal)
+                    except InUse as error:  # of a process that computes this cell alone
+                        left.append((number, cell))
+                        if cell.name not in said:
+                            said.add(cell.name)
+                            terminal.note(f"{cell.name}: {error.what}; waiting")
         waiting = left
         for _, cell in waiting:
             path = plan.claim(cell)
             if cell.name not in said and path.exists():
                 said.add(cell.name)
-                terminal.note(f"{cell.name}: {claims.holder(path)} computes it; waiting ({path})")
+                terminal.note(f"{cell.name}: {holder(path)} computes it; waiting ({path})")
         if waiting:
             time.sleep(POLL_SECONDS)
 
@@ -92,6 +99,8 @@ def _run(plan: ComparisonPlan, cell: Cell, number: int, terminal: Terminal) -> N
     plan.failure(cell).unlink(missing_ok=True)
     try:
         outcome = _compute(plan, cell, standing(plan, cell), own)
+    except InUse:
+        raise
     except FairpruneError as error:
         if error.code in (ExitCode.INTERRUPTED, ExitCode.TERMINATED):
             raise FairpruneError(

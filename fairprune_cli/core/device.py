@@ -11,8 +11,10 @@ from contextlib import contextmanager
 import torch
 import torch.utils.deterministic
 
+from fairprune_cli.core.ending import exits_are_named, name_exits_of_libraries
 from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.core.memory import peak_resident_bytes
+from fairprune_cli.core.parallel import decoding_threads, refuse_too_many
 
 
 def choose_device(name: str) -> torch.device:
@@ -48,9 +50,18 @@ def choose_device(name: str) -> torch.device:
 
 
 def set_threads(threads: int) -> int:
-    """Limit torch to `threads` CPU threads (0: leave it); returns the number in use."""
+    """Limit torch to `threads` CPU threads (0: leave it, but for more than there may be); returns the number in use.
+
+    Raises:
+        FairpruneError: the machine does not give this process as many.
+    """
+    if exits_are_named():
+        name_exits_of_libraries()  # torch has registered what it does at the end of the process
     if threads:
+        refuse_too_many(threads, "--set threads")
         torch.set_num_threads(threads)
+    elif torch.get_num_threads() > decoding_threads():  # by OMP_NUM_THREADS, say
+        refuse_too_many(torch.get_num_threads(), "OMP_NUM_THREADS")
     return torch.get_num_threads()
 
 

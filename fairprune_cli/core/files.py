@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fairprune_cli.core.errors import ExitCode, FairpruneError
+from fairprune_cli.core.signals import to_be_undone, uncut
 
 if TYPE_CHECKING:
     import numpy as np
@@ -41,13 +42,18 @@ def atomic_path(path: Path, lasting: bool = True) -> Iterator[Path]:
     Raises:
         FairpruneError: the folder is read-only, missing or full (exit code 3); `path` is untouched then.
     """
-    path = Path(path)
+    with to_be_undone():
+        yield from _atomic_path(Path(path), lasting)
+
+
+def _atomic_path(path: Path, lasting: bool) -> Iterator[Path]:
     temporary: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-        os.close(handle)
-        temporary = Path(name)
+        with uncut():  # else a signal could come between the file and its name
+            handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+            os.close(handle)
+            temporary = Path(name)
         yield temporary
         # mkstemp makes the file private; a result should have the permissions any new file gets.
         umask = os.umask(0)
@@ -164,7 +170,7 @@ def sha256_file(path: Path) -> str:
 def temporary_folder() -> Iterator[Path]:
     """A folder in the cache that is gone afterwards."""
     cache_dir().mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=cache_dir()) as folder:
+    with to_be_undone(), tempfile.TemporaryDirectory(dir=cache_dir()) as folder:
         yield Path(folder)
 
 

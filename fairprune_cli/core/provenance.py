@@ -24,6 +24,11 @@ def versions() -> dict[str, str]:
     return found
 
 
+def command() -> str:
+    """What this process was called with, quoted for a shell."""
+    return shlex.join(["fairprune", *sys.argv[1:]])
+
+
 def collect(seed: int, device: str, machine: str, started: float, finished: float) -> dict[str, Any]:
     """The report's provenance block; times are ISO 8601 in UTC.
 
@@ -32,7 +37,7 @@ def collect(seed: int, device: str, machine: str, started: float, finished: floa
         started, finished: seconds since the epoch.
     """
     return {
-        "command": shlex.join(["fairprune", *sys.argv[1:]]), "versions": versions(), "seed": seed,
+        "command": command(), "versions": versions(), "seed": seed,
         "device": device, "machine": machine,
         "started": _iso(started), "finished": _iso(finished),
     }  # fmt: skip

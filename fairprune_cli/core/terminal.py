@@ -8,7 +8,7 @@ import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from json import dumps
 from typing import Any, TextIO
 
@@ -16,6 +16,7 @@ from fairprune_cli.core.errors import ExitCode, FairpruneError
 from fairprune_cli.core.plain_characters import holds
 from fairprune_cli.core.printable import UNPRINTABLE, one_line
 from fairprune_cli.core.progress import Heartbeat, Progress, ProgressBar
+from fairprune_cli.core.signals import to_be_undone
 
 SIGN_OF_LIFE_SECONDS = 2.0
 _NARROWEST = 20  # columns of a terminal below which it is written as if it were so wide
@@ -194,12 +195,13 @@ class Terminal:
             self._drawn_on = display.console
         else:
             display = Heartbeat(what, total, self.clock, self.note)
-        display.start()
-        try:
-            yield display
-        finally:
-            display.stop()
-            self._drawn_on = None
+        with to_be_undone() if self.live else nullcontext():  # a bar hides the cursor
+            display.start()
+            try:
+                yield display
+            finally:
+                display.stop()
+                self._drawn_on = None
 
     @contextmanager
     def eventual_progress(self, what: str) -> Iterator[Callable[[int, int], None]]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from fairprune_cli.core.settings import setting
 
+MOST_SEED = 2**31 - 1
 LEAST_IMAGES = 30  # of which a rate says something
 
 
@@ -13,7 +14,7 @@ LEAST_IMAGES = 30  # of which a rate says something
 class SeedOptions:
     """Randomness."""
 
-    seed: int = setting(0, "seed of every random draw", low=0, high=2**31 - 1)
+    seed: int = setting(0, "seed of every random draw", low=0, high=MOST_SEED)
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from fairprune_cli.core import plugins
 from fairprune_cli.core.errors import ExitCode, FairpruneError
 from fairprune_cli.core.files import atomic_path, refuse_no_room
+from fairprune_cli.core.locks import refuse_in_use, written_alone
 
 if TYPE_CHECKING:
     from fairprune_cli.data.manifest.image_shape import ImageShape, Size
@@ -128,7 +129,7 @@ def export_model(
     if store is not None:
         whole, job = job, rounded_job(job, store)
         rounding = largest_difference(whole, job.reference)[0]
-    with atomic_path(path) as temporary:
+    with written_alone(path), atomic_path(path) as temporary:
         module.write(job, temporary)
         difference, scale = largest_difference(job, module.reload(job, temporary))
         if not difference <= module.TOLERANCE * max(1.0, scale):
@@ -158,6 +159,7 @@ def destination(source: Path, out: Path | None, suffix: str, force: bool) -> Pat
     if path.exists() and not force:
         raise FairpruneError("exists already", where=str(path), hint="give another --out, or --force")
     refuse_no_room(path)
+    refuse_in_use(path)
     return path
 
 

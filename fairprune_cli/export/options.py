@@ -12,5 +12,8 @@ class ExportOptions:
     """Calibration of exports in 8-bit integers."""
 
     calibration_images: int = setting(
-        256, "images of the val split that export --int8 is calibrated on, equally many of each group", low=1
+        256,
+        "images of the val split that export --int8 is calibrated on, equally many of each group",
+        low=1,
+        high=1_000_000,
     )

@@ -58,10 +58,10 @@ class MethodOptions(SeedOptions):
     ema: float = setting(0.9, "memory of the squared gradient", low=0.0, below=1.0)
     gamma: float = setting(1.0, "regulariser in the first-order implicit term", above=0.0)
     mask_lr: float = setting(0.1, "relative step of the first-order scores", above=0.0)
-    rounds: int = setting(5, "rounds of lottery, fairgrape and fairprune", low=1)
-    beta: float = setting(0.33, "fairprune: weight of the privileged groups' saliency", low=0.0)
+    rounds: int = setting(5, "rounds of lottery, fairgrape and fairprune", low=1, high=1000)
+    beta: float = setting(0.33, "fairprune: weight of the privileged groups' saliency", low=0.0, high=1000.0)
     weight_floor: float = setting(0.75, "weighted-loss: least weight of an image", low=0.0, high=1.0)
-    weight_power: float = setting(5.0, "weighted-loss: power of the dense model's error", low=0.0)
+    weight_power: float = setting(5.0, "weighted-loss: power of the dense model's error", low=0.0, high=100.0)
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,6 @@ class MaskOptions:
         "auto", "units compete over all layers or within each; auto is the method's own",
         choices=("auto", "global", "layer"),
     )  # fmt: skip
-    upper_every: int = setting(5, "lower steps per upper step", low=1)
+    upper_every: int = setting(5, "lower steps per upper step", low=1, high=1_000_000)
     upper_share: float = setting(0.5, "share of val kept for upper steps; weights never see it", above=0.0, below=1.0)
-    saliency_batches: int = setting(8, "upper batches that a pruning in rounds looks at", low=1)
+    saliency_batches: int = setting(8, "upper batches that a pruning in rounds looks at", low=1, high=100_000)

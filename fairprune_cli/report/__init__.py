@@ -9,6 +9,7 @@ from typing import Any
 from fairprune_cli.core import plugins
 from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.core.files import atomic_write_text
+from fairprune_cli.core.signals import uncut
 
 SCHEMA_VERSION = 1
 
@@ -39,5 +40,6 @@ def write(report: Mapping[str, Any], folder: Path) -> None:
     Raises:
         FairpruneError: the folder cannot be written.
     """
-    for name, to in (("report.json", "json"), ("report.html", "html"), ("report.md", "md")):
-        atomic_write_text(Path(folder) / name, render(report, to))
+    with uncut():
+        for name, to in (("report.json", "json"), ("report.html", "html"), ("report.md", "md")):
+            atomic_write_text(Path(folder) / name, render(report, to))

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
-from fairprune_cli.audit.policy import policy_of
+from fairprune_cli.audit.policy import Policy, policy_of
 from fairprune_cli.core import distributed as ranks
 from fairprune_cli.core import provenance
 from fairprune_cli.core.device import choose_device, machine, process_peak_bytes, repeatable, set_threads
 from fairprune_cli.core.errors import ExitCode
 from fairprune_cli.core.terminal import Terminal
-from fairprune_cli.run.audit_checks import plan_of, refuse_out, refuse_without_dense
+from fairprune_cli.run.audit_checks import plan_of, refuse_without_dense, report_place
 from fairprune_cli.run.audit_report import Outcome
 from fairprune_cli.run.audit_sources import (
     AuditRequest,
@@ -36,16 +37,20 @@ def audit(request: AuditRequest, terminal: Terminal) -> Outcome:
     Several processes divide the images among them.
     """
     device = choose_device(request.resolved.settings.device)
-    with ranks.joined(device) as group:
-        return _audit(request, terminal, device, group)
+    with ranks.joined(device) as group, ExitStack() as held:
+        with group.together():
+            policy = policy_of(request.resolved.settings)
+            if group.number == 0:
+                held.enter_context(report_place(request.out, request.force, request.resolved.settings, request.dry_run))
+        return _audit(request, policy, terminal, device, group)
 
 
-def _audit(request: AuditRequest, terminal: Terminal, device: torch.device, group: ranks.Ranks) -> Outcome:
+def _audit(
+    request: AuditRequest, policy: Policy, terminal: Terminal, device: torch.device, group: ranks.Ranks
+) -> Outcome:
     settings = request.resolved.settings
     started = time.time()
     with group.together():
-        policy = policy_of(settings)
-        refuse_out(request.out, request.force, settings)
         threads = set_threads(settings.threads)
         repeatable(device)
         first = next((path for path in request.models if path not in request.in_memory), None)

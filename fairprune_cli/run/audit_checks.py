@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 from fairprune_cli.audit.policy import Policy
 from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.core.files import refuse_no_room
+from fairprune_cli.core.locks import refuse_in_use, written_alone
 from fairprune_cli.fairness import notions as fairness
 from fairprune_cli.run.opened_data import Data
 from fairprune_cli.run.options import Settings
@@ -21,11 +23,24 @@ def refuse_out(out: Path | None, force: bool, settings: Settings) -> None:
             raise FairpruneError("changed.csv lies beside the report, which has no folder", where="--list-changed",
                                  hint="give it with --out DIR")  # fmt: skip
         return
+    refuse_in_use(out, folder=True)
     if out.exists() and not force:
         raise FairpruneError("already exists", where=str(out), hint="--force overwrites it")
     if out.exists() and not out.is_dir():
         raise FairpruneError("is not a folder", where=str(out), hint="give another --out")
     refuse_no_room(out)
+
+
+@contextmanager
+def report_place(out: Path | None, force: bool, settings: Settings, dry_run: bool = False) -> Iterator[None]:
+    """A block that writes its report into a folder, alone; without one, or for a dry run, nothing is made.
+
+    Raises:
+        FairpruneError: as `refuse_out`, or another process writes into it.
+    """
+    refuse_out(out, force, settings)
+    with nullcontext() if out is None or dry_run else written_alone(out, folder=True):
+        yield
 
 
 def refuse_without_dense(settings: Settings, policy: Policy, classes: int, how: str) -> None:

@@ -27,7 +27,13 @@ from fairprune_cli.data.manifest.load import Manifest
 from fairprune_cli.data.tables.columnar import Utf8
 from fairprune_cli.data.tables.long_columns import LongPaths, texts_of
 from fairprune_cli.data.tables.path_keys import KeyTable, path_keys
-from fairprune_cli.run.audit_checks import plan_of, refuse_out, refuse_without_dense, unknown_sizes
+from fairprune_cli.run.audit_checks import (
+    plan_of,
+    refuse_out,
+    refuse_without_dense,
+    report_place,
+    unknown_sizes,
+)
 from fairprune_cli.run.audit_report import AuditReport, Counted, Outcome
 from fairprune_cli.run.causes import by_counts_alone
 from fairprune_cli.run.foreseen import refuse_gates_without_groups
@@ -132,7 +138,8 @@ def audit_predictions(request: PredictionsRequest, terminal: Terminal) -> Outcom
     def explain(one: ConstantAnswer, counts: Counts, task: int, _: str) -> ConstantAnswer:
         return by_counts_alone(one, counts, data.manifest.tasks[task].classes, settings.confidence)
 
-    return AuditReport(data, settings, policy, terminal, explain).of(counted, describe, request.out)
+    with report_place(request.out, request.force, settings):
+        return AuditReport(data, settings, policy, terminal, explain).of(counted, describe, request.out)
 
 
 def _digests(tables: Mapping[str, Path], needs_dense: bool, terminal: Terminal) -> dict[str, str]:

@@ -14,6 +14,7 @@ from fairprune_cli.core import provenance
 from fairprune_cli.core.device import choose_device, machine, repeatable, set_threads, strictly_repeatable
 from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.core.files import refuse_no_room
+from fairprune_cli.core.locks import refuse_in_use, written_alone
 from fairprune_cli.core.signals import stop_on_signals
 from fairprune_cli.core.terminal import Terminal
 from fairprune_cli.data.batches.pool import ImageSet
@@ -51,6 +52,7 @@ def train_checkpoint(request: TrainRequest, terminal: Terminal) -> dict[str, Any
             "already exists", where=str(request.out), hint="--force overwrites it, --out writes elsewhere"
         )
     refuse_no_room(request.out)
+    refuse_in_use(request.out)
     if settings.arch is None:
         raise FairpruneError("no architecture was given", where="--arch", hint="for example --arch resnet10")
     started = time.time()
@@ -70,6 +72,21 @@ def train_checkpoint(request: TrainRequest, terminal: Terminal) -> dict[str, Any
     }  # fmt: skip
     if request.dry_run:
         return document | {"dry_run": True}
+    with written_alone(request.out):
+        return document | _trained(request, data, model, device, terminal, (started, threads))
+
+
+def _trained(
+    request: TrainRequest, data: Data, model: nn.Module, device: torch.device, terminal: Terminal,
+    begun: tuple[float, int],
+) -> dict[str, Any]:  # fmt: skip
+    """Train and save.
+
+    Args:
+        begun: seconds since the epoch, and the number of threads.
+    """
+    settings, manifest, (started, threads) = request.resolved.settings, data.manifest, begun
+    assert settings.arch is not None
     images: ImageSet = decoded_images(data, manifest.transform, terminal)
     model = model.to(device)
     records = _train(model, images, data, settings, device, terminal)
@@ -79,7 +96,7 @@ def train_checkpoint(request: TrainRequest, terminal: Terminal) -> dict[str, Any
         request.out, model, architecture=settings.arch, classes=manifest.classes,
         transform=manifest.transform.to_dict(), extra=extra,
     )  # fmt: skip
-    return document | {
+    return {
         "val_accuracy": reached, "training": [asdict(record) for record in records], "seconds": time.time() - started,
         "bytes": request.out.stat().st_size,
         "provenance": provenance.collect(settings.seed, str(device), machine(device, threads), started, time.time()),

@@ -7,7 +7,6 @@ import errno
 import json
 import os
 import shutil
-import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,10 +15,11 @@ import yaml
 
 from fairprune_cli.core.errors import ExitCode, FairpruneError
 from fairprune_cli.core.files import atomic_path, atomic_write_text, file_name, refuse_no_room, remove_leftovers
-from fairprune_cli.core.out_of_memory import is_out_of_memory
-from fairprune_cli.core.plugins import own_code, short_name
+from fairprune_cli.core.locks import NAME as LOCK
+from fairprune_cli.core.plugins import is_pickled_network, own_code, short_name
 from fairprune_cli.core.settings import values_of
 from fairprune_cli.core.yaml_text import yaml_values
+from fairprune_cli.run.left_files import events_of, read_state
 from fairprune_cli.run.options import FIELDS, Resolved, Settings, resolve
 
 MODEL, REPORT, CONFIG, EVENTS, STATE = "model.safetensors", "report.json", "config.yaml", "events.jsonl", "state"
@@ -65,12 +65,12 @@ class RunFolder:
         """Raise FairpruneError when the folder is there and may not be overwritten, or cannot be written."""
         refuse_no_room(path)
         if not path.exists() or force:
-            if path.exists() and not (path.is_dir() and (not any(path.iterdir()) or (path / CONFIG).exists())):
+            if path.exists() and not (path.is_dir() and (_is_empty(path) or (path / CONFIG).exists())):
                 raise FairpruneError(
                     "is not a run folder, so --force will not overwrite it", where=str(path), hint="give another --out"
                 )
             return
-        if path.is_dir() and not any(path.iterdir()):
+        if path.is_dir() and _is_empty(path):
             return
         unfinished = (path / STATE / "state.pt").exists() or ((path / CONFIG).exists() and not (path / REPORT).exists())
         hint = f"continue it with --resume {path}, " if unfinished else ""
@@ -122,6 +122,7 @@ class RunFolder:
             raise FairpruneError(
                 "nothing to continue: the run is already done", where=str(path), hint="start a new run with --out"
             )
+        saved = _seen_from_here(saved, inputs.get("directory"))
         settings = resolve(saved, {}, None).settings
         asked = {k: v for k, v in flags.items() if v is not None and v != ()}
         unsaid = {key: name for key, name in own_code(values_of(settings)).items() if key not in asked}
@@ -132,7 +133,11 @@ class RunFolder:
                 hint=f"if that is your own code, say so: {' '.join(f'--{key} {name}' for key, name in unsaid.items())}",
             )
         given = resolve(asked, {}, None).settings
-        against = [k for k in asked if k not in FREE_ON_RESUME and getattr(given, k) != getattr(settings, k)]
+        against = [
+            k
+            for k in asked
+            if k not in FREE_ON_RESUME and _whole(k, getattr(given, k)) != _whole(k, getattr(settings, k))
+        ]
         if against:
             lines = ", ".join(f"--{k.replace('_', '-')} is {getattr(settings, k)!r} there" for k in against)
             raise FairpruneError(f"flags contradict the run: {lines}", where=str(path), hint="leave these flags out")
@@ -154,19 +159,17 @@ class RunFolder:
             ) from error  # fmt: skip
 
     def keep_events(self, epochs: int) -> None:
-        """Drop what a killed process wrote into events.jsonl after the state that is continued, of `epochs` epochs."""
-        try:
-            lines = (self.path / EVENTS).read_text(encoding="utf-8", errors="replace").splitlines()
-        except FileNotFoundError:
+        """Drop what a killed process wrote into events.jsonl after the state that is continued, of `epochs` epochs.
+
+        Raises:
+            FairpruneError: a line of it is none that a run writes; the last one may be cut short.
+        """
+        path = self.path / EVENTS
+        if not path.exists():
             return
-        kept, seen = [], 0
-        for line in lines:
-            with contextlib.suppress(ValueError):  # the last line may be cut short
-                seen += json.loads(line)["event"] == "epoch"
-                if seen <= epochs:
-                    kept.append(line)
-        if kept != lines:
-            atomic_write_text(self.path / EVENTS, "".join(f"{line}\n" for line in kept))
+        text, kept = events_of(path, epochs)
+        if kept != text:
+            atomic_write_text(path, kept)
 
     def save_state(self, state: Mapping[str, Any]) -> None:
         """Write the state atomically; the one before it stays beside it, should the new one be damaged some day."""
@@ -198,11 +201,11 @@ class RunFolder:
         if not self.state.exists():
             return None
         try:
-            return _read_state(self.state)
+            return read_state(self.state)
         except FairpruneError:
             if not self.former.exists():
                 raise
-            state = _read_state(self.former)
+            state = read_state(self.former)
         with contextlib.suppress(OSError):
             os.replace(self.former, self.state)
         say("the saved state is damaged; the run goes on from the one before it")
@@ -239,22 +242,24 @@ class SilentFolder(RunFolder):
         """Nothing."""
 
 
-def _read_state(path: Path) -> dict[str, Any]:
-    """A state whose every part has the checksum it was written with."""
-    import torch
+def _seen_from_here(saved: Mapping[str, Any], directory: str | None) -> dict[str, Any]:
+    """The settings of a run with the paths that were meant from the directory it began in, should this be another."""
+    if directory is None or Path(directory) == Path.cwd():
+        return dict(saved)
+    return {k: str(Path(directory, v)) if isinstance(v, str) and _is_path(k, v) else v for k, v in saved.items()}
 
-    again = f"remove {path.parent}, and --resume begins at the first step"
-    try:
-        with zipfile.ZipFile(path) as parts:  # torch itself would take changed numbers for what was saved
-            damaged = parts.testzip()
-        if damaged is not None:
-            raise ValueError(f"{damaged} has another checksum")
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    # Damaged files make both raise nearly anything.
-    except Exception as error:
-        if is_out_of_memory(error):
-            raise
-        raise FairpruneError("the saved state is damaged", where=str(path), hint=again) from error
-    if not isinstance(state, dict) or not {"trainer", "origin"} <= state.keys():
-        raise FairpruneError("it is not a state of this version", where=str(path), hint=again)
-    return state
+
+def _is_path(key: str, value: str) -> bool:
+    return key in ("data", "policy") or (key == "arch" and is_pickled_network(value))
+
+
+def _whole(key: str, value: Any) -> Any:
+    """A setting to be compared with another's: paths from the root."""
+    return str(Path.cwd() / value) if isinstance(value, str) and _is_path(key, value) else value
+
+
+def _is_empty(path: Path) -> bool:
+    """Whether a folder holds nothing but what a run that was killed at its very beginning left."""
+    return all(
+        one.name == LOCK or (one.name.startswith(f".{CONFIG}.") and one.suffix == ".tmp") for one in path.iterdir()
+    )

@@ -19,6 +19,7 @@ from fairprune_cli.audit.group_counts import DENSE
 from fairprune_cli.audit.logits import Seen
 from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.core.files import atomic_path, temporary_folder
+from fairprune_cli.core.locks import written_alone
 from fairprune_cli.core.terminal import Terminal
 from fairprune_cli.data.batches.balanced import balanced_rows, counts_of
 from fairprune_cli.data.batches.pool import ImageSet
@@ -109,7 +110,7 @@ def export_int8(request: Int8Request, terminal: Terminal) -> Int8Export:
         "groups": counts_of(data.groupings, rows.calibration), "seed": settings.seed,
         "manifest_sha256": data.manifest.sha256,
     }  # fmt: skip
-    with temporary_folder() as folder, atomic_path(path) as temporary:
+    with written_alone(path), temporary_folder() as folder, atomic_path(path) as temporary:
         job, float_bytes = _float_graph(loaded, images, folder / "float.onnx", terminal)
         batches = (batch.images.numpy() for batch in images.pool(rows.calibration).batches(BATCH, "cpu"))
         with terminal.progress("quantising", None):

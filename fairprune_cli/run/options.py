@@ -12,6 +12,7 @@ from typing import Any
 from fairprune_cli.audit.options import AuditOptions, FigureOptions
 from fairprune_cli.core import settings as layers
 from fairprune_cli.core.errors import FairpruneError
+from fairprune_cli.core.parallel import MOST_THREADS
 from fairprune_cli.core.plugins import refuse_code_of_files
 from fairprune_cli.core.settings import setting
 from fairprune_cli.data.options import DataOptions
@@ -27,8 +28,8 @@ class RunOptions:
     """The machine, and what happens beside the run."""
 
     device: str = setting("auto", "auto, cpu, cuda, cuda:N or mps")
-    threads: int = setting(0, "CPU threads; 0 leaves it to torch", low=0)
-    save_minutes: float = setting(5.0, "minutes between saved states; 0 is after every step", low=0.0)
+    threads: int = setting(0, "CPU threads; 0 leaves it to torch", low=0, high=MOST_THREADS)
+    save_minutes: float = setting(5.0, "minutes between saved states; 0 is after every step", low=0.0, high=10_000.0)
     track: str = setting("none", "where runs are tracked as well", choices=("none", "mlflow"))
 
 

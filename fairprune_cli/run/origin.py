@@ -22,7 +22,8 @@ def origin_of(settings: Settings, *, model: str, manifest: str, images: str) -> 
     Args:
         model, manifest, images: digests of the checkpoint, of manifest and table, and of the decoded pixels.
     """
-    values = {k: v for k, v in values_of(settings).items() if k not in FREE_ON_RESUME}
+    # A policy judges and computes nothing, and its path depends on the working directory.
+    values = {k: v for k, v in values_of(settings).items() if k not in FREE_ON_RESUME | {"policy"}}
     return {
         "model": model, "manifest": manifest, "images": images, "version": __version__,
         "settings": {k: repr(v) for k, v in values.items()},
@@ -32,7 +33,8 @@ def origin_of(settings: Settings, *, model: str, manifest: str, images: str) -> 
 def refuse_other_origin(saved: Mapping[str, Any], now: Mapping[str, Any], where: str) -> None:
     """Raise FairpruneError that names everything in which `now` differs from what the state was computed from."""
     changed = [text for key, text in _FILES.items() if saved.get(key) != now[key]]
-    then = saved.get("settings", {})
+    then = saved.get("settings")
+    then = then if isinstance(then, dict) else {}
     changed += [
         f"--{key.replace('_', '-')} ({then.get(key, 'unknown')} in the state, {value} in config.yaml)"
         for key, value in now["settings"].items()

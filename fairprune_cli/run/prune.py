@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,8 @@ from torch import nn
 from fairprune_cli.core.device import choose_device
 from fairprune_cli.core.distributed import Ranks, joined
 from fairprune_cli.core.errors import ExitCode, FairpruneError
-from fairprune_cli.core.signals import stop_on_signals
+from fairprune_cli.core.locks import refuse_in_use, written_alone
+from fairprune_cli.core.signals import if_stopped, stop_on_signals
 from fairprune_cli.core.terminal import Terminal
 from fairprune_cli.data.batches.pool import ImageSet
 from fairprune_cli.models.read_out import attach, read_out_of
@@ -29,7 +31,7 @@ from fairprune_cli.run.origin import origin_of, refuse_other_origin
 from fairprune_cli.run.prepare import Prepared, prepare
 from fairprune_cli.run.pruned import Pruned, as_written, report_parts
 from fairprune_cli.run.save import reestimate, write_model
-from fairprune_cli.run.train import train, trainer_of
+from fairprune_cli.run.train import train, trainer_of, what_was_kept
 from fairprune_cli.run.trial import try_out
 from fairprune_cli.training.trainer import Trainer
 
@@ -62,6 +64,8 @@ def _prune(request: PruneRequest, terminal: Terminal, group: Ranks) -> Outcome:
     folder_path = request.out or default_folder(request.model, settings)
     with group.together():
         if group.number == 0:
+            if not request.dry_run:
+                refuse_in_use(folder_path, folder=True)
             RunFolder.check_free(folder_path, request.force)
         run = prepare(request.model, settings, terminal, request.trust, group, request.network)
         if group.number == 0:
@@ -75,17 +79,19 @@ def _prune(request: PruneRequest, terminal: Terminal, group: Ranks) -> Outcome:
         "model": str(request.model.resolve() if request.network is None else request.model),
         "in_memory": str(request.network is not None), "model_sha256": run.loaded.sha256,
         "manifest": str(run.data.manifest.path.resolve()), "manifest_sha256": run.data.manifest.sha256,
-        "trust": str(request.trust),
+        "trust": str(request.trust), "directory": str(Path.cwd()),
     }  # fmt: skip
-    with group.together():
-        folder: RunFolder = SilentFolder(folder_path)
-        if group.number == 0:
-            folder = RunFolder.create(folder_path, request.resolved, origin, request.force)
-    try:
-        return _carry_out(run, folder, request.resolved, None)
-    except BaseException:
-        folder.discard_unless_resumable()
-        raise
+    with ExitStack() as held:
+        with group.together():
+            folder: RunFolder = SilentFolder(folder_path)
+            if group.number == 0:
+                held.enter_context(written_alone(folder_path, folder=True))
+                folder = RunFolder.create(folder_path, request.resolved, origin, request.force)
+        try:
+            return _carry_out(run, folder, request.resolved, None)
+        except BaseException:
+            folder.discard_unless_resumable()
+            raise
 
 
 def resume(
@@ -98,7 +104,7 @@ def resume(
         trust: whether the model's file may run code; a run that began so asks for it again.
         network: the dense model of a run that began with one in memory.
     """
-    device = flags.get("device") or RunFolder.resume(path, flags)[1].settings.device
+    device = RunFolder.resume(path, flags)[1].settings.device
     with joined(choose_device(device)) as group:
         return _resume(path, flags, terminal, trust, group, network)
 
@@ -108,11 +114,21 @@ def _resume(
 ) -> Outcome:
     folder: RunFolder = SilentFolder(path)
     read: Any = None
-    with group.together():
-        if group.number == 0:
-            folder, resolved, origin = RunFolder.resume(path, flags)
-            read = resolved, origin, folder.load_state(lambda text: terminal.warn(text, code="state"))
-    resolved, origin, state = group.from_first(read)
+    with ExitStack() as held:
+        with group.together():
+            if group.number == 0:
+                held.enter_context(written_alone(path, folder=True))
+                folder, resolved, origin = RunFolder.resume(path, flags)  # again: another process may have ended it
+                read = resolved, origin, folder.load_state(lambda text: terminal.warn(text, code="state"))
+        return _go_on(folder, group.from_first(read), terminal, trust, group, network)
+
+
+def _go_on(
+    folder: RunFolder, read: tuple[Resolved, dict[str, str], dict[str, Any] | None], terminal: Terminal, trust: bool,
+    group: Ranks, network: nn.Module | None,
+) -> Outcome:  # fmt: skip
+    resolved, origin, state = read
+    path = folder.path
     settings = replace(resolved.settings, data=resolved.settings.data or origin["manifest"])
     with group.together():
         _same_trust(path, origin, trust)
@@ -154,6 +170,11 @@ def _same_place(path: Path, origin: Mapping[str, str], network: nn.Module | None
 
 def _carry_out(run: Prepared, folder: RunFolder, resolved: Resolved, state: Mapping[str, Any] | None) -> Outcome:
     """Train, save, audit the file that was saved, and report."""
+    with if_stopped(lambda: what_was_kept(run, folder)):
+        return _steps(run, folder, resolved, state)
+
+
+def _steps(run: Prepared, folder: RunFolder, resolved: Resolved, state: Mapping[str, Any] | None) -> Outcome:
     group = run.group
     with group.together():
         images = decoded_images(run.data, run.transform, run.terminal)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import shlex
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -21,6 +22,7 @@ from fairprune_cli.run.prepare import Prepared
 from fairprune_cli.run.save import write_model
 from fairprune_cli.run.watch import Watch, limits_of
 from fairprune_cli.training.precision import chosen_precision
+from fairprune_cli.training.state_form import refuse_other_form
 from fairprune_cli.training.trainer import Diverged, Trainer
 
 
@@ -37,6 +39,7 @@ def trainer_of(run: Prepared, pools: PruningPools, folder: RunFolder, state: Map
     ).trainer(pools)  # fmt: skip
     if state is not None:
         with of_this_form(str(folder.state)):
+            refuse_other_form(state, trainer.state_dict(), trainer.steps)
             trainer.load_state_dict(state)
         run.terminal.note(f"continuing at step {trainer.done} of {trainer.steps}")
     else:
@@ -77,14 +80,27 @@ def train(
     if not done:
         with run.group.together():  # a process that ends sooner would have torchrun end the one that saves
             save()
-        arguments = " ".join(resume_arguments(folder.path, settings, run.loaded.trusted))
-        again = resumed_in_python(folder.path) if run.loaded.in_memory else f"{started_as()} {arguments}"
         raise FairpruneError(
             f"stopped at step {trainer.done} of {trainer.steps}; the state is saved",
-            hint=f"continue with: {again}",
+            hint=_how_to_go_on(run, folder),
             code=stop.code or ExitCode.TERMINATED,  # another process may be the one that was told to
         )
     watch.conclude()
+
+
+def what_was_kept(run: Prepared, folder: RunFolder) -> tuple[str, str]:
+    """What a signal leaves of a run, outside of its loop, and how to go on."""
+    if folder.report.exists() and not folder.state.exists():
+        return "the run is done", f"see {folder.report}"
+    if folder.state.exists():
+        return "the state is saved", _how_to_go_on(run, folder)
+    return "no step was saved yet", "run the same command again"
+
+
+def _how_to_go_on(run: Prepared, folder: RunFolder) -> str:
+    arguments = shlex.join(resume_arguments(folder.path, run.settings, run.loaded.trusted))
+    again = resumed_in_python(folder.path) if run.loaded.in_memory else f"{started_as()} {arguments}"
+    return f"continue with: {again}"
 
 
 def _fault(run: Prepared, trainer: Trainer) -> str:

@@ -116,6 +116,9 @@ class LowerStep:
         self.optimizer.load_state_dict(dict(state))
         for parameter, known in self.optimizer.state.items():
             for key, value in known.items():
-                if isinstance(value, Tensor) and value.shape == parameter.shape:
-                    known[key] = like(value, parameter)
+                if value is None:
+                    continue
+                if not isinstance(value, Tensor) or value.shape != parameter.shape:
+                    raise ValueError(f"the optimizer's {key} does not fit its parameter")
+                known[key] = like(value, parameter)
         refuse_other_strides(self.model, self.optimizer.state)

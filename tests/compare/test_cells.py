@@ -25,6 +25,7 @@ from fairprune_cli.compare.gather import gather
 from fairprune_cli.compare.plan import plan, targets
 from fairprune_cli.compare.status import BEGUN, DONE, MISSING, refuse_differences, standing
 from fairprune_cli.core.errors import FairpruneError
+from fairprune_cli.core.locks import holder
 from fairprune_cli.data.drawn_faces.write import write_sample
 from fairprune_cli.run import prune as pipeline
 from fairprune_cli.run.options import Resolved, Settings, resolve
@@ -137,7 +138,7 @@ def test_claim_is_exclusive_and_given_back(tmp_path: Path) -> None:
         with claims.claim(path) as second:
             assert not second
         assert path.exists()  # who did not get it does not give it back
-        assert str(os.getpid()) in claims.holder(path)
+        assert str(os.getpid()) in holder(path)
     assert not path.exists()
 
 
@@ -159,7 +160,7 @@ def test_claim_of_a_killed_process_is_taken_over(tmp_path: Path) -> None:
         assert other.stdout.readline() == "True\n"
         with claims.claim(path) as got:
             assert not got
-        assert str(other.pid) in claims.holder(path)
+        assert str(other.pid) in holder(path)
     finally:
         other.kill()
         other.wait()

@@ -11,6 +11,7 @@ last bits of sines, SIMD code, and builds of zlib cannot change a byte.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import struct
@@ -23,6 +24,7 @@ import numpy as np
 
 from fairprune_cli.core.errors import ExitCode, FairpruneError, Problems
 from fairprune_cli.core.files import refuse_no_room
+from fairprune_cli.core.signals import to_be_undone, uncut
 from fairprune_cli.data.drawn_faces.draw import Ints, draw_faces, draw_integers
 
 CLASSES = ("neutral", "smiling")
@@ -187,17 +189,18 @@ def write_sample(
         _refuse(folder, sizes, size, force)
         parent = folder.resolve().parent
         parent.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(prefix=f".{folder.resolve().name}.", suffix=".tmp", dir=parent))
-        try:
+        with to_be_undone(), contextlib.ExitStack() as stack:
+            with uncut():
+                scratch = Path(tempfile.mkdtemp(prefix=f".{folder.resolve().name}.", suffix=".tmp", dir=parent))
+                stack.callback(shutil.rmtree, scratch, ignore_errors=True)
             new = scratch / "new"
             new.mkdir()
             _draw_into(new, seed, sizes, size, progress)
-            if folder.exists():
-                _swap(folder, new, scratch / "replaced")
-            else:
-                os.rename(new, folder)
-        finally:
-            shutil.rmtree(scratch, ignore_errors=True)
+            with uncut():
+                if folder.exists():
+                    _swap(folder, new, scratch / "replaced")
+                else:
+                    os.rename(new, folder)
     except OSError as error:
         raise FairpruneError(
             f"cannot write the embedded data set: {error.strerror or error}",
