@@ -24,4 +24,5 @@ class ModelOptions:
     store: str = setting(
         "source", "number format of the weights in the file; source keeps that of the file they come from",
         choices=("source", "fp32", "fp16", "bf16"),
+        also={"float32": "fp32", "float16": "fp16", "half": "fp16", "bfloat16": "bf16"},
     )  # fmt: skip

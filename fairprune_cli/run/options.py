@@ -26,7 +26,10 @@ from fairprune_cli.training.options import TrainOptions
 class RunOptions:
     """The machine, and what happens beside the run."""
 
-    device: str = setting("auto", "auto, cpu, cuda, cuda:N or mps")
+    device: str = setting(
+        "auto", "auto, cpu, cuda, cuda:N or mps", form=r"auto|cpu|mps|cuda(:[0-9]+)?", metavar="device",
+        also={"gpu": "cuda", "nvidia": "cuda", "metal": "mps"},
+    )  # fmt: skip
     threads: int = setting(0, "CPU threads; 0 leaves it to torch", low=0)
     save_minutes: float = setting(5.0, "minutes between saved states; 0 is after every step", low=0.0)
     track: str = setting("none", "where runs are tracked as well", choices=("none", "mlflow"))

@@ -29,6 +29,8 @@ from fairprune_cli.core.transfer import on_host
 from fairprune_cli.pruning import method
 from fairprune_cli.pruning.masks import Masks
 
+ALSO = ("bi-level-fair-pruning", "bilevel-fair", "fair", "fairness")
+
 PIECE = 1 << 20  # scores that a CPU computes at a time, so that they stay in its cache
 LEAST = 1e-12  # of the mean squared gradient
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from fairprune_cli.pruning.methods import bifp
 
+ALSO = ("bi-level", "bilevel", "bi-level-pruning")
+
 
 class Method(bifp.Method):
     """The same scores and steps; the Lagrangian is the loss alone."""

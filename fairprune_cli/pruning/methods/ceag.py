@@ -17,6 +17,8 @@ import math
 from fairprune_cli.pruning import method
 from fairprune_cli.pruning.methods import magnitude
 
+ALSO = ("excess-accuracy-gap", "accuracy-gap")
+
 
 class Method(magnitude.Method):
     """Magnitude pruning under CEAG's constraint; tolerance, eta and memory are the settings' own."""

@@ -13,6 +13,8 @@ from torch import Tensor
 
 from fairprune_cli.pruning import method
 
+ALSO = ("geometric-median",)
+
 
 class Method(method.Method):
     """Keep the channels that are furthest from all others of their space."""

@@ -6,6 +6,8 @@ from torch import Tensor
 
 from fairprune_cli.pruning import method
 
+ALSO = ("l1", "l2", "l1-norm", "l2-norm", "norm", "gmp", "gradual-magnitude")
+
 
 class Method(method.Method):
     """Keep the units with the largest weights; a channel's weight is its filters' root mean square."""

@@ -10,6 +10,8 @@ from torch import Tensor
 from fairprune_cli.pruning import method
 from fairprune_cli.pruning.masks import Masks
 
+ALSO = ("rand", "baseline")
+
 
 class Method(method.Method):
     """Scores drawn once from the seed, uniform; random within each layer, so that none is emptied by chance."""

@@ -15,6 +15,8 @@ from torch import Tensor
 
 from fairprune_cli.pruning.methods import magnitude
 
+ALSO = ("performance-weighted-loss", "pw")
+
 
 class Method(magnitude.Method):
     """Magnitude pruning whose weight steps see the weighted loss."""
