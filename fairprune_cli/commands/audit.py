@@ -19,10 +19,10 @@ from fairprune_cli.commands.flags import (
     Trust,
     flags,
     resolved,
-    spelling,
 )
 from fairprune_cli.commands.output import conclude, terminal_of
 from fairprune_cli.core.errors import FairpruneError
+from fairprune_cli.core.settings import flag_of
 from fairprune_cli.run.options import GATES, SHOWN
 
 
@@ -88,7 +88,7 @@ def _refuse_mixture(
                              hint="give one of the two")  # fmt: skip
     from fairprune_cli.run.audit_predictions import OF_MODELS
 
-    idle = [spelling(key) for key in OF_MODELS if key in given]
+    idle = [flag_of(key) for key in OF_MODELS if key in given]
     idle += ["--trust-checkpoint"] if trust else []
     if idle:
         raise FairpruneError(

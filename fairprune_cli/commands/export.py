@@ -19,11 +19,11 @@ from fairprune_cli.commands.flags import (
     flags,
     resolved,
     size_of,
-    spelling,
 )
 from fairprune_cli.commands.output import print_json, terminal_of
 from fairprune_cli.core.errors import ExitCode, FairpruneError
 from fairprune_cli.core.plugins import EXPORT_FORMAT
+from fairprune_cli.core.settings import flag_of
 from fairprune_cli.run.options import INT8
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def _refuse_flags_of_int8(given: Given) -> None:
     for key in INT8:
         if key in given:
             raise FairpruneError(
-                "says how --int8 is calibrated and audited, and --int8 was not given", where=spelling(key),
+                "says how --int8 is calibrated and audited, and --int8 was not given", where=flag_of(key),
                 hint="add --int8, or leave it out",
             )  # fmt: skip
 

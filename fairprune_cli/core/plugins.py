@@ -46,6 +46,10 @@ class Kind:
         found = (info.name for info in pkgutil.iter_modules(self._folders()))
         return sorted(name.replace("_", "-") for name in found)
 
+    def source(self, name: str) -> str:
+        """The text of a plug-in's file; raises OSError or ValueError where it cannot be read."""
+        return Path(self._file(name)).read_text("utf-8")
+
     def constants(self, name: str) -> dict[str, Any]:
         """What a plug-in says in plain values, at the top of its file and in its classes, without importing it.
 
@@ -53,7 +57,7 @@ class Kind:
         """
         found: dict[str, Any] = {}
         try:
-            tree = ast.parse(Path(self._file(name)).read_text("utf-8"))
+            tree = ast.parse(self.source(name))
         except (OSError, SyntaxError, ValueError):
             return found
         for node in tree.body:

@@ -45,6 +45,19 @@ def value_in_words(union: type, key: str) -> str:
     return text + (", or none" if optional else "")
 
 
+def kind_in_words(union: type, key: str) -> str:
+    """The kind of a setting's value in a word: share, number, integer, choice, name, path, text."""
+    field, (kind, _) = fields_of(union)[key], _kind(union, key)
+    meta = field.metadata
+    if meta["metavar"]:
+        return str(meta["metavar"])
+    if meta["choices"] or meta["plugins"]:
+        return "choice" if meta["choices"] else "name"
+    if kind is float:
+        return "share" if meta["share"] else "number"
+    return {int: "integer", str: "text"}.get(kind, "names")
+
+
 def default_in_words(field: dataclasses.Field[Any]) -> str:
     """A default as a settings file would have it."""
     if field.default is None or field.default == ():
