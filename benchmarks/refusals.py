@@ -3,7 +3,7 @@
     python benchmarks/refusals.py fairprune-demo [--repeats 3] [--json]
 
 Every command line is a process of its own, as a user starts it, one after the other. Of several repeats the fastest is
-taken: what else the machine does only adds to it.
+taken: what else the machine does only adds to it, and hardly to the processor's own time, which is shown beside it.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
 import selectors
 import subprocess
 import sys
@@ -45,10 +46,17 @@ FIRST_LINES = (
 
 @dataclass(frozen=True)
 class Timed:
-    """One command line: seconds until its first byte and until its end, None where it was stopped before; its words."""
+    """One command line.
+
+    Attributes:
+        first, end: seconds until its first byte and until its end; cpu: of the processor, all its threads together.
+        end and code are None where it was stopped at its first byte.
+        said: its words.
+    """
 
     command: str
     first: float
+    cpu: float
     end: float | None
     code: int | None
     said: str
@@ -57,7 +65,7 @@ class Timed:
 def timed(command: str, folder: Path, scratch: Path, to_the_end: bool) -> Timed:
     """Run one command line in the folder; where not to its end, it is stopped at its first byte."""
     words = [word.replace("{scratch}", str(scratch)) for word in command.split()]
-    started = time.perf_counter()
+    started, before = time.perf_counter(), _spent()
     process = subprocess.Popen(
         [sys.executable, "-m", "fairprune_cli", *words], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         env=os.environ | {"FAIRPRUNE_CACHE": str(scratch / "cache")},
@@ -70,10 +78,18 @@ def timed(command: str, folder: Path, scratch: Path, to_the_end: bool) -> Timed:
         if not to_the_end:
             said = os.read(process.stdout.fileno(), 1 << 12)
             process.kill()
-            return Timed(command, first, None, None, said.decode(errors="replace"))
+            process.wait()
+            return Timed(command, first, _spent() - before, None, None, said.decode(errors="replace"))
         said = process.stdout.read()
         process.wait()
-        return Timed(command, first, time.perf_counter() - started, process.returncode, said.decode(errors="replace"))
+        end = time.perf_counter() - started
+        return Timed(command, first, _spent() - before, end, process.returncode, said.decode(errors="replace"))
+
+
+def _spent() -> float:
+    """Seconds of the processor that the processes that have ended took."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def fastest(command: str, folder: Path, repeats: int, to_the_end: bool) -> Timed:
@@ -100,10 +116,10 @@ def main() -> None:
         print(json.dumps(document, indent=1))
         return
     for what, one in refusals.items():
-        print(f"{one.end:6.2f} s  exit {one.code}  {what}: fairprune {one.command}")
+        print(f"{one.end:6.2f} s, {one.cpu:.2f} of CPU  exit {one.code}  {what}: fairprune {one.command}")
         print(f"          {' '.join(one.said.split())}")
     for one in lines:
-        print(f"{one.first:6.2f} s  to the first line of fairprune {one.command}")
+        print(f"{one.first:6.2f} s, {one.cpu:.2f} of CPU  to the first line of fairprune {one.command}")
 
 
 if __name__ == "__main__":

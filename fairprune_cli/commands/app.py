@@ -145,7 +145,7 @@ def _group(text: str) -> typer.Typer:
 app = typer.Typer(
     name="fairprune", rich_markup_mode=None, pretty_exceptions_enable=False, invoke_without_command=True,
     context_settings=_NAMES, help="Make a trained image classifier several times smaller without making it unfairer.",
-    epilog="New here? fairprune demo shows the whole story. Your own images: fairprune data init FOLDER.",
+    epilog="\b\nNew here:         fairprune demo\nImages of yours:  fairprune data init FOLDER",
 )  # fmt: skip
 _listed(app, _COMMANDS)
 for _name, _text, _commands in (

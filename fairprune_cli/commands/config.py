@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from fairprune_cli.commands.flags import Json
-from fairprune_cli.commands.output import print_json, terminal_of
+from fairprune_cli.commands.output import print_json, say_next, terminal_of
 from fairprune_cli.core import setting_docs as docs
 from fairprune_cli.core.errors import ExitCode, FairpruneError, nearest
 from fairprune_cli.core.settings import CONFIG_FILE, flag_of
@@ -25,6 +25,7 @@ def list_command(as_json: Json = False) -> int:
         for key in keys:
             default, values = docs.default_in_words(FIELDS[key]), docs.value_in_words(Settings, key)
             terminal.result(f"  {key} [{default}]: {FIELDS[key].metadata['text']} ({values})")
+    say_next(terminal, as_json, "config", "explain", "sparsity")
     return int(ExitCode.OK)
 
 
@@ -56,6 +57,7 @@ def explain_command(
         ("file", f"{key}: in {CONFIG_FILE}"),
     ):  # fmt: skip
         terminal.result(f"  {name:<9} {text}")
+    say_next(terminal, as_json, *((commands[0], "--help") if commands else ("config", "list")))
     return int(ExitCode.OK)
 
 

@@ -70,7 +70,7 @@ def page_of(common: Sequence[str], lines: Sequence[str]) -> type[typer.core.Type
 
         def format_epilog(self, ctx: Any, formatter: Any) -> None:
             if lines:
-                with formatter.section("Type"):
+                with formatter.section("Examples"):
                     for line in lines:
                         formatter.write(f"{'':{formatter.current_indent}}{line}\n")
 

@@ -100,6 +100,15 @@ def refuse_no_room(path: Path) -> None:
         ) from error
 
 
+def refuse_taken(path: Path, force: bool) -> None:
+    """Refuse to write a file where there is one, unless `force` is set, or where none can be."""
+    if path.is_dir():
+        raise FairpruneError("is a folder", where=str(path), hint="give a file name to --out")
+    if path.exists() and not force:
+        raise FairpruneError("already exists", where=str(path), hint="--force overwrites it, --out writes elsewhere")
+    refuse_no_room(path)
+
+
 def _sync_folder(folder: Path) -> None:
     """Make a rename last through a loss of power, where the system lets folders be synchronised."""
     with contextlib.suppress(OSError):

@@ -5,20 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from fairprune_cli.audit.policy import policy_of
 from fairprune_cli.core import plugins
 from fairprune_cli.core.errors import FairpruneError
-from fairprune_cli.data.manifest.load import check_manifest, find_manifest
 from fairprune_cli.models import architecture_names
 from fairprune_cli.models.checkpoint.location import locate
 from fairprune_cli.run.options import Resolved
 
 
-def look_ahead(resolved: Resolved, models: Iterable[Path], every: bool = False) -> Path:
+def look_ahead(resolved: Resolved, models: Iterable[Path], every: bool = False, beside: Path | None = None) -> Path:
     """Check the files and names of a call that works on images.
 
     Args:
         models: that are read; the first one's folder may hold the manifest.
+        beside: a file whose folder may hold the manifest, where no model is read.
         every: whether all attributes of the manifest are meant where none is named.
 
     Returns:
@@ -31,8 +30,12 @@ def look_ahead(resolved: Resolved, models: Iterable[Path], every: bool = False) 
     settings, paths = resolved.settings, list(models)
     look_at_models(settings.arch, paths)
     _refuse_fairness_of_none(resolved)
+    # They take numpy, which what was looked at so far does without.
+    from fairprune_cli.audit.policy import policy_of
+    from fairprune_cli.data.manifest.load import check_manifest, find_manifest
+
     policy = policy_of(settings)
-    found = find_manifest(None if settings.data is None else Path(settings.data), paths[0] if paths else None, None)
+    found = find_manifest(None if settings.data is None else Path(settings.data), (*paths, beside)[0], None)
     check_manifest(found, tuple(dict.fromkeys((*settings.attr, *policy.attributes))), every)
     return found
 

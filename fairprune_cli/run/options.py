@@ -72,13 +72,15 @@ def settled(given: Mapping[str, Any], config: Path | None) -> Resolved:
         given: values by key, as flags or keywords.
         config: settings file; fairprune.yaml of the working directory, if there is one, where None.
     """
-    from fairprune_cli.audit.policy import with_policy  # which takes numpy, and settings alone need none
-
     default = Path(layers.CONFIG_FILE)
     if config is not None and not config.is_file():
         raise FairpruneError("no such file", where=str(config), hint="check --config")
     file = config if config is not None else default if default.exists() else None
-    made = with_policy(resolve(given, os.environ, file))
+    made = resolve(given, os.environ, file)
+    if made.settings.policy is not None:
+        from fairprune_cli.audit.policy import with_policy  # which takes numpy, and settings alone need none
+
+        made = with_policy(made)
     refuse_code_of_files(layers.values_of(made.settings), made.sources, None if config is None else str(config))
     return made
 

@@ -11,3 +11,4 @@ class Method(bifp.Method):
     """The same scores and steps; the Lagrangian is the loss alone."""
 
     constrained = False
+    reads = bifp.Method.reads

@@ -23,6 +23,7 @@ ALSO = ("excess-accuracy-gap", "accuracy-gap")
 class Method(magnitude.Method):
     """Magnitude pruning under CEAG's constraint; tolerance, eta and memory are the settings' own."""
 
+    reads = ("ramp_share",)
     constrained = True
     dual = method.Dual(
         notion="degradation", against="whole", data="lower", relaxation="logistic", bound="matched", levelling=math.inf,

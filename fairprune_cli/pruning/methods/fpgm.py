@@ -19,6 +19,7 @@ ALSO = ("geometric-median",)
 class Method(method.Method):
     """Keep the channels that are furthest from all others of their space."""
 
+    reads = ("ramp_share",)
     scope = "layer"
     granularities = ("channel",)
 

@@ -17,6 +17,8 @@ ALSO = ("lottery-ticket", "lth", "imp", "iterative-magnitude", "rewinding")
 class Method(magnitude.Method):
     """Magnitude pruning in rounds; weights, batch norms and momentum go back after each, the learning rate restarts."""
 
+    reads = ("rounds",)
+
     @classmethod
     def gradual(cls, options: method.MethodOptions) -> Plan:
         # The first prune falls on the trained checkpoint itself; half of the steps are left for the last ticket.

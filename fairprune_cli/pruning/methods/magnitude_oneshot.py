@@ -12,6 +12,8 @@ ALSO = ("one-shot", "oneshot", "magnitude-one-shot")
 class Method(magnitude.Method):
     """The smallest weights go before the first step."""
 
+    reads = ()
+
     @classmethod
     def gradual(cls, options: method.MethodOptions) -> Plan:
         return Plan(ramp=(0.0, 0.0), rounds=1)

@@ -16,6 +16,7 @@ ALSO = ("rand", "baseline")
 class Method(method.Method):
     """Scores drawn once from the seed, uniform; random within each layer, so that none is emptied by chance."""
 
+    reads = ("ramp_share",)
     scope = "layer"
 
     def __init__(self, masks: Masks, options: method.MethodOptions) -> None:

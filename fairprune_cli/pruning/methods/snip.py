@@ -22,6 +22,7 @@ ALSO = ("connection-sensitivity", "taylor", "gradient")
 class Method(method.Method):
     """Keep the units whose removal changes the loss most, to first order; a channel's is that of its gates."""
 
+    reads = ()
     upper_gradient = True
     eval_gradient = True
 

@@ -21,6 +21,7 @@ ALSO = ("performance-weighted-loss", "pw")
 class Method(magnitude.Method):
     """Magnitude pruning whose weight steps see the weighted loss."""
 
+    reads = ("ramp_share", "weight_floor", "weight_power")
     teacher = True
 
     def image_loss(self, logits: Tensor, labels: Tensor, teacher: Tensor | None) -> Tensor:
