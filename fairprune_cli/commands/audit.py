@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -19,11 +19,18 @@ from fairprune_cli.commands.flags import (
     Trust,
     flags,
     resolved,
-    spelling,
 )
-from fairprune_cli.commands.output import conclude, terminal_of
+from fairprune_cli.commands.output import conclude, say_again, say_next, terminal_of
 from fairprune_cli.core.errors import FairpruneError
-from fairprune_cli.run.options import GATES, SHOWN
+from fairprune_cli.core.launch import is_first
+from fairprune_cli.core.plugins import is_import_path
+from fairprune_cli.core.settings import flag_of
+from fairprune_cli.core.terminal import Terminal
+from fairprune_cli.run.idle import warn_of_idle
+from fairprune_cli.run.options import GATES, SHOWN, Resolved
+
+if TYPE_CHECKING:
+    from fairprune_cli.run.audit_report import Outcome
 
 
 @flags(
@@ -58,16 +65,52 @@ def command(
     terminal = terminal_of(quiet)
     settings = resolved(config, given)
     _refuse_mixture(models, against, predictions, against_predictions, trust, given)
+    warn_of_idle(given, settings.settings, "audit", terminal)
+    subject: tuple[object, ...] = tuple(models or ())
     if predictions is not None:
         from fairprune_cli.run.audit_predictions import PredictionsRequest, audit_predictions
 
+        subject = ("--predictions", predictions)
         table = PredictionsRequest(predictions, settings, against_predictions, out, force, dry_run)
-        return conclude(audit_predictions(table, terminal), terminal, as_json, dry_run)
-    from fairprune_cli.run import audit as auditing
-    from fairprune_cli.run.audit_sources import AuditRequest
+        outcome = audit_predictions(table, terminal)
+    else:
+        if is_first():
+            _look_ahead(tuple(models or ()), against, settings, out, force, terminal)
+        from fairprune_cli.run import audit as auditing
+        from fairprune_cli.run.audit_sources import AuditRequest
 
-    request = AuditRequest(tuple(models or ()), settings, against, out, force, trust, dry_run)
-    return conclude(auditing.audit(request, terminal), terminal, as_json, dry_run)
+        request = AuditRequest(tuple(models or ()), settings, against, out, force, trust, dry_run)
+        outcome = auditing.audit(request, terminal)
+    code = conclude(outcome, terminal, as_json, dry_run)
+    _say_next(outcome, subject, dry_run, as_json, terminal)
+    return code
+
+
+def _look_ahead(
+    models: tuple[Path, ...], against: Path | None, settings: Resolved, out: Path | None, force: bool,
+    terminal: Terminal,
+) -> None:  # fmt: skip
+    """Refuse what can be refused at once, and say what begins."""
+    from fairprune_cli.audit.policy import policy_of
+    from fairprune_cli.run.audit_checks import refuse_out, refuse_without_dense
+    from fairprune_cli.run.early import look_ahead
+
+    told = settings.settings
+    refuse_out(out, force, told)
+    manifest = look_ahead(settings, [*models, *([] if against is None else [against])], every=True)
+    if against is None and not is_import_path(told.notion):
+        refuse_without_dense(told, policy_of(told), 2, "--against DENSE")
+    beside = "" if against is None else f" against {against}"
+    terminal.note(f"{', '.join(map(str, models))}{beside}: auditing the {told.split} split of {manifest}")
+
+
+def _say_next(outcome: Outcome, subject: tuple[object, ...], dry_run: bool, as_json: bool, terminal: Terminal) -> None:
+    if dry_run:
+        say_again(terminal, as_json)
+    elif outcome.folder is not None:
+        say_next(terminal, as_json, "report", outcome.folder, "--to", "md")
+    else:
+        say_next(terminal, as_json, "audit", *subject, "--out", "audit")
 
 
 def _refuse_mixture(
@@ -88,7 +131,7 @@ def _refuse_mixture(
                              hint="give one of the two")  # fmt: skip
     from fairprune_cli.run.audit_predictions import idle_settings, refuse_idle_settings
 
-    refuse_idle_settings([spelling(key) for key in idle_settings(given)] + ["--trust-checkpoint"] * trust)
+    refuse_idle_settings([flag_of(key) for key in idle_settings(given)] + ["--trust-checkpoint"] * trust)
     if against is not None:
         raise FairpruneError("predictions are compared with predictions", where="--against",
                              hint="give those of the dense model with --against-predictions FILE")  # fmt: skip

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from fairprune_cli.commands.flags import COMMON, SET, Config, DryRun, Given, Json, Quiet, Trust, flags, resolved
-from fairprune_cli.commands.output import print_json, terminal_of
+from fairprune_cli.commands.output import print_json, say_again, say_next, terminal_of
 from fairprune_cli.core.errors import ExitCode, FairpruneError
+from fairprune_cli.core.files import refuse_no_room
+from fairprune_cli.core.setting_values import Wrong
+from fairprune_cli.core.settings import check_value
+from fairprune_cli.core.terminal import Terminal
+from fairprune_cli.run.options import Resolved, Settings
 
 MOST_SEEDS = 1000
 
@@ -52,6 +57,8 @@ def command(
     if len(alone) > 1:
         raise FairpruneError(f"{' and '.join(alone)} cannot go together", where="fairprune compare", hint="give one")
     settings = resolved(config, given)
+    if not gather:
+        _look_ahead(model, _names(methods), sparsities, granularities, seeds, settings, out, terminal)
     from fairprune_cli import compare as comparison
     from fairprune_cli.compare import printed
 
@@ -74,7 +81,45 @@ def command(
         printed.print_dry(made.document, terminal)
     else:
         printed.print_comparison(made.document, made.plan, terminal)
+    if dry_run:
+        say_again(terminal, as_json)
+    else:
+        say_next(terminal, as_json, *_best(made.document, model, settings.settings.attr))
     return int(made.code)
+
+
+def _look_ahead(
+    model: str, methods: tuple[str, ...], sparsities: str, granularities: str, seeds: int, settings: Resolved,
+    out: Path | None, terminal: Terminal,
+) -> None:  # fmt: skip
+    """Refuse what can be refused at once, and say what begins."""
+    from fairprune_cli.run.early import look_ahead
+
+    for flag, key, names in (
+        ("--methods", "method", methods), ("--granularities", "granularity", _names(granularities)),
+        ("--sparsities", "sparsity", _names(sparsities)),
+    ):  # fmt: skip
+        for name in names:
+            try:
+                check_value(Settings, key, name)
+            except Wrong as wrong:
+                raise FairpruneError(wrong.what, where=flag, hint=wrong.hint) from None
+    if out is not None:
+        refuse_no_room(out)
+    first = settings.settings.seed
+    paths = [Path(model.replace("{seed}", str(seed))) for seed in range(first, first + seeds)]
+    manifest = look_ahead(settings, dict.fromkeys(paths))
+    terminal.note(f"{model}: comparing {', '.join(methods)} on {manifest}")
+
+
+def _best(document: dict[str, Any], model: str, attributes: tuple[str, ...]) -> list[object]:
+    """The prune command of the first cell that is done: any of them can be had again by itself."""
+    for cell in document["cells"]:
+        if cell["status"] == "done":
+            named = [word for name in attributes for word in ("--attr", name)]
+            own = ("--method", cell["method"], "--granularity", cell["granularity"], "--sparsity", cell["sparsity"])
+            return ["prune", model.replace("{seed}", str(cell["seed"])), *own, *named]
+    return ["compare", "--help"]
 
 
 def _names(text: str) -> tuple[str, ...]:

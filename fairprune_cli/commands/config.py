@@ -6,11 +6,11 @@ from typing import Annotated
 
 import typer
 
-from fairprune_cli.commands.flags import Json, spelling
-from fairprune_cli.commands.output import print_json, terminal_of
+from fairprune_cli.commands.flags import Json
+from fairprune_cli.commands.output import print_json, say_next, terminal_of
 from fairprune_cli.core import setting_docs as docs
 from fairprune_cli.core.errors import ExitCode, FairpruneError, nearest
-from fairprune_cli.core.settings import CONFIG_FILE
+from fairprune_cli.core.settings import CONFIG_FILE, flag_of
 from fairprune_cli.run.options import FIELDS, Settings
 
 
@@ -27,6 +27,7 @@ def list_command(as_json: Json = False) -> int:
         for key in keys:
             default, values = docs.default_in_words(FIELDS[key]), docs.value_in_words(Settings, key)
             terminal.result(f"  {key} [{default}]: {FIELDS[key].metadata['text']} ({values})")
+    say_next(terminal, as_json, "config", "explain", "sparsity")
     return int(ExitCode.OK)
 
 
@@ -43,14 +44,14 @@ def explain_command(
     commands = _commands_with(key, context)
     record = docs.record_of(Settings, key)
     record |= {
-        "flag": spelling(key) if commands else None,
+        "flag": flag_of(key) if commands else None,
         "commands": commands,
         "variable": f"FAIRPRUNE_{key.upper()}",
     }
     if as_json:
         print_json(record, terminal)
         return int(ExitCode.OK)
-    flag = f"{spelling(key)} of {', '.join(commands)}" if commands else f"--set {key}=VALUE"
+    flag = f"{flag_of(key)} of {', '.join(commands)}" if commands else f"--set {key}=VALUE"
     terminal.result(f"{key}: {record['description']}")
     for name, text in (
         ("group", record["group"]), ("values", docs.value_in_words(Settings, key)),
@@ -58,6 +59,7 @@ def explain_command(
         ("file", f"{key}: in {CONFIG_FILE}"),
     ):  # fmt: skip
         terminal.result(f"  {name:<9} {text}")
+    say_next(terminal, as_json, *((commands[0], "--help") if commands else ("config", "list")))
     return int(ExitCode.OK)
 
 

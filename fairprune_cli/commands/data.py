@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fairprune_cli.commands.flags import Config, Force, Given, ImageSize, Json, Quiet, flags, resolved, size_of
-from fairprune_cli.commands.output import terminal_of
+from fairprune_cli.commands.output import say_next, terminal_of
 from fairprune_cli.core.errors import ExitCode, FairpruneError
 from fairprune_cli.core.terminal import Terminal
 from fairprune_cli.data.options import MOST_SEED, DataOptions
@@ -48,7 +48,8 @@ def init_command(
     asked = Asked(label, tuple(attr or ()), size_of(size), images, split_column, splits)
     terminal = terminal_of(quiet)
     written = init(path, out, name, force, asked, terminal)
-    terminal.result(f"{written}: written; check it with: fairprune data check {written}")
+    terminal.result(f"{written}: written")
+    say_next(terminal, False, "data", "check", written)
     return int(ExitCode.OK)
 
 
@@ -61,7 +62,11 @@ def check_command(
     quiet: Quiet = False,
 ) -> int:
     """Check manifest, table and every image; needs no torch."""
-    return int(check(resolved(config, _with_manifest(given, manifest)).settings, terminal_of(quiet), as_json))
+    terminal, settings = terminal_of(quiet), resolved(config, _with_manifest(given, manifest)).settings
+    code = check(settings, terminal, as_json)
+    if code is ExitCode.OK:
+        say_next(terminal, as_json, "train", "--arch", "resnet10", "--data", _found(settings))
+    return int(code)
 
 
 def sample_command(
@@ -75,8 +80,9 @@ def sample_command(
 
     terminal = terminal_of(quiet)
     with written_alone(out):
-        manifest = sample(out, seed, force, terminal)
-    terminal.result(f"{manifest}: written")
+        written = sample(out, seed, force, terminal)
+    terminal.result(f"{written}: written")
+    say_next(terminal, False, "data", "check", written)
     return int(ExitCode.OK)
 
 
@@ -94,15 +100,24 @@ def stats_command(
     quiet: Quiet = False,
 ) -> int:
     """Counts per split, label and group, and with --out a picture of them; needs no torch."""
-    settings = resolved(config, _with_manifest(given, manifest)).settings
-    return int(stats(settings, terminal_of(quiet), as_json, out, split or "train", force))
+    terminal, settings = terminal_of(quiet), resolved(config, _with_manifest(given, manifest)).settings
+    if out is None and split is not None:
+        raise FairpruneError("says which split a picture shows, and none was asked for", where="--split",
+                             hint="add --out groups.html, or leave it out")  # fmt: skip
+    code = stats(settings, terminal, as_json, out, split or "train", force)
+    say_next(terminal, as_json, "train", "--arch", "resnet10", "--data", _found(settings))
+    return int(code)
 
 
 def cache_command(
     clear: Annotated[bool, typer.Option("--clear", help="remove everything in it")] = False, as_json: Json = False
 ) -> int:
     """Show or empty the cache of decoded images."""
-    return int(cache(clear, terminal_of(), as_json))
+    terminal = terminal_of()
+    code = cache(clear, terminal, as_json)
+    if not clear:
+        say_next(terminal, as_json, "data", "cache", "--clear")
+    return int(code)
 
 
 def _with_manifest(given: Given, manifest: Path | None) -> Given:

@@ -63,12 +63,8 @@ def demo(out: Path, seed: int, force: bool, terminal: Terminal, as_json: bool) -
 
 
 def _story(out: Path, seed: int, terminal: Terminal, as_json: bool) -> Outcome:
-    from fairprune_cli import export as exports
     from fairprune_cli.commands import data as datasets
     from fairprune_cli.data.drawn_faces.write import SIZES
-    from fairprune_cli.report import console as summary
-    from fairprune_cli.run import dense_model as dense
-    from fairprune_cli.run import prune as pipeline
     from fairprune_cli.run.options import resolve
 
     def say(text: str) -> None:
@@ -78,6 +74,11 @@ def _story(out: Path, seed: int, terminal: Terminal, as_json: bool) -> Outcome:
     images = sum(SIZES.values())
     say(f"1. Drawing {images:,} faces: is this one smiling? Beards (15 % of the faces) hide the mouth.")
     manifest = datasets.sample(out, seed, False, terminal)
+    from fairprune_cli import export as exports
+    from fairprune_cli.report import console as summary
+    from fairprune_cli.run import dense_model as dense
+    from fairprune_cli.run import prune as pipeline
+
     say(f"2. Training a dense {ARCHITECTURE} on them.")
     flags = {"data": str(manifest), "seed": seed}
     training = resolve({**flags, "arch": ARCHITECTURE, "epochs": DENSE_EPOCHS, "lr": 0.1}, {}, None)

@@ -19,12 +19,12 @@ from fairprune_cli.commands.flags import (
     flags,
     resolved,
     size_of,
-    spelling,
 )
-from fairprune_cli.commands.output import print_json, terminal_of
+from fairprune_cli.commands.output import print_json, say_next, terminal_of
 from fairprune_cli.core.errors import ExitCode, FairpruneError
 from fairprune_cli.core.plugins import EXPORT_FORMAT
-from fairprune_cli.run.options import INT8
+from fairprune_cli.core.settings import flag_of
+from fairprune_cli.run.options import INT8, resolve
 
 if TYPE_CHECKING:
     from fairprune_cli.core.terminal import Terminal
@@ -55,14 +55,15 @@ def command(
 ) -> int:
     """Write the model in another format; the file is read again and compared before it says done."""
     terminal = terminal_of(quiet)
+    store = None if store is None else resolve({"store": store}, {}, None).settings.store
     if int8:
         return _in_integers(given, model, to, store, size, out, force, trust, as_json, terminal)
     _refuse_flags_of_int8(given)
+    _look_ahead(model, to, out, force, given)
+    terminal.note(f"{model}: exporting to {to}")
     from fairprune_cli import export as exports
     from fairprune_cli.run import inputs
-    from fairprune_cli.run.options import resolve
 
-    store = None if store is None else resolve({"store": store}, {}, None).settings.store
     wanted, data = size_of(size), given.get("data")
     result = exports.export(
         model, to, out, arch=given.get("arch"), trust=trust, weights=given.get("weights"), force=force,
@@ -80,6 +81,7 @@ def command(
             + (f" on {result.real_images} images of the manifest and 4 random ones" if result.real_images else "")
             + ("" if result.store is None else f"; rounding to {result.store} moved a logit by {result.rounding:.1e}")
         )
+    _say_next(model, result.path, to, as_json, terminal)
     return int(ExitCode.OK)
 
 
@@ -102,14 +104,35 @@ def _in_integers(
         print_json(made.to_dict(), terminal)
     else:
         print_int8(made.to_dict(), terminal)
+    _say_next(model, made.file.path, to, as_json, terminal)
     return int(ExitCode.OK)
+
+
+def _look_ahead(model: Path, to: str, out: Path | None, force: bool, given: Given) -> None:
+    """Refuse what can be refused before torch is imported."""
+    from fairprune_cli.export import destination
+    from fairprune_cli.run.early import look_at_models
+
+    suffix = EXPORT_FORMAT.load(to, "--to").SUFFIX
+    look_at_models(given.get("arch"), [model])
+    destination(model, out, suffix, force)
+    if (data := given.get("data")) is not None:
+        from fairprune_cli.data.manifest.load import check_manifest, find_manifest
+
+        check_manifest(find_manifest(Path(data), None, None))
+
+
+def _say_next(model: Path, path: Path, to: str, as_json: bool, terminal: Terminal) -> None:
+    """What a graph decides is audited beside its source; other files are looked at."""
+    graph = to in ("onnx", "pt2")
+    say_next(terminal, as_json, *(("audit", path, "--against", model) if graph else ("inspect", path)))
 
 
 def _refuse_flags_of_int8(given: Given) -> None:
     for key in INT8:
         if key in given:
             raise FairpruneError(
-                "says how --int8 is calibrated and audited, and --int8 was not given", where=spelling(key),
+                "says how --int8 is calibrated and audited, and --int8 was not given", where=flag_of(key),
                 hint="add --int8, or leave it out",
             )  # fmt: skip
 

@@ -10,10 +10,12 @@ from typing import Annotated, Any
 
 import typer
 
+from fairprune_cli.core import setting_docs as docs
 from fairprune_cli.core import settings as layers
 from fairprune_cli.core.errors import FairpruneError, nearest
+from fairprune_cli.core.settings import flag_of
 from fairprune_cli.data.manifest.image_shape import Size, parse_size
-from fairprune_cli.run.options import FIELDS, GATES, Resolved, settled
+from fairprune_cli.run.options import FIELDS, GATES, Resolved, Settings, settled
 
 Given = dict[str, Any]  # values of the settings that were given as flags, by key
 
@@ -41,16 +43,11 @@ def size_of(text: str | None) -> Size | None:
     return None if text is None else parse_size(text)
 
 
-def spelling(key: str) -> str:
-    """The flag of a setting."""
-    return "--" + key.replace("_", "-")
-
-
 def text_of(key: str) -> str:
     """The help of a setting's flag: what it means, the words it knows, and its default."""
     field = FIELDS[key]
     words = layers.words_of(field)
-    default = "" if field.default in (None, ()) else f" [{field.default}]"
+    default = "" if field.default in (None, (), False) else f" [{docs.default_in_words(field)}]"
     return field.metadata["text"] + (f" ({', '.join(words)})" if words else "") + default
 
 
@@ -94,8 +91,15 @@ def _annotation(key: str) -> Any:
     """Values stay text until all layers are checked together; what is true or false needs no value."""
     default = FIELDS[key].default
     several = isinstance(default, tuple) or key in GATES
-    kind: Any = bool if isinstance(default, bool) else list[str] if several else str
-    return Annotated[kind | None, typer.Option(spelling(key), help=text_of(key), show_default=False)]
+    if isinstance(default, bool):
+        return Annotated[bool | None, typer.Option(flag_of(key), help=text_of(key), show_default=False)]
+    kind: Any = list[str] if several else str
+    words = layers.words_of(FIELDS[key])
+    option = typer.Option(
+        flag_of(key), help=text_of(key), show_default=False, metavar=f"<{docs.kind_in_words(Settings, key)}>",
+        autocompletion=(lambda incomplete: [word for word in words if word.startswith(incomplete)]) if words else None,
+    )  # fmt: skip
+    return Annotated[kind | None, option]
 
 
 def _once(key: str, value: Any) -> Any:
@@ -103,7 +107,7 @@ def _once(key: str, value: Any) -> Any:
     if key not in GATES or not isinstance(value, list):
         return value
     if len(value) > 1:
-        raise FairpruneError("is given twice", where=spelling(key), hint="give it once, or put rules into a --policy")
+        raise FairpruneError("is given twice", where=flag_of(key), hint="give it once, or put rules into a --policy")
     return value[0] if value else None
 
 

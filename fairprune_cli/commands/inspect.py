@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from fairprune_cli.commands.flags import Given, ImageSize, Json, Model, Quiet, Trust, flags, size_of
-from fairprune_cli.commands.output import print_json, terminal_of
+from fairprune_cli.commands.output import print_json, say_next, terminal_of
 from fairprune_cli.core.errors import ExitCode
 from fairprune_cli.data.manifest.image_shape import ImageShape, Size
 
@@ -22,6 +22,11 @@ def command(
 ) -> int:
     """Architecture, parameters, MACs, bytes and sparsity per layer; no data needed."""
     terminal = terminal_of(quiet)
+    from fairprune_cli.run.early import look_at_models
+
+    size_of(size)
+    look_at_models(given.get("arch"), [model])
+    terminal.note(f"{model}: reading it")
     from fairprune_cli.report import console
 
     document, warnings = inspected(model, given.get("arch"), trust, size_of(size), given.get("weights"))
@@ -31,6 +36,7 @@ def command(
         console.print_inspection(document, terminal)
     for warning in warnings:
         terminal.warn(warning["text"], code=warning["code"])
+    say_next(terminal, as_json, "measure", model)
     return int(ExitCode.OK)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fairprune_cli.commands.flags import Given, ImageSize, Json, Model, Quiet, Trust, flags, resolved, size_of
-from fairprune_cli.commands.output import print_json, terminal_of
+from fairprune_cli.commands.output import print_json, say_next, terminal_of
 from fairprune_cli.core.errors import ExitCode
 from fairprune_cli.core.terminal import Terminal
 from fairprune_cli.data.manifest.image_shape import ImageShape, Size
@@ -33,6 +33,11 @@ def command(
     """Parameters, MACs, bytes, peak memory and latency, beside the dense model in one run; no data needed."""
     terminal = terminal_of(quiet)
     settings = resolved(None, given).settings
+    from fairprune_cli.run.early import look_at_models
+
+    size_of(size)
+    look_at_models(given.get("arch"), [model, *([] if against is None else [against])])
+    terminal.note(f"{model}: measuring it{'' if against is None else f' beside {against}'}")
     document = measure_models(
         model, against, arch=given.get("arch"), trust=trust, weights=given.get("weights"),
         size=size_of(size), device=settings.device, threads=settings.threads, terminal=terminal,
@@ -41,6 +46,7 @@ def command(
         print_json(document, terminal)
     else:
         show(document, terminal)
+    say_next(terminal, as_json, "export", model, "--to", "onnx")
     return int(ExitCode.OK)
 
 

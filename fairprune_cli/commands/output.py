@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shlex
 import sys
 from collections.abc import Iterator
 from contextvars import ContextVar
@@ -73,3 +74,18 @@ def conclude(outcome: Outcome, terminal: Terminal, as_json: bool, dry_run: bool)
         else:
             console.print_report(outcome.report, terminal, folder)
     return int(outcome.code)
+
+
+def say_next(terminal: Terminal, as_json: bool, *words: object) -> None:
+    """The command to type next, on stderr, so that it can be copied; not beside JSON, and not where quiet is asked for.
+
+    Args:
+        words: of the command after `fairprune`, quoted for a shell where they have to be.
+    """
+    if not as_json:
+        terminal.note(f"next: {shlex.join(['fairprune', *map(str, words)])}")
+
+
+def say_again(terminal: Terminal, as_json: bool) -> None:
+    """After a --dry-run: the same command without it."""
+    say_next(terminal, as_json, *(word for word in sys.argv[1:] if word != "--dry-run"))

@@ -21,9 +21,13 @@ from fairprune_cli.commands.flags import (
     flags,
     resolved,
 )
-from fairprune_cli.commands.output import conclude, terminal_of
+from fairprune_cli.commands.output import conclude, say_again, say_next, terminal_of
 from fairprune_cli.core.errors import FairpruneError
-from fairprune_cli.run.options import GATES, PRUNING, SHOWN
+from fairprune_cli.core.launch import is_first
+from fairprune_cli.core.terminal import Terminal
+from fairprune_cli.run.folder import RunFolder, default_folder
+from fairprune_cli.run.idle import warn_of_idle
+from fairprune_cli.run.options import GATES, PRUNING, SHOWN, Resolved
 
 
 @flags(
@@ -55,7 +59,26 @@ def command(
         if model is None:
             raise FairpruneError("no model was given", where="MODEL", hint="fairprune prune model.pt --attr gender")
         settings = resolved(config, given)
+        folder = out or default_folder(model, settings.settings)
+        if is_first():  # the others would find the folder that this one makes
+            _look_ahead(model, settings, folder, force, terminal)
         from fairprune_cli.run import prune as pipeline
 
+        warn_of_idle(given, settings.settings, "prune", terminal)
         outcome = pipeline.prune(pipeline.PruneRequest(model, settings, out, force, trust, dry_run), terminal)
-    return conclude(outcome, terminal, as_json, dry_run)
+    code = conclude(outcome, terminal, as_json, dry_run)
+    if outcome.folder is not None:
+        say_next(terminal, as_json, "export", outcome.folder, "--to", "onnx")
+    elif dry_run:
+        say_again(terminal, as_json)
+    return code
+
+
+def _look_ahead(model: Path, settings: Resolved, folder: Path, force: bool, terminal: Terminal) -> None:
+    """Refuse what can be refused at once, and say what begins."""
+    from fairprune_cli.run.early import look_ahead
+
+    RunFolder.check_free(folder, force)
+    manifest = look_ahead(settings, [model])
+    told = settings.settings
+    terminal.note(f"{model}: {told.method} by {told.granularity} to {told.sparsity:g}, on {manifest}, into {folder}")

@@ -41,4 +41,5 @@ def command(
         (terminal.json if to == "json" else terminal.document)(text.rstrip("\n"))
     else:
         rerender.write_text(out, text, force)
+        terminal.note(f"written: {out}")
     return int(ExitCode.OK)

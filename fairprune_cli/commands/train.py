@@ -8,8 +8,12 @@ from typing import Annotated
 import typer
 
 from fairprune_cli.commands.flags import SET, Config, DryRun, Force, Given, Json, Quiet, flags, resolved
-from fairprune_cli.commands.output import print_json, terminal_of
+from fairprune_cli.commands.output import print_json, say_again, say_next, terminal_of
 from fairprune_cli.core.errors import ExitCode
+from fairprune_cli.core.files import refuse_taken
+from fairprune_cli.core.terminal import Terminal
+from fairprune_cli.run.idle import warn_of_idle
+from fairprune_cli.run.options import Resolved
 
 EPOCHS = "15"
 
@@ -32,10 +36,12 @@ def command(
 ) -> int:
     """Train a dense model on the train split; the best epoch on val is kept."""
     terminal = terminal_of(quiet)
+    asked = {"arch": arch, "epochs": epochs or EPOCHS, **given}
+    manifest = _look_ahead(resolved(config, {**asked, "lr": lr or "0.1"}), out, force, terminal)
     from fairprune_cli.models.architectures import default_lr
 
-    own = {"arch": arch, "epochs": epochs or EPOCHS, "lr": lr or str(default_lr(arch))}
-    settings = resolved(config, {**own, **given})
+    settings = resolved(config, {**asked, "lr": lr or str(default_lr(arch))})
+    warn_of_idle(given, settings.settings, "train", terminal)
     from fairprune_cli.report import console
     from fairprune_cli.run import dense_model as dense
 
@@ -44,4 +50,18 @@ def command(
         print_json(document, terminal)
     else:
         (console.print_plan if dry_run else console.print_training)(document, terminal)
+    if dry_run:
+        say_again(terminal, as_json)
+    else:
+        say_next(terminal, as_json, "prune", out, "--data", manifest, "--sparsity", "0.8")
     return int(ExitCode.OK)
+
+
+def _look_ahead(settings: Resolved, out: Path, force: bool, terminal: Terminal) -> Path:
+    """Refuse what can be refused at once, and say what begins; the manifest's path."""
+    from fairprune_cli.run.early import look_ahead
+
+    refuse_taken(out, force)
+    manifest = look_ahead(settings, (), every=True, beside=out)
+    terminal.note(f"training {settings.settings.arch} on {manifest}, into {out}")
+    return manifest

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from fairprune_cli.core.printable import one_line
@@ -135,17 +135,40 @@ class Problems:
 
 
 _LISTED = 40
+_ALIKE, _CLEARLY = 0.6, 0.2  # of a ratio from 0 to 1: what counts as close, and closer by so much as what was meant
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
-    """A hint that names the known word closest to `word`, or lists what is known."""
+def nearest(
+    word: str, known: Iterable[str], also: Mapping[str, str] | None = None, preferred: Container[str] = ()
+) -> str:
+    """A hint that names the known word closest to `word`, whatever its case, or lists what is known.
+
+    Args:
+        also: other words for the known ones, as people know them from elsewhere.
+        preferred: known words that are named in place of another that is hardly closer.
+    """
     import difflib
 
     options = sorted(known)
-    close = difflib.get_close_matches(word, options, n=1, cutoff=0.6)
+    meant = {**{_folded(other): name for other, name in (also or {}).items()}, **{_folded(one): one for one in options}}
+    wanted = _folded(word)
+    close = [wanted] if wanted in meant else difflib.get_close_matches(wanted, meant, n=5, cutoff=_ALIKE)
     if close:
-        return f"did you mean {close[0]!r}?"
+        best = _ratio(wanted, close[0]) - _CLEARLY
+        instead = [one for one in close if meant[one] in preferred and _ratio(wanted, one) >= best]
+        return f"did you mean {meant[(instead or close)[0]]!r}?"
     if not options:
         return "none is known here"
     more = f" and {len(options) - _LISTED} more" if len(options) > _LISTED else ""
     return "known: " + ", ".join(options[:_LISTED]) + more
+
+
+def _ratio(one: str, other: str) -> float:
+    import difflib
+
+    return difflib.SequenceMatcher(None, other, one).ratio()
+
+
+def _folded(word: str) -> str:
+    """A word as it is compared: small, with hyphens, in American spelling."""
+    return re.sub(r"[\s_-]+", "-", word.strip().casefold()).replace("ised", "ized").replace("isation", "ization")

@@ -81,18 +81,38 @@ def _atomic_path(path: Path, lasting: bool) -> Iterator[Path]:
 def refuse_no_room(path: Path) -> None:
     """Refuse a file or folder that could not be made, before the work whose result it is to hold.
 
+    Whether something can be written is tried: permissions do not tell of file systems that take nothing.
+
     Raises:
-        FairpruneError: what is to hold it is a file, or cannot be written (exit code 3).
+        FairpruneError: what is to hold it is a file, or takes no files, or not of such a name.
     """
+    path = Path(path)
+    hint = "give another --out"
     place = next(one for one in (path, *path.absolute().parents) if os.path.lexists(one))
     if place != path and not place.is_dir():
-        raise FairpruneError(f"cannot be made: {place} is a file", where=str(path), hint="give another --out")
+        raise FairpruneError(f"cannot be made: {place} is a file", where=str(path), hint=hint)
     folder = place if place.is_dir() else place.parent
-    if not os.access(folder, os.W_OK | os.X_OK):
+    try:
+        longest = os.pathconf(folder, "PC_NAME_MAX") if hasattr(os, "pathconf") else 255
+        for name in path.absolute().parts[len(folder.absolute().parts) :]:
+            if len(os.fsencode(name)) > longest:
+                raise FairpruneError(
+                    f"cannot be made: a name of {len(os.fsencode(name))} bytes is too long", where=str(path), hint=hint
+                )
+        os.rmdir(tempfile.mkdtemp(prefix=".", suffix=".tmp", dir=folder))
+    except OSError as error:
         raise FairpruneError(
-            f"cannot be made: {folder} is not writable", where=str(path), hint="give another --out",
-            code=ExitCode.RUNTIME,
-        )  # fmt: skip
+            f"cannot be made: {folder} is not writable ({error.strerror or error})", where=str(path), hint=hint
+        ) from error
+
+
+def refuse_taken(path: Path, force: bool) -> None:
+    """Refuse to write a file where there is one, unless `force` is set, or where none can be."""
+    if path.is_dir():
+        raise FairpruneError("is a folder", where=str(path), hint="give a file name to --out")
+    if path.exists() and not force:
+        raise FairpruneError("already exists", where=str(path), hint="--force overwrites it, --out writes elsewhere")
+    refuse_no_room(path)
 
 
 def _sync_folder(folder: Path) -> None:

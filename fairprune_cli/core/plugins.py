@@ -6,6 +6,7 @@ module is held against its kind's protocol when it is used, and one that cannot 
 
 from __future__ import annotations
 
+import ast
 import importlib
 import importlib.util
 import os
@@ -32,16 +33,46 @@ class Kind:
         package: whose folder is listed.
         word: what messages call one.
         needs: names that every module of it defines.
+        prefers: what a class of it says of itself where it is named in place of another that is hardly closer.
     """
 
     package: str
     word: str
     needs: tuple[str, ...]
+    prefers: str = ""
 
     def names(self) -> list[str]:
         """Names as users type them (`worst_group.py` is `worst-group`), in alphabetical order."""
         found = (info.name for info in pkgutil.iter_modules(self._folders()))
         return sorted(name.replace("_", "-") for name in found)
+
+    def source(self, name: str) -> str:
+        """The text of a plug-in's file; raises OSError or ValueError where it cannot be read."""
+        return Path(self._file(name)).read_text("utf-8")
+
+    def constants(self, name: str) -> dict[str, Any]:
+        """What a plug-in says in plain values, at the top of its file and in its classes, without importing it.
+
+        Of a file that cannot be read nothing: who uses it is told.
+        """
+        found: dict[str, Any] = {}
+        try:
+            tree = ast.parse(self.source(name))
+        except (OSError, SyntaxError, ValueError):
+            return found
+        for node in tree.body:
+            for inner in node.body if isinstance(node, ast.ClassDef) else [node]:
+                if isinstance(inner, ast.Assign):
+                    found |= _literals(inner)
+        return found
+
+    def nearest(self, word: str) -> str:
+        """A hint that names the plug-in meant by `word`: the closest name, or one whose ALSO has it."""
+        if "." in word:
+            return f"a {self.word} of your own is written package.module:name"
+        said = {name: self.constants(name) for name in self.names()}
+        also = {other: name for name, one in said.items() for other in one.get("ALSO", ())}
+        return nearest(word, said, also, [name for name, one in said.items() if self.prefers and one.get(self.prefers)])
 
     def load(self, name: str, where: str = "") -> ModuleType:
         """The module of the plug-in `name`.
@@ -55,7 +86,7 @@ class Kind:
         """
         known = self.names()
         if name not in known:
-            raise FairpruneError(f"unknown {self.word} {name!r}", where=where, hint=nearest(name, known))
+            raise FairpruneError(f"unknown {self.word} {name!r}", where=where, hint=self.nearest(name))
         module = f"{self.package}.{name.replace('-', '_')}"
         hint = "mend the file, or take it out of the folder"
         if not _PLUG_IN.fullmatch(name):
@@ -113,7 +144,18 @@ class Kind:
         return str(next((place for place in places if place.is_file()), self.package))
 
 
-METHOD = Kind("fairprune_cli.pruning.methods", "method", ("Method",))
+def _literals(node: ast.Assign) -> dict[str, Any]:
+    """Values by name of an assignment of plain values: of one, or of several to a tuple of names."""
+    try:
+        value = ast.literal_eval(node.value)
+    except ValueError:
+        return {}
+    target = node.targets[0]
+    names, values = (target.elts, value) if isinstance(target, ast.Tuple) else ([target], (value,))
+    return {name.id: of for name, of in zip(names, values, strict=False) if isinstance(name, ast.Name)}
+
+
+METHOD = Kind("fairprune_cli.pruning.methods", "method", ("Method",), prefers="constrained")
 NOTION = Kind("fairprune_cli.fairness.notions", "notion", ("build",))
 RELAXATION = Kind("fairprune_cli.fairness.relaxations", "relaxation", ("kappa",))
 ARCHITECTURE = Kind("fairprune_cli.models.architectures.families", "family of architectures", ("ARCHITECTURES",))

@@ -7,6 +7,7 @@ import types
 from collections.abc import Mapping
 from typing import Any
 
+from fairprune_cli.core.setting_values import range_in_words
 from fairprune_cli.core.settings import fields_of, types_of, words_of
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -33,24 +34,28 @@ def groups_of(union: type) -> dict[type, list[str]]:
 
 
 def value_in_words(union: type, key: str) -> str:
-    """Type and range of a setting, such as "number, at least 0, below 1"."""
+    """Type and range of a setting, such as "share below 1"."""
     field, (kind, optional) = fields_of(union)[key], _kind(union, key)
-    meta = field.metadata
     if words := words_of(field):
         text = ", ".join(words)
-    elif kind is bool:
-        text = "true or false"
+    elif kind in (int, float):
+        text = range_in_words(kind, field.metadata)
     else:
-        text = {int: "whole number", float: "number", str: "text"}.get(kind, "names")
-    low, high, above, below = (meta[name] for name in ("low", "high", "above", "below"))
-    if low is not None and high is not None:
-        text += f", {low:g} to {high:g}" if abs(high) < 1e6 else f", {low:g} to {high}"
-    else:
-        text += "" if low is None else f", at least {low:g}"
-        text += "" if high is None else f", at most {high:g}"
-    text += "" if above is None else f", above {above:g}"
-    text += "" if below is None else f", below {below:g}"
+        text = {bool: "true or false", str: "text"}.get(kind, "names")
     return text + (", or none" if optional else "")
+
+
+def kind_in_words(union: type, key: str) -> str:
+    """The kind of a setting's value in a word: share, number, integer, choice, name, path, text."""
+    field, (kind, _) = fields_of(union)[key], _kind(union, key)
+    meta = field.metadata
+    if meta["metavar"]:
+        return str(meta["metavar"])
+    if meta["choices"] or meta["plugins"]:
+        return "choice" if meta["choices"] else "name"
+    if kind is float:
+        return "share" if meta["share"] else "number"
+    return {int: "integer", str: "text"}.get(kind, "names")
 
 
 def default_in_words(field: dataclasses.Field[Any]) -> str:

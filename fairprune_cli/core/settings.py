@@ -7,18 +7,35 @@ here. Precedence: flag > environment (FAIRPRUNE_<KEY>) > file (fairprune.yaml, o
 from __future__ import annotations
 
 import dataclasses
-import types
 import typing
-from collections.abc import Container, Mapping
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from fairprune_cli.core.errors import Problems, nearest
+from fairprune_cli.core.errors import FairpruneError, Problems, nearest
 from fairprune_cli.core.plugins import Kind
+from fairprune_cli.core.setting_values import Wrong, checked
 
 CONFIG_FILE = "fairprune.yaml"
+PREFIX = "FAIRPRUNE_"  # of the variables of the environment
 S = TypeVar("S")  # a group, or a union of groups
+
+
+@dataclass(frozen=True)
+class Need:
+    """What has to be so for a setting to have an effect.
+
+    Attributes:
+        key: of another setting; values: of which it has one; any but its default where there are no values.
+    """
+
+    key: str
+    values: tuple[str, ...] = ()
+
+    def met(self, settings: Any) -> bool:
+        value = getattr(settings, self.key)
+        return value in self.values if self.values else value != getattr(type(settings), self.key)
 
 
 def setting(
@@ -29,21 +46,33 @@ def setting(
     high: float | None = None,
     above: float | None = None,
     below: float | None = None,
+    share: bool = False,
     choices: tuple[str, ...] = (),
+    also: Mapping[str, str] | None = None,
     plugins: Kind | None = None,
+    form: str = "",
+    metavar: str = "",
     may_be_empty: bool = True,
+    needs: tuple[Need, ...] = (),
+    by_method: bool = False,
 ) -> Any:
     """A field with its help text and range: low <= value <= high, above < value < below.
 
     Args:
-        choices: the only values.
-        plugins: whose names are values, beside others that are checked where they are used.
+        share: of a whole, which people also write in per cent.
+        choices: the only values; also: other words for them, that hints know.
+        plugins: whose names are the only values beside `package.module:name`.
+        form: a regular expression that text has to match; `text` says what may be given.
+        metavar: what --help calls its value, where its type does not say it.
         may_be_empty: whether a key with nothing behind it, or an empty environment variable, stands for None. Where
             that would silently lose what was meant, it is an error; null, or no variable, says that nothing is meant.
+        needs: it has an effect where any of them is met; always where there are none.
+        by_method: it has an effect where the pruning method reads it.
     """
     meta = {
-        "text": text, "low": low, "high": high, "above": above, "below": below, "choices": choices, "plugins": plugins,
-        "may_be_empty": may_be_empty,
+        "text": text, "low": low, "high": high, "above": above, "below": below, "share": share, "choices": choices,
+        "also": also or {}, "plugins": plugins, "form": form, "metavar": metavar, "may_be_empty": may_be_empty,
+        "needs": needs, "by_method": by_method,
     }  # fmt: skip
     return dataclasses.field(default=default, metadata=meta)
 
@@ -90,17 +119,35 @@ class Resolved(Generic[S]):
         }
 
 
-def merge(group: type[S], flags: Mapping[str, Any], env: Mapping[str, str], file: Path | None) -> Resolved[S]:
+@dataclass(frozen=True)
+class Fault:
+    """What is wrong with a setting, where it was given, and how to mend it; "" where nothing useful can be said."""
+
+    where: str
+    what: str
+    hint: str = ""
+
+
+def flag_of(key: str) -> str:
+    """The flag of a setting."""
+    return "--" + key.replace("_", "-")
+
+
+def merge(
+    group: type[S], flags: Mapping[str, Any], env: Mapping[str, str], file: Path | None,
+    spelled: Callable[[str], str] = flag_of,
+) -> Resolved[S]:  # fmt: skip
     """Merge the layers; flags that are None were not given.
 
-    A class among the group's bases may have a `settle(values, sources, problems)` for what only several settings
-    together decide; it sees the values that are not at their default, and may add to them.
+    A class among the group's bases may have a `settle(values, sources)` for what only several settings together decide;
+    it sees the values that are not at their default, may add to them, and gives what is wrong with them.
 
     Args:
         group: a dataclass of settings.
         flags: values from the command line, by key.
         env: environment; FAIRPRUNE_SEED and the like.
         file: a YAML mapping, or None.
+        spelled: what messages call a key among the flags.
 
     Raises:
         FairpruneError: every unknown key, wrong type and value out of range at once.
@@ -108,28 +155,45 @@ def merge(group: type[S], flags: Mapping[str, Any], env: Mapping[str, str], file
     fields, kinds = fields_of(group), types_of(group)
     values: dict[str, Any] = {}
     sources = dict.fromkeys(fields, "default")
-    problems = Problems("settings")
-    for source, layer in _layers(group, flags, env, file, problems):
+    unreadable = Problems("")
+    faults: list[Fault] = []
+
+    def place(source: str, key: str) -> str:
+        return {"flag": spelled(key), "environment": f"{PREFIX}{key.upper()}"}.get(source, f"{source}: {key}")
+
+    for source, layer in _layers(group, flags, env, file, unreadable):
         told: dict[str, str] = {}
         for key, raw in layer.items():
             name = key.replace("-", "_")
             if told.setdefault(name, key) != key:
-                problems.add(f"{source}: {told[name]!r} and {key!r} are one setting: give it once")
+                faults.append(Fault(source, f"{told[name]!r} and {key!r} are one setting", "give it once"))
                 continue
             if name not in fields:
-                problems.add(f"{source}: unknown key {key!r}; {nearest(name, fields)}")
+                faults.append(Fault(source, f"unknown key {key!r}", nearest(name, fields)))
                 continue
             try:
-                values[name] = _checked(kinds[name], fields[name].metadata, raw, text=source == "environment")
-            except ValueError as error:
-                problems.add(f"{source}: {name}: {error}")
+                values[name] = checked(kinds[name], fields[name].metadata, raw, text=source == "environment")
+            except Wrong as wrong:
+                faults.append(Fault(place(source, name), wrong.what, wrong.hint))
                 continue
             sources[name] = source
     for part in group.__mro__:
         if "settle" in vars(part):
-            part.settle(values, sources, problems)  # type: ignore[attr-defined]
-    problems.raise_if_any()
+            found = part.settle(values, sources)  # type: ignore[attr-defined]
+            faults += [Fault(place(sources[key], key), what, hint) for key, what, hint in found]
+    _raise_if_any([*(Fault("", text) for text in unreadable.texts), *faults])
     return Resolved(group(**values), sources)
+
+
+def _raise_if_any(faults: Sequence[Fault]) -> None:
+    """Raise one FairpruneError of them all."""
+    if len(faults) == 1:
+        raise FairpruneError(faults[0].what, where=faults[0].where, hint=faults[0].hint)
+    problems = Problems("settings")
+    for one in faults:
+        text = f"{one.where}: {one.what}" if one.where else one.what
+        problems.add(f"{text}; {one.hint}" if one.hint else text)
+    problems.raise_if_any()
 
 
 def _layers(
@@ -139,9 +203,8 @@ def _layers(
     layers: list[tuple[str, Mapping[str, Any]]] = []
     if file is not None:
         layers.append((str(file), read_config(file, problems, never)))
-    prefix = "FAIRPRUNE_"
     not_settings = {"FAIRPRUNE_CACHE", "FAIRPRUNE_CACHE_LIMIT", "FAIRPRUNE_DATA_ROOT", "FAIRPRUNE_DEBUG"}
-    found = {k[len(prefix) :].lower(): v for k, v in env.items() if k.startswith(prefix) and k not in not_settings}
+    found = {k[len(PREFIX) :].lower(): v for k, v in env.items() if k.startswith(PREFIX) and k not in not_settings}
     layers.append(("environment", found))
     layers.append(("flag", {k: v for k, v in flags.items() if v is not None and v != ()}))
     return layers
@@ -181,57 +244,4 @@ def check_value(group: type, key: str, raw: Any) -> Any:
     Raises:
         ValueError: a wrong type or a value out of range, in words.
     """
-    return _checked(types_of(group)[key], fields_of(group)[key].metadata, raw, text=False)
-
-
-def _checked(kind: Any, meta: Mapping[str, Any], raw: Any, text: bool) -> Any:
-    optional = isinstance(kind, types.UnionType)
-    if optional:
-        if raw == "" and not meta["may_be_empty"]:
-            raise ValueError("is empty: give a value, or take it away")
-        if raw is None or (text and raw == ""):
-            return None
-        kind = next(k for k in kind.__args__ if k is not type(None))
-    value = _converted(kind, raw, text)
-    if meta["choices"] and value not in meta["choices"]:
-        raise ValueError(f"{value!r} is none of {', '.join(meta['choices'])}; {nearest(str(value), meta['choices'])}")
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        if value != value or value in (float("inf"), float("-inf")):
-            raise ValueError(f"{value} is not a finite number")
-        for bound, wrong, sign in (
-            ("low", lambda v, b: v < b, ">="), ("high", lambda v, b: v > b, "<="),
-            ("above", lambda v, b: v <= b, ">"), ("below", lambda v, b: v >= b, "<"),
-        ):  # fmt: skip
-            limit = meta[bound]
-            if limit is not None and wrong(value, limit):
-                a_share = isinstance(value, float) and bound in ("high", "below") and limit == 1.0 < value <= 100.0
-                hint = f"; it is a share: {value:g} of a hundred is {value / 100:g}" if a_share else ""
-                raise ValueError(f"{value} must be {sign} {limit}{hint}")
-    return value
-
-
-def _converted(kind: Any, raw: Any, text: bool) -> Any:
-    if kind == tuple[str, ...]:
-        items = raw.split(",") if isinstance(raw, str) else raw
-        if not isinstance(items, list | tuple) or not all(isinstance(i, str) for i in items):
-            raise ValueError(f"{raw!r} is not a list of names")
-        return tuple(item.strip() for item in items if item.strip())
-    if kind is bool:
-        if isinstance(raw, bool):
-            return raw
-        if text and raw.lower() in {"1", "true", "yes", "0", "false", "no"}:
-            return raw.lower() in {"1", "true", "yes"}
-        raise ValueError(f"{raw!r} is neither true nor false")
-    if kind is str:
-        if not isinstance(raw, str):
-            raise ValueError(f"{raw!r} is not text")
-        return raw
-    if isinstance(raw, bool) or not isinstance(raw, int | float | str):
-        raise ValueError(f"{raw!r} is not a number")
-    try:
-        number = kind(raw)
-    except (ValueError, OverflowError):
-        raise ValueError(f"{raw!r} is not a {'whole number' if kind is int else 'number'}") from None
-    if kind is int and isinstance(raw, float) and raw != number:
-        raise ValueError(f"{raw!r} is not a whole number")
-    return number
+    return checked(types_of(group)[key], fields_of(group)[key].metadata, raw, text=False)

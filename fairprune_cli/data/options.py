@@ -21,5 +21,5 @@ class SeedOptions:
 class DataOptions:
     """Where images and groups come from."""
 
-    data: str | None = setting(None, "manifest of the data set")
-    attr: tuple[str, ...] = setting((), "sensitive attributes; a*b is an intersection")
+    data: str | None = setting(None, "manifest of the data set", metavar="path")
+    attr: tuple[str, ...] = setting((), "sensitive attributes; a*b is an intersection", metavar="name,...")

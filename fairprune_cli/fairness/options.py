@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fairprune_cli.core import plugins
-from fairprune_cli.core.settings import setting
+from fairprune_cli.core.settings import Need, setting
 
 BOUNDS = ("matched", "upper", "lower")
+_ACTS = (Need("fairness_on", ("both", "weights", "mask")),)  # there is a constraint
 
 
 @dataclass(frozen=True)
@@ -23,13 +24,23 @@ class NotionOptions:
 class ConstraintOptions(NotionOptions):
     """The constraint and its multipliers."""
 
-    relaxation: str = setting("logistic", "surrogate of the indicator", plugins=plugins.RELAXATION)
-    bound: str = setting("matched", "side from which the surrogate bounds", choices=BOUNDS)
-    tolerance: float = setting(0.02, "allowed difference between groups", low=0.0, high=1.0)
-    multiplier_rate: float = setting(0.05, "step of the multipliers", low=0.0)
-    multiplier_cap: float = setting(3.0, "largest multiplier", low=0.0)
-    multiplier_decay: float = setting(
-        0.0, "share of a multiplier lost per step inside the tolerance, beside the dual step", low=0.0, high=1.0
+    relaxation: str = setting(
+        "logistic", "surrogate of the indicator", plugins=plugins.RELAXATION, by_method=True, needs=_ACTS
     )
-    multiplier_memory: float = setting(2000.0, "images that the running rates look back on", above=0.0)
-    levelling: float = setting(0.0, "how far a gap may close by making the better groups worse", low=0.0, high=1.0)
+    bound: str = setting("matched", "side from which the surrogate bounds", choices=BOUNDS, by_method=True, needs=_ACTS)
+    tolerance: float = setting(
+        0.02, "allowed difference between groups", low=0.0, high=1.0, share=True, by_method=True, needs=_ACTS
+    )
+    multiplier_rate: float = setting(0.05, "step of the multipliers", low=0.0, by_method=True, needs=_ACTS)
+    multiplier_cap: float = setting(3.0, "largest multiplier", low=0.0, by_method=True, needs=_ACTS)
+    multiplier_decay: float = setting(
+        0.0, "share of a multiplier lost per step inside the tolerance, beside the dual step", low=0.0, high=1.0,
+        share=True, by_method=True, needs=_ACTS,
+    )  # fmt: skip
+    multiplier_memory: float = setting(
+        2000.0, "images that the running rates look back on", above=0.0, by_method=True, needs=_ACTS
+    )
+    levelling: float = setting(
+        0.0, "how far a gap may close by making the better groups worse", low=0.0, high=1.0, share=True, by_method=True,
+        needs=_ACTS,
+    )  # fmt: skip

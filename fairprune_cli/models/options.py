@@ -13,9 +13,9 @@ GRANULARITIES = ("channel", "weight", "2:4")  # what can be removed
 class ModelOptions:
     """The model, and how it is stored."""
 
-    arch: str | None = setting(None, "architecture name, or package.module:factory")
+    arch: str | None = setting(None, "architecture name, or package.module:factory", metavar="name")
     weights: str | None = setting(
-        None, "which copy of the weights the file holds: raw, ema, or the key that it is under"
+        None, "which copy of the weights the file holds: raw, ema, or the key that it is under", metavar="name"
     )
     classes_from: str = setting(
         "model", "whose class names are right where those of the model's file are not the manifest's: with model it is "
@@ -24,4 +24,5 @@ class ModelOptions:
     store: str = setting(
         "source", "number format of the weights in the file; source keeps that of the file they come from",
         choices=("source", "fp32", "fp16", "bf16"),
+        also={"float32": "fp32", "float16": "fp16", "half": "fp16", "bfloat16": "bf16"},
     )  # fmt: skip

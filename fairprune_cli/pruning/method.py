@@ -38,6 +38,14 @@ class Dual:
     per_group: bool = False
 
 
+# Settings of the constraint, by the name of what prescribes them in `Dual`; "" where nothing does.
+CONSTRAINT = {
+    "fairness_on": "", "tolerance": "", "multiplier_rate": "", "multiplier_memory": "", "relaxation": "relaxation",
+    "bound": "bound", "levelling": "levelling", "multiplier_cap": "cap", "multiplier_decay": "decay",
+    "multiplier_data": "data",
+}  # fmt: skip
+
+
 class Method:
     """Scores for the units of a mask; the training loop projects them onto the wanted sparsity.
 
@@ -51,6 +59,8 @@ class Method:
         scope: "global", or "layer" where scores of different layers cannot be compared.
         granularities: those it is defined for.
         teacher: it needs the dense model's outputs on the lower data.
+        reads: settings that its code reads, of those that only some methods read (`by_method`); None where it does not
+            say, and may read any.
     """
 
     constrained = False
@@ -60,10 +70,27 @@ class Method:
     scope = "global"
     granularities: tuple[str, ...] = GRANULARITIES
     teacher = False
+    reads: tuple[str, ...] | None = None
 
     def __init__(self, masks: Masks, options: MethodOptions) -> None:
         self.masks = masks
         self.options = options
+
+    @classmethod
+    def settings_read(cls) -> frozenset[str] | None:
+        """Keys of the settings that only some methods read and this one does; None where it does not say.
+
+        Beside those that its code reads they are the constraint's, where it has one and prescribes no other value.
+        """
+        if cls.reads is None or "reads" not in vars(cls):  # what a class is derived from does not speak for it
+            return None
+        own = set(cls.reads)
+        if cls.upper_gradient and cls.gradual(MethodOptions()).rounds:
+            own.add("saliency_batches")
+        if cls.constrained:
+            dual = vars(cls.dual)
+            own |= {key for key, prescribed in CONSTRAINT.items() if dual.get(prescribed) is None}
+        return frozenset(own)
 
     @classmethod
     def plan(cls, options: MethodOptions) -> Plan:

@@ -13,7 +13,7 @@ from torch import nn
 from fairprune_cli.core import provenance
 from fairprune_cli.core.device import choose_device, machine, repeatable, set_threads, strictly_repeatable
 from fairprune_cli.core.errors import FairpruneError
-from fairprune_cli.core.files import refuse_no_room
+from fairprune_cli.core.files import refuse_taken
 from fairprune_cli.core.locks import refuse_in_use, written_alone
 from fairprune_cli.core.signals import stop_on_signals
 from fairprune_cli.core.terminal import Terminal
@@ -47,11 +47,7 @@ def train_checkpoint(request: TrainRequest, terminal: Terminal) -> dict[str, Any
         FairpruneError: bad input, an existing file, or the training was interrupted (nothing is written then).
     """
     settings = request.resolved.settings
-    if request.out.exists() and not request.force:
-        raise FairpruneError(
-            "already exists", where=str(request.out), hint="--force overwrites it, --out writes elsewhere"
-        )
-    refuse_no_room(request.out)
+    refuse_taken(request.out, request.force)
     refuse_in_use(request.out)
     if settings.arch is None:
         raise FairpruneError("no architecture was given", where="--arch", hint="for example --arch resnet10")

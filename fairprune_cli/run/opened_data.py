@@ -12,6 +12,7 @@ import numpy as np
 from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.core.terminal import Terminal
 from fairprune_cli.data.images.duplicates import parted
+from fairprune_cli.data.manifest.attribute_names import refuse_unnamed_attribute
 from fairprune_cli.data.manifest.load import SPLITS, Grouping, Manifest, find_manifest, load_manifest
 from fairprune_cli.run.options import Settings
 
@@ -72,11 +73,8 @@ def open_data(
     names: Sequence[str] = settings.attr
     if not names:
         names = tuple(manifest.attributes)
-        if len(names) > 1 and not every:
-            raise FairpruneError(
-                "no sensitive attribute was named", where="--attr",
-                hint=f"give one or more of: {', '.join(names)}; a*b for an intersection",
-            )  # fmt: skip
+        if not every:
+            refuse_unnamed_attribute(settings.attr, names)
     repeated = {name for name in names if list(names).count(name) > 1}
     if repeated:
         raise FairpruneError(f"{', '.join(sorted(repeated))} is given twice", where="--attr", hint="give it once")

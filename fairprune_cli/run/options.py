@@ -27,7 +27,10 @@ from fairprune_cli.training.options import TrainOptions
 class RunOptions:
     """The machine, and what happens beside the run."""
 
-    device: str = setting("auto", "auto, cpu, cuda, cuda:N or mps")
+    device: str = setting(
+        "auto", "auto, cpu, cuda, cuda:N or mps", form=r"auto|cpu|mps|cuda(:[0-9]+)?", metavar="device",
+        also={"gpu": "cuda", "nvidia": "cuda", "metal": "mps"},
+    )  # fmt: skip
     threads: int = setting(0, "CPU threads; 0 leaves it to torch", low=0, high=MOST_THREADS)
     save_minutes: float = setting(5.0, "minutes between saved states; 0 is after every step", low=0.0, high=10_000.0)
     track: str = setting("none", "where runs are tracked as well", choices=("none", "mlflow"))
@@ -70,13 +73,15 @@ def settled(given: Mapping[str, Any], config: Path | None) -> Resolved:
         given: values by key, as flags or keywords.
         config: settings file; fairprune.yaml of the working directory, if there is one, where None.
     """
-    from fairprune_cli.audit.policy import with_policy  # which takes numpy, and settings alone need none
-
     default = Path(layers.CONFIG_FILE)
     if config is not None and not config.is_file():
         raise FairpruneError("no such file", where=str(config), hint="check --config")
     file = config if config is not None else default if default.exists() else None
-    made = with_policy(resolve(given, os.environ, file))
+    made = resolve(given, os.environ, file)
+    if made.settings.policy is not None:
+        from fairprune_cli.audit.policy import with_policy  # which takes numpy, and settings alone need none
+
+        made = with_policy(made)
     refuse_code_of_files(layers.values_of(made.settings), made.sources, None if config is None else str(config))
     return made
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fairprune_cli.core.settings import setting
+from fairprune_cli.core.settings import Need, setting
 from fairprune_cli.data.options import SeedOptions
 from fairprune_cli.pruning.options import MaskOptions
 
@@ -26,14 +26,17 @@ class TrainOptions(DenseOptions, MaskOptions):
     """Training while pruning."""
 
     fairness_on: str = setting(
-        "both", "level whose Lagrangian has the fairness term", choices=("both", "weights", "mask", "none")
-    )
+        "both", "level whose Lagrangian has the fairness term", choices=("both", "weights", "mask", "none"),
+        by_method=True,
+    )  # fmt: skip
     multiplier_data: str = setting(
-        "upper", "batches whose exact rates move the multipliers", choices=("upper", "lower", "both")
-    )
+        "upper", "batches whose exact rates move the multipliers", choices=("upper", "lower", "both"), by_method=True,
+        needs=(Need("fairness_on", ("both", "weights", "mask")),),
+    )  # fmt: skip
     precision: str = setting(
         "auto", "arithmetic of the training passes, auto the faster for this processor and kind of network; weights, "
         "audit and file stay fp32", choices=("auto", "fp32", "bf16"),
+        also={"float32": "fp32", "bfloat16": "bf16", "amp": "auto"},
     )  # fmt: skip
     compile: bool = setting(False, "compile the network before training; pays on GPUs and for long runs")
     clip_norm: float = setting(5.0, "largest gradient norm", above=0.0)
@@ -41,13 +44,15 @@ class TrainOptions(DenseOptions, MaskOptions):
         "adaptive", "shares of label x group in a batch: as in the data, as the Lagrangian weighs them, or even",
         choices=("none", "adaptive", "even"),
     )  # fmt: skip
-    distill: float = setting(0.0, "share of the loss that is distillation from the dense model", low=0.0, high=1.0)
-    temperature: float = setting(2.0, "of the distillation", above=0.0)
+    distill: float = setting(
+        0.0, "share of the loss that is distillation from the dense model", low=0.0, high=1.0, share=True
+    )
+    temperature: float = setting(2.0, "of the distillation", above=0.0, needs=(Need("distill"),))
     hold_outputs: float = setting(
         1.0, "weight with which outputs that no task uses are held to the dense model's; 0 lets them go", low=0.0,
         high=1000.0,
     )  # fmt: skip
-    average: float = setting(0.0, "last share of the steps whose weights are averaged", low=0.0, high=1.0)
+    average: float = setting(0.0, "last share of the steps whose weights are averaged", low=0.0, high=1.0, share=True)
 
     @property
     def bf16(self) -> bool:

@@ -103,7 +103,7 @@ rules:
         Policy.read(write(tmp_path, text))
     told = str(caught.value)
     for part in (
-        "'versoin'; did you mean 'version'?", "confidence: 2.0 must be <= 0.999",
+        "'versoin'; did you mean 'version'?", "confidence: a share from 0.5 to 0.999, and not 2",
         "rule 1: unknown key 'atribute'; did you mean 'attribute'?", "rule 2: has no bound", "rule 3: max_gap: 'a lot'",
         "rule 4: attribute: [1]", "'parety'; did you mean 'parity'?", "rule 6: metric is another word for notion",
         "rule 7: must be a mapping",
@@ -231,9 +231,9 @@ def test_every_model_beside_the_dense_one_is_judged_and_one_failure_is_enough() 
         ("max_gap: 1", "max_gap is 1.0: a gate that cannot fail has no effect"),
         ("rules: [{min_accuracy: 0}]", "rule 1: min_accuracy is 0.0: a gate that cannot fail has no effect"),
         ("max_degradation: 1.0", "max_degradation is 1.0: a gate that cannot fail"),
-        ("max_gap: .nan", "is not a finite number"),
-        ("max_gap: yes", "True is not a number"),
-        ("max_gap: 0,1", "'0,1' is not a number"),
+        ("max_gap: .nan", "nan is not a share from 0 to 1"),
+        ("max_gap: yes", "True is not a share from 0 to 1"),
+        ("max_gap: 0,1", "a share from 0 to 1; 0,1 is written 0.1"),
         ("max_gap: 0.1\nallow_small_groups: 1", "1 is neither true nor false"),
     ],
 )

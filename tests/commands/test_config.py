@@ -88,10 +88,10 @@ def test_the_list_has_every_setting_below_its_group(told: Told) -> None:
     assert [entry["key"] for entry in listed] == list(FIELDS)
     assert below == {entry["key"]: entry["group"] for entry in listed}
     assert (
-        "  sparsity [0.8]: share of prunable parameters that is gone at the end (number, at least 0, below 1)" in lines
+        "  sparsity [0.8]: share of prunable parameters that is gone at the end (share below 1)" in lines
     )
-    assert "  max_gap [none]: gate: largest gap of the notion (number, 0 to 1, or none)" in lines
-    assert "  seed [0]: seed of every random draw (whole number, 0 to 2147483647)" in lines
+    assert "  max_gap [none]: gate: largest gap of the notion (share from 0 to 1, or none)" in lines
+    assert "  seed [0]: seed of every random draw (whole number from 0 to 2147483647)" in lines
     assert "  augment [true]: flips and small shifts while training (true or false)" in lines
     assert all("bifp" in line and "lottery" in line for line in lines if line.startswith("  method "))
 
@@ -100,7 +100,7 @@ def test_one_setting_in_full(told: Told) -> None:
     assert told("config", "explain", "--", "--max-gap") == told("config", "explain", "max_gap")
     text = told("config", "explain", "tolerance")
     for part in (
-        "tolerance: allowed difference between groups", "number, 0 to 1", "0.02", "--tolerance of prune, compare",
+        "tolerance: allowed difference between groups", "share from 0 to 1", "0.02", "--tolerance of prune, compare",
         "FAIRPRUNE_TOLERANCE", "The constraint and its multipliers",
     ):  # fmt: skip
         assert part in text

@@ -46,7 +46,7 @@ def test_grid_is_the_product_in_the_order_given() -> None:
     [
         (["tolerence=0.1,0.2"], [], "unknown key 'tolerence'"),
         (["tolerance"], [], "is not KEY=V1,V2"),
-        (["tolerance=0.1,2"], [], "must be <= 1.0"),
+        (["tolerance=0.1,2"], [], "2 % is written 0.02"),
         (["tolerance=0.1,0.10"], [], "0.1 is given twice"),
         (["tolerance=0.1", "tolerance=0.2"], [], "is given twice"),
         (["tolerance=0.1,0.2"], ["tolerance"], "given as a grid and as a single value"),

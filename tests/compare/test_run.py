@@ -138,7 +138,7 @@ def test_progress_says_which_cell_it_is_about(
         (("--reference", "snip"), "not among the methods"),
         (("--gather",), "no cell is done"),
         (("--gather", "--dry-run"), "cannot go together"),
-        (("--tolerance", "7"), "must be <= 1.0"),
+        (("--tolerance", "7"), "7 % is written 0.07"),
         (("--notion", "x"), "known: accuracy"),
         (("--set", "sparsity=0.5"), "use --sparsities"),
         (("--seeds", "0"), "--seeds"),

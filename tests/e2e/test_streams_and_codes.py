@@ -50,7 +50,7 @@ def test_every_command_has_help(command: str, tmp_path: Path) -> None:
         (("prune", "absent.pt", "--attr", "gender"), "absent.pt"),
         (("prune", "model.pt", "--attr", "gendre"), "did you mean 'gender'?"),
         (("prune", "model.pt", "--attr", "gender", "--attr", "gender"), "given twice"),
-        (("prune", "model.pt", "--attr", "gender", "--sparsity", "1.5"), "must be < 1.0"),
+        (("prune", "model.pt", "--attr", "gender", "--sparsity", "1.5"), "1.5 % is written 0.015"),
         (("prune", "model.pt", "--attr", "gender", "--sparsity", "0.9999"), "cannot be reached"),
         (("prune", "model.pt", "--attr", "gender", "--method", "magnitud"), "did you mean 'magnitude'?"),
         (("prune", "model.pt", "--attr", "gender", "--notion", "x"), "known: accuracy"),

@@ -21,8 +21,8 @@ WITHIN = {
     ),
     "models": (
         "options", "strides", "inference", "read_out", "score_search", "sameness", "soundness", "frozen", "widths",
-        "architectures", "layers", "file", "checkpoint", "graphs", "multiply_adds", "stopwatch", "measure",
-        "peak_memory",
+        "architecture_names", "architectures", "layers", "file", "checkpoint", "graphs", "multiply_adds", "stopwatch",
+        "measure", "peak_memory",
     ),
     "fairness": (
         "options", "relaxations", "notion", "notions", "margins", "surrogate", "group_rows", "tally", "multipliers",

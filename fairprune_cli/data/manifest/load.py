@@ -7,12 +7,14 @@ except for the images' content, which `check_images` looks at. Nothing here need
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from fairprune_cli.core.errors import FairpruneError, Problems
 from fairprune_cli.core.parallel import Progress
 from fairprune_cli.data.manifest.build import build_manifest, examine
 from fairprune_cli.data.manifest.columns import AttributeSpec
+from fairprune_cli.data.manifest.document import check_document
 from fairprune_cli.data.manifest.init import init_manifest
 from fairprune_cli.data.manifest.manifest import Grouping, Manifest
 from fairprune_cli.data.manifest.spec import transform_in
@@ -25,6 +27,7 @@ __all__ = [
     "Grouping",
     "Manifest",
     "Transform",
+    "check_manifest",
     "examine_manifest",
     "find_manifest",
     "init_manifest",
@@ -59,6 +62,11 @@ def examine_manifest(path: Path, problems: Problems, progress: Progress | None =
     """
     data, path = _read(path)
     return examine(data, path, problems, progress)
+
+
+def check_manifest(path: Path, attributes: Sequence[str] = (), every: bool = True) -> None:
+    """Look at a manifest without reading a table or an image: see `document.check_document`."""
+    check_document(*_read(path), attributes, every)
 
 
 def transform_in_manifest(path: Path) -> Transform | None:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from fairprune_cli.core.errors import FairpruneError, Problems, nearest
+from fairprune_cli.data.manifest.attribute_names import refuse_unknown_attribute
 from fairprune_cli.data.manifest.task import Task
 from fairprune_cli.data.manifest.transform import Transform
 from fairprune_cli.data.tables.shards import ShardPlaces
@@ -101,16 +102,7 @@ class Manifest:
             FairpruneError: unknown attribute, or a combination that occurs but has no test image.
         """
         parts = [part.strip() for part in name.split("*")]
-        for part in parts:
-            if part not in self.attributes:
-                listed = [one.strip() for one in part.split(",")]
-                several = len(listed) > 1 and all(one in self.attributes for one in listed)
-                raise FairpruneError(
-                    f"no attribute {part!r} in the manifest",
-                    where=str(self.path),
-                    hint=f"give each by itself: {' '.join(f'--attr {one}' for one in listed)}"
-                    if several else nearest(part, self.attributes),
-                )  # fmt: skip
+        refuse_unknown_attribute(name, self.attributes, self.path)
         if len(parts) == 1:
             return self.attributes[parts[0]]
         if len(set(parts)) < len(parts):

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from fairprune_cli.core.errors import FairpruneError, said_by
 from fairprune_cli.export.quiet import silence
 
+ALSO = ("torch-export", "exported-program", "torchscript")
+
 if TYPE_CHECKING:
     from torch import Tensor
 

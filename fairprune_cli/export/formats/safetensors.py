@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from fairprune_cli.core.errors import ExitCode, FairpruneError
 
+ALSO = ("sparse",)
+
 if TYPE_CHECKING:
     from torch import Tensor
 

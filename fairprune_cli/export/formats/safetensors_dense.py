@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from fairprune_cli.export.formats import safetensors
 
+ALSO = ("dense",)
+
 if TYPE_CHECKING:
     from torch import Tensor
 

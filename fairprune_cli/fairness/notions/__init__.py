@@ -5,14 +5,10 @@ A user's own is `package.module:name`. Listing them loads neither numpy nor torc
 
 from __future__ import annotations
 
-import ast
-import contextlib
-from importlib.util import find_spec
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fairprune_cli.core import plugins
-from fairprune_cli.core.errors import FairpruneError, nearest
+from fairprune_cli.core.errors import FairpruneError
 
 if TYPE_CHECKING:
     from fairprune_cli.fairness.notion import Notion
@@ -65,9 +61,7 @@ def why_unknown(name: str) -> str:
 
     A notion of one's own (package.module:Class) is not looked up before it is used: `get` says what is wrong with it.
     """
-    if plugins.is_import_path(name) or name in (known := names()):
-        return ""
-    return "a notion of your own is written package.module:name" if "." in name else nearest(name, known)
+    return "" if plugins.is_import_path(name) or name in names() else plugins.NOTION.nearest(name)
 
 
 def heading(name: str) -> tuple[str, int]:
@@ -76,26 +70,9 @@ def heading(name: str) -> tuple[str, int]:
     They are read without importing it, since reports are rendered without numpy. Without them, or for a notion of one's
     own, it is the name, and 100: after the others.
     """
-    found: dict[str, Any] = {}
-    spec = find_spec(f"{__name__}.{name.replace('-', '_')}") if name in names() else None
-    if spec is not None and spec.origin is not None:
-        with contextlib.suppress(SyntaxError):  # who uses the notion is told; a report that has it can be shown still
-            for node in ast.parse(Path(spec.origin).read_text("utf-8")).body:
-                if isinstance(node, ast.Assign):
-                    found |= _constants(node)
+    found = plugins.NOTION.constants(name) if name in names() else {}
     in_words = name.replace("-", " ").replace("_", " ").capitalize()
     return str(found.get("TITLE") or in_words), int(found.get("ORDER", 100))
-
-
-def _constants(node: ast.Assign) -> dict[str, Any]:
-    """Values by name of an assignment of constants: of one, or of several to a tuple of names."""
-    try:
-        value = ast.literal_eval(node.value)
-    except ValueError:
-        return {}
-    target = node.targets[0]
-    names, values = (target.elts, value) if isinstance(target, ast.Tuple) else ([target], (value,))
-    return {name.id: of for name, of in zip(names, values, strict=False) if isinstance(name, ast.Name)}
 
 
 __all__ = ["Notion", "get", "heading", "names", "why_unknown"]

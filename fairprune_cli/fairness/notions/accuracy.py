@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from fairprune_cli.fairness.notion import Notion, correct_only
 
+ALSO = ("equal-accuracy", "accuracy-parity", "overall-accuracy-equality", "performance")
+
 TITLE, ORDER = "Accuracy", 0
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from fairprune_cli.fairness.notion import Notion, correct_only
 
+ALSO = ("performance-degradation", "excess-loss", "drop")
+
 TITLE, ORDER = "Loss of accuracy (degradation)", 40
 
 

@@ -6,6 +6,8 @@ import numpy as np
 
 from fairprune_cli.fairness.notion import Notion
 
+ALSO = ("equalized-odds", "equal-odds", "equality-of-odds", "eodds", "eo")
+
 TITLE, ORDER = "True and false positives (odds)", 30
 
 

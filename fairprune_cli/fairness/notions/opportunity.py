@@ -6,6 +6,8 @@ import numpy as np
 
 from fairprune_cli.fairness.notion import Notion
 
+ALSO = ("equal-opportunity", "equality-of-opportunity", "true-positive-rate", "recall", "tpr", "eopp")
+
 TITLE, ORDER = "True positives (opportunity)", 20
 
 

@@ -6,6 +6,8 @@ import numpy as np
 
 from fairprune_cli.fairness.notion import Notion
 
+ALSO = ("demographic-parity", "statistical-parity", "independence", "disparate-impact", "dp", "spd")
+
 TITLE, ORDER = "Share predicted positive (parity)", 10
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from fairprune_cli.fairness.notion import Notion, correct_only
 
+ALSO = ("worst-group-accuracy", "group-dro", "minimax", "rawlsian")
+
 TITLE, ORDER = "Worst group's accuracy", 50
 
 

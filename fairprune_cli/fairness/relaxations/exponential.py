@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
+ALSO = ("exp",)
+
 
 def kappa(a: Tensor) -> Tensor:
     """e^min(a, 20); same shape."""

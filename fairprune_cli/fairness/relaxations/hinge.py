@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
+ALSO = ("relu", "svm")
+
 
 def kappa(a: Tensor) -> Tensor:
     """max(1 + a, 0); same shape."""

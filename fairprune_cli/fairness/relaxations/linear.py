@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
+ALSO = ("identity",)
+
 
 def kappa(a: Tensor) -> Tensor:
     """a itself; same shape."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
+ALSO = ("quadratic", "square", "mse", "l2")
+
 
 def kappa(a: Tensor) -> Tensor:
     """(1 + a)^2; same shape."""

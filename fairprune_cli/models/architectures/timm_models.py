@@ -5,13 +5,12 @@ from __future__ import annotations
 from torch import nn
 
 from fairprune_cli.core.errors import FairpruneError, nearest
-
-_PREFIX = "timm/"
+from fairprune_cli.models.architecture_names import TIMM
 
 
 def is_timm(name: str) -> bool:
     """Whether the name asks for a network of timm."""
-    return name.startswith(_PREFIX)
+    return name.startswith(TIMM)
 
 
 def build_timm(name: str, num_classes: int) -> nn.Module:
@@ -26,7 +25,7 @@ def build_timm(name: str, num_classes: int) -> nn.Module:
         raise FairpruneError(
             "this architecture needs the library timm", where=f"--arch {name}", hint="pip install timm"
         ) from error
-    short = name.removeprefix(_PREFIX)
+    short = name.removeprefix(TIMM)
     if not timm.is_model(short):
         hint = nearest(short, timm.list_models())
         if hint.startswith("known"):

@@ -13,15 +13,13 @@ import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
-from fairprune_cli.core.errors import FairpruneError, nearest
+from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.models import architectures
 from fairprune_cli.models.checkpoint.inert import TensorRef
+from fairprune_cli.models.checkpoint.location import locate
 from fairprune_cli.models.checkpoint.state_dict import read_tensors
 from fairprune_cli.models.checkpoint.torch_file import Damaged, open_torch_file, reading
 from fairprune_cli.models.checkpoint.weight_tables import Weights, WeightTable, find_table
-
-MODEL_FILE = "model.safetensors"
-"""The model's name in a run folder."""
 
 
 @dataclass
@@ -55,28 +53,7 @@ def find_model_file(path: Path) -> Path:
         FairpruneError: there is no such file, or it is empty.
     """
     with reading(path):
-        return _find(path)
-
-
-def _find(path: Path) -> Path:
-    if path.is_dir():
-        file = path / MODEL_FILE
-        if not file.is_file():
-            others = sorted(p.name for p in path.iterdir() if p.suffix in (".pt", ".pth", ".safetensors"))
-            hint = f"name the file, e.g. {path / others[0]}" if others else "name a checkpoint or run folder"
-            raise FairpruneError(f"there is no {MODEL_FILE} in this folder", where=str(path), hint=hint)
-        path = file
-    if not path.exists():
-        folder = path.parent
-        beside = [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
-        close = nearest(path.name, beside)
-        hint = close if close.startswith("did") else "give the path of a .pt, .pth or .safetensors file"
-        raise FairpruneError("there is no such file", where=str(path), hint=hint)
-    if not path.is_file():
-        raise FairpruneError("not a regular file", where=str(path))
-    if path.stat().st_size == 0:
-        raise FairpruneError("the file is empty", where=str(path), hint="copy or download it again")
-    return path
+        return locate(path)
 
 
 @contextmanager

@@ -29,6 +29,8 @@ from fairprune_cli.core.transfer import on_host
 from fairprune_cli.pruning import method
 from fairprune_cli.pruning.masks import Masks
 
+ALSO = ("bi-level-fair-pruning", "bilevel-fair", "fair", "fairness")
+
 PIECE = 1 << 20  # scores that a CPU computes at a time, so that they stay in its cache
 LEAST = 1e-12  # of the mean squared gradient
 
@@ -36,6 +38,7 @@ LEAST = 1e-12  # of the mean squared gradient
 class Method(method.Method):
     """Scores of either form of the mask step, fed by gradients of upper batches."""
 
+    reads = ("mask_step", "score_init", "ramp_share", "rho", "ema", "gamma", "mask_lr")
     constrained = True
     upper_gradient = True
     eval_gradient = True

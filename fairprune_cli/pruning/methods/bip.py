@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from fairprune_cli.pruning.methods import bifp
 
+ALSO = ("bi-level", "bilevel", "bi-level-pruning")
+
 
 class Method(bifp.Method):
     """The same scores and steps; the Lagrangian is the loss alone."""
 
     constrained = False
+    reads = bifp.Method.reads

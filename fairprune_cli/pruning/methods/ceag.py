@@ -17,10 +17,13 @@ import math
 from fairprune_cli.pruning import method
 from fairprune_cli.pruning.methods import magnitude
 
+ALSO = ("excess-accuracy-gap", "accuracy-gap")
+
 
 class Method(magnitude.Method):
     """Magnitude pruning under CEAG's constraint; tolerance, eta and memory are the settings' own."""
 
+    reads = ("ramp_share",)
     constrained = True
     dual = method.Dual(
         notion="degradation", against="whole", data="lower", relaxation="logistic", bound="matched", levelling=math.inf,

@@ -14,6 +14,7 @@ from fairprune_cli.pruning.schedule import Plan
 class Method(magnitude.Method):
     """The constraint acts in the first half of the steps, the mask moves in the second."""
 
+    reads = ("ramp_share",)
     constrained = True
 
     @classmethod

@@ -24,6 +24,7 @@ class Method(group_method.GroupMethod):
     Scores compare within a layer only.
     """
 
+    reads = ("ramp_share", "rounds")
     scope = "layer"
 
     def __init__(self, masks: Masks, options: method.MethodOptions) -> None:

@@ -22,6 +22,7 @@ from fairprune_cli.pruning.masks import Masks
 class Method(group_method.GroupMethod):
     """Prunes what the privileged groups need and the unprivileged one does not."""
 
+    reads = ("ramp_share", "rounds", "beta")
     per_image = True
 
     def __init__(self, masks: Masks, options: method.MethodOptions) -> None:

@@ -13,10 +13,13 @@ from torch import Tensor
 
 from fairprune_cli.pruning import method
 
+ALSO = ("geometric-median",)
+
 
 class Method(method.Method):
     """Keep the channels that are furthest from all others of their space."""
 
+    reads = ("ramp_share",)
     scope = "layer"
     granularities = ("channel",)
 

@@ -11,9 +11,13 @@ from fairprune_cli.pruning import method
 from fairprune_cli.pruning.methods import magnitude
 from fairprune_cli.pruning.schedule import Plan
 
+ALSO = ("lottery-ticket", "lth", "imp", "iterative-magnitude", "rewinding")
+
 
 class Method(magnitude.Method):
     """Magnitude pruning in rounds; weights, batch norms and momentum go back after each, the learning rate restarts."""
+
+    reads = ("rounds",)
 
     @classmethod
     def gradual(cls, options: method.MethodOptions) -> Plan:

@@ -6,9 +6,13 @@ from fairprune_cli.pruning import method
 from fairprune_cli.pruning.methods import magnitude
 from fairprune_cli.pruning.schedule import Plan
 
+ALSO = ("one-shot", "oneshot", "magnitude-one-shot")
+
 
 class Method(magnitude.Method):
     """The smallest weights go before the first step."""
+
+    reads = ()
 
     @classmethod
     def gradual(cls, options: method.MethodOptions) -> Plan:

@@ -14,6 +14,7 @@ from fairprune_cli.pruning.schedule import Plan
 class Method(magnitude.Method):
     """The mask moves in the first half of the steps, the constraint acts in the second."""
 
+    reads = ("ramp_share",)
     constrained = True
 
     @classmethod

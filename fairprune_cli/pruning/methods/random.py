@@ -10,10 +10,13 @@ from torch import Tensor
 from fairprune_cli.pruning import method
 from fairprune_cli.pruning.masks import Masks
 
+ALSO = ("rand", "baseline")
+
 
 class Method(method.Method):
     """Scores drawn once from the seed, uniform; random within each layer, so that none is emptied by chance."""
 
+    reads = ("ramp_share",)
     scope = "layer"
 
     def __init__(self, masks: Masks, options: method.MethodOptions) -> None:

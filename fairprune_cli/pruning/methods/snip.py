@@ -16,10 +16,13 @@ from fairprune_cli.pruning import method
 from fairprune_cli.pruning.masks import Masks
 from fairprune_cli.pruning.schedule import Plan
 
+ALSO = ("connection-sensitivity", "taylor", "gradient")
+
 
 class Method(method.Method):
     """Keep the units whose removal changes the loss most, to first order; a channel's is that of its gates."""
 
+    reads = ()
     upper_gradient = True
     eval_gradient = True
 

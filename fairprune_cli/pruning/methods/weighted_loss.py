@@ -15,10 +15,13 @@ from torch import Tensor
 
 from fairprune_cli.pruning.methods import magnitude
 
+ALSO = ("performance-weighted-loss", "pw")
+
 
 class Method(magnitude.Method):
     """Magnitude pruning whose weight steps see the weighted loss."""
 
+    reads = ("ramp_share", "weight_floor", "weight_power")
     teacher = True
 
     def image_loss(self, logits: Tensor, labels: Tensor, teacher: Tensor | None) -> Tensor:

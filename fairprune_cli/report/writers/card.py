@@ -12,6 +12,8 @@ from fairprune_cli.report.compose import build_document
 from fairprune_cli.report.document import Note
 from fairprune_cli.report.view import View
 
+ALSO = ("model-card", "huggingface")
+
 if TYPE_CHECKING:
     from huggingface_hub import ModelCardData
 

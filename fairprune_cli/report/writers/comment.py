@@ -11,6 +11,8 @@ from fairprune_cli.report.as_markdown import escaped, section_lines
 from fairprune_cli.report.compose import build_document
 from fairprune_cli.report.view import View
 
+ALSO = ("pull-request",)
+
 LIMIT = 65_000  # bytes; GitHub refuses a comment above 65,536 characters
 MARK = "<!-- fairprune report -->"
 """The first line, by which a pipeline finds its comment again to replace it."""

@@ -12,6 +12,8 @@ from fairprune_cli.report.sections.gates import bound, measured
 from fairprune_cli.report.sections.verdict import gate_name
 from fairprune_cli.report.view import Gate, View
 
+ALSO = ("annotations",)
+
 LIMIT = 1_000_000  # bytes; GitHub refuses a step summary above 1 MiB as a whole
 _LEVELS = {
     "fail": ("error", "failed"), "inconclusive": ("warning", "is inconclusive"), "pass": ("notice", "passed in part"),

@@ -10,6 +10,8 @@ from fairprune_cli.report import words
 from fairprune_cli.report.sections.gates import bound, measured
 from fairprune_cli.report.view import Gate, View
 
+ALSO = ("xml",)
+
 
 def write(report: Mapping[str, Any]) -> str:
     """Failed gates are failures, inconclusive ones are errors: neither can be taken for a pass."""

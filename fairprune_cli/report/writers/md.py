@@ -8,6 +8,8 @@ from typing import Any
 from fairprune_cli.report.as_markdown import markdown_of
 from fairprune_cli.report.compose import build_document
 
+ALSO = ("markdown",)
+
 
 def write(report: Mapping[str, Any]) -> str:
     """The page of every section that has something to say about this report."""

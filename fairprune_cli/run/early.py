@@ -1,0 +1,62 @@
+"""What a command refuses before torch is imported: paths, names and settings that need neither model nor images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from fairprune_cli.core import plugins
+from fairprune_cli.core.errors import FairpruneError
+from fairprune_cli.models import architecture_names
+from fairprune_cli.models.checkpoint.location import locate
+from fairprune_cli.run.options import Resolved
+
+
+def look_ahead(resolved: Resolved, models: Iterable[Path], every: bool = False, beside: Path | None = None) -> Path:
+    """Check the files and names of a call that works on images.
+
+    Args:
+        models: that are read; the first one's folder may hold the manifest.
+        beside: a file whose folder may hold the manifest, where no model is read.
+        every: whether all attributes of the manifest are meant where none is named.
+
+    Returns:
+        The manifest's path.
+
+    Raises:
+        FairpruneError: a file that is not there, a manifest at fault, an attribute or architecture that is unknown, an
+            unsound policy, or fairness asked of a method that has none.
+    """
+    settings, paths = resolved.settings, list(models)
+    look_at_models(settings.arch, paths)
+    _refuse_fairness_of_none(resolved)
+    # They take numpy, which what was looked at so far does without.
+    from fairprune_cli.audit.policy import policy_of
+    from fairprune_cli.data.manifest.load import check_manifest, find_manifest
+
+    policy = policy_of(settings)
+    found = find_manifest(None if settings.data is None else Path(settings.data), (*paths, beside)[0], None)
+    check_manifest(found, tuple(dict.fromkeys((*settings.attr, *policy.attributes))), every)
+    return found
+
+
+def look_at_models(arch: str | None, models: Iterable[Path]) -> None:
+    """Check that models are there, and that an architecture of this name is."""
+    for path in models:
+        locate(path)
+    if arch is not None:
+        architecture_names.refuse_unknown(arch)
+
+
+def _refuse_fairness_of_none(resolved: Resolved) -> None:
+    """Refuse a level for the fairness term of a method that has no such term: whoever asks for it means fairness."""
+    settings = resolved.settings
+    if resolved.sources["fairness_on"] != "flag" or settings.fairness_on == "none":
+        return
+    if plugins.is_import_path(settings.method):
+        return  # what it has is known once it is imported
+    if not plugins.METHOD.constants(settings.method).get(plugins.METHOD.prefers):
+        raise FairpruneError(
+            f"the method {settings.method} has no fairness term", where="--fairness-on",
+            hint="leave it out, or choose a method that has one, such as --method bifp",
+        )  # fmt: skip
