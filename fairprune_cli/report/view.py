@@ -9,8 +9,8 @@ from functools import cached_property
 from typing import Any
 
 from fairprune_cli.audit.doubt import CHANCE_LEVEL
-from fairprune_cli.report.reading import Reading
-from fairprune_cli.report.values import Measure, in_order, measure, natural, number, ordered
+from fairprune_cli.report.lookups import Lookups
+from fairprune_cli.report.values import Measure, in_known_order, measure, natural, number, ordered
 
 # What names a rate that looks at one class: notions and metrics.
 _OF_POSITIVES = ("parity", "opportunity", "odds", "tpr", "fpr", "selection_rate")
@@ -37,7 +37,7 @@ class Gate:
     notion: str = ""
 
 
-class View(Reading):
+class View(Lookups):
     """What a report says, by what a reader asks for."""
 
     @cached_property
@@ -107,17 +107,17 @@ class View(Reading):
 
     def order_attributes(self, names: Iterable[str]) -> list[str]:
         """Names of attributes, each once, in the manifest's order."""
-        return in_order(names, list(self._groups_by_attribute))
+        return in_known_order(names, list(self._groups_by_attribute))
 
     def order_groups(self, attribute: str, names: Iterable[str]) -> list[str]:
         """Names of an attribute's groups, each once, in the manifest's order."""
         # Training calls an attribute "task: attribute" where there are several tasks.
         known = self._groups_by_attribute.get(attribute) or self._groups_by_attribute.get(attribute.split(": ")[-1])
-        return in_order(names, known or ())
+        return in_known_order(names, known or ())
 
     def order_classes(self, names: Iterable[str]) -> list[str]:
         """Names of classes, each once, in the order of the model's outputs."""
-        return in_order(names, self.classes)
+        return in_known_order(names, self.classes)
 
     @property
     def classes(self) -> list[str]:

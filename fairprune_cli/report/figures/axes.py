@@ -10,7 +10,7 @@ from fairprune_cli.report.document import BoundLine, Unit
 
 STYLES = 6  # colours
 MOST_ROWS = 120
-CHAR = 6.9  # width of a character at the 12 to 13 px of the labels, rather too much than too little
+CHAR = 7.2  # width of a character at the 12 to 13 px of the labels, rather too much than too little
 
 
 def is_wide(width: float) -> bool:

@@ -11,8 +11,8 @@ from html import escape
 from fairprune_cli.report import words
 from fairprune_cli.report.document import Bars, Dots, Lines, Scatter
 from fairprune_cli.report.figures.axes import CHAR, MOST_ROWS, STYLES, Scale, is_wide, px, rule_lines, svg_text, x_axis
+from fairprune_cli.report.figures.curves import MOST_PANELS, are_apart, curves
 from fairprune_cli.report.figures.dots import AXIS, dots
-from fairprune_cli.report.figures.lines import MOST_PANELS, are_apart, lines
 from fairprune_cli.report.figures.scatter import mark_classes, scatter
 
 WIDE, NARROW = 888, 350
@@ -23,7 +23,7 @@ def svg(figure: Dots | Lines | Bars | Scatter, title: str, width: int) -> str:
     if isinstance(figure, Dots):
         height, body = dots(figure, width)
     elif isinstance(figure, Lines):
-        height, body = lines(figure, width)
+        height, body = curves(figure, width)
     elif isinstance(figure, Scatter):
         height, body = scatter(figure, width)
     else:
@@ -40,7 +40,7 @@ def _bars(figure: Bars, width: int) -> tuple[float, list[str]]:
     # A phone has no room beside the bar for name and figures both: long ones go on a line above it.
     stacked = not wide and any((len(bar.label) + len(bar.text)) * CHAR > width * 0.5 for bar in bars)
     longest = max((len(bar.label) for bar in bars), default=0) * CHAR + 14
-    left = 2.0 if stacked else min(longest, 230.0 if wide else width * 0.36)
+    left = 8.0 if stacked else min(longest, 230.0 if wide else width * 0.36)
     right = width - 10.0 if stacked else width - aside
     head, thick = (18.0, 10.0) if stacked else (0.0, step * 0.5)
     step = head + 20.0 if stacked else step

@@ -18,7 +18,7 @@ def build(view: View) -> Section | None:
     blocks: list[Block] = []
     for model, by_attribute in view.degradations.items():
         for attribute in view.order_attributes(by_attribute):
-            found = changes_of(view, attribute, model)
+            found = changes_by_pruning(view, attribute, model)
             if found is not None:
                 blocks += [Heading(found.title), _table(found)]
     if not blocks:
@@ -32,7 +32,7 @@ def build(view: View) -> Section | None:
     return Section("degradation", "Change by pruning", lead, blocks, folded=True)
 
 
-def changes_of(view: View, attribute: str, model: str) -> Changes | None:
+def changes_by_pruning(view: View, attribute: str, model: str) -> Changes | None:
     """What pruning changed in the groups of an attribute; None where the report does not say."""
     record = view.degradations.get(model, {}).get(attribute)
     if not isinstance(record, dict):

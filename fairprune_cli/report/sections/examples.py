@@ -44,8 +44,7 @@ def _gallery(view: View, model: str, attribute: str, group: str, entries: object
             file = str(entry.get("file", ""))
             source = view.text("examples", "pictures", file)
             before, after = (words.percent(number(entry.get(key)), 0) for key in ("before", "after"))
-            fall = f"{before} → {after}".replace(" ", words.SPACE)
-            text = f"{entry.get('label')}, taken for {entry.get('predicted')}; {fall}"
+            text = f"{entry.get('label')}, taken for {entry.get('predicted')}; {before} → {after}"
             pictures.append(Picture(source if _EMBEDDED.fullmatch(source) else "", text, file))
     of = view.degradations.get(model, {}).get(attribute)
     record = (of or {}).get("groups", {}).get(group, {}) if isinstance(of, dict) else {}

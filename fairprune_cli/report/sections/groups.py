@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from fairprune_cli.report import words
 from fairprune_cli.report.document import Block, BoundLine, Column, Dot, DotRow, Dots, Heading, Plot, Section, Table
-from fairprune_cli.report.sections.degradation import changes_of, loss_sentence
+from fairprune_cli.report.sections.degradation import changes_by_pruning, loss_sentence
 from fairprune_cli.report.values import Measure, measure, number, ordered
 from fairprune_cli.report.view import View
 
@@ -101,7 +101,7 @@ def _sentence(view: View, attribute: str) -> str:
     losses = {
         model: loss_sentence(found)
         for model in view.models
-        if model != "dense" and (found := changes_of(view, attribute, model)) is not None
+        if model != "dense" and (found := changes_by_pruning(view, attribute, model)) is not None
     }
     if len(view.subjects) > 1:
         return " ".join(f"{model}: {text}" for model, text in losses.items())

@@ -13,7 +13,7 @@ from fairprune_cli.report.values import number, settings
 _UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ufffe\uffff]+")
 
 
-class Reading:
+class Lookups:
     """A report document, cleaned, with look-ups that never fail.
 
     Args:

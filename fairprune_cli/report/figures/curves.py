@@ -7,7 +7,7 @@ from html import escape
 from typing import TypeVar
 
 from fairprune_cli.report.document import Line, Lines
-from fairprune_cli.report.figures.axes import STYLES, Scale, is_wide, px, svg_text, tick_text, ticks
+from fairprune_cli.report.figures.axes import CHAR, STYLES, Scale, is_wide, px, svg_text, tick_text, ticks
 from fairprune_cli.report.values import extent
 
 MOST_POINTS = 300  # more than a curve can show on such a width
@@ -16,7 +16,7 @@ MOST_PANELS = 60
 T = TypeVar("T")
 
 
-def lines(figure: Lines, width: int) -> tuple[float, list[str]]:
+def curves(figure: Lines, width: int) -> tuple[float, list[str]]:
     """Height and elements of the figure `width` pixels wide."""
     return _apart(figure, width) if are_apart(figure) else _together(figure, width)
 
@@ -82,9 +82,10 @@ def _together(figure: Lines, width: int) -> tuple[float, list[str]]:
 
 def _apart(figure: Lines, width: int) -> tuple[float, list[str]]:
     """Small frames with one scale, each with its curve before the range of all of them."""
-    columns = 5 if is_wide(width) else 2
     left, gap, high, step = 40.0, 14.0, 62.0, 92.0
-    wide = (width - left - 6.0 - gap * (columns - 1)) / columns
+    longest = max(len(line.name) for line in figure.lines) * CHAR
+    columns = max(1, min(5 if is_wide(width) else 2, int((width - left - gap) / (longest + gap))))
+    wide = (width - left - gap * columns) / columns
     along, upwards = _reach(figure)
     shown = figure.lines[:MOST_PANELS]
     body: list[str] = []
@@ -96,7 +97,7 @@ def _apart(figure: Lines, width: int) -> tuple[float, list[str]]:
         body += _frame(figure, across, up, (3, 2), (last, column == 0))
         body.append(_range(figure, across, up))
         body.append(_curve(Line(line.name, line.xs, line.ys, 1), across, up))
-        body.append(svg_text(x, y - 5, line.name, "start", "label", wide))
+        body.append(svg_text(x, y - 5, line.name, "start", "label", wide - 20))
     bottom = -(-len(shown) // columns) * step
     body.append(svg_text(width / 2, bottom + 22, _axis_name(figure), "middle", "tick"))
     return bottom + 30, body
