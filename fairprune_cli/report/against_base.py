@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from fairprune_cli.report import words
 from fairprune_cli.report.document import Block, Column, Heading, Note, Section, Table
-from fairprune_cli.report.sections.gates import bound, is_floor, measured
-from fairprune_cli.report.sections.verdict import gate_name, verdict_sentence
+from fairprune_cli.report.sections.gates import bound, gates_table, is_floor
+from fairprune_cli.report.sections.verdict import verdict_sentence
 from fairprune_cli.report.values import Measure
 from fairprune_cli.report.view import Gate, View
 
@@ -30,7 +30,8 @@ def sections_against(view: View, base: View | None) -> list[Section]:
     blocks += [Note(str(text), "notice") for text in view.items("notices") if isinstance(text, str) and text]
     found = [Section("verdict", "Verdict", (), blocks)]
     if view.gates:
-        found.append(Section("gates", "Gates", (), [_gates(view, base)]))
+        positive = view.positive_of(*(gate.notion for gate in view.gates))
+        found.append(Section("gates", "Gates", [positive] if positive else (), [gates_table(view, base)]))
     shown = None if apart else base
     for title, build in (("Accuracy of the groups", _groups), ("Gaps between groups", _gaps)):
         tables: list[Block] = []
@@ -42,8 +43,8 @@ def sections_against(view: View, base: View | None) -> list[Section]:
                     tables.append(table)
         if tables:
             found.append(Section(title.split()[0].lower(), title, (), tables))
-    if told := [str(w["text"]) for w in view.items("warnings") if isinstance(w, dict) and w.get("text")]:
-        found.append(Section("warnings", "Warnings", (), [Note(text, "warning") for text in told]))
+    if view.warnings:
+        found.append(Section("warnings", "Warnings", (), [Note(text, "warning") for text in view.warnings]))
     if shown is not None:
         text = "A difference between two reports has no interval: fairprune audit NEW --against BASE gives it."
         found.append(Section("reading", "How to read it", (), [Note(text)]))
@@ -99,21 +100,6 @@ def _parts(view: View, base: View | None) -> list[tuple[str, View, View | None]]
         return [("", view, base)]
     others = {} if base is None else base.tasks
     return [(name, of, others.get(name)) for name, of in view.tasks.items()]
-
-
-def _gates(view: View, base: View | None) -> Table:
-    columns = [Column("Gate"), Column("Bound", "number"), Column("Measured", "number"), Column("Interval", "number"),
-               Column("Verdict", "verdict")]  # fmt: skip
-    columns += [] if base is None else [Column("At the base")]
-    columns.append(Column("Why"))
-    before = {} if base is None else {gate.name: gate for gate in base.gates}
-    rows = []
-    for gate in view.gates:
-        old = before.get(gate.name)
-        there = [] if base is None else [f"{old.verdict}, {measured(old)}" if old else words.NOTHING]
-        shown = [f"{gate.name}: {gate_name(gate)}", bound(gate), measured(gate), words.span(gate.measure)]
-        rows.append([*shown, gate.verdict, *there, gate.reason or words.NOTHING])
-    return Table("Gates", columns, rows)
 
 
 def _counterpart(base: View | None, view: View, model: str) -> str:

@@ -2,21 +2,59 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from functools import cache
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from fairprune_cli.report import words
-from fairprune_cli.report.document import Document, Plot, Table
+from fairprune_cli.report.document import Block, Document, Plot, Section, Table
 from fairprune_cli.report.figures import plots
 
-MOST_ROWS = 250  # of one table; longer ones say how many rows are left to report.json
+MOST_COLUMNS = 9  # of one table, as many as paper has room for; a wider one goes on in a further one
+MOST_ROWS = 200  # of one table; longer ones say how many rows are left to report.json
+
+
+_HYPHENED = re.compile(r"(?<!\S)(?=\S{1,28}(?!\S))\S*\w-\w\S*|\d[\d.]{0,20}(?:-\d[\d.]{0,20})+")
 
 
 def html_of(document: Document) -> str:
     """The page. Every text is escaped; nothing in it can run or be fetched."""
-    return _template().render(document=document, drawings=drawings, legend=plots.legend, cut=cut, omitted=_omitted)
+    return _template().render(
+        document=document, laid_out=laid_out, drawings=drawings, legend=plots.legend, cut=cut, omitted=_omitted
+    )
+
+
+def laid_out(section: Section) -> list[Block]:
+    """The section's blocks as the page has them: how a picture is read is said once, and wide tables are cut."""
+    blocks: list[Block] = []
+    said: set[str] = set()
+    for block in section.blocks:
+        if isinstance(block, Plot):
+            blocks.append(replace(block, reading="") if block.reading in said else block)
+            said.add(block.reading)
+        elif isinstance(block, Table):
+            blocks += _narrow(block)
+        else:
+            blocks.append(block)
+    return blocks
+
+
+def _narrow(table: Table) -> list[Table]:
+    """The table, or several with the first column in each where it has more columns than a page has room for."""
+    width = MOST_COLUMNS - 1
+    if len(table.columns) <= MOST_COLUMNS:
+        return [table]
+    parts = -(-(len(table.columns) - 1) // width)
+    return [
+        Table(
+            f"{table.title}, part {i + 1} of {parts}", [table.columns[0], *table.columns[at : at + width]],
+            [[row[0], *row[at : at + width]] for row in table.rows], table.note if i + 1 == parts else "", table.folded,
+        )
+        for i, at in enumerate(range(1, len(table.columns), width))
+    ]  # fmt: skip
 
 
 @cache
@@ -28,7 +66,18 @@ def _template() -> Template:
         lstrip_blocks=True,
         undefined=StrictUndefined,
     )
+    environment.filters["whole"] = whole
     return environment.get_template("report.html")
+
+
+def whole(text: str) -> Markup:
+    """The text, escaped; names and numbers with hyphens in them, such as 60-120, stay on one line."""
+    # Pieces between the matches are escaped one by one: what is escaped first would hold characters of its own.
+    parts, at = [], 0
+    for found in _HYPHENED.finditer(text):
+        parts += [escape(text[at : found.start()]), Markup('<span class="whole">{}</span>').format(found.group())]
+        at = found.end()
+    return Markup("").join([*parts, escape(text[at:])])
 
 
 def drawings(plot: Plot) -> list[tuple[str, Markup]]:

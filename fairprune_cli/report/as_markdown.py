@@ -25,25 +25,48 @@ def markdown_of(document: Document) -> str:
 
 
 def section_lines(section: Section, level: int = 2) -> list[str]:
-    """A section under a heading of the given level, without its figures."""
+    """A section under a heading of the given level, without its figures and how those are to be read."""
     lines = [f"{'#' * level} {escaped(section.title)}", ""]
     for text in section.lead:
         lines += [escaped(text), ""]
+    heading: list[str] = []
     for block in section.blocks:
         if isinstance(block, Heading):
-            lines += [f"{'#' * (level + 1)} {escaped(block.text)}", ""]
-        elif isinstance(block, Note):
-            lines += [_note(block), ""]
-        elif isinstance(block, Plot):
-            lines += [escaped(block.sentence), ""]
-        elif isinstance(block, Gallery):
-            # Paths, not pictures: text that is passed on should show nobody's face.
-            lines += [f"{escaped(block.title)}:", ""]
-            lines += [f"- {escaped(picture.file)}: {escaped(picture.text)}" for picture in block.pictures]
-            lines += [""]
-        else:
-            lines += [*table_lines(block), ""]
+            heading = [f"{'#' * (level + 1)} {escaped(block.text)}", ""]
+            continue
+        text_of = _block_lines(block)
+        if text_of:  # what has but figures below it needs no heading either
+            lines += [*heading, *text_of, ""]
+            heading = []
     return lines
+
+
+def _block_lines(block: Note | Plot | Gallery | Table) -> list[str]:
+    if isinstance(block, Note):
+        return [_note(block)]
+    if isinstance(block, Plot):
+        return [escaped(block.sentence)] if block.sentence else []
+    if isinstance(block, Gallery):
+        # Paths, not pictures: text that is passed on should show nobody's face.
+        listed = [f"- {escaped(picture.file)}: {escaped(picture.text)}" for picture in block.pictures]
+        return [f"{escaped(block.title)}:", "", *listed]
+    return table_lines(block)
+
+
+def in_room(text: str, sections: Iterable[Section], room: int, where: str) -> str:
+    """`text` and below it the sections that fit into `room` bytes; the others are named.
+
+    Args:
+        where: why they are left out, with {} for their names: "too long for a comment: {}."
+    """
+    left_out = []
+    for section in sections:
+        part = "\n".join(section_lines(section, level=3)) + "\n"
+        if len((text + part).encode()) < room - 1000:
+            text += part
+        else:
+            left_out.append(section.title)
+    return f"{text}Left out, {where.format(escaped(words.join(left_out)))}\n" if left_out else text
 
 
 def _note(note: Note) -> str:

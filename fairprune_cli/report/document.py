@@ -40,6 +40,8 @@ class Column:
 class Table:
     """Rows of text under titled columns; the first column names the row.
 
+    `folded` says that it stands behind what is shown, so that a page opens it only where asked.
+
     Raises:
         ValueError: a row that has not as many cells as there are columns.
     """
@@ -48,6 +50,7 @@ class Table:
     columns: Sequence[Column]
     rows: Sequence[Sequence[str]]
     note: str = ""
+    folded: bool = False
     block: str = field(default="table", init=False)
 
     def __post_init__(self) -> None:
@@ -88,7 +91,7 @@ class DotRow:
 
 @dataclass(frozen=True)
 class Dots:
-    """Dot-and-whisker figure: one row per group, one dot per model."""
+    """Dot-and-whisker figure: one row per group, one dot per model; `beside` is a second panel of the same rows."""
 
     rows: Sequence[DotRow]
     series: Sequence[str]
@@ -96,6 +99,7 @@ class Dots:
     rules: Sequence[BoundLine] = ()
     from_zero: bool = False
     axis: str = ""
+    beside: Dots | None = None
 
 
 @dataclass(frozen=True)
@@ -156,21 +160,30 @@ class Point:
 
 @dataclass(frozen=True)
 class Scatter:
-    """Points in a plane of two shares; series 0 is what the others are held against."""
+    """Points in a plane of two shares; series 0 is what the others are held against.
+
+    `front` holds the positions of the points that no other one is better than in both, the first to the left.
+    """
 
     points: Sequence[Point]
     series: Sequence[str]
     x_label: str
     y_label: str
+    front: Sequence[int] = ()
 
 
 @dataclass(frozen=True)
 class Plot:
-    """A figure with its title and the plain sentence that says what to see in it."""
+    """A figure with its title and the plain sentence that says what to see in it.
+
+    `reading` says how the picture is to be read, which a format without pictures leaves out; `folded` as of a table.
+    """
 
     title: str
     sentence: str
     figure: Dots | Lines | Bars | Scatter
+    reading: str = ""
+    folded: bool = False
     block: str = field(default="plot", init=False)
 
 
@@ -199,7 +212,8 @@ Block = Heading | Note | Table | Plot | Gallery
 class Section:
     """A part of the report: what it is called, why one reads it, and its blocks.
 
-    `task` is the number of the task it speaks of, where there are several; 1 for the first.
+    `task` is the number of the task it speaks of, where there are several; 1 for the first. `folded` says that a page
+    opens it only where asked: the verdict, what changed for whom and what it rests on are for everybody.
     """
 
     name: str
@@ -207,6 +221,7 @@ class Section:
     lead: Sequence[str]
     blocks: Sequence[Block]
     task: int = 0
+    folded: bool = False
 
     @property
     def anchor(self) -> str:

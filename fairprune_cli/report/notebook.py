@@ -48,17 +48,12 @@ def notebook_card(report: Mapping[str, Any]) -> str:
         at = next(i for i, column in enumerate(gates.columns) if column.kind == "verdict")
         undecided = [row for row in gates.rows if row[at] != "pass"]
         parts.append(_table(Table("Gates that did not pass", gates.columns, undecided)))
-    told = warnings_of(view)
+    told = view.warnings
     parts += [_small(f"⚠ {text}") for text in told[:MOST_WARNINGS]]
     if len(told) > MOST_WARNINGS:
         parts.append(_small(f"{words.plural(len(told) - MOST_WARNINGS, 'more warning')} in report.warnings"))
     style = f"border:1px solid {_LINE};border-radius:8px;padding:10px 14px;max-width:60rem;overflow-x:auto"
     return f'<div style="{style};color:inherit;background:transparent">{"".join(parts)}</div>'
-
-
-def warnings_of(view: View) -> list[str]:
-    """The texts of a report's warnings."""
-    return [str(item["text"]) for item in view.items("warnings") if isinstance(item, dict) and item.get("text")]
 
 
 def _by_group(view: View) -> Table | None:

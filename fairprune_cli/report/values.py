@@ -49,6 +49,12 @@ def natural(name: str) -> tuple[Any, ...]:
     return (tuple(int(p) if i % 2 else p.casefold() for i, p in enumerate(pieces)), name)
 
 
+def in_known_order(names: Iterable[str], known: Sequence[str] = ()) -> list[str]:
+    """Names, each once: the `known` ones as they stand there, then single attributes before intersections, by name."""
+    place = {name: at for at, name in reversed(list(enumerate(known)))}
+    return sorted(set(names), key=lambda name: (place.get(name, len(place)), name.count("*"), natural(name)))
+
+
 def ordered(mapping: Mapping[str, Any]) -> list[str]:
     """The keys of a mapping in natural order, without the reasons of undefined neighbours."""
     return sorted((key for key in mapping if not is_reason(key, mapping)), key=natural)

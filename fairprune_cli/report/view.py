@@ -1,20 +1,20 @@
-"""Reading a report document in which any part may be absent, null, or undefined with a reason."""
+"""What a report says: its models, groups, gaps, changes and gates, any of which may be absent."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 from fairprune_cli.audit.doubt import CHANCE_LEVEL
-from fairprune_cli.report.plain import plain
-from fairprune_cli.report.values import Measure, measure, natural, number, ordered, settings
+from fairprune_cli.report.lookups import Lookups
+from fairprune_cli.report.values import Measure, in_known_order, measure, natural, number, ordered
 
+# What names a rate that looks at one class: notions and metrics.
+_OF_POSITIVES = ("parity", "opportunity", "odds", "tpr", "fpr", "selection_rate")
 VERDICTS = ("pass", "fail", "inconclusive", "none")
-# Control characters break terminals, XML and layouts; the direction marks can make one name read as another.
-_UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ufffe\uffff]+")
 
 
 @dataclass(frozen=True)
@@ -34,48 +34,11 @@ class Gate:
     model: str = ""
     task: str = ""
     partial: bool = False
+    notion: str = ""
 
 
-class View:
-    """A report document, cleaned, with look-ups that never fail.
-
-    Args:
-        report: the document of report.json; every key may be absent.
-    """
-
-    def __init__(self, report: Mapping[str, Any]) -> None:
-        self.report: dict[str, Any] = _visible(plain(report))
-
-    def at(self, *path: str) -> Any:
-        """The value under the keys of `path`, or None."""
-        value: Any = self.report
-        for key in path:
-            if not isinstance(value, Mapping):
-                return None
-            value = value.get(key)
-        return value
-
-    def mapping(self, *path: str) -> dict[str, Any]:
-        value = self.at(*path)
-        return value if isinstance(value, dict) else {}
-
-    def items(self, *path: str) -> list[Any]:
-        value = self.at(*path)
-        return value if isinstance(value, list) else []
-
-    def number(self, *path: str) -> float | None:
-        return number(self.at(*path))
-
-    def text(self, *path: str) -> str:
-        value = self.at(*path)
-        return "" if value is None or isinstance(value, dict | list) else str(value)
-
-    def setting(self, name: str) -> Any:
-        """A setting by its last name, whether `config` is flat or nested, with or without sources."""
-        for key, value, _ in settings(self.mapping("config")):
-            if key.rsplit(".", 1)[-1].replace("-", "_") == name:
-                return value
-        return None
+class View(Lookups):
+    """What a report says, by what a reader asks for."""
 
     @cached_property
     def tasks(self) -> dict[str, View]:
@@ -89,7 +52,7 @@ class View:
 
     def _of_task(self, record: Mapping[str, Any]) -> dict[str, Any]:
         """The report as if the task were its only one."""
-        data = self.mapping("data") | {"counts": record.get("counts")}
+        data = self.mapping("data") | {"counts": record.get("counts"), "classes": record.get("classes")}
         left = {
             key: value
             for key, value in self.report.items()
@@ -132,20 +95,62 @@ class View:
         """What the model is called in words; with one model there is nothing to tell apart."""
         return "model" if len(self.models) == 1 else model
 
+    @cached_property
+    def _groups_by_attribute(self) -> dict[str, list[str]]:
+        """Groups of each attribute as the manifest has them; {} in a report from before they were told."""
+        told = [one for one in self.items("data", "attributes") if isinstance(one, dict)]
+        return {
+            str(one.get("name")): [str(group) for group in one["groups"]]
+            for one in told
+            if isinstance(one.get("groups"), list)
+        }
+
+    def order_attributes(self, names: Iterable[str]) -> list[str]:
+        """Names of attributes, each once, in the manifest's order."""
+        return in_known_order(names, list(self._groups_by_attribute))
+
+    def order_groups(self, attribute: str, names: Iterable[str]) -> list[str]:
+        """Names of an attribute's groups, each once, in the manifest's order."""
+        # Training calls an attribute "task: attribute" where there are several tasks.
+        known = self._groups_by_attribute.get(attribute) or self._groups_by_attribute.get(attribute.split(": ")[-1])
+        return in_known_order(names, known or ())
+
+    def order_classes(self, names: Iterable[str]) -> list[str]:
+        """Names of classes, each once, in the order of the model's outputs."""
+        return in_known_order(names, self.classes)
+
+    @property
+    def classes(self) -> list[str]:
+        """Of the task, as the manifest has them; [] in a report from before they were told."""
+        return [str(name) for name in self.items("data", "classes")]
+
+    @property
+    def positive(self) -> str:
+        """In a sentence which class true positives, parity and opportunity speak of; "" where that is not known."""
+        if len(self.classes) == 2:
+            return f"{self.classes[1]} counts as positive."
+        return "With more than two classes a rate is that of each class, and a gap the largest over them." * (
+            len(self.classes) > 2
+        )
+
+    def positive_of(self, *told: str) -> str:
+        """The sentence of `positive` where one of the names or texts speaks of rates by class; else ""."""
+        return self.positive if any(name in text for text in told for name in _OF_POSITIVES) else ""
+
     @property
     def attributes(self) -> list[str]:
-        """Attributes that were audited, single ones before intersections."""
+        """Attributes that were audited."""
         names: set[str] = set(self.mapping("degradation"))
         for model in self.models:
             names |= set(self.mapping("results", model, "attributes"))
-        return sorted(names, key=lambda name: (name.count("*"), natural(name)))
+        return self.order_attributes(names)
 
     def groups(self, attribute: str) -> list[str]:
         """All groups of an attribute that any model or the degradation knows."""
         names: set[str] = set(self.mapping("degradation", attribute, "groups"))
         for model in self.models:
             names |= set(self.mapping("results", model, "attributes", attribute, "groups"))
-        return sorted(names, key=natural)
+        return self.order_groups(attribute, names)
 
     def overall(self, model: str) -> Measure:
         return measure(self.mapping("results", model), "accuracy", "low", "high")
@@ -163,7 +168,7 @@ class View:
     def small(self, attribute: str) -> list[str]:
         """Groups with too few images to count in the gap; their own figures are shown all the same."""
         lists = [self.attribute(model, attribute).get("small_groups") for model in self.models]
-        return sorted({str(g) for names in lists if isinstance(names, list) for g in names}, key=natural)
+        return self.order_groups(attribute, {str(g) for names in lists if isinstance(names, list) for g in names})
 
     def metric(self, model: str, attribute: str, name: str) -> Measure:
         return measure(self.mapping("results", model, "attributes", attribute, "metrics"), name)
@@ -194,21 +199,50 @@ class View:
         several = {name: self.mapping("degradations", name) for name in ordered(self.mapping("degradations"))}
         return several or {self.judged: self.mapping("degradation")}
 
-    def change(self, attribute: str, group: str = "", of: str = "change") -> Measure:
-        """A change of the judged model against the dense one on the same images, with its interval.
+    def change(self, attribute: str, group: str = "", of: str = "change", model: str = "") -> Measure:
+        """A change of a model, the judged one if none is named, against the dense one on the same images.
 
         Of a group's accuracy, or with `of` gap_change or worst_change of an attribute's gap or worst group; without an
-        attribute, of the accuracy on all images.
+        attribute, of the accuracy on all images. A report from before changes were recorded has their figure alone.
         """
+        model = model or self.judged
         if not attribute:
-            return measure(self.mapping("results", self.judged, "against_dense"), "change")
-        found = self.degradations.get(self.judged, {}).get(attribute)
-        record: dict[str, Any] = found if isinstance(found, dict) else {}
-        if not group:
-            return measure(record, of, f"{of}_low", f"{of}_high")
-        groups = record.get("groups")
-        cell = groups.get(group) if isinstance(groups, dict) else None
-        return measure(cell if isinstance(cell, dict) else {}, of)
+            found, was, now = (
+                measure(self.mapping("results", model, "against_dense"), "change"),
+                self.overall("dense"), self.overall(model),
+            )  # fmt: skip
+        else:
+            of_attribute = self.degradations.get(model, {}).get(attribute)
+            record: dict[str, Any] = of_attribute if isinstance(of_attribute, dict) else {}
+            if group:
+                groups = record.get("groups")
+                cell = groups.get(group) if isinstance(groups, dict) else None
+                found = measure(cell if isinstance(cell, dict) else {}, of)
+                was, now = (self.group(one, attribute, group) for one in ("dense", model))
+            else:
+                found = measure(record, of, f"{of}_low", f"{of}_high")
+                read = View.gap if of == "gap_change" else View.worst
+                was, now = (read(self, one, attribute) for one in ("dense", model))
+        if found.value is None and not found.why and was.value is not None and now.value is not None:
+            return Measure(now.value - was.value)
+        return found
+
+    def extremes(self, model: str, attribute: str) -> tuple[tuple[str, float], tuple[str, float]] | tuple[None, None]:
+        """The groups with the best and the worst accuracy among those large enough to count, or None twice."""
+        small = self.small(attribute)
+        measures = [(group, self.group(model, attribute, group).value) for group in self.groups(attribute)]
+        rated = [(group, value) for group, value in measures if value is not None and group not in small]
+        if len(rated) < 2:
+            return None, None
+        return max(rated, key=lambda pair: pair[1]), min(rated, key=lambda pair: pair[1])
+
+    def worst(self, model: str, attribute: str) -> Measure:
+        """Accuracy of the worst group, with the interval that allows for its having been picked."""
+        found = self.metric(model, attribute, "worst_group")
+        if found.value is not None or found.why:
+            return found
+        worst = self.extremes(model, attribute)[1]
+        return Measure(worst[1]) if worst else Measure(None)
 
     def n(self, attribute: str, group: str) -> int | None:
         """Images of a group; the same for every model, since all are audited on the same images."""
@@ -219,6 +253,11 @@ class View:
     @property
     def gates(self) -> list[Gate]:
         return [_gate(item) for item in self.items("gates") if isinstance(item, dict)]
+
+    @property
+    def warnings(self) -> list[str]:
+        """The texts of the report's warnings."""
+        return [str(item["text"]) for item in self.items("warnings") if isinstance(item, dict) and item.get("text")]
 
     @property
     def doubts(self) -> list[str]:
@@ -251,14 +290,5 @@ def _gate(item: Mapping[str, Any]) -> Gate:
         model=str(item.get("model") or ""),
         task=str(item.get("task") or ""),
         partial=bool(item.get("small_groups") or item.get("ungrouped")),
+        notion=str(item.get("notion") or ""),
     )
-
-
-def _visible(value: Any) -> Any:
-    if isinstance(value, str):
-        return _UNSEEN.sub(" ", value)
-    if isinstance(value, dict):
-        return {_visible(key): _visible(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_visible(item) for item in value]
-    return value

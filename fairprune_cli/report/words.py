@@ -99,7 +99,8 @@ def times(dense: float | None, now: float | None, less: str, more: str) -> str:
     ratio = dense / now
     if 0.995 < ratio < 1.005:
         return "the same"
-    return f"{fixed(max(ratio, 1 / ratio))}{SPACE}times {less if ratio > 1 else more}"
+    told = fixed(max(ratio, 1 / ratio))
+    return "about the same" if told == "1.0" else f"{told}{SPACE}times {less if ratio > 1 else more}"
 
 
 def join(words: Iterable[str]) -> str:

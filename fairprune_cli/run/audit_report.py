@@ -187,9 +187,12 @@ def judgement_of(settings: Settings) -> Judgement:
 def _data(data: Data, split: str) -> dict[str, Any]:
     manifest = data.manifest
     counts = manifest.counts(tuple(dict.fromkeys((*manifest.attributes, *data.attributes))))
+    groups = next(iter(counts.values()))["attributes"]
     rule = manifest.duplicates
     return {
         "manifest": str(manifest.path), "name": manifest.name, "sha256": manifest.sha256, "split": split,
-        "splits": {k: v["n"] for k, v in counts.items()}, "counts": counts,
+        "splits": {k: v["n"] for k, v in counts.items()}, "counts": counts, "classes": list(manifest.classes),
+        # Lists, since the keys of report.json are sorted.
+        "attributes": [{"name": name, "groups": list(of)} for name, of in groups.items()],
         **({"duplicates": {"rule": rule, "images": manifest.shared}} if rule else {}),
     }  # fmt: skip

@@ -169,7 +169,7 @@ class Report:
     def __str__(self) -> str:
         view, document = View(self.document), compose.build_document(self.document)
         lines = [document.title, " · ".join(document.facts), verdict_sentence(view), *findings(view)]
-        lines += [f"warning: {text}" for text in notebook.warnings_of(view)]
+        lines += [f"warning: {text}" for text in view.warnings]
         lines += [f"in {self.folder}"] if self.folder is not None else []
         return "\n".join(one_line(line) for line in lines if line)
 

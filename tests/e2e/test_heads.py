@@ -70,8 +70,8 @@ def test_tasks_of_one_network_are_pruned_constrained_and_audited_together(place:
     moved = report["other_outputs"]["pruned"]
     assert [output["name"] for output in moved] == ["0", "1", "4"]
     page = (out / "report.md").read_text()
-    assert "## Accuracy by group: smile" in page
-    assert "## Accuracy by group: sex" in page
+    assert "## What changed for whom: smile" in page
+    assert "## What changed for whom: sex" in page
     assert "## Other outputs" in page
     words = ("audit", str(out), "--against", "six.pt", "--data", "tasks.yaml", "--attr", "gender", "--max-gap", "1")
     again = run(*words, cwd=place, code=4)  # nobody's sex is told from the tint

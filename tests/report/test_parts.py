@@ -18,7 +18,7 @@ from jsonschema import Draft202012Validator
 from fairprune_cli import report
 from fairprune_cli.report import words
 from fairprune_cli.report.document import Bar, Bars, BoundLine, Column, Dot, DotRow, Dots, Line, Lines, Table
-from fairprune_cli.report.figures import axes, plots
+from fairprune_cli.report.figures import axes, curves, plots
 from fairprune_cli.report.plain import plain
 from fairprune_cli.report.values import Measure, measure, natural, ordered, settings
 from fairprune_cli.report.view import View
@@ -211,7 +211,7 @@ def test_long_curves_are_thinned_and_keep_their_end() -> None:
     figure = Lines([Line("x", list(range(5000)), [i / 5000 for i in range(5000)], 1)], "points", "epoch")
     picture = ElementTree.fromstring(plots.svg(figure, "t", 888))
     path = next(p.get("d", "") for p in picture.iter("path") if p.get("class") == "curve")
-    assert path.count("L") <= plots.MOST_POINTS + 1
+    assert path.count("L") <= curves.MOST_POINTS + 1
     right = max(float(piece.split(" ")[0]) for piece in path[1:].split("L"))
     assert right == pytest.approx(888 - 14, abs=0.2)
 
@@ -306,5 +306,5 @@ def test_the_schema_and_the_writers_take_what_an_audit_writes(classes: tuple[str
     assert "| 0 | −20.0 (" in text
     assert "Too few images to count in the gap: few. 4 images in none of these groups." in text
     assert "| max-gap gender | fail | 25.0 points |" in text
-    rates = "True positives, pruned (%)" if size == 2 else "| Class | f | few | m |"
+    rates = "True positives, pruned (%)" if size == 2 else "| Group | a | b | c |"
     assert rates in text

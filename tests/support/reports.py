@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Mapping
 from typing import Any
 
 FEW = "12 images, fewer than the 30 that were asked for"
@@ -25,7 +26,8 @@ BOTH = {
     "male*40-60": (368, 0.929, 0.929),
     "female*0-20": (12, None, None),
 }
-ATTRIBUTES = {"gender": GENDER, "age": AGE, "gender*age": BOTH}
+Groups = Mapping[str, tuple[int, float | None, float | None]]
+ATTRIBUTES: dict[str, Groups] = {"gender": GENDER, "age": AGE, "gender*age": BOTH}
 
 
 def _interval(rate: float, n: int, wide: float = 1.96) -> tuple[float, float]:
@@ -62,8 +64,8 @@ def _calibration(n: int, accuracy: float) -> dict[str, Any]:
     return figures | {"ece": 0.03, "ece_chance": 0.4 / math.sqrt(n), "ece_chance_high": 0.6 / math.sqrt(n)}
 
 
-def _attribute(name: str, model: int) -> dict[str, Any]:
-    groups = ATTRIBUTES[name]
+def attribute_record(name: str, groups: Groups, model: int) -> dict[str, Any]:
+    """What an audit says of an attribute with these groups, of the dense model (0) or the pruned one (1)."""
     rates = {group: cell[1 + model] for group, cell in groups.items()}
     known = {group: rate for group, rate in rates.items() if rate is not None}
     best, worst = max(known, key=known.__getitem__), min(known, key=known.__getitem__)
@@ -116,13 +118,15 @@ def _churn(n: int, dense: float, pruned: float, of: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _faithfulness() -> dict[str, Any]:
-    groups = {name: _churn(*cell, 108) for name, cell in GENDER.items()}
-    largest = {key: groups["female"]["churn"][key] for key in ("value", "low", "high")} | {"group": "female"}
-    return {
-        "all": _churn(1998, 0.923, 0.9115, 108),
-        "attributes": {"gender": {"groups": groups, "largest": largest, "small_groups": []}},
-    }
+def faithfulness_record(attributes: dict[str, Groups]) -> dict[str, Any]:
+    """Whose predictions changed, by attribute, of groups that are all large enough."""
+    found: dict[str, Any] = {}
+    for name, of in attributes.items():
+        groups = {group: _churn(n, dense or 0.0, pruned or 0.0, 108) for group, (n, dense, pruned) in of.items()}
+        most = max(groups, key=lambda group: groups[group]["churn"]["value"])
+        largest = {key: groups[most]["churn"][key] for key in ("value", "low", "high")} | {"group": most}
+        found[name] = {"groups": groups, "largest": largest, "small_groups": []}
+    return {"all": _churn(1998, 0.923, 0.9115, 108), "attributes": found}
 
 
 def _bias(model: int) -> dict[str, Any]:
@@ -147,14 +151,15 @@ def _model(accuracy: float, model: int) -> dict[str, Any]:
         "high": high,
         "n": 1998,
         "calibration": _calibration(1998, accuracy),
-        "attributes": {name: _attribute(name, model) for name in ATTRIBUTES},
-        **({"faithfulness": _faithfulness()} if model else {}),
+        "attributes": {name: attribute_record(name, groups, model) for name, groups in ATTRIBUTES.items()},
+        **({"faithfulness": faithfulness_record({"gender": GENDER})} if model else {}),
     }
 
 
-def _degradation(name: str) -> dict[str, Any]:
+def degradation_record(of: Groups) -> dict[str, Any]:
+    """What pruning changed in these groups."""
     groups: dict[str, Any] = {}
-    for group, (n, dense, pruned) in ATTRIBUTES[name].items():
+    for group, (n, dense, pruned) in of.items():
         if dense is None or pruned is None:
             groups[group] = {"change": None, "change_undefined": FEW, "low": None, "high": None, "n": n}
         else:
@@ -249,7 +254,13 @@ def _layers() -> list[dict[str, Any]]:
     return layers
 
 
-def _counts() -> dict[str, Any]:
+def listed(attributes: Mapping[str, Groups]) -> list[dict[str, Any]]:
+    """Attributes and groups in order, as report.json tells it."""
+    return [{"name": name, "groups": list(groups)} for name, groups in attributes.items()]
+
+
+def counts_record(of: Mapping[str, Groups]) -> dict[str, Any]:
+    """Images per split, attribute, group and label."""
     result = {}
     for split, share in (("train", 4.7), ("val", 1.0), ("test", 1.0)):
         attributes = {
@@ -263,7 +274,7 @@ def _counts() -> dict[str, Any]:
                 }
                 for group, (n, _, _) in groups.items()
             }
-            for name, groups in ATTRIBUTES.items()
+            for name, groups in of.items()
         }
         n = round(share * 1998)
         labels = {"neutral": round(n * 0.55), "smiling": n - round(n * 0.55)}
@@ -336,8 +347,10 @@ def full() -> dict[str, Any]:
             "split": "test",
             "manifest": "data/lfw-smile/manifest.yaml",
             "sha256": "9b74c9897bac770ffc029102a200c5de" * 2,
-            "splits": {split: cell["n"] for split, cell in _counts().items()},
-            "counts": _counts(),
+            "classes": ["neutral", "smiling"],
+            "attributes": listed(ATTRIBUTES),
+            "splits": {split: cell["n"] for split, cell in counts_record(ATTRIBUTES).items()},
+            "counts": counts_record(ATTRIBUTES),
         },
         "model": {
             "architecture": "resnet10",
@@ -380,7 +393,7 @@ def full() -> dict[str, Any]:
         "layers": _layers(),
         "training": [_epoch(i, 20) for i in range(20)],
         "results": {"dense": _model(0.9234, 0), "pruned": _model(0.9115, 1)},
-        "degradation": {name: _degradation(name) for name in ATTRIBUTES},
+        "degradation": {name: degradation_record(groups) for name, groups in ATTRIBUTES.items()},
         "notices": [
             "The gap of age did not close at the end although its multiplier for 60-120 was still rising: "
             "the tolerance "

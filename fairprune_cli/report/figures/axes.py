@@ -8,7 +8,14 @@ from html import escape
 
 from fairprune_cli.report.document import BoundLine, Unit
 
-CHAR = 6.9  # width of a character at the 12 to 13 px of the labels, rather too much than too little
+STYLES = 6  # colours
+MOST_ROWS = 120
+CHAR = 7.2  # width of a character at the 12 to 13 px of the labels, rather too much than too little
+
+
+def is_wide(width: float) -> bool:
+    """Whether names have room beside what is drawn, or go above it as on a phone."""
+    return width >= 600
 
 
 def ticks(low: float, high: float, most: int) -> list[float]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from html import escape
 
 from fairprune_cli.report.document import Point, Scatter
-from fairprune_cli.report.figures.axes import CHAR, Scale, px, svg_text, tick_text, ticks
+from fairprune_cli.report.figures.axes import CHAR, Scale, is_wide, px, svg_text, tick_text, ticks
 from fairprune_cli.report.values import extent
 
 COLOURS = 5  # beside the grey of series 0
@@ -21,6 +21,11 @@ SHAPES = {
     "plus": "M-1.8-5.2h3.6v3.4h3.4v3.6h-3.4v3.4h-3.6v-3.4h-3.4v-3.6h3.4z",
     "cross": "M0-2.6L3-5.4L5.4-3L2.6 0L5.4 3L3 5.4L0 2.6L-3 5.4L-5.4 3L-2.6 0L-5.4-3L-3-5.4z",
 }
+# Of a text beside its point: anchor and distance.
+_PLACES = (
+    ("start", 9, 4), ("end", -9, 4), ("middle", 0, -10), ("middle", 0, 19), ("start", 9, -7), ("end", -9, -7),
+    ("start", 9, 15), ("end", -9, 15), ("middle", 0, -23), ("middle", 0, 31), ("start", 9, -20), ("end", -9, 28),
+)  # fmt: skip
 Box = tuple[float, float, float, float]  # left, top, right, bottom
 
 
@@ -42,7 +47,7 @@ def _shape(series: int) -> str:
 
 def scatter(figure: Scatter, width: int) -> tuple[float, list[str]]:
     """Height and elements of the figure `width` pixels wide."""
-    wide = width >= 600
+    wide = is_wide(width)
     left, right, top = 46.0, width - 12.0, 26.0
     bottom = top + (360.0 if wide else 270.0)
     across = Scale(*_domain([(p.x, p.x_span) for p in figure.points]), left, right)
@@ -58,11 +63,27 @@ def scatter(figure: Scatter, width: int) -> tuple[float, list[str]]:
         body.append(svg_text(x, bottom + 17, tick_text(tick, "points"), "middle", "tick"))
     body.append(svg_text((left + right) / 2, bottom + 36, figure.x_label, "middle", "tick"))
     body += [_whiskers(point, across, up) for point in figure.points]
+    body.append(_front([figure.points[at] for at in figure.front], across, up))
     for point in reversed(figure.points):  # series 0 comes first and should lie on top
         hint = f"<title>{escape(point.hint)}</title>"
         place = f"translate({px(across(point.x))} {px(up(point.y))})"
         body.append(f'<g class="{mark_classes(point.series)}" transform="{place}">{hint}{mark(point.series)}</g>')
-    return bottom + 42, body + _texts(figure.points, across, up, (left, top, right, bottom))
+    return bottom + 42, body + _texts(_named_first(figure), across, up, (left, top, right, bottom))
+
+
+def _front(points: Sequence[Point], across: Scale, up: Scale) -> str:
+    """A line of steps through the points: left and above of it there is none."""
+    if len(points) < 2:
+        return ""
+    path = f"M{px(across(points[0].x))} {px(up(points[0].y))}"
+    path += "".join(f"H{px(across(point.x))}V{px(up(point.y))}" for point in points[1:])
+    return f'<path class="front" d="{path}"/>'
+
+
+def _named_first(figure: Scatter) -> list[Point]:
+    """Points in the order in which they are given room for their text: those of the front first."""
+    front = set(figure.front)
+    return sorted(figure.points, key=lambda point: figure.points.index(point) not in front)
 
 
 def _domain(values: Sequence[tuple[float, tuple[float, float] | None]]) -> tuple[float, float]:
@@ -92,14 +113,14 @@ def _whiskers(point: Point, across: Scale, up: Scale) -> str:
 
 
 def _texts(points: Sequence[Point], across: Scale, up: Scale, frame: Box) -> list[str]:
-    """The points' texts at the first of four places where they cover no mark and no other text; else none."""
+    """The points' texts at the first of twelve places where they cover no mark and no other text; else none."""
     taken = [_around(across(p.x), up(p.y), 7.0, 7.0) for p in points]
     body = []
     for point in points:
         if not point.text:
             continue
         x, y, length = across(point.x), up(point.y), len(point.text) * CHAR
-        for anchor, dx, dy in (("start", 9, 4), ("end", -9, 4), ("middle", 0, -10), ("middle", 0, 19)):
+        for anchor, dx, dy in _PLACES:
             start = x + dx - {"start": 0.0, "middle": length / 2, "end": length}[anchor]
             box = (start, y + dy - 10, start + length, y + dy + 2)
             inside = frame[0] <= box[0] and frame[1] <= box[1] and box[2] <= frame[2] and box[3] <= frame[3]

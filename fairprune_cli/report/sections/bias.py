@@ -6,7 +6,7 @@ from typing import Any
 
 from fairprune_cli.report import words
 from fairprune_cli.report.document import Block, Column, Heading, Section, Table
-from fairprune_cli.report.values import Measure, measure, natural, number
+from fairprune_cli.report.values import Measure, measure, number
 from fairprune_cli.report.view import View
 
 ORDER = 53
@@ -27,7 +27,7 @@ def build(view: View) -> Section | None:
         "Threshold calibration bias is the share of a group's images that are predicted as the rarer class, less the "
         "share that are; below zero the model gives it too rarely. The ratio of the two shares stands behind it.",
     ]
-    return Section("bias", "Bias amplification", lead, blocks)
+    return Section("bias", "Bias amplification", lead, blocks, folded=True)
 
 
 def _table(view: View, attribute: str, records: list[dict[str, Any]]) -> Table:
@@ -41,7 +41,7 @@ def _table(view: View, attribute: str, records: list[dict[str, Any]]) -> Table:
     thresholds = [_thresholds(record) for record in records]
     rare = next((str(of.get("class")) for of in thresholds if of), "")
     groups = {str(group) for of in filter(None, thresholds) for group in of["groups"]}
-    for group in sorted(groups, key=natural):
+    for group in view.order_groups(attribute, groups):
         cells = [_threshold(of["groups"].get(group)) if of else words.NOTHING for of in thresholds]
         rows.append([f"{rare} predicted for {group}", *cells])
     why = next((str(record.get("threshold_calibration_undefined") or "") for record in records), "")

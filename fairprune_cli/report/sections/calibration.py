@@ -25,11 +25,11 @@ def build(view: View) -> Section | None:
     if not blocks:
         return None
     lead = [
-        "A model's confidence is the probability it gives to its own answer. Right of zero it is surer than it is "
-        "right, left of zero it is right more often than it claims.",
+        "A model's confidence is the probability it gives to its own answer. Above zero it is surer than it is "
+        "right, below zero it is right more often than it claims.",
         "Whoever sets a threshold on the confidence treats groups unequally where they stand apart here.",
     ]
-    return Section("calibration", "Confidence", lead, blocks)
+    return Section("calibration", "Confidence", lead, blocks, folded=True)
 
 
 _Rows = list[tuple[str, list[dict[str, Any]]]]
@@ -58,7 +58,8 @@ def _plot(view: View, attribute: str, rows: _Rows) -> Plot:
     figure = Dots(
         figure_rows, labels, "points", [BoundLine(0.0, "as sure as right")], True, "over-confidence in points"
     )
-    return Plot(f"Over-confidence by {attribute}", _sentence(view, attribute, rows[1:]), figure)
+    reading = "Right of zero the model is surer than it is right."
+    return Plot(f"Over-confidence by {attribute}", _sentence(view, attribute, rows[1:]), figure, reading)
 
 
 def _sentence(view: View, attribute: str, rows: _Rows) -> str:

@@ -23,20 +23,20 @@ def build(view: View) -> Section | None:
     if text := _source(view):
         blocks.append(Note(text, "aside"))
     if splits:
-        blocks.append(_table("All images", "Split", [(split, "", counts[split]) for split in splits]))
+        blocks.append(_table(view, "All images", "Split", [(split, "", counts[split]) for split in splits]))
     attributes = {a for split in splits for a in ordered(_mapping(counts[split], "attributes"))}
-    for attribute in sorted(attributes, key=lambda name: (name.count("*"), natural(name))):
+    for attribute in view.order_attributes(attributes):
         rows = []
         for split in splits:
             groups = _mapping(counts[split], "attributes", attribute)
-            rows += [(group, split, groups[group]) for group in ordered(groups)]
-        blocks += [Heading(attribute), _table(f"Images by {attribute}", "Group", rows)]
+            rows += [(group, split, groups[group]) for group in view.order_groups(attribute, groups)]
+        blocks += [Heading(attribute), _table(view, f"Images by {attribute}", "Group", rows)]
     lead = [
         "How many images stand behind the figures. Labels that are unevenly spread over the groups limit "
         "what a "
         "difference in accuracy can mean.",
     ]
-    return Section("data", "Data", lead, blocks) if blocks else None
+    return Section("data", "Data", lead, blocks, folded=True) if blocks else None
 
 
 def _mapping(value: Any, *path: str) -> dict[str, Any]:
@@ -51,9 +51,9 @@ def _source(view: View) -> str:
     return f"Described by {text}." if text else ""
 
 
-def _table(title: str, first: str, rows: list[tuple[str, str, Any]]) -> Table:
+def _table(view: View, title: str, first: str, rows: list[tuple[str, str, Any]]) -> Table:
     """Rows of (name, split, {"n", "labels"}); a column per label unless there are too many."""
-    labels = sorted({label for _, _, cell in rows for label in ordered(_mapping(cell, "labels"))}, key=natural)
+    labels = view.order_classes(label for _, _, cell in rows for label in _mapping(cell, "labels"))
     wide = len(labels) <= _MOST_LABELS
     with_split = any(split for _, split, _ in rows)
     columns = [Column(first), *([Column("Split")] if with_split else []), Column("Images", "number")]

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from fairprune_cli.report import words
-from fairprune_cli.report.document import Block, BoundLine, Column, DotRow, Dots, Heading, Plot, Section, Table
-from fairprune_cli.report.sections.groups import dots_of
-from fairprune_cli.report.values import Measure, measure, natural, number
+from fairprune_cli.report.document import Block, Column, Heading, Section, Table
+from fairprune_cli.report.values import Measure, measure, number
 from fairprune_cli.report.view import View
 
 ORDER = 50
@@ -18,39 +17,45 @@ BY_TASK = True
 def build(view: View) -> Section | None:
     blocks: list[Block] = []
     for model, by_attribute in view.degradations.items():
-        for attribute in sorted(by_attribute, key=lambda name: (name.count("*"), natural(name))):
-            record = by_attribute[attribute]
-            if not isinstance(record, dict):
-                continue
-            small = {*view.small(attribute), *(str(name) for name in record.get("small_groups") or ())}
-            title = attribute if len(view.degradations) == 1 else f"{attribute}, {model}"
-            found = _Changes(model or "pruned", title, record, small)
-            blocks += [Heading(title), _plot(found), _table(found)]
+        for attribute in view.order_attributes(by_attribute):
+            found = changes_by_pruning(view, attribute, model)
+            if found is not None:
+                blocks += [Heading(found.title), _table(found)]
     if not blocks:
         return None
     lead = [
-        "The change of each group's accuracy through pruning, in points. Left of zero is a loss.",
+        "The change of each group's accuracy through pruning, in points. Below zero is a loss.",
         "Both models saw the same images, so these intervals are narrower than those of two separate accuracies.",
         "The change of the gap has a sign: below zero the gap shrank. The degradation gap has none: it is the largest "
         "change minus the smallest, whichever group it favours.",
     ]
-    return Section("degradation", "Change by pruning", lead, blocks)
+    return Section("degradation", "Change by pruning", lead, blocks, folded=True)
+
+
+def changes_by_pruning(view: View, attribute: str, model: str) -> Changes | None:
+    """What pruning changed in the groups of an attribute; None where the report does not say."""
+    record = view.degradations.get(model, {}).get(attribute)
+    if not isinstance(record, dict):
+        return None
+    groups = record.get("groups")
+    known = groups if isinstance(groups, dict) else {}
+    names = view.order_groups(attribute, (name for name in known if isinstance(known[name], dict)))
+    small = view.order_groups(attribute, {*view.small(attribute), *map(str, record.get("small_groups") or ())})
+    title = attribute if len(view.degradations) == 1 else f"{attribute}, {model}"
+    return Changes(title, record, {name: known[name] for name in names}, small)
 
 
 @dataclass(frozen=True)
-class _Changes:
-    """The changes of one attribute; a change is accuracy of the pruned model minus that of the dense one."""
+class Changes:
+    """The changes of one attribute; a change is accuracy of the pruned model minus that of the dense one.
 
-    model: str
+    `cells` are the records of its groups, `small` the groups that have too few images to count.
+    """
+
     title: str
     record: dict[str, Any]
-    small: set[str]
-
-    @property
-    def cells(self) -> dict[str, dict[str, Any]]:
-        groups = self.record.get("groups")
-        known = groups if isinstance(groups, dict) else {}
-        return {name: known[name] for name in sorted(known, key=natural) if isinstance(known[name], dict)}
+    cells: dict[str, dict[str, Any]]
+    small: list[str]
 
     @property
     def gap(self) -> Measure:
@@ -65,36 +70,26 @@ class _Changes:
         return measure(self.record, "largest")
 
 
-def _plot(found: _Changes) -> Plot:
-    rows = []
-    for group, cell in found.cells.items():
-        change = measure(cell, "change")
-        text = words.signed(change.value) if change.value is not None else ""
-        # The second series, so that the colour is the one that stands for the pruned model elsewhere.
-        dots = dots_of([("", Measure(None)), ("change", change)])
-        rows.append(DotRow(group, text, dots, change.why or words.UNDEFINED))
-    figure = Dots(
-        rows, ["", f"{found.model} − dense"], "points", [BoundLine(0.0, "no change")], True, "change in points"
-    )
-    return Plot(f"Change of accuracy by {found.title}", _sentence(found), figure)
-
-
-def _sentence(found: _Changes) -> str:
+def loss_sentence(found: Changes) -> str:
+    """Who lost most, and whether chance could explain it; how far the groups' losses differ."""
     changes = {group: measure(cell, "change").value for group, cell in found.cells.items()}
     known = {group: value for group, value in changes.items() if value is not None and group not in found.small}
     if not known:
         return "No group has enough images for a figure."
     group = min(known, key=known.__getitem__)
     if known[group] < -0.0005:
-        text = f"{group} lost most: {words.points(-known[group])}"
         # A group picked for being worst needs the interval that allows for the picking, not its own.
-        if found.largest.low is not None:
-            text += ", beyond chance" if found.largest.low > 0 else ", which chance could explain"
+        beyond = found.largest.low is None or found.largest.low > 0
+        lost = words.points(-known[group])
+        text = f"{group} lost most: {lost}" if beyond else f"No group's loss is beyond chance; the largest is {lost}"
+        text += f" (interval {words.span(found.largest)})" if found.largest.has_interval else ""
+        text += "" if beyond else f", of {group}"
     else:
         text = "No group lost accuracy"
     if found.gap.value is not None:
         text += f". The groups' losses differ by up to {words.points(found.gap.value)}"
         text += f" (interval {words.span(found.gap)})" if found.gap.has_interval else ""
+        text += ", which chance could explain" if found.gap.low is not None and found.gap.low <= 0 else ""
     return f"{text}."
 
 
@@ -107,7 +102,7 @@ def _lost(cell: dict[str, Any]) -> str:
     return f"{words.whole_number(lost)}; {words.estimate(share)}" if share.has_interval else words.whole_number(lost)
 
 
-def _table(found: _Changes) -> Table:
+def _table(found: Changes) -> Table:
     rows: list[list[str]] = []
     named: list[tuple[str, Measure]] = []
     for group, cell in found.cells.items():
@@ -136,5 +131,5 @@ def _table(found: _Changes) -> Table:
         Column("Wrong before, right now", "number"),
         Column("Change (points)", "number"),
     ]
-    small = f"Too few images to count in the last rows: {words.join(sorted(found.small))}. " if found.small else ""
+    small = f"Too few images to count in the last rows: {words.join(found.small)}. " if found.small else ""
     return Table(f"Change of accuracy by {found.title}", columns, rows, f"{small}{words.reasons(named)}".strip())

@@ -19,10 +19,10 @@ def build(view: View) -> Section | None:
     blocks: list[Block] = []
     lost = view.mapping("examples", "lost")
     for model in sorted(lost, key=natural):
-        for attribute in sorted(view.mapping("examples", "lost", model), key=natural):
+        for attribute in view.order_attributes(view.mapping("examples", "lost", model)):
             groups = view.mapping("examples", "lost", model, attribute)
             galleries = [
-                gallery for group in sorted(groups, key=natural)
+                gallery for group in view.order_groups(attribute, groups)
                 if (gallery := _gallery(view, model, attribute, group, groups[group])).pictures
             ]  # fmt: skip
             if galleries:
@@ -34,7 +34,7 @@ def build(view: View) -> Section | None:
         "Right in the dense model, wrong after pruning: those in which the true class lost most of its probability.",
         "They are a few of many, picked for being plain. The counts under Change by pruning say how many there are.",
     ]
-    return Section("examples", "Lost images", lead, blocks)
+    return Section("examples", "Lost images", lead, blocks, folded=True)
 
 
 def _gallery(view: View, model: str, attribute: str, group: str, entries: object) -> Gallery:
@@ -44,8 +44,7 @@ def _gallery(view: View, model: str, attribute: str, group: str, entries: object
             file = str(entry.get("file", ""))
             source = view.text("examples", "pictures", file)
             before, after = (words.percent(number(entry.get(key)), 0) for key in ("before", "after"))
-            fall = f"{before} → {after}".replace(" ", words.SPACE)
-            text = f"{entry.get('label')}, taken for {entry.get('predicted')}; {fall}"
+            text = f"{entry.get('label')}, taken for {entry.get('predicted')}; {before} → {after}"
             pictures.append(Picture(source if _EMBEDDED.fullmatch(source) else "", text, file))
     of = view.degradations.get(model, {}).get(attribute)
     record = (of or {}).get("groups", {}).get(group, {}) if isinstance(of, dict) else {}

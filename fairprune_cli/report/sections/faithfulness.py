@@ -8,7 +8,7 @@ from typing import Any
 from fairprune_cli.report import words
 from fairprune_cli.report.document import Block, Column, DotRow, Dots, Heading, Note, Plot, Section, Table
 from fairprune_cli.report.sections.groups import dots_of
-from fairprune_cli.report.values import Measure, measure, natural, number
+from fairprune_cli.report.values import Measure, measure, number
 from fairprune_cli.report.view import View
 
 ORDER = 52
@@ -26,7 +26,7 @@ def build(view: View) -> Section | None:
     blocks: list[Block] = []
     for model in models:
         found = view.mapping("results", model, "faithfulness", "attributes")
-        for attribute in sorted(found, key=lambda name: (name.count("*"), natural(name))):
+        for attribute in view.order_attributes(found):
             changed = _Changed(model, attribute, view)
             if changed.groups:
                 blocks.append(Heading(attribute if len(models) == 1 else f"{attribute}, {model}"))
@@ -41,7 +41,7 @@ def build(view: View) -> Section | None:
         "gate's: it allows for whichever group is the largest in truth, and for all attributes, so it is not that of "
         "the group.",
     ]
-    return Section("faithfulness", "Faithfulness to the dense model", lead, blocks)
+    return Section("faithfulness", "Faithfulness to the dense model", lead, blocks, folded=True)
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,8 @@ class _Changed:
     def groups(self) -> dict[str, dict[str, Any]]:
         known = self.record.get("groups")
         found = known if isinstance(known, dict) else {}
-        return {name: found[name] for name in sorted(found, key=natural) if isinstance(found[name], dict)}
+        names = self.view.order_groups(self.attribute, found)
+        return {name: found[name] for name in names if isinstance(found[name], dict)}
 
     @property
     def all_images(self) -> dict[str, Any]:
@@ -128,7 +129,7 @@ def _exemplars(found: _Changed) -> list[Block]:
     """The most confident flips of each group, by file."""
     listed = found.view.mapping("exemplars", "changed", found.model, found.attribute)
     rows = []
-    for group in sorted(listed, key=natural):
+    for group in found.view.order_groups(found.attribute, listed):
         entries = listed[group] if isinstance(listed[group], list) else []
         for entry in [entry for entry in entries if isinstance(entry, dict)][:SHOWN]:
             before, after = (words.percent(number(entry.get(key)), 0) for key in ("before", "after"))

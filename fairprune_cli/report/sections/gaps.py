@@ -35,7 +35,8 @@ def build(view: View) -> Section | None:
     ]
     if figure_rows:
         figure = Dots(figure_rows, [view.label(m) for m in view.models], "points", _bounds(view), True, "gap in points")
-        blocks.append(Plot("Gap by attribute and by what is compared", _sentence(view), figure))
+        reading = "Further to the right is more unequal."
+        blocks.append(Plot("Gap by attribute and by what is compared", _sentence(view), figure, reading))
     columns = [Column("Attribute"), Column("What is compared")]
     columns += [Column(view.title(model), "number") for model in view.models]
     if view.before:
@@ -52,7 +53,8 @@ def build(view: View) -> Section | None:
         for attribute, name, title, found in rows
     ]
     undefined = [(f"{attribute}, {title.lower()}", m) for attribute, _, title, found in rows for m in found]
-    note = f"Gaps in points, accuracies in percent. {words.reasons(undefined)}".strip()
+    positive = view.positive_of(*(name for _, name, _, _ in rows))
+    note = " ".join(filter(None, ["Gaps in points, accuracies in percent.", positive, words.reasons(undefined)]))
     blocks.append(Table("Gap by attribute and by what is compared", columns, cells, note))
     lead = [
         "A gap is the difference between the best and the worst group. Zero means that all groups are "
@@ -62,7 +64,7 @@ def build(view: View) -> Section | None:
         "could "
         "explain the gap. That of a change counts only the images on which the two models differ.",
     ]
-    return Section("gaps", "Gaps between groups", lead, blocks)
+    return Section("gaps", "Gaps between groups", lead, blocks, folded=True)
 
 
 def _rows(view: View) -> list[tuple[str, str, str, list[Measure]]]:
@@ -120,13 +122,13 @@ def _bounds(view: View) -> list[BoundLine]:
 
 
 def _sentence(view: View) -> str:
+    """Which gaps of accuracy pruning widened, and whether chance could explain it."""
     if not view.before:
-        return "Further to the right is more unequal."
+        return ""
     grown = []
     for attribute in view.attributes:
-        before, now = (view.gap(model, attribute).value for model in (view.before, view.judged))
-        if before is not None and now is not None and now - before > 0.0005:
-            grown.append(f"{attribute} (by {words.points(now - before)})")
-    if not grown:
-        return "Further to the right is more unequal. Pruning widened no accuracy gap."
-    return f"Further to the right is more unequal. Pruning widened the accuracy gap of {words.join(grown)}."
+        change = view.change(attribute, of="gap_change")
+        if change.value is not None and change.value > 0.0005:
+            chance = ", which chance could explain" if change.low is not None and change.low <= 0 else ""
+            grown.append(f"{attribute} (by {words.points(change.value)}{chance})")
+    return f"Pruning widened the accuracy gap of {words.join(grown)}." if grown else "Pruning widened no accuracy gap."

@@ -17,32 +17,31 @@ def build(view: View) -> Section | None:
         "within, "
         "and is inconclusive otherwise: then the images are too few to decide.",
     ]
+    if positive := view.positive_of(*(gate.notion for gate in view.gates)):
+        lead.append(positive)
     if view.leniency:
         lead.append(view.leniency)
     return Section("gates", "Gates", lead, [gates_table(view)])
 
 
-def gates_table(view: View) -> Table:
-    """Every gate with bound, measured value, interval, verdict and reason."""
+def gates_table(view: View, base: View | None = None) -> Table:
+    """Every gate with its verdict, measured value, interval, bound and reason; what it was at the base, if given."""
     columns = [
         Column("Gate"),
         Column("Verdict", "verdict"),
         Column("Measured", "number"),
         Column("Interval", "number"),
         Column("Bound", "number"),
+        *([] if base is None else [Column("At the base")]),
         Column("Why"),
     ]
-    rows = [
-        [
-            gate.name,
-            gate.verdict,
-            measured(gate),
-            words.span(gate.measure),
-            bound(gate),
-            gate.reason or words.NOTHING,
-        ]
-        for gate in view.gates
-    ]
+    before = {} if base is None else {gate.name: gate for gate in base.gates}
+    rows = []
+    for gate in view.gates:
+        old = before.get(gate.name)
+        there = [] if base is None else [f"{old.verdict}, {measured(old)}" if old else words.NOTHING]
+        figures = [measured(gate), words.span(gate.measure), bound(gate)]
+        rows.append([gate.name, gate.verdict, *figures, *there, gate.reason or words.NOTHING])
     return Table("Gates", columns, rows)
 
 

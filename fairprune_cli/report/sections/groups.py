@@ -2,36 +2,41 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from fairprune_cli.report import words
 from fairprune_cli.report.document import Block, BoundLine, Column, Dot, DotRow, Dots, Heading, Plot, Section, Table
-from fairprune_cli.report.values import Measure, measure, natural, number, ordered
+from fairprune_cli.report.sections.degradation import changes_by_pruning, loss_sentence
+from fairprune_cli.report.values import Measure, measure, number, ordered
 from fairprune_cli.report.view import View
 
 ORDER = 30
 BY_TASK = True
+MOST_OPEN = 40  # rows of figures that are on a page before anything is unfolded
 RATES = {"tpr": "True positives", "fpr": "False positives", "selection_rate": "Predicted positive"}
 BY_CLASS = {"recall": "Recall", "selection_rate": "Share predicted"}
 
 
 def build(view: View) -> Section | None:
     blocks: list[Block] = []
+    shown = 0
     for attribute in view.attributes:
         if any(view.mapping("results", model, "attributes", attribute, "groups") for model in view.models):
+            shown += len(view.groups(attribute))
             blocks += [
                 Heading(attribute),
-                _plot(view, attribute),
-                groups_table(view, attribute),
+                _plot(view, attribute, folded=shown > MOST_OPEN and bool(blocks)),
+                replace(groups_table(view, attribute), folded=True),
                 *_rates(view, attribute),
             ]
     if not blocks:
         return None
     lead = [
-        "How often each group is classified right. The dot is what was measured, the line is how far the "
-        "truth may "
-        "lie from it: the fewer images, the longer the line.",
-        "Group accuracies stand beside every gap because a gap can also shrink by making the better group worse.",
+        "How often each group is classified right; the fewer images, the wider the interval. A gap can also shrink by "
+        "making the better group worse, so the groups stand beside it.",
     ]
-    return Section("groups", "Accuracy by group", lead, blocks)
+    title = "What changed for whom" if _paired(view) else "Accuracy by group"
+    return Section("groups", title, lead, blocks)
 
 
 def dots_of(measures: list[tuple[str, Measure]]) -> list[Dot]:
@@ -43,7 +48,7 @@ def dots_of(measures: list[tuple[str, Measure]]) -> list[Dot]:
     ]
 
 
-def _plot(view: View, attribute: str) -> Plot:
+def _plot(view: View, attribute: str, folded: bool) -> Plot:
     rows = []
     for group in view.groups(attribute):
         named = [(view.label(model), view.group(model, attribute, group)) for model in view.models]
@@ -61,28 +66,58 @@ def _plot(view: View, attribute: str) -> Plot:
     overall = view.overall(view.judged)
     if overall.value is not None:
         rules = [BoundLine(overall.value, f"all images{'' if len(view.models) == 1 else f', {view.judged}'}")]
-    figure = Dots(rows, [view.label(m) for m in view.models], "percent", rules, axis="accuracy in percent")
-    return Plot(f"Accuracy by {attribute}", _sentence(view, attribute), figure)
+    beside = _changes(view, attribute) if _paired(view) else None
+    labels = [view.label(m) for m in view.models]
+    figure = Dots(rows, labels, "percent", rules, axis="accuracy in percent", beside=beside)
+    reading = "A dot is what was measured, its line the interval"
+    reading += "; to the right, the change on the same images: left of zero is a loss." if beside else "."
+    return Plot(f"Accuracy by {attribute}", _sentence(view, attribute), figure, reading, folded)
+
+
+def _paired(view: View) -> bool:
+    """Whether there are models beside the dense one."""
+    return "dense" in view.models and len(view.models) > 1
+
+
+def _changes(view: View, attribute: str) -> Dots:
+    """What each model changed against the dense one, a row per group."""
+    rows = []
+    for group in view.groups(attribute):
+        # The dense model keeps its place among the series, so that each model keeps its colour.
+        found = [
+            ("", Measure(None))
+            if model == "dense"
+            else (f"{model} − dense", view.change(attribute, group, model=model))
+            for model in view.models
+        ]
+        known = [m.value for _, m in found if m.value is not None]
+        why = next((m.why for _, m in found if m.why), "") or words.UNDEFINED
+        rows.append(DotRow(group, ", ".join(map(words.signed, known)), dots_of(found), why))
+    return Dots(rows, (), "points", [BoundLine(0.0, "no change")], True, "change in points")
 
 
 def _sentence(view: View, attribute: str) -> str:
-    """What to see: the group that is worst now, and the one that lost most."""
-    last = view.judged
+    """What to see: the group that is worst now, and the one that lost most; of several models the latter alone."""
+    losses = {
+        model: loss_sentence(found)
+        for model in view.models
+        if model != "dense" and (found := changes_by_pruning(view, attribute, model)) is not None
+    }
+    if len(view.subjects) > 1:
+        return " ".join(f"{model}: {text}" for model, text in losses.items())
     small = view.small(attribute)
-    groups = [(view.group(last, attribute, g).value, g) for g in view.groups(attribute) if g not in small]
-    known = sorted((value, group) for value, group in groups if value is not None)
+    known = [
+        (value, group)
+        for group in view.groups(attribute)
+        if (value := view.group(view.judged, attribute, group).value) is not None and group not in small
+    ]
     if not known:
         return "No group has enough images for a figure."
-    text = f"{known[0][1]} is classified right least often ({words.percent(known[0][0])})"
-    if view.before:
-        changes = []
-        for _, group in known:
-            before, now = (view.group(model, attribute, group).value for model in (view.before, last))
-            if before is not None and now is not None:
-                changes.append((now - before, group))
-        if changes and min(changes)[0] < -0.0005:
-            text += f"; pruning costs {min(changes)[1]} most ({words.points(-min(changes)[0])})"
-    return f"{text}."
+    value, group = min(known)
+    text = f"{group} is classified right least often ({words.percent(value)})"
+    gap = view.gap(view.judged, attribute)
+    text += ", which chance could explain." if gap.low is not None and gap.low <= 0 else "."
+    return " ".join([text, *losses.values()])
 
 
 def groups_table(view: View, attribute: str) -> Table:
@@ -96,10 +131,7 @@ def groups_table(view: View, attribute: str) -> Table:
         found = [view.group(model, attribute, group) for model in view.models]
         row = [group, words.whole_number(view.n(attribute, group)), *(words.estimate(m) for m in found)]
         if view.before:
-            before, now = (view.group(model, attribute, group).value for model in (view.before, view.judged))
             change = view.change(attribute, group)
-            if change.value is None and before is not None and now is not None:  # a report of an earlier version
-                change = Measure(now - before)
             row.append(words.NOTHING if change.value is None else words.estimate(change, sign=True))
         rows.append(row)
         named += [(group, m) for m in found]
@@ -141,14 +173,15 @@ def _rates(view: View, attribute: str) -> list[Table]:
                 rows.append([group, *(words.estimate(m) for _, m in found)])
                 undefined += [(f"{RATES[name].lower()} of {group}", m) for name, m in found]
         if rows:
-            tables.append(Table(f"Further rates by {attribute}", columns, rows, words.reasons(undefined)))
+            note = " ".join(filter(None, [view.positive, words.reasons(undefined)]))
+            tables.append(Table(f"Further rates by {attribute}", columns, rows, note, folded=True))
     last = view.judged
     for name, title in BY_CLASS.items():
         of = {g: value for g in groups if isinstance(value := metrics[last, g].get(name), dict)}
-        classes = sorted({label for value in of.values() for label in value}, key=natural)
+        classes = view.order_classes(label for value in of.values() for label in value)
         if classes:
-            columns = [Column("Class"), *(Column(group, "number") for group in of)]
-            cells = [[c, *(words.estimate(Measure(number(of[g].get(c)))) for g in of)] for c in classes]
+            columns = [Column("Group"), *(Column(label, "number") for label in classes)]
+            cells = [[g, *(words.estimate(Measure(number(of[g].get(c)))) for c in classes)] for g in of]
             of_model = "" if len(view.models) == 1 else f", {view.label(last)} model"
-            tables.append(Table(f"{title} by class and {attribute}{of_model} (%)", columns, cells))
+            tables.append(Table(f"{title} by class and {attribute}{of_model} (%)", columns, cells, folded=True))
     return tables

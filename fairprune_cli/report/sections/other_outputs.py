@@ -35,7 +35,7 @@ def build(view: View) -> Section | None:
         if held
         else "Nothing held them to the dense model's.",
     ]
-    return Section("other-outputs", "Other outputs", lead, blocks)
+    return Section("other-outputs", "Other outputs", lead, blocks, folded=True)
 
 
 def _row(move: dict[str, Any]) -> list[str]:

@@ -19,7 +19,7 @@ def build(view: View) -> Section | None:
         cells = [[name, words.shown(value), source or words.NOTHING] for name, value, source in rows]
         blocks.append(Table("Settings", columns, cells))
     lead = ["What is needed to repeat the run. A hash names a file by its content: equal hashes, equal files."]
-    return Section("settings", "Settings and provenance", lead, blocks) if blocks else None
+    return Section("settings", "Settings and provenance", lead, blocks, folded=True) if blocks else None
 
 
 def _facts(view: View) -> list[list[str]]:

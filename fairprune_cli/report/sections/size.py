@@ -23,9 +23,9 @@ def build(view: View) -> Section | None:
         if dense is not None and now is not None and dense > 0
     ]
     if bars:
-        sentence = "Each bar is what is left after pruning; the line at 100 is the dense model. Shorter is better."
+        reading = "Each bar is what is left after pruning; the line at 100 is the dense model. Shorter is better."
         figure = Bars(bars, [BoundLine(1.0, "dense")], "percent of the dense model")
-        blocks.append(Plot("What is left", sentence, figure))
+        blocks.append(Plot("What is left", "", figure, reading))
     if rows:
         blocks.append(_table(view, rows))
     if text := _cost(view):
@@ -33,7 +33,7 @@ def build(view: View) -> Section | None:
     lead = ["What the pruned model needs, next to the dense model." if bars else "What the model needs."]
     if _latencies(view):
         lead.append("Times were measured on the machine of this run; another machine has others.")
-    return Section("size", "Size and speed", lead, blocks) if blocks else None
+    return Section("size", "Size and speed", lead, blocks, folded=True) if blocks else None
 
 
 def _several(view: View) -> Section | None:
@@ -54,7 +54,7 @@ def _several(view: View) -> Section | None:
     blocks: list[Block] = [Table("Size", columns, rows)]
     if text := _cost(view):
         blocks.append(Note(text, "aside"))
-    return Section("size", "Size", ["What each model needs."], blocks)
+    return Section("size", "Size", ["What each model needs."], blocks, folded=True)
 
 
 _Row = tuple[str, float | None, float | None, Callable[[float | None], str], str, str, tuple[str, str]]

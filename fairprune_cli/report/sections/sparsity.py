@@ -38,14 +38,14 @@ def build(view: View) -> Section | None:
         target = view.number("sparsity", "target")
         rules = [BoundLine(target, f"target {words.percent(target)}")] if target is not None else []
         most, least = max(bars, key=lambda bar: bar.share), min(bars, key=lambda bar: bar.share)
-        sentence = f"Longest bar: {most.label}, {most.text} gone. Shortest: {least.label}, {least.text}."
+        sentence = f"Most is gone from {most.label}, {most.text}; least from {least.label}, {least.text}."
         blocks.append(Plot("Share removed from each layer", sentence, Bars(bars, rules, "removed, in percent")))
     if layers:
         blocks.append(_table(layers))
     lead = ["The share of each layer's parameters that is gone, in the order of the network."]
     if text := _BY_GRANULARITY.get(view.text("sparsity", "granularity"), ""):
         lead.append(text)
-    return Section("sparsity", "Sparsity by layer", lead, blocks) if blocks else None
+    return Section("sparsity", "Sparsity by layer", lead, blocks, folded=True) if blocks else None
 
 
 _UNITS = {"parameters": "prunable parameters", "macs": "multiply-adds per image", "channels": "channels"}

@@ -33,7 +33,7 @@ def build(view: View) -> Section | None:
         f"The weights are stored as {kind} and computed with in 32 bits. All other figures of this report are those of "
         "the stored model; here it stands against the same model before rounding, on the same images."
     ]
-    return Section("storage", "Cost of rounding", lead, blocks)
+    return Section("storage", "Cost of rounding", lead, blocks, folded=True)
 
 
 def _change(cell: dict[str, Any]) -> list[str]:

@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from fairprune_cli.report import words
-from fairprune_cli.report.document import Block, BoundLine, Column, Heading, Line, Lines, Note, Plot, Section, Table
+from fairprune_cli.report.document import (
+    Block,
+    BoundLine,
+    Column,
+    Heading,
+    Line,
+    Lines,
+    Note,
+    Plot,
+    Section,
+    Table,
+    Unit,
+)
 from fairprune_cli.report.values import extent, number, ordered
 from fairprune_cli.report.view import View
 
@@ -21,11 +33,16 @@ def build(view: View) -> Section | None:
         return None
     xs = [number(record.get("epoch")) or float(i) for i, record in enumerate(records)]
     blocks: list[Block] = []
-    attributes = {name for record in records for key in ("exact_gap", "surrogate_gap") for name in _keys(record, key)}
-    for attribute in sorted(attributes, key=lambda name: (name.count("*"), name)):
-        blocks += [Heading(attribute), *_gap_plots(view, records, xs, attribute)]
-        blocks += _by_group(records, xs, attribute, "multipliers", "Multipliers", _MULTIPLIERS, "number")
-        blocks += _by_group(records, xs, attribute, "group_accuracy", "Group accuracy in training", _GROUPS, "percent")
+    attributes = view.order_attributes(
+        name for record in records for key in ("exact_gap", "surrogate_gap") for name in _keys(record, key)
+    )
+    for attribute in attributes:
+        plots = [
+            *_gap_plots(view, records, xs, attribute),
+            *_by_group(view, records, xs, attribute, "multipliers"),
+            *_by_group(view, records, xs, attribute, "group_accuracy"),
+        ]
+        blocks += [Heading(attribute), *plots] if plots else []
     course = [
         *_single(records, xs, [("sparsity", "sparsity")], "Sparsity", _SPARSITY, "percent", _target(view)),
         *_single(records, xs, [("loss", "loss")], "Loss", _LOSS, "number"),
@@ -41,7 +58,7 @@ def build(view: View) -> Section | None:
     if course:
         blocks += [Heading("Course of the run"), *course]
     blocks += _steps(records)
-    blocks.append(_table(records, xs))
+    blocks.append(_table(records, xs, attributes))
     notion = view.text("notion") or words.shown(view.setting("notion"))
     lead = [
         "Training cannot follow the exact gap, which counts right and wrong and so has no slope. It "
@@ -50,8 +67,9 @@ def build(view: View) -> Section | None:
         "These figures come from the images of training; the audit above comes from others.",
     ]
     if notion and notion != words.NOTHING:
-        lead.append(f"The gap here is that of the notion that the run was asked to keep fair: {notion}.")
-    return Section("training", "During pruning", lead, blocks)
+        text = f"The gap here is that of the notion that the run was asked to keep fair: {notion}."
+        lead.append(" ".join(filter(None, [text, view.positive_of(notion)])))
+    return Section("training", "During pruning", lead, blocks, folded=True)
 
 
 _MULTIPLIERS = (
@@ -89,8 +107,9 @@ def _gap_plots(view: View, records: Sequence[dict[str, Any]], xs: list[float], a
         Line("exact gap", xs, exact, 1),
         Line("surrogate gap", xs, surrogate, 4, dashed=True),
     )
+    lines = [line for line in (exact_line, surrogate_line) if _is_curve(line)]
     reach, far = extent(exact), extent(surrogate)
-    if reach and far and far[1] > _FAR * max(reach[1], tolerance or 0.0):
+    if len(lines) == 2 and reach and far and far[1] > _FAR * max(reach[1], tolerance or 0.0):
         return [
             Plot(
                 f"Exact gap, {attribute}",
@@ -103,11 +122,11 @@ def _gap_plots(view: View, records: Sequence[dict[str, Any]], xs: list[float], a
                 Lines([surrogate_line], "points", "epoch"),
             ),
         ]
-    lines = [line for line in (exact_line, surrogate_line) if extent(line.ys)]
     if not lines:
         return []
     title = f"Exact and surrogate gap, {attribute}" if len(lines) > 1 else f"{lines[0].name.capitalize()}, {attribute}"
-    return [Plot(title, _gap_sentence(exact, tolerance), Lines(lines, "points", "epoch", rules))]
+    reading = "The distance between the curves is the error of the approximation." if len(lines) > 1 else ""
+    return [Plot(title, _gap_sentence(exact, tolerance), Lines(lines, "points", "epoch", rules), reading)]
 
 
 def _gap_sentence(exact: list[float | None], tolerance: float | None) -> str:
@@ -118,26 +137,42 @@ def _gap_sentence(exact: list[float | None], tolerance: float | None) -> str:
     if tolerance is not None:
         inside = "within" if known[-1] <= tolerance else "outside"
         text += f", {inside} the tolerance of {words.points(tolerance)}"
-    return f"{text}. The distance between the curves is the error of the approximation."
+    return f"{text}."
+
+
+def _is_curve(line: Line) -> bool:
+    """Whether it has two points at least: one alone is a figure, which stands in the table."""
+    return sum(y is not None for y in line.ys) > 1
 
 
 def _by_group(
+    view: View,
     records: Sequence[dict[str, Any]],
     xs: list[float],
     attribute: str,
-    key: str,
-    title: str,
-    sentence: str,
-    unit: Any,
+    key: Literal["multipliers", "group_accuracy"],
 ) -> list[Plot]:
-    groups = sorted({g for r in records if isinstance(r.get(key), dict) for g in _keys(r[key], attribute)})
+    groups = view.order_groups(
+        attribute, (g for r in records if isinstance(r.get(key), dict) for g in _keys(r[key], attribute))
+    )
     lines = [
         Line(group, xs, _series(records, key, attribute, group), (i + 1) % 6, dashed=i >= 6)
         for i, group in enumerate(groups)
     ]
-    shown = [line for line in lines if extent(line.ys)]
-    figure = Lines(shown, unit, "epoch", from_zero=unit != "percent")
-    return [Plot(f"{title}, {attribute}", sentence, figure)] if shown else []
+    shown = [line for line in lines if _is_curve(line)]
+    if not shown:
+        return []
+    ends = {line.name: [y for y in line.ys if y is not None][-1] for line in shown}
+    if key == "multipliers":
+        most = max(ends, key=ends.__getitem__)
+        sentence = (
+            f"At the end {most} has the largest: {words.fixed(ends[most], 2)}." if ends[most] else "All end at 0."
+        )
+        return [Plot(f"Multipliers, {attribute}", sentence, Lines(shown, "number", "epoch"), _MULTIPLIERS)]
+    least = min(ends, key=ends.__getitem__)
+    sentence = f"At the end it is lowest for {least}: {words.percent(ends[least])}."
+    figure = Lines(shown, "percent", "epoch", from_zero=False)
+    return [Plot(f"Group accuracy in training, {attribute}", sentence, figure, _GROUPS)]
 
 
 def _single(
@@ -145,8 +180,8 @@ def _single(
     xs: list[float],
     keys: Sequence[tuple[str, str]],
     title: str,
-    sentence: str,
-    unit: Any,
+    reading: str,
+    unit: Unit,
     rules: Sequence[BoundLine] = (),
 ) -> list[Plot]:
     styles = (1, 0)
@@ -156,7 +191,8 @@ def _single(
         if extent(values := _series(records, key))
     ]
     zero = keys[0][0] not in {"upper_accuracy", "lower_accuracy"}
-    return [Plot(title, sentence, Lines(lines, unit, "epoch", rules, zero))] if lines else []
+    shown = [line for line in lines if _is_curve(line)]
+    return [Plot(title, "", Lines(shown, unit, "epoch", rules, zero), reading)] if shown else []
 
 
 def _target(view: View) -> list[BoundLine]:
@@ -164,8 +200,7 @@ def _target(view: View) -> list[BoundLine]:
     return [BoundLine(target, f"target {words.percent(target)}")] if target is not None else []
 
 
-def _table(records: Sequence[dict[str, Any]], xs: list[float]) -> Table:
-    attributes = sorted({name for record in records for name in _keys(record, "exact_gap")})
+def _table(records: Sequence[dict[str, Any]], xs: list[float], attributes: Sequence[str]) -> Table:
     columns = [Column("Epoch"), Column("Loss", "number"), Column("Sparsity (%)", "number")]
     columns += [Column(f"{what} gap, {a}", "number") for a in attributes for what in ("Exact", "Surrogate")]
     columns.append(Column("Images/s", "number"))

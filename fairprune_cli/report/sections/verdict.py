@@ -26,6 +26,8 @@ def build(view: View) -> Section | None:
 def _summary(view: View) -> list[Block]:
     """The main figures of one task, in sentences and as a table."""
     blocks: list[Block] = [Note(text) for text in findings(view)]
+    if positive := view.positive_of(*(gate.notion for gate in view.gates)):
+        blocks.append(Note(positive, "aside"))
     blocks += [Note(str(text), "notice") for text in view.items("notices") if isinstance(text, str) and text]
     table = _glance(view)
     return blocks if table is None else [*blocks, table]
@@ -89,7 +91,7 @@ def _gap(view: View, attribute: str) -> str:
         return f"{attribute}: the accuracy gap is undefined. {words.sentence(gap.why)}" if gap.why else ""
     text = f"{attribute}: accuracy differs between groups by up to {words.points(gap.value)}"
     text += f" (interval {words.span(gap)})" if gap.has_interval else ""
-    best, worst = extremes(view, model, attribute)
+    best, worst = view.extremes(model, attribute)
     if best and worst and best[1] > worst[1]:
         text += f", {best[0]} at {words.percent(best[1])} against {worst[0]} at {words.percent(worst[1])}"
     before = view.gap(view.before, attribute)
@@ -98,16 +100,6 @@ def _gap(view: View, attribute: str) -> str:
     if gap.low is not None and gap.low <= 0:
         text += ". The interval reaches zero, so chance alone could explain it"
     return f"{text}."
-
-
-def extremes(view: View, model: str, attribute: str) -> tuple[tuple[str, float], tuple[str, float]] | tuple[None, None]:
-    """The groups with the best and the worst accuracy among those large enough to count, or None twice."""
-    small = view.small(attribute)
-    measures = [(group, view.group(model, attribute, group).value) for group in view.groups(attribute)]
-    rated = [(group, value) for group, value in measures if value is not None and group not in small]
-    if len(rated) < 2:
-        return None, None
-    return max(rated, key=lambda pair: pair[1]), min(rated, key=lambda pair: pair[1])
 
 
 def _size(view: View) -> str:
@@ -130,15 +122,12 @@ def _glance(view: View) -> Table | None:
         if any(m.value is not None or m.why for m in measures):
             row = [name, *(words.estimate(m) for m in measures)]
             if view.before:
-                old, new = (measures[view.models.index(model)].value for model in (view.before, view.judged))
-                if change.value is None and old is not None and new is not None:  # a report of an earlier version
-                    change = Measure(new - old)
                 row.append(words.estimate(change, sign=True))
             rows.append(row)
 
     add("Accuracy, all images (%)", [view.overall(model) for model in view.models], view.change(""))
     for attribute in view.attributes:
-        gaps, worst = ([of(view, model, attribute) for model in view.models] for of in (View.gap, _worst))
+        gaps, worst = ([of(view, model, attribute) for model in view.models] for of in (View.gap, View.worst))
         add(f"Accuracy gap, {attribute} (points)", gaps, view.change(attribute, of="gap_change"))
         add(f"Worst group, {attribute} (%)", worst, view.change(attribute, of="worst_change"))
     if not rows:
@@ -157,11 +146,3 @@ def _glance(view: View) -> Table | None:
             "group's own name."
         )
     return Table("At a glance", columns, rows, " ".join(t for t in (interval, words.reasons(named)) if t))
-
-
-def _worst(view: View, model: str, attribute: str) -> Measure:
-    found = view.metric(model, attribute, "worst_group")
-    if found.value is not None or found.why:
-        return found
-    worst = extremes(view, model, attribute)[1]
-    return Measure(worst[1]) if worst else Measure(None)

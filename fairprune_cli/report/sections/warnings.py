@@ -6,7 +6,8 @@ from fairprune_cli.report import words
 from fairprune_cli.report.document import Column, Section, Table
 from fairprune_cli.report.view import View
 
-ORDER = 100
+ORDER = 25
+MOST_OPEN = 6  # rows
 
 
 def build(view: View) -> Section | None:
@@ -18,4 +19,5 @@ def build(view: View) -> Section | None:
     if not rows:
         return None
     lead = ["Things that did not stop the run but may change how far its figures can be trusted."]
-    return Section("warnings", "Warnings", lead, [Table("Warnings", [Column("Code", "code"), Column("Meaning")], rows)])
+    blocks = [Table("Warnings", [Column("Code", "code"), Column("Meaning")], rows)]
+    return Section("warnings", "Warnings", lead, blocks, folded=len(rows) > MOST_OPEN)

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from fairprune_cli.report import words
 from fairprune_cli.report.against_base import sections_against
-from fairprune_cli.report.as_markdown import escaped, section_lines
+from fairprune_cli.report.as_markdown import escaped, in_room
 from fairprune_cli.report.compose import build_document
 from fairprune_cli.report.view import View
 
@@ -32,13 +31,5 @@ def write_against(report: Mapping[str, Any], base: Mapping[str, Any] | None) -> 
     document = build_document(report)
     text = f"{MARK}\n## {escaped(document.title)}\n\n"
     text += " · ".join(escaped(fact) for fact in document.facts) + "\n\n"
-    left_out = []
-    for section in sections_against(View(report), None if base is None else View(base)):
-        part = "\n".join(section_lines(section, level=3)) + "\n"
-        if len((text + part).encode()) < LIMIT - 1000:
-            text += part
-        else:
-            left_out.append(section.title)
-    if left_out:
-        text += f"Left out, too long for a comment: {escaped(words.join(left_out))}. All of it is in report.html.\n"
-    return text
+    sections = sections_against(View(report), None if base is None else View(base))
+    return in_room(text, sections, LIMIT, "too long for a comment: {}. All of it is in report.html.")

@@ -33,7 +33,11 @@ def annotation_lines(view: View) -> list[str]:
     `::error` for every failed gate, `::warning` for every inconclusive one and for a model at chance level; `::notice`
     for what a pass left out.
     """
-    lines = [_annotation(gate) for gate in view.gates if gate.verdict != "pass" or gate.partial]
+    lines = [
+        _annotation(gate, view.positive_of(gate.notion))
+        for gate in view.gates
+        if gate.verdict != "pass" or gate.partial
+    ]
     lines += [f"::warning title=fairprune{_property(': ')}chance level::{_data(text)}" for text in view.doubts]
     if view.leniency:
         lines.append(f"::notice title={_property('fairprune verdict')}::{_data(view.leniency)}")
@@ -46,24 +50,18 @@ def summary(document: Document, room: int = LIMIT) -> str:
     Empty where there is no room even for that.
     """
     text = f"## {as_markdown.escaped(document.title)}\n\n"
-    left_out = []
-    for section in document.sections:
-        if section.name in _IN_SUMMARY:
-            part = "\n".join(as_markdown.section_lines(section, level=3)) + "\n"
-            if len((text + part).encode()) < room - 1000:
-                text += part
-            else:
-                left_out.append(section.title)
-    if left_out:
-        text += f"Left out, too long for a step summary: {as_markdown.escaped(words.join(left_out))}.\n"
+    sections = [section for section in document.sections if section.name in _IN_SUMMARY]
+    text = as_markdown.in_room(text, sections, room, "too long for a step summary: {}.")
     return text if len(text.encode()) <= room else ""
 
 
-def _annotation(gate: Gate) -> str:
+def _annotation(gate: Gate, positive: str) -> str:
     level, verb = _LEVELS[gate.verdict]
     message = f"{gate.name}: measured {measured(gate)}, interval {words.span(gate.measure)}, bound {bound(gate)}."
     if gate.reason:
         message += f" {words.sentence(gate.reason)}"
+    if positive:
+        message += f" {positive}"
     title = f"fairprune gate {verb}: {gate_name(gate)}"
     return f"::{level} title={_property(title)}::{_data(message)}"
 

@@ -25,7 +25,8 @@ def write(report: Mapping[str, Any]) -> str:
         name = f"{metric} x {attribute}" if attribute else metric
         suite = ElementTree.SubElement(root, "testsuite", {"name": name, **_totals(members)})
         properties = ElementTree.SubElement(suite, "properties")
-        for key, value in _properties(view, attribute):
+        positive = view.positive_of(*(gate.notion for gate in members))
+        for key, value in _properties(view, attribute, positive):
             ElementTree.SubElement(properties, "property", {"name": key, "value": value})
         for gate in members:
             _case(suite, gate)
@@ -59,11 +60,12 @@ def _totals(gates: list[Gate]) -> dict[str, str]:
     }
 
 
-def _properties(view: View, attribute: str) -> list[tuple[str, str]]:
+def _properties(view: View, attribute: str, positive: str) -> list[tuple[str, str]]:
     named = [
         ("tool_version", view.text("tool_version")),
         ("attribute", attribute),
         ("leniency", view.leniency),
+        ("positive_class", positive),
         ("model_sha256", view.text("model", "sha256")),
         ("data_sha256", view.text("data", "sha256")),
     ]
