@@ -163,6 +163,9 @@ def read_config(file: Path, problems: Problems, never_empty: Container[str] = ()
 
     from fairprune_cli.core.yaml_text import yaml_nodes, yaml_values
 
+    if file.exists() and not file.is_file():  # a pipe would be waited for, and a device has no end
+        problems.add(f"{file}: is no regular file")
+        return {}
     try:
         text = file.read_text(encoding="utf-8")
         content = yaml_values(text)
