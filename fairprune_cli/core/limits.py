@@ -16,7 +16,7 @@ VARIABLE = "FAIRPRUNE_LIMITS"
 
 DEFAULTS: Mapping[str, int] = {
     # Checkpoints, model files and graphs. A state dict needs some 25 instructions per tensor.
-    "pickle_instructions": 1_500_000,
+    "pickle_instructions": 1_000_000,
     "pickle_bytes": 256 << 20,
     "network_modules": 100_000,
     "network_depth": 64,
@@ -60,8 +60,12 @@ def excess(value: int, name: str, what: str = "") -> str:
 
 
 def how_to_raise(value: int, name: str) -> str:
-    """How to mend an `excess`: the option that raises the limit as far as is needed."""
-    return f"if you trust where it comes from, {VARIABLE}={name}={min(value, 1 << 62)} raises the limit"
+    """How to mend an `excess`: the option that raises the limit as far as is needed, twofold at least.
+
+    What is counted while it is read has come only just above the limit when it is refused.
+    """
+    wanted = min(max(value, 2 * limit(name)), 1 << 62)
+    return f"if you trust where it comes from, {VARIABLE}={name}={wanted} raises the limit"
 
 
 def refuse_above(value: int, name: str, where: str = "", what: str = "", hint: str = "") -> None:

@@ -30,10 +30,10 @@ def read_config_of(folder: Path) -> tuple[dict[str, Any], dict[str, str], dict[s
 
     def parts(text: str) -> tuple[dict[str, Any], dict[str, str], dict[str, str]]:
         document = yaml_values(text)
-        sections = [document.get(name) for name in ("settings", "inputs")] if isinstance(document, dict) else [None]
-        if not all(isinstance(section, dict) for section in sections):
+        told = document if isinstance(document, dict) else {}
+        settings, inputs = told.get("settings"), told.get("inputs")
+        if not isinstance(settings, dict) or not isinstance(inputs, dict):
             raise ValueError("it has no settings and inputs")
-        settings, inputs = sections
         if not all(isinstance(entry, dict) and {"value", "source"} <= entry.keys() for entry in settings.values()):
             raise ValueError("a setting has no value and source")
         if lacking := [name for name in _INPUTS if not isinstance(inputs.get(name), str)]:
