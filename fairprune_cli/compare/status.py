@@ -8,13 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from fairprune_cli.compare.cells import Cell, ComparisonPlan
 from fairprune_cli.core.errors import FairpruneError, Problems
 from fairprune_cli.core.settings import values_of
-from fairprune_cli.core.yaml_text import yaml_values
-from fairprune_cli.run.folder import CONFIG, RunFolder
+from fairprune_cli.run.config_file import read_config_of
+from fairprune_cli.run.folder import RunFolder
 from fairprune_cli.run.options import resolve
 
 DONE, BEGUN, FAILED, MISSING = "done", "begun", "failed", "missing"
@@ -58,12 +56,8 @@ def refuse_differences(plan: ComparisonPlan, found: dict[str, Standing]) -> None
 def differences(folder: Path, cell: Cell) -> str:
     """What the config.yaml of a run disagrees with, as `lr is 0.1 there, 0.2 here`; empty when nothing counts."""
     try:
-        document = yaml_values((folder / CONFIG).read_text(encoding="utf-8"))
-        saved = {key: entry["value"] for key, entry in document["settings"].items()}
-        inputs = {key: str(value) for key, value in document["inputs"].items()}
+        saved, _, inputs = read_config_of(folder)
         there = values_of(resolve(saved, {}, None).settings)
-    except (OSError, yaml.YAMLError, TypeError, KeyError, AttributeError, UnicodeDecodeError) as error:
-        return f"its {CONFIG} cannot be read ({type(error).__name__})"
     except FairpruneError as error:
         return " ".join(error.what.split())
     here = values_of(cell.settings)

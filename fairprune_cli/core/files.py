@@ -135,9 +135,11 @@ def read_document(
         largest: bytes; hint: what to do where there is no such file; faults: what `parse` raises beside ValueError.
 
     Raises:
-        FairpruneError: it is absent, larger than that, or cannot be read as such.
+        FairpruneError: it is absent, no regular file, larger than that, or cannot be read as such.
     """
     try:
+        if path.exists() and not path.is_file():  # a pipe would be waited for, and a device has no end
+            raise FairpruneError(f"is no regular file, so no {kind}", where=str(path))
         if path.stat().st_size > largest:
             raise FairpruneError(f"is larger than {largest >> 20} MiB, so no {kind}", where=str(path))
         return parse(path.read_text(encoding="utf-8"))

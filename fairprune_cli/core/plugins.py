@@ -201,20 +201,23 @@ def own_code(values: Mapping[str, Any]) -> dict[str, str]:
 
 
 def refuse_code_of_files(values: Mapping[str, Any], sources: Mapping[str, str], config: str | None = None) -> None:
-    """Files never choose what is imported: only a flag, the environment or a file given by --config does.
+    """The call alone chooses what is imported, by a flag or a file given by --config; nothing that was there before it.
+
+    A settings file that lies in the working directory may come with data, the environment from a file of the folder.
 
     Args:
         values, sources: settings and where each came from, a file by its path.
         config: what --config was given.
 
     Raises:
-        FairpruneError: a setting from another file means "import this".
+        FairpruneError: a setting from anywhere else means "import this".
     """
     for key, name in own_code(values).items():
-        if sources[key] not in ("flag", "environment", "default", config):
+        if sources[key] not in ("flag", "default", config):
+            found = f"FAIRPRUNE_{key.upper()}" if sources[key] == "environment" else sources[key]
             raise FairpruneError(
-                f"it names {name!r} as its {key}, and a file that merely is there is no reason to import code",
-                where=sources[key], hint=f"if that is your own code, say so with --{key} {name}",
+                f"it names {name!r} as its {key}, and what merely is there is no reason to import code",
+                where=found, hint=f"if that is your own code, say so with --{key} {name}",
             )  # fmt: skip
 
 

@@ -203,7 +203,13 @@ def _layers(
     layers: list[tuple[str, Mapping[str, Any]]] = []
     if file is not None:
         layers.append((str(file), read_config(file, problems, never)))
-    not_settings = {"FAIRPRUNE_CACHE", "FAIRPRUNE_CACHE_LIMIT", "FAIRPRUNE_DATA_ROOT", "FAIRPRUNE_DEBUG"}
+    not_settings = {
+        "FAIRPRUNE_CACHE",
+        "FAIRPRUNE_CACHE_LIMIT",
+        "FAIRPRUNE_DATA_ROOT",
+        "FAIRPRUNE_DEBUG",
+        "FAIRPRUNE_LIMITS",
+    }
     found = {k[len(PREFIX) :].lower(): v for k, v in env.items() if k.startswith(PREFIX) and k not in not_settings}
     layers.append(("environment", found))
     layers.append(("flag", {k: v for k, v in flags.items() if v is not None and v != ()}))
@@ -220,6 +226,9 @@ def read_config(file: Path, problems: Problems, never_empty: Container[str] = ()
 
     from fairprune_cli.core.yaml_text import yaml_nodes, yaml_values
 
+    if file.exists() and not file.is_file():  # a pipe would be waited for, and a device has no end
+        problems.add(f"{file}: is no regular file")
+        return {}
     try:
         text = file.read_text(encoding="utf-8")
         content = yaml_values(text)

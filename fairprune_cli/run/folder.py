@@ -18,11 +18,11 @@ from fairprune_cli.core.files import atomic_path, atomic_write_text, file_name, 
 from fairprune_cli.core.locks import NAME as LOCK
 from fairprune_cli.core.plugins import is_pickled_network, own_code, short_name
 from fairprune_cli.core.settings import values_of
-from fairprune_cli.core.yaml_text import yaml_values
+from fairprune_cli.run.config_file import CONFIG, read_config_of, resolved_again
 from fairprune_cli.run.left_files import events_of, read_state
 from fairprune_cli.run.options import FIELDS, Resolved, Settings, resolve
 
-MODEL, REPORT, CONFIG, EVENTS, STATE = "model.safetensors", "report.json", "config.yaml", "events.jsonl", "state"
+MODEL, REPORT, EVENTS, STATE = "model.safetensors", "report.json", "events.jsonl", "state"
 EXEMPLARS = "changed.csv"  # the images whose prediction is not the dense model's
 BEST = "best.safetensors"  # of a run that diverged
 
@@ -109,13 +109,10 @@ class RunFolder:
         """
         folder = cls(path)
         try:
-            document = yaml_values((path / CONFIG).read_text(encoding="utf-8"))
-            saved = {k: v["value"] for k, v in document["settings"].items()}
-            sources = {k: str(v["source"]) for k, v in document["settings"].items()}
-            inputs = {k: str(v) for k, v in document["inputs"].items()}
-        except (OSError, yaml.YAMLError, TypeError, KeyError, AttributeError, UnicodeDecodeError) as error:
+            saved, sources, inputs = read_config_of(path)
+        except FairpruneError as error:
             raise FairpruneError(
-                "has no readable config.yaml, so there is no run to continue", where=str(path),
+                f"has no readable config.yaml, so there is no run to continue: {error.what}", where=str(path),
                 hint="start it again without --resume",
             ) from error  # fmt: skip
         if not folder.state.exists() and folder.report.exists():
@@ -123,7 +120,7 @@ class RunFolder:
                 "nothing to continue: the run is already done", where=str(path), hint="start a new run with --out"
             )
         saved = _seen_from_here(saved, inputs.get("directory"))
-        settings = resolve(saved, {}, None).settings
+        settings = resolved_again(saved, path).settings
         asked = {k: v for k, v in flags.items() if v is not None and v != ()}
         unsaid = {key: name for key, name in own_code(values_of(settings)).items() if key not in asked}
         if unsaid:

@@ -20,6 +20,7 @@ from fairprune_cli.core.locks import refuse_in_use, written_alone
 from fairprune_cli.core.signals import if_stopped, stop_on_signals
 from fairprune_cli.core.terminal import Terminal
 from fairprune_cli.data.batches.pool import ImageSet
+from fairprune_cli.models.checkpoint.contents import sha256_of
 from fairprune_cli.models.read_out import attach, read_out_of
 from fairprune_cli.run.audit_report import Outcome
 from fairprune_cli.run.audit_step import AuditStep
@@ -133,18 +134,22 @@ def _go_on(
     with group.together():
         _same_trust(path, origin, trust)
         _same_place(path, origin, network)
+        if network is None:  # before anything of it is loaded, and the more so before a trusted one runs
+            _refuse_changed(path, origin, model=sha256_of(Path(origin["model"])))
         run = prepare(Path(origin["model"]), settings, terminal, trust, group, network)
-    changed = [
-        name for name, now in (("model", run.loaded.sha256), ("manifest", run.data.manifest.sha256))
-        if origin[f"{name}_sha256"] != now
-    ]  # fmt: skip
+    _refuse_changed(path, origin, model=run.loaded.sha256, manifest=run.data.manifest.sha256)
+    if state is None:
+        terminal.note("no state was saved before the run ended; it begins at its first step")
+    return _carry_out(run, folder, resolved, state)
+
+
+def _refuse_changed(path: Path, origin: Mapping[str, str], **now: str) -> None:
+    """Raise FairpruneError where an input has another hash `now` than when the run began."""
+    changed = [name for name, digest in now.items() if origin[f"{name}_sha256"] != digest]
     if changed:
         raise FairpruneError(
             f"the {' and the '.join(changed)} changed since the run began", where=str(path), hint="start a new run"
         )
-    if state is None:
-        terminal.note("no state was saved before the run ended; it begins at its first step")
-    return _carry_out(run, folder, resolved, state)
 
 
 def _same_trust(path: Path, origin: Mapping[str, str], trust: bool) -> None:

@@ -113,14 +113,17 @@ def test_only_some_settings_name_code() -> None:
         refuse_code_of_files({"arch": "whole.pth"}, {"arch": "fairprune.yaml"})
 
 
-def test_files_never_choose_code() -> None:
+def test_the_call_alone_chooses_code() -> None:
     values = {"method": "a.b:C", "notion": "odds", "arch": "m:net"}
-    for allowed in ("flag", "environment", "mine.yaml"):
+    for allowed in ("flag", "mine.yaml"):
         refuse_code_of_files(values, dict.fromkeys(values, allowed), "mine.yaml")
-    for key, flag in (("method", "--method a.b:C"), ("arch", "--arch m:net")):
-        sources = dict.fromkeys(values, "flag") | {key: "fairprune.yaml"}
+    for key, source, where in (
+        ("method", "fairprune.yaml", "fairprune.yaml"), ("arch", "fairprune.yaml", "fairprune.yaml"),
+        ("arch", "environment", "FAIRPRUNE_ARCH"), ("method", "environment", "FAIRPRUNE_METHOD"),
+    ):  # fmt: skip
+        sources = dict.fromkeys(values, "flag") | {key: source}
         with pytest.raises(FairpruneError, match="no reason to import code") as caught:
-            refuse_code_of_files(values, sources)
-        assert flag in caught.value.hint
-        assert caught.value.where == "fairprune.yaml"
+            refuse_code_of_files(values, sources, "mine.yaml")
+        assert f"--{key} {values[key]}" in caught.value.hint
+        assert caught.value.where == where
     refuse_code_of_files(values, dict.fromkeys(values, "flag") | {"notion": "fairprune.yaml"})

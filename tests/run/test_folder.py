@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import io
+import os
 from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
-from fairprune_cli.core.errors import FairpruneError
+from fairprune_cli.core.errors import ExitCode, FairpruneError
+from fairprune_cli.core.terminal import Terminal
+from fairprune_cli.run import prune
+from fairprune_cli.run.config_file import CONFIG, read_config_of
 from fairprune_cli.run.folder import RunFolder, default_folder
-from fairprune_cli.run.options import Settings
+from fairprune_cli.run.options import Settings, resolve
 
 
 def state(step: int) -> dict[str, object]:
@@ -82,3 +88,70 @@ def test_without_links_there_is_one_state(tmp_path: Path, monkeypatch: pytest.Mo
 )
 def test_the_usual_folder_has_a_name_that_every_system_takes(model: str, settings: Settings, name: str) -> None:
     assert default_folder(Path(model), settings) == Path("runs", name)
+
+
+INPUTS = {"model": "m.pt", "model_sha256": "0" * 64, "manifest": "m.yaml", "manifest_sha256": "0" * 64, "trust": "True"}
+
+
+def begun(folder: Path, **inputs: str) -> Path:
+    """A run folder as it is before the first state."""
+    folder.mkdir()
+    document = {"inputs": INPUTS | inputs, "settings": resolve({}, {}, None).document()}
+    (folder / CONFIG).write_text(yaml.safe_dump(document))
+    return folder
+
+
+class Trace:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, tuple[str, int]]:
+        return os.open, (str(self.path), os.O_CREAT | os.O_WRONLY)
+
+
+def test_a_model_that_changed_is_told_before_it_is_loaded(tmp_path: Path) -> None:
+    trace = tmp_path / "trace"
+    torch.save(Trace(trace), tmp_path / "m.pt")
+    folder = begun(tmp_path / "run", model=str(tmp_path / "m.pt"))
+    terminal = Terminal(io.StringIO(), io.StringIO(), {})
+    with pytest.raises(FairpruneError, match="the model changed since the run began"):
+        prune.resume(folder, {}, terminal, trust=True)
+    assert not trace.exists()
+
+
+@pytest.mark.parametrize("key", INPUTS)
+def test_a_run_whose_inputs_are_not_told_is_no_run(key: str, tmp_path: Path) -> None:
+    folder = begun(tmp_path / "run")
+    assert read_config_of(folder)[2] == INPUTS
+    document = yaml.safe_load((folder / CONFIG).read_text())
+    del document["inputs"][key]
+    (folder / CONFIG).write_text(yaml.safe_dump(document))
+    with pytest.raises(FairpruneError, match=f"no run to continue: .*do not tell {key}") as caught:
+        RunFolder.resume(folder, {})
+    assert caught.value.code == ExitCode.BAD_INPUT
+
+
+@pytest.mark.parametrize("text", ["", "[]", "inputs: 3", "settings: {seed: 1}\ninputs: {}", "settings: {[1]: {}}"])
+def test_settings_of_another_form_are_no_run(text: str, tmp_path: Path) -> None:
+    folder = begun(tmp_path / "run")
+    (folder / CONFIG).write_text(text)
+    with pytest.raises(FairpruneError, match="no run to continue"):
+        RunFolder.resume(folder, {})
+
+
+def test_a_pipe_in_place_of_the_settings_is_not_waited_for(tmp_path: Path) -> None:
+    folder = begun(tmp_path / "run")
+    (folder / CONFIG).unlink()
+    os.mkfifo(folder / CONFIG)
+    with pytest.raises(FairpruneError, match="no regular file"):
+        RunFolder.resume(folder, {})
+
+
+def test_a_setting_out_of_range_is_told_with_its_file(tmp_path: Path) -> None:
+    folder = begun(tmp_path / "run")
+    document = yaml.safe_load((folder / CONFIG).read_text())
+    document["settings"]["epochs"]["value"] = -1
+    (folder / CONFIG).write_text(yaml.safe_dump(document))
+    with pytest.raises(FairpruneError, match="epochs: -1 must be") as caught:
+        RunFolder.resume(folder, {})
+    assert caught.value.where == str(folder / CONFIG)

@@ -14,6 +14,7 @@ from safetensors import safe_open
 from torch import Tensor, nn
 
 from fairprune_cli.core.errors import FairpruneError
+from fairprune_cli.core.files import sha256_file
 from fairprune_cli.models import architectures
 from fairprune_cli.models.checkpoint.inert import TensorRef
 from fairprune_cli.models.checkpoint.location import locate
@@ -54,6 +55,17 @@ def find_model_file(path: Path) -> Path:
     """
     with reading(path):
         return locate(path)
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of the model file that `path` means, in hexadecimal; nothing of it is loaded.
+
+    Raises:
+        FairpruneError: as `find_model_file`, or it cannot be read.
+    """
+    file = find_model_file(path)
+    with reading(file):
+        return sha256_file(file)
 
 
 @contextmanager

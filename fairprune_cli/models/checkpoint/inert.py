@@ -9,10 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-MAX_OPCODES = 5_000_000
-"""A state dict needs about 25 per tensor; the limit keeps a hostile file from filling the memory."""
+from fairprune_cli.core import limits
 
-
+LIMIT = "pickle_instructions"
 SIZE_LIMIT = 1 << 62
 """No size of a tensor reaches it; products of numbers without a limit would take hours."""
 
@@ -81,7 +80,9 @@ class Copies:
 
     def __init__(self) -> None:
         self.count = 0
+        self.most = limits.limit(LIMIT)
         self.letters = 0  # of the texts in the pickle that have not become bytes yet
+        self.compound_keys = 0
 
     def of(self, values: Any) -> Any:
         """`values`, a sequence that is about to be copied."""
@@ -93,8 +94,8 @@ class Copies:
     def add(self, count: int) -> None:
         """So many values more."""
         self.count += count
-        if self.count > MAX_OPCODES:
-            raise PickleError(f"the pickle in it copies more than {MAX_OPCODES} values")
+        if self.count > self.most:
+            limits.refuse_above(self.count, LIMIT, what="the pickle in it copies values as if it")
 
     def encoded(self, text: str) -> bytes:
         """The bytes that a text stands for; each text of a pickle may become bytes once."""
@@ -137,23 +138,31 @@ def make(function: Any, arguments: Any, copies: Copies) -> Any:
     return Inert(function, arguments)
 
 
-_DEEPEST_KEY = 16
+_DEEPEST_KEY = 4
+_LARGEST_KEY = 1000  # values on one level of it, each counted as often as it is met
+_MOST_COMPOUND_KEYS = 5000
 
 
 def hashable(value: Any, copies: Copies) -> Any:
-    """A value that may be hashed. Python hashes a tuple anew each time, and nested ones by recursion."""
-    waiting, depth = [value], 0
-    while waiting:
-        if depth > _DEEPEST_KEY:
-            raise PickleError(f"the pickle in it has keys of nested tuples, more than {_DEEPEST_KEY} deep")
-        if any(isinstance(part, int) and part.bit_length() > 128 for part in waiting):
+    """A value that may be a key.
+
+    Python hashes and compares a tuple or frozenset with all that is in it, so that one that holds another twice, and so
+    on, would take 2^n steps. All tuples of -1 and -2 have one hash, and so have numbers that differ by 2^61 - 1: many
+    such keys would each be compared with each.
+    """
+    inside, depth = [value], 0
+    while inside:
+        if any(isinstance(part, int) and part.bit_length() > 64 for part in inside):
             raise PickleError("the pickle in it has huge numbers as dictionary keys")
-        inner: list[Any] = []
-        for part in waiting:
-            if isinstance(part, tuple):
-                copies.add(len(part))
-                inner += part
-        waiting, depth = inner, depth + 1
+        groups = [part for part in inside if isinstance(part, tuple | frozenset)]
+        count = sum(map(len, groups))
+        if count > _LARGEST_KEY or (groups and depth == _DEEPEST_KEY):
+            raise PickleError(f"the pickle in it has keys of {_LARGEST_KEY} values, or nested {_DEEPEST_KEY} deep")
+        copies.add(count)
+        copies.compound_keys += bool(groups) and not depth
+        inside, depth = [part for group in groups for part in group], depth + 1
+    if copies.compound_keys > _MOST_COMPOUND_KEYS:
+        raise PickleError(f"the pickle in it has more than {_MOST_COMPOUND_KEYS} keys that are tuples or sets")
     return value
 
 

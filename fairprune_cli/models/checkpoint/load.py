@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from fairprune_cli.core.errors import FairpruneError
-from fairprune_cli.core.files import atomic_path, sha256_file
+from fairprune_cli.core.files import atomic_path
 from fairprune_cli.models import architectures
 from fairprune_cli.models.checkpoint.class_names import names_in
 from fairprune_cli.models.checkpoint.contents import (
@@ -21,12 +21,12 @@ from fairprune_cli.models.checkpoint.contents import (
     named,
     read_contents,
     safetensors_metadata,
+    sha256_of,
 )
 from fairprune_cli.models.checkpoint.fit_notes import notes_on
 from fairprune_cli.models.checkpoint.inert import Inert
 from fairprune_cli.models.checkpoint.recognise import recognise
 from fairprune_cli.models.checkpoint.state_dict import converted
-from fairprune_cli.models.checkpoint.torch_file import reading
 from fairprune_cli.models.checkpoint.trusted import class_name, known_as, structure_file, structure_in, unwrapped
 
 
@@ -105,8 +105,7 @@ def load_model(
             weights that are not finite, or not there.
     """
     file = find_model_file(Path(path))
-    with reading(file):
-        digest = sha256_file(file)
+    digest = sha256_of(file)
     structure = structure_file(arch, trust) if isinstance(arch, str) else None
     arch = arch if structure is None else structure_in(structure)
     own = (metadata := safetensors_metadata(file)) is not None and metadata.get("format") == "fairprune"

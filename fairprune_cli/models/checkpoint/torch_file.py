@@ -20,12 +20,13 @@ from typing import Any, BinaryIO
 import torch
 from torch import Tensor
 
+from fairprune_cli.core import limits
 from fairprune_cli.core.errors import ExitCode, FairpruneError
 from fairprune_cli.models.checkpoint.inert import PickleError, StorageRef, TensorRef, printable
 from fairprune_cli.models.checkpoint.unpickle import read_pickle
 
 _MAGIC = 0x1950A86A20F9469CFC6C
-_MAX_PICKLE = 256 << 20
+_FEW = 1000  # instructions of the pickles beside the one with the weights
 _COMPLEX = ("ComplexFloatStorage", "ComplexDoubleStorage", "ComplexHalfStorage")
 _DAMAGED_HINT = "copy or download the file again, or save it again with torch.save(model.state_dict(), PATH)"
 _STORAGES = {
@@ -199,7 +200,7 @@ def open_torch_file(stream: BinaryIO, size: int) -> TorchFile:
     return _open_legacy(stream, size)
 
 
-def _open_zip(stream: BinaryIO, size: int) -> TorchFile:
+def _open_zip(stream: BinaryIO, size: int, inner: bool = False) -> TorchFile:
     archive = Archive(stream, size)
     members = archive.members
     if "constants.pkl" in members or any(name.startswith("code/") for name in members):
@@ -208,16 +209,17 @@ def _open_zip(stream: BinaryIO, size: int) -> TorchFile:
             hint="where it was made, save the weights: torch.save(torch.jit.load(PATH).state_dict(), NEW)",
         )
     if "serialized_state_dict.pt" in members:  # torch.export.save before torch 2.7
-        inner = archive.member("serialized_state_dict.pt")
-        return _open_zip(io.BytesIO(inner), len(inner))
+        if inner:
+            raise Damaged("it holds an exported program within an exported program")
+        state = archive.member("serialized_state_dict.pt")
+        return _open_zip(io.BytesIO(state), len(state), inner=True)
     if any(name.endswith(_WEIGHTS) for name in members):
         return TorchFile(exported_tensors(archive, _WEIGHTS), size, archive)
     if "data.pkl" not in members:
         raise Damaged("a zip archive, but not one that torch.save wrote")
     if "byteorder" in members and bytes(archive.member("byteorder")) != b"little":
         raise Damaged("it was written on a big-endian machine")
-    if members["data.pkl"].file_size > _MAX_PICKLE:
-        raise Damaged(f"the pickle in it is larger than {_MAX_PICKLE >> 20} MiB")
+    limits.refuse_above(members["data.pkl"].file_size, "pickle_bytes", what="the pickle in it")
     return TorchFile(read_pickle(io.BytesIO(archive.member("data.pkl"))), size, archive)
 
 
@@ -262,15 +264,15 @@ def _foreign(kind: str) -> FairpruneError | Damaged:
 
 
 def _open_legacy(stream: BinaryIO, size: int) -> TorchFile:
-    if read_pickle(stream) != _MAGIC:
+    if read_pickle(stream, most=_FEW) != _MAGIC:
         raise Damaged("a plain pickle, not a file of torch.save")
-    read_pickle(stream)  # the format's version
-    system = read_pickle(stream)
+    read_pickle(stream, most=_FEW)  # the format's version
+    system = read_pickle(stream, most=_FEW)
     if not (isinstance(system, dict) and system.get("little_endian") is True):
         raise Damaged("it was written on a big-endian machine")
     types: dict[str, str] = {}
     root = read_pickle(stream, types)
-    keys = read_pickle(stream)
+    keys = read_pickle(stream, most=4 * len(types) + _FEW)
     if not isinstance(keys, list) or not all(isinstance(key, str) and key in types for key in keys):
         raise Damaged("its list of storages does not belong to its pickle")
     data: dict[str, bytearray] = {}

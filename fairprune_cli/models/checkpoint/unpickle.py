@@ -13,8 +13,10 @@ import pickletools
 from collections.abc import Callable
 from typing import Any, BinaryIO
 
+from fairprune_cli.core import limits
+from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.models.checkpoint.inert import (
-    MAX_OPCODES,
+    LIMIT,
     Copies,
     Global,
     Inert,
@@ -27,22 +29,24 @@ from fairprune_cli.models.checkpoint.inert import (
 _MARK = object()
 
 
-def read_pickle(stream: BinaryIO, storages: dict[str, str] | None = None) -> Any:
+def read_pickle(stream: BinaryIO, storages: dict[str, str] | None = None, most: int | None = None) -> Any:
     """Read one pickle from `stream`, which stands behind its last byte afterwards.
 
     Args:
         stream: the pickle's bytes.
         storages: where given, filled with key -> type name of every storage the pickle refers to.
+        most: instructions that such a pickle has; as the limit says where None.
 
     Returns:
         Plain Python values, `Inert` for objects of any class, `Global` for classes, `TensorRef` for tensors.
 
     Raises:
-        PickleError: damaged, longer than `MAX_OPCODES`, or with an opcode that no checkpoint uses.
+        PickleError: damaged, or with an opcode that no checkpoint uses.
+        FairpruneError: more instructions than the limit.
     """
     try:
-        return _Machine({} if storages is None else storages).run(stream)
-    except PickleError:
+        return _Machine({} if storages is None else storages).run(stream, most)
+    except (PickleError, FairpruneError):
         raise
     # pickletools answers damaged bytes with ValueError, UnicodeError, struct.error, OverflowError and others.
     except Exception as error:
@@ -58,10 +62,13 @@ class _Machine:
         self.memo: dict[int, Any] = {}
         self.copies = Copies()
 
-    def run(self, stream: BinaryIO) -> Any:
+    def run(self, stream: BinaryIO, few: int | None) -> Any:
+        most = limits.limit(LIMIT) if few is None else few
         for count, (opcode, argument, _) in enumerate(pickletools.genops(stream)):
-            if count > MAX_OPCODES:
-                raise PickleError(f"the pickle in it has more than {MAX_OPCODES} instructions")
+            if count > most:
+                if few is not None:
+                    raise PickleError(f"a pickle in it has more than {few} instructions, where {few} are too many")
+                limits.refuse_above(count, LIMIT, what="the pickle in it, as far as it was read,")
             name = opcode.name
             if name in _VALUES:
                 self.stack.append(argument)

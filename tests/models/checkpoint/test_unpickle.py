@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.models.checkpoint.inert import Global, Inert, PickleError
 from fairprune_cli.models.checkpoint.unpickle import read_pickle
 
@@ -19,7 +20,7 @@ plain = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
     lambda inner: (
         st.lists(inner)
-        | st.dictionaries(st.text() | st.integers(-(2**90), 2**90), inner)
+        | st.dictionaries(st.text() | st.integers(-(2**63), 2**64 - 1), inner)
         | st.tuples(inner, inner)
         | st.sets(st.text())
         | st.frozensets(st.integers(-9, 9))
@@ -150,21 +151,51 @@ def test_nesting_without_end_does_no_harm() -> None:
     deep = read_pickle(io.BytesIO(b")" + b"\x85" * 100_000 + b"."))
     assert isinstance(deep, tuple)
     del deep
-    with pytest.raises(PickleError, match="nested tuples"):
+    with pytest.raises(PickleError, match="nested 4 deep"):
         read_pickle(io.BytesIO(b"})" + b"\x85" * 100_000 + b"K\x01s."))
 
 
 def test_copies_of_copies_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fairprune_cli.models.checkpoint.inert.MAX_OPCODES", 1000)
+    monkeypatch.setenv("FAIRPRUNE_LIMITS", "pickle_instructions=1000")
     data = pickle.dumps(list(range(100)), 2)[:-1] + b"q\x66" + b"0cbuiltins\nlist\nh\x66\x85R" * 20 + b"."
-    with pytest.raises(PickleError, match="copies more than"):
+    with pytest.raises(FairpruneError, match="copies values as if it has"):
         read_pickle(io.BytesIO(data))
 
 
 def test_instructions_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fairprune_cli.models.checkpoint.unpickle.MAX_OPCODES", 50)
-    with pytest.raises(PickleError, match="more than 50"):
+    monkeypatch.setenv("FAIRPRUNE_LIMITS", "pickle_instructions=50")
+    with pytest.raises(FairpruneError, match="at most 50 are read") as caught:
         read_pickle(io.BytesIO(b"N0" * 100 + b"N."))
+    assert "FAIRPRUNE_LIMITS=pickle_instructions=100 " in caught.value.hint
+    with pytest.raises(PickleError, match="more than 20"):
+        read_pickle(io.BytesIO(b"N0" * 100 + b"N."), most=20)
+
+
+def doubled(kind: bytes, times: int) -> bytes:
+    """A value that holds the one before it twice, and so on: 2^times values by name."""
+    return b"K\x01" + b"".join(b"q%c0(h%ch%c%s" % (k, k, k, kind) for k in range(1, times))
+
+
+@pytest.mark.parametrize("data", [
+    b"}" + doubled(b"t", 60) + b"Ns.",
+    b"}(" + doubled(b"\x91", 60) + b"K\x02\x86Nu.",
+    b"\x8f(" + doubled(b"t", 60) + b"\x90.",
+    b"cbuiltins\nfrozenset\n](" + doubled(b"t", 60) + b"e\x85R.",
+    b"}" + b"\x8a\x09\x01\x00\x00\x00\x00\x00\x00\x00\x01Ns.",
+], ids=["tuples", "frozensets", "set", "call", "number"])  # fmt: skip
+def test_keys_that_would_be_hashed_or_compared_without_end_are_refused(data: bytes) -> None:
+    with pytest.raises(PickleError, match="keys"):
+        read_pickle(io.BytesIO(data))
+
+
+def test_thousands_of_keys_of_one_hash_are_refused() -> None:
+    keys = b"".join(
+        b"(" + b"".join(b"J\xff\xff\xff\xff" if k >> bit & 1 else b"J\xfe\xff\xff\xff" for bit in range(14)) + b"tN"
+        for k in range(6000)
+    )
+    with pytest.raises(PickleError, match="more than 5000 keys"):
+        read_pickle(io.BytesIO(b"}(" + keys + b"u."))
+    assert len(read_pickle(io.BytesIO(b"}(" + keys[: len(keys) // 6000 * 50] + b"u."))) == 50
 
 
 @settings(max_examples=300, deadline=None)
