@@ -14,6 +14,7 @@ import numpy as np
 
 from fairprune_cli.audit import intervals
 from fairprune_cli.audit.estimates import Estimate, WorstFigure
+from fairprune_cli.audit.evidence import Evidence
 from fairprune_cli.audit.exact_tests import Shift, holm, marginal_homogeneity, mcnemar
 from fairprune_cli.audit.faithfulness_figures import (
     ChurnFigures,
@@ -23,7 +24,7 @@ from fairprune_cli.audit.faithfulness_figures import (
     ShiftFigure,
 )
 from fairprune_cli.audit.figures import Judgement
-from fairprune_cli.audit.outcomes import clopper_pearson, shared
+from fairprune_cli.audit.outcomes import clopper_pearson, shared, shares_of
 from fairprune_cli.audit.rates import Counts
 
 NO_IMAGES = "no images"
@@ -122,7 +123,8 @@ def _largest(changed: Counts, n: Counts, groups: Sequence[str], judgement: Judge
     """The largest churn of any large enough group, with an interval that holds whichever group that is."""
     least = max(judgement.min_group, 1)
     small = tuple(group for group, size in zip(groups, n, strict=True) if size < least)
-    found = intervals.highest_rate(changed, n, judgement.confidence, least, judgement.family)
+    behind = Evidence("largest", (shares_of(changed, n),), tuple(groups), n, *judgement.how)
+    found = intervals.highest_rate(changed, n, *judgement.how)
     if found is None:
-        return WorstFigure(why=f"no group has {least} images", small=small)
-    return WorstFigure(found.value, found.low, found.high, group=groups[found.group], small=small)
+        return WorstFigure(why=f"no group has {least} images", small=small, evidence=behind)
+    return WorstFigure(found.value, found.low, found.high, group=groups[found.group], small=small, evidence=behind)
