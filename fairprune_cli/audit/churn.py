@@ -14,6 +14,7 @@ import numpy as np
 
 from fairprune_cli.audit import intervals
 from fairprune_cli.audit.estimates import Estimate
+from fairprune_cli.audit.evidence import Evidence
 from fairprune_cli.audit.exact_tests import Shift, holm, marginal_homogeneity, mcnemar
 from fairprune_cli.audit.faithfulness_figures import (
     ChurnFigures,
@@ -24,7 +25,7 @@ from fairprune_cli.audit.faithfulness_figures import (
 )
 from fairprune_cli.audit.figures import Judgement
 from fairprune_cli.audit.metrics import worst_figure
-from fairprune_cli.audit.outcomes import clopper_pearson, shared
+from fairprune_cli.audit.outcomes import clopper_pearson, shared, shares_of
 from fairprune_cli.audit.rates import Counts
 
 NO_IMAGES = "no images"
@@ -56,7 +57,8 @@ def faithfulness_figures(
     level = shared(alpha, seen)
     shares = [_parts(k, n, level) for k in (changed, lost, gained, changed - lost - gained)]
     among, times = over_representation(changed, n, judgement.confidence)
-    most = intervals.highest_rate(changed, n, judgement.confidence, judgement.min_group, judgement.family)
+    most = intervals.highest_rate(changed, n, *judgement.how)
+    behind = Evidence("largest", (shares_of(changed, n),), tuple(groups), n, *judgement.how)
     return FaithfulnessFigures(
         {
             group: ChurnFigures(*figures)
@@ -65,7 +67,7 @@ def faithfulness_figures(
                 strict=True,
             )
         },
-        worst_figure(most, groups, n, judgement),
+        worst_figure(most, behind),
     )  # fmt: skip
 
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from fairprune_cli.audit.evidence import Evidence
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value with its interval, or None and why it is undefined."""
+    """A value with its interval, or None and why it is undefined; of figures that gates judge, the counts behind it."""
 
     value: float | None = None
     low: float | None = None
     high: float | None = None
     why: str = ""
+    evidence: Evidence | None = field(default=None, kw_only=True, repr=False, compare=False)
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,11 @@ class Judgement(FigureOptions):
     notions: tuple[str, ...] = ()
     family: int = 1
 
+    @property
+    def how(self) -> tuple[float, int, int]:
+        """Confidence, least denominator and family, which figures with one interval for all groups ask for."""
+        return self.confidence, self.min_group, self.family
+
 
 @dataclass(frozen=True)
 class ShareFigure(Estimate):

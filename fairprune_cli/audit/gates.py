@@ -63,8 +63,8 @@ class GateResult:
         value, low, high: figure and interval, None where undefined.
         verdict: "pass", "fail" or "inconclusive".
         reason: a sentence for people.
-        needed: where inconclusive, how many images of the group `needed_of` (in all where it is empty) would
-            decide; None where no number would or none is known.
+        needed: where inconclusive, how many images in all, in the same shares, would decide (deciding.py); None where
+            no number would or none is known.
         model: the model that was judged, where several were; empty otherwise.
         label: the rule's own name in a policy; empty where it has none.
         task: the task that was judged, where there are several; empty otherwise.
@@ -84,7 +84,6 @@ class GateResult:
     verdict: str
     reason: str
     needed: int | None = None
-    needed_of: str = ""
     model: str = ""
     label: str = ""
     task: str = ""

@@ -104,9 +104,20 @@ def highest_rate(
 
 def largest_bounds(figures: Outcomes, confidence: float, family: int = 1) -> tuple[Array, Array]:
     """Interval of the largest true figure, for many tables at once: figures [..., G] give bounds [...]."""
-    value, tail = figures.values, (1 - confidence) / 2
-    nearer = shared(tail / family, value.shape[-1])
-    return (value - figures.reach(nearer)[0]).max(-1), (value + figures.reach(tail)[1]).max(-1)
+    return largest_low(figures, confidence, family), largest_high(figures, confidence)
+
+
+def largest_low(figures: Outcomes, confidence: float, family: int = 1) -> Array:
+    """The lower end alone, which holds for all groups and the whole family at once."""
+    nearer = shared((1 - confidence) / 2 / family, figures.n.shape[-1])
+    low: Array = (figures.values - figures.reach(nearer)[0]).max(-1)
+    return low
+
+
+def largest_high(figures: Outcomes, confidence: float) -> Array:
+    """The upper end alone."""
+    high: Array = (figures.values + figures.reach((1 - confidence) / 2)[1]).max(-1)
+    return high
 
 
 def _largest(figures: Outcomes, confidence: float, least: int, family: int) -> Extreme | None:

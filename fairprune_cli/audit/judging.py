@@ -1,21 +1,25 @@
 """Figures held against bounds: pass, fail or inconclusive, judged on intervals rather than on bare figures.
 
 A gate fails when the whole interval lies beyond its bound, passes when the whole interval lies within, and is
-inconclusive in between; then it says how many images would decide. What could not be computed never passes, and neither
-does what leaves groups out (unseen.py): a gap, a loss or a worst group can only be worse with the groups that are not
-in it, so a failure stands without them and a pass does not. Nor does a model that is not better than one answer to all
-images: its outputs or images are read in another way than it was made for, and what its groups have in common then says
-nothing of it.
+inconclusive in between; then it says how many images would decide (deciding.py). What could not be computed never
+passes, and neither does what leaves groups out (unseen.py): a gap, a loss or a worst group can only be worse with the
+groups that are not in it, so a failure stands without them and a pass does not. Nor does a model that is not better
+than one answer to all images: its outputs or images are read in another way than it was made for, and what its groups
+have in common then says nothing of it.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from fairprune_cli.audit.constant_answer import better, in_short
+from fairprune_cli.audit.deciding import Deciding, Question, images_that_decide
+from fairprune_cli.audit.deciding_words import would_decide, would_show_it
+from fairprune_cli.audit.evidence import Evidence
 from fairprune_cli.audit.faithfulness_figures import ChurnFigures, FaithfulnessFigures
 from fairprune_cli.audit.figures import (
     NO_DENSE,
@@ -28,7 +32,6 @@ from fairprune_cli.audit.figures import (
     SmallGroup,
 )
 from fairprune_cli.audit.gates import (
-    EQUAL,
     FAIL,
     INCONCLUSIVE,
     PASS,
@@ -38,6 +41,7 @@ from fairprune_cli.audit.gates import (
     outcome,
     verdict,
 )
+from fairprune_cli.audit.outcomes import shares_of
 from fairprune_cli.audit.unseen import ALL_IMAGES, groups_left_out, keeps_from_passing, remarks
 from fairprune_cli.core.errors import FairpruneError
 
@@ -46,12 +50,11 @@ from fairprune_cli.core.errors import FairpruneError
 class _Judged:
     """What a gate looks at.
 
-    `groups`: images by group that carry the figure; `small`: groups left out; `ungrouped`: images in no group, and
-    `dropped` as in `Unseen`; `remark` is added to the gate's reason.
+    `small`: groups left out; `ungrouped`: images in no group, and `dropped` as in `Unseen`; `remark` is added to the
+    gate's reason.
     """
 
     figure: Estimate
-    groups: Mapping[str, int] = field(default_factory=dict)
     small: tuple[SmallGroup, ...] = ()
     ungrouped: int = 0
     dropped: bool = False
@@ -108,23 +111,36 @@ def evaluate(
         if bound is not None and not (attributes or found.attributes):
             gates.append(_judge(metric, None, bound, _undefined("no attribute was audited"), policy))
     if policy.min_accuracy is not None and not attributes:
-        gates.append(_judge("min-accuracy", None, policy.min_accuracy, _whole(found, policy.min_group), policy))
+        gates.append(_judge("min-accuracy", None, policy.min_accuracy, _whole(found, policy), policy))
     dense = figures.models.get("dense")
     gates = [_doubted(gate, found, dense, policy) for gate in gates]
     return gates, verdict(gates)
 
 
 def _doubted(gate: GateResult, found: ModelFigures, dense: ModelFigures | None, policy: GatePolicy) -> GateResult:
-    """The gate; one that passes is inconclusive where a model that it looks at is not better than one answer to all."""
-    if gate.verdict != PASS:
+    """The gate; one that passes is inconclusive where a model that it looks at is not better than one answer to all.
+
+    One that more images would let pass needs so many that they show the model to be better, too.
+    """
+    would_pass = gate.needed is not None and gate.value is not None and (
+        outcome(gate.metric, gate.bound, gate.value, gate.value, gate.value) == PASS
+    )  # fmt: skip
+    if gate.verdict != PASS and not would_pass:
         return gate
     looked_at = {"the model": found.constant_answer}
     if dense is not None and _relative(gate, found):
         looked_at["the dense model that it is held against"] = dense.constant_answer
     for subject, constant in looked_at.items():
-        if constant is not None and not better(constant, policy.point_estimate):
-            reason = f"{in_short(constant, subject)}; but for that it would pass: {gate.reason}"
-            return replace(gate, verdict=INCONCLUSIVE, reason=reason)
+        if constant is None or better(constant, policy.point_estimate):
+            continue
+        doubt = in_short(constant, subject)
+        needed, told = would_show_it(constant, policy.confidence)
+        if gate.verdict == PASS:
+            reason = f"{doubt}; but for that it would pass: {gate.reason}{told}"
+        else:
+            needed = None if needed is None or gate.needed is None else max(needed, gate.needed)
+            reason = f"{gate.reason}; what keeps it from passing, too: {doubt}{told}"
+        return replace(gate, verdict=INCONCLUSIVE, reason=reason, needed=needed)
     return gate
 
 
@@ -192,10 +208,12 @@ def _worst(found: ModelFigures, attribute: str, hidden: Unseen) -> _Judged:
     return _of_groups(worst, found.attributes[attribute], worst.small, (), hidden)
 
 
-def _whole(found: ModelFigures, least: int) -> _Judged:
+def _whole(found: ModelFigures, policy: GatePolicy) -> _Judged:
     """The accuracy over all images, which are a group of their own."""
-    small = (SmallGroup(ALL_IMAGES, found.n),) if found.n < least else ()
-    return _Judged(found.accuracy, {"": found.n}, small)
+    small = (SmallGroup(ALL_IMAGES, found.n),) if found.n < policy.min_group else ()
+    right = (shares_of([found.correct], [found.n]),)
+    behind = Evidence("lowest", right, (ALL_IMAGES,), np.array([found.n]), policy.confidence, policy.min_group)
+    return _Judged(replace(found.accuracy, evidence=behind), small)
 
 
 def _of_groups(
@@ -204,10 +222,8 @@ def _of_groups(
 ) -> _Judged:  # fmt: skip
     """A figure of an attribute's groups with all that it does not rest on."""
     sizes = {name: group.n for name, group in attribute.groups.items()}
-    # With several rates every group can be too small for one of them and yet carry the others.
-    carry = {name: n for name, n in sizes.items() if name not in small} or sizes
     out = groups_left_out(small, denominators, sizes, hidden)
-    return _Judged(figure, carry, out, attribute.ungrouped, hidden.dropped, remark)
+    return _Judged(figure, out, attribute.ungrouped, hidden.dropped, remark)
 
 
 def _judge(metric: str, attribute: str | None, bound: float, judged: _Judged, policy: GatePolicy) -> GateResult:
@@ -215,7 +231,7 @@ def _judge(metric: str, attribute: str | None, bound: float, judged: _Judged, po
     value, low, high = figure.value, figure.low, figure.high
     open_to_doubt = keeps_from_passing(judged.small, judged.ungrouped, judged.dropped, policy)
     told = [judged.remark, *remarks(judged.small, judged.ungrouped, judged.dropped, attribute or "", policy)]
-    needed, needed_of = None, ""
+    needed = None
     if value is None or low is None or high is None:
         value = low = high = None
         found, reason = INCONCLUSIVE, f"could not be computed: {figure.why}"
@@ -227,17 +243,29 @@ def _judge(metric: str, attribute: str | None, bound: float, judged: _Judged, po
         elif where:
             reason = f"the whole interval lies {where} the bound"
         else:
-            needed, needed_of, reason = _deciding(judged.groups, value, low, high, bound)
+            reason = "the interval holds the bound"
         if found == PASS and open_to_doubt:
             found, reason = INCONCLUSIVE, "what was looked at lies within the bound, and not all was looked at"
-            if judged.small:  # the nearest to being judged, as an estimate of what it takes
-                nearest = max(judged.small, key=lambda one: one.n)
-                needed, needed_of = policy.min_group, "" if nearest.group == ALL_IMAGES else nearest.group
+    if found == INCONCLUSIVE and figure.evidence is not None:
+        deciding = _deciding(metric, bound, judged, figure.evidence, policy)
+        needed, reason = deciding.images, f"{reason}; {would_decide(deciding, figure, judged.small)}".removesuffix("; ")
     return GateResult(
-        metric, attribute, bound, value, low, high, found, "; ".join(text for text in (reason, *told) if text),
-        needed, needed_of, **_how(metric, policy), small_groups=judged.small, ungrouped=judged.ungrouped,
+        metric, attribute, bound, value, low, high, found, "; ".join(text for text in (reason, *told) if text), needed,
+        **_how(metric, policy), small_groups=judged.small, ungrouped=judged.ungrouped,
         ungrouped_dropped=judged.dropped and judged.ungrouped > 0,
     )  # fmt: skip
+
+
+def _deciding(metric: str, bound: float, judged: _Judged, evidence: Evidence, policy: GatePolicy) -> Deciding:
+    """How many images would decide, in all; none where what the data hold in no group would keep it from passing."""
+    question = Question(bound, metric.startswith("min"), policy.point_estimate, not policy.allow_small_groups)
+    found = images_that_decide(evidence, question)
+    absent = tuple(one.group for one in judged.small if one.group not in evidence.groups)
+    lost = keeps_from_passing((), judged.ungrouped, judged.dropped, policy)
+    if not found.passes or policy.allow_small_groups or not (absent or lost):
+        return found
+    nothing = ("what is in no group",) if lost else ()
+    return replace(found, images=None, without=(*found.without, *absent, *nothing))
 
 
 def _how(metric: str, policy: GatePolicy) -> dict[str, Any]:
@@ -246,33 +274,3 @@ def _how(metric: str, policy: GatePolicy) -> dict[str, Any]:
         "min_group": policy.min_group, "point_estimate": policy.point_estimate,
         "allow_small_groups": policy.allow_small_groups,
     }  # fmt: skip
-
-
-def _deciding(
-    groups: Mapping[str, int], value: float, low: float, high: float, bound: float
-) -> tuple[int | None, str, str]:
-    """How many images of the smallest group would decide, if the figure stayed what it is.
-
-    Normal approximation: an interval shrinks with the square root of the number of images. The wider of its
-    two sides is used, because the lower one of a gap is cut off at zero.
-    """
-    distance = abs(value - bound)
-    if distance <= EQUAL:
-        reason = "the interval holds the bound, and no number of images would decide: the value equals the bound"
-        return None, "", reason
-    factor = (max(high - value, value - low) / distance) ** 2
-    group, n = min(groups.items(), key=lambda item: item[1])
-    # The side that holds the bound can be the narrower one; still, what there is did not decide.
-    needed = max(_rounded_up(n * factor), n + 1)
-    whose = f" of {group} instead of {n}, and as many times more of the other groups," if group else f" instead of {n}"
-    reason = (
-        f"the interval holds the bound; about {needed} images{whose} would decide at the observed value "
-        "(normal approximation)"
-    )
-    return needed, group, reason
-
-
-def _rounded_up(images: float) -> int:
-    """Up to two digits: an estimate should not look like a count."""
-    unit = 10.0 ** max(math.floor(math.log10(max(images, 1))) - 1, 0)
-    return int(math.ceil(images / unit - 1e-6) * unit)

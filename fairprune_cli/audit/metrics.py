@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike
 
 from fairprune_cli.audit import gap_changes, intervals, simultaneous
 from fairprune_cli.audit.bias import bias_figures
+from fairprune_cli.audit.evidence import Evidence
 from fairprune_cli.audit.figures import (
     NO_DENSE,
     AttributeFigures,
@@ -33,6 +34,7 @@ from fairprune_cli.audit.figures import (
     SmallGroup,
     WorstFigure,
 )
+from fairprune_cli.audit.outcomes import losses_of, shares_of
 from fairprune_cli.audit.rates import Counts, Rate, rate_of, rates_of
 from fairprune_cli.fairness import notions
 from fairprune_cli.fairness.notion import Notion
@@ -68,32 +70,31 @@ def rates_gap(
         counts: [G, label, prediction].
     """
     rates = rates_of(notion, counts, classes)
-    gap = simultaneous.joint(
-        [(rate.k, rate.n) for rate in rates],
-        judgement.confidence,
-        judgement.min_group,
-        judgement.family,
-    )
-    return _gap_figure(gap, rates, groups, judgement, notion)
+    gap = simultaneous.joint([(rate.k, rate.n) for rate in rates], *judgement.how)
+    shares = tuple(shares_of(rate.k, rate.n) for rate in rates)
+    behind = Evidence("gap", shares, tuple(groups), counts.sum((1, 2)), *judgement.how)
+    return _gap_figure(gap, rates, groups, judgement.min_group, notion, behind)
 
 
 def losses_gap(tables: Counts, groups: Sequence[str], judgement: Judgement, notion: Notion) -> GapFigure:
     """The gap between the groups' losses of accuracy. tables: as for `degradation_figures`."""
-    gap = simultaneous.paired(tables, judgement.confidence, judgement.min_group, judgement.family)
+    gap = simultaneous.paired(tables, *judgement.how)
+    behind = Evidence("gap", (losses_of(tables),), tuple(groups), tables.sum((1, 2)), *judgement.how)
     lost = Rate("right before and wrong now", "images", tables[:, 1, 0], tables.sum((1, 2)))
-    return _gap_figure(gap, [lost], groups, judgement, notion)
+    return _gap_figure(gap, [lost], groups, judgement.min_group, notion, behind)
 
 
 def _gap_figure(
-    gap: simultaneous.Gap | None, rates: Sequence[Rate], groups: Sequence[str], judgement: Judgement, notion: Notion
-) -> GapFigure:
-    left_out = _left_out(rates, groups, judgement.min_group)
+    gap: simultaneous.Gap | None, rates: Sequence[Rate], groups: Sequence[str], least: int, notion: Notion,
+    behind: Evidence,
+) -> GapFigure:  # fmt: skip
+    left_out = _left_out(rates, groups, least)
     undefined = GapFigure(
         small=tuple(one.group for one in left_out), denominators=left_out, compares=notion.compares,
-        against=notion.against,
+        against=notion.against, evidence=behind,
     )  # fmt: skip
     if gap is None:
-        return replace(undefined, why=_too_few(rates, groups, judgement.min_group))
+        return replace(undefined, why=_too_few(rates, groups, least))
     between = tuple(groups[i] for i in gap.pair)
     return replace(undefined, value=gap.value, low=gap.low, high=gap.high, between=between, rate=rates[gap.rate].name)
 
@@ -139,18 +140,16 @@ def gaps_by_notion(
 def worst_group(counts: Counts, groups: Sequence[str], judgement: Judgement) -> WorstFigure:
     """The lowest accuracy of any large enough group; counts: [G, label, prediction]."""
     correct, n = np.trace(counts, axis1=1, axis2=2), counts.sum((1, 2))
-    lowest = intervals.lowest_rate(correct, n, judgement.confidence, judgement.min_group, judgement.family)
-    return worst_figure(lowest, groups, n, judgement)
+    behind = Evidence("lowest", (shares_of(correct, n),), tuple(groups), n, *judgement.how)
+    return worst_figure(intervals.lowest_rate(correct, n, *judgement.how), behind)
 
 
-def worst_figure(
-    found: intervals.Extreme | None, groups: Sequence[str], n: Counts, judgement: Judgement
-) -> WorstFigure:
-    """The group that stands out, by its name, with those that were too small to; n: images by group, [G]."""
-    small = tuple(small_groups(groups, n, judgement.min_group))
+def worst_figure(found: intervals.Extreme | None, behind: Evidence) -> WorstFigure:
+    """The group that stands out, by its name, with those that were too small to."""
+    small = tuple(small_groups(behind.groups, behind.images, behind.least))
     if found is None:
-        return WorstFigure(why=f"no group has {max(judgement.min_group, 1)} images", small=small)
-    return WorstFigure(found.value, found.low, found.high, "", groups[found.group], small)
+        return WorstFigure(why=f"no group has {max(behind.least, 1)} images", small=small, evidence=behind)
+    return WorstFigure(found.value, found.low, found.high, "", behind.groups[found.group], small, evidence=behind)
 
 
 def rates_by_group(counts: Counts, classes: Sequence[str], confidence: float) -> Sequence[BinaryRates | ClassRates]:
@@ -242,8 +241,8 @@ def degradation_figures(
     """
     how = (judgement.confidence, judgement.min_group)
     losses = losses_gap(tables, groups, judgement, notions.get("degradation", classes))
-    found = intervals.largest_loss(tables, *how, judgement.family)
-    largest = worst_figure(found, groups, tables.sum((1, 2)), judgement)
+    behind = Evidence("largest", (losses_of(tables),), tuple(groups), tables.sum((1, 2)), *judgement.how)
+    largest = worst_figure(intervals.largest_loss(tables, *judgement.how), behind)
     return DegradationFigures(
         dict(zip(groups, change_figures(tables, judgement.confidence), strict=True)),
         losses,

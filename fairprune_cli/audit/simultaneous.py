@@ -77,17 +77,33 @@ def range_quantile(groups: int, alpha: float) -> float:
 
 def gap_bounds(rates: Sequence[Outcomes], confidence: float, family: int = 1) -> tuple[Array, Array]:
     """Interval of the largest gap of several rates, for many tables at once: figures [..., G] give bounds [...]."""
-    alpha = 1 - confidence
-    lows, highs = [], []
+    return gap_low(rates, confidence, family), gap_high(rates, confidence)
+
+
+def gap_low(rates: Sequence[Outcomes], confidence: float, family: int = 1, of: int = 0) -> Array:
+    """The lower end alone; arguments as for `gap_bounds`, and `of` how many rates these were chosen among, if any."""
+    ends = []
     for figures in rates:
-        values = figures.values
-        apart = ~np.eye(values.shape[-1], dtype=bool)
-        differences = values[..., :, None] - values[..., None, :]
-        q = range_quantile(values.shape[-1], shared(_SPENT * alpha / family, len(rates)))
-        lows.append((differences - _narrowing(figures, NormalDist().cdf(-q)))[..., apart].max(-1))
-        highs.append((differences + _widening(figures, alpha / 2))[..., apart].max(-1))
-    limit = 2.0 if rates[0].paired else 1.0
-    return np.clip(np.max(lows, 0), 0, limit), np.clip(np.max(highs, 0), 0, limit)
+        q = range_quantile(figures.n.shape[-1], shared(_SPENT * (1 - confidence) / family, of or len(rates)))
+        ends.append(_largest_of_pairs(figures, -_narrowing(figures, NormalDist().cdf(-q))))
+    return _possible(ends, rates)
+
+
+def gap_high(rates: Sequence[Outcomes], confidence: float) -> Array:
+    """The upper end alone, which holds for one pair whatever the family."""
+    return _possible([_largest_of_pairs(one, _widening(one, (1 - confidence) / 2)) for one in rates], rates)
+
+
+def _largest_of_pairs(figures: Outcomes, moved: Array) -> Array:
+    """The largest difference of two groups, each moved by so much; [..., G, G] gives [...]."""
+    values = figures.values
+    apart = ~np.eye(values.shape[-1], dtype=bool)
+    found: Array = (values[..., :, None] - values[..., None, :] + moved)[..., apart].max(-1)
+    return found
+
+
+def _possible(ends: Sequence[Array], rates: Sequence[Outcomes]) -> Array:
+    return np.clip(np.max(ends, 0), 0, 2.0 if rates[0].paired else 1.0)
 
 
 def _narrowing(figures: Outcomes, tail: float) -> Array:

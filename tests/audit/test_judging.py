@@ -6,12 +6,11 @@ import json
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fairprune_cli.audit import simultaneous, to_json
+from fairprune_cli.audit import to_json
 from fairprune_cli.audit.doubt import ConstantAnswer
 from fairprune_cli.audit.faithfulness_figures import (
     ChurnFigures,
@@ -197,7 +196,7 @@ def test_a_gap_gate_without_attributes_is_inconclusive() -> None:
 def test_small_groups_are_named_in_the_reason() -> None:
     gate = only(evaluate(made(small=("female",)), GatePolicy(max_gap=0.5)))
     assert gate.verdict == "inconclusive"
-    assert (gate.needed, gate.needed_of) == (30, "female")
+    assert gate.needed is None  # nothing is known of the counts behind a figure made by hand
     assert "not judged, fewer than 30: female (400 images)" in gate.reason
     record = to_json.gate_record(gate)
     assert record["small_groups"] == [{"group": "female", "n": 400, "of": "images"}]
@@ -223,42 +222,6 @@ def test_one_gate_per_attribute_and_fail_beats_inconclusive() -> None:
     assert verdict(gates[2:]) == "pass"
 
 
-def test_images_that_would_decide() -> None:
-    # From .05 to the bound .06 with a half width of .03: nine times the images.
-    gate = only(evaluate(made(), GatePolicy(max_gap=0.06)))
-    assert gate.needed == 9 * 400
-    assert gate.needed_of == "female"
-    assert f"about {gate.needed} images of female instead of 400" in gate.reason
-    assert to_json.gate_record(gate)["needed"] == gate.needed
-
-
-def test_images_that_would_decide_are_rounded_up_to_two_digits() -> None:
-    gate = only(evaluate(made(), GatePolicy(max_gap=0.0625)))  # 400 (0.03 / 0.0125)^2 = 2304
-    assert gate.needed == 2400
-
-
-def test_no_number_of_images_decides_a_tie() -> None:
-    gate = only(evaluate(made(), GatePolicy(max_gap=0.05)))
-    assert gate.needed is None
-    assert "no number of images would decide" in gate.reason
-    accuracy = only(evaluate(made(), GatePolicy(min_accuracy=0.9)))
-    assert "no number of images would decide" in accuracy.reason
-
-
-@pytest.mark.parametrize("bound", [0.03, 0.045, 0.075, 0.09])
-def test_as_many_images_do_decide(bound: float) -> None:
-    def judged(scale: float) -> GateResult:
-        n = np.round(np.array([900, 400]) * scale)
-        gap = simultaneous.pairwise(np.round(n * np.array([0.95, 0.89])), n)
-        assert gap is not None
-        return only(evaluate(made(gap.value, gap.low, gap.high), GatePolicy(max_gap=bound)))
-
-    now = judged(1)
-    assert now.verdict == "inconclusive"
-    assert now.needed is not None
-    assert judged(1.1 * now.needed / 400).verdict == ("pass" if bound > 0.06 else "fail")
-
-
 @given(
     st.lists(st.floats(0, 1), min_size=3, max_size=3).map(sorted),
     st.lists(st.floats(0, 1, exclude_min=True, exclude_max=True), min_size=2, max_size=2).map(sorted),
@@ -276,7 +239,7 @@ def test_a_looser_bound_never_judges_harder(interval: list[float], bounds: list[
     for gate in gap + accuracy:
         json.dumps(to_json.gate_record(gate), allow_nan=False)
         if gate.verdict == "inconclusive":
-            assert gate.needed is None or gate.needed > 400
+            assert gate.needed is None or gate.needed > 1300
         if bare:
             assert gate.verdict != "inconclusive"
 
@@ -305,7 +268,10 @@ def test_a_model_that_is_not_better_than_one_answer_passes_no_gate() -> None:
     gates, overall = evaluate(doubted(False, True), policy)
     assert (overall, {gate.verdict for gate in gates}) == ("inconclusive", {"inconclusive"})
     assert gates[0].reason.startswith("the model is not better than always answering a (50.0 %); but for that it would")
-    assert (gates[0].value, gates[0].needed) == (0.05, None)
+    # 55 % of 1,300 images are shown to be above 50 % in 8 of 9 samples as large.
+    assert gates[0].value == 0.05
+    assert gates[0].needed is not None
+    assert f"; about {gates[0].needed:,} images in the same shares would show it to be better" in gates[0].reason
     failing, _ = evaluate(doubted(False, True), GatePolicy(max_gap=0.01))
     assert [gate.verdict for gate in failing] == ["fail"]
 

@@ -28,12 +28,12 @@ SCHEMA = json.loads((Path(__file__).parents[2] / "docs" / "report.schema.json").
 # Values that are not free: what the schema, or the figure's own meaning, restricts.
 FIXED = {
     "verdict": "inconclusive", "way": "gained", "metric": "max-gap", "format": "fp16", "compares": "rates",
-    "pictures": {"a.png": "data:image/jpeg;base64,AAAA"},
+    "pictures": {"a.png": "data:image/jpeg;base64,AAAA"}, "evidence": None,
 }  # fmt: skip
 # How figures were made, or what gates judge by; the report holds it elsewhere or says it in words.
 NOT_WRITTEN = {
     ("Judgement", "seed"), ("Judgement", "notions"), ("Judgement", "family"), ("GapFigure", "compares"),
-    ("GapFigure", "against"), ("GapFigure", "denominators"), ("GateResult", "needed_of"),
+    ("GapFigure", "against"), ("GapFigure", "denominators"),
 }  # fmt: skip
 IN_THE_NAME = {("GateResult", "label"), ("GateResult", "qualifier")}
 
