@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import os
 import re
 import signal
@@ -208,6 +209,42 @@ def test_help_and_errors(words: list[str], computed: Path, monkeypatch: pytest.M
     for _, out, err in said:
         assert numbers(out) == numbers(said[0][1])
         assert "internal error" not in err
+
+
+OWN = """
+import logging, warnings
+
+def odd():
+    said = "of a library\\n::error::forged\\x1b[31m\\u202e"
+    warnings.warn(said)
+    logging.getLogger("odd").warning(said)
+    raise ValueError(said)
+"""
+
+
+@pytest.mark.parametrize("debug", [False, True])
+def test_what_libraries_say_is_one_line_each_and_moves_no_cursor(
+    debug: bool, computed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (computed / "own_of_encodings.py").write_text(OWN, encoding="utf-8")
+    last = logging.lastResort
+    assert last is not None
+    before = last.formatter
+    monkeypatch.setattr(logging.root, "handlers", [])  # without the test runner's own
+    if debug:
+        monkeypatch.setenv("FAIRPRUNE_DEBUG", "1")
+        monkeypatch.setattr(pipeline, "prune", lambda *_: __import__("own_of_encodings").odd())
+    try:
+        words = CASES["prune"][0] if debug else ["model.pt", "--arch", "own_of_encodings:odd"]
+        code, out, err = ran(["prune" if debug else "inspect", *words], "utf-8", monkeypatch)
+    finally:
+        last.setFormatter(before)
+    assert code == (ExitCode.RUNTIME if debug else ExitCode.BAD_INPUT)
+    assert out == ""
+    assert not set(err) & set("\x1b\u202e")
+    lines = err.splitlines()
+    assert sum("of a library ::error::forged" in line for line in lines) >= 2
+    assert not any(line.strip().startswith("::") for line in lines)
 
 
 def test_a_locale_without_utf_8(computed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
