@@ -27,6 +27,15 @@ def one_line(text: str) -> str:
     return UNPRINTABLE.sub("�", _BREAK.sub(" ", text))
 
 
+# How lines begin, or what they hold, that the runners of GitHub and Azure take for commands to them.
+_COMMAND = re.compile(r"^([ ]*)(?=::)|(?<=#)(?=#\w*\[)", re.MULTILINE)
+
+
+def without_commands(text: str) -> str:
+    """Lines of which no runner takes one for a command, although a name in them is written so: `\\::error::`."""
+    return _COMMAND.sub(r"\1\\", text) if "::" in text or "##" in text else text
+
+
 def is_printable(text: str) -> bool:
     """Whether a name can be shown on one line, as what it is."""
     return text.isprintable() or UNPRINTABLE.search(text) is None  # the former is quick, and stricter

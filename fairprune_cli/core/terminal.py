@@ -14,7 +14,7 @@ from typing import Any, TextIO
 
 from fairprune_cli.core.errors import ExitCode, FairpruneError
 from fairprune_cli.core.plain_characters import holds
-from fairprune_cli.core.printable import UNPRINTABLE, one_line
+from fairprune_cli.core.printable import UNPRINTABLE, one_line, without_commands
 from fairprune_cli.core.progress import Heartbeat, Progress, ProgressBar
 from fairprune_cli.core.signals import to_be_undone
 
@@ -85,7 +85,8 @@ class Terminal:
 
     def result(self, text: str) -> None:
         """A line of the result, to stdout; a terminal gets it in lines that break between words."""
-        self._deliver("".join(f"{line}\n" for line in self._broken(one_line(text), self.out)))
+        lines = self._broken(one_line(text), self.out)
+        self._deliver(without_commands("".join(f"{line}\n" for line in lines)))
 
     def document(self, text: str) -> None:
         """A document of many lines, to stdout as it is."""
@@ -146,7 +147,7 @@ class Terminal:
                 table.add_row(*row)
             console.width = max(console.width, part.width)
             console.print(table)
-        self._deliver(text.getvalue())
+        self._deliver(without_commands(text.getvalue()))
 
     def note(self, text: str) -> None:
         """A remark, to stderr unless quiet."""
@@ -160,7 +161,7 @@ class Terminal:
 
     def error(self, text: str) -> None:
         """An error message, to stderr; its lines are those of an error of ours, see there."""
-        self._put([part for line in f"error: {text}".split("\n") for part in self._broken(one_line(line), self.err)])
+        self._say([part for line in f"error: {text}".split("\n") for part in self._broken(one_line(line), self.err)])
 
     def command(self, text: str, result: bool = False) -> None:
         """A line for the program that runs the pipeline, never broken; to stdout where it is the result."""
@@ -170,7 +171,10 @@ class Terminal:
             self._put([one_line(text)])
 
     def _line(self, text: str) -> None:
-        self._put(self._broken(one_line(text), self.err))
+        self._say(self._broken(one_line(text), self.err))
+
+    def _say(self, lines: Sequence[str]) -> None:
+        self._put(list(map(without_commands, lines)))
 
     def _put(self, lines: Sequence[str]) -> None:
         """Lines to stderr; above the bar where there is one."""

@@ -71,10 +71,11 @@ def print_report(report: dict[str, Any], terminal: Terminal, folder: Path | None
 
 
 def _judged(gate: Gate) -> str:
-    """What a gate held against its bound, such as `8.4 [6.1, 10.6], at most 5.0 %: `; empty without a figure."""
-    if gate.measure.value is None or gate.bound is None:
+    """What a gate held against its bound, such as `8.4 [6.1, 10.6], at most 5.0 %: `; empty without a bound."""
+    if gate.bound is None:
         return ""
     figure = percents(gate.measure.value, gate.measure.low, gate.measure.high)
+    figure = "no figure" if gate.measure.value is None else figure
     return f"{figure}, {bound(gate).replace(words.SPACE, ' ')}: "
 
 

@@ -150,6 +150,20 @@ def test_what_came_from_elsewhere_begins_no_line_and_moves_no_cursor() -> None:
     assert terminal.warnings == [{"code": "warning", "text": ODD}]  # the report's writers have ways of their own
 
 
+def test_no_name_is_taken_for_a_command_to_the_runner_of_a_pipeline() -> None:
+    out, err = io.StringIO(), io.StringIO()
+    terminal = Terminal(out, err, {})
+    name = "::error title=forged::c"
+    terminal.table(name, ["%", "n"], [["gender", ""], [f"  {name}", "1"], ["a", f"##[error]{name}"]])
+    terminal.result(f"{name}: written")
+    terminal.note(f"{name} ##vso[task.complete]")
+    terminal.command("::warning::ours")
+    said = [line.strip() for line in (out.getvalue() + err.getvalue()).splitlines()]
+    assert [line for line in said if line.startswith("::")] == ["::warning::ours"]
+    assert not any("##[" in line or "##vso[" in line for line in said)
+    assert sum(name in line for line in said) == 5
+
+
 def test_json_escapes_what_a_terminal_obeys_and_stays_the_same_document() -> None:
     out = io.StringIO()
     Terminal(out, io.StringIO(), {}).json(json.dumps({"a": ODD, "b": "é"}, ensure_ascii=False, indent=1))

@@ -99,6 +99,7 @@ def test_the_line_of_a_gate_says_what_was_held_against_what() -> None:
     for gate, line in zip(gates, lines, strict=True):
         assert line.endswith(gate["reason"])
         if gate["low"] is None:
+            assert ": no figure, at " in line
             continue
         low, high = f"{100 * gate['low']:.1f}", f"{100 * gate['high']:.1f}"
         side = "at least" if "min-" in gate["name"] else "at most"
