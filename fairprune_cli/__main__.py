@@ -106,6 +106,8 @@ def _run(arguments: list[str], terminal: Terminal) -> ExitCode:
                 hint="start it without torchrun",
             )  # fmt: skip
         result = app(args=arguments, prog_name="fairprune", standalone_mode=False)
+        if result == ExitCode.INTERRUPTED:  # what typer makes of any signal that is raised
+            raise KeyboardInterrupt
         return ExitCode(result) if isinstance(result, int) else ExitCode.OK
     except FairpruneError as error:
         if is_first() or isinstance(error, OwnFault):  # as a rule the first one knows what went wrong on the others

@@ -127,6 +127,11 @@ def refuse_in_use(path: Path, folder: bool = False) -> None:
                     raise _in_use(path, lock)
 
 
+def holds_nothing(folder: Path) -> bool:
+    """Whether a folder holds nothing but what a process that was killed at its beginning left: a lock, temporaries."""
+    return all(one.name == NAME or (one.name.startswith(".") and one.suffix == ".tmp") for one in folder.iterdir())
+
+
 def _lock_of(path: Path, folder: bool) -> Path:
     return path / NAME if folder else path.with_name(f".{path.name}{NAME}")
 

@@ -64,14 +64,14 @@ class _Now:
 
     Attributes:
         to_undo: blocks that have to be left in order; whole: blocks that a signal does not cut.
-        waiting: the signal that waits for the end of such a block; raised: the code of the last one that was raised.
+        waiting: the signal that waits for the end of such a block; raised: the last one of this command.
         told: the outermost speaks.
     """
 
     def __init__(self) -> None:
         self.to_undo = self.whole = 0
         self.waiting: int | None = None
-        self.raised: ExitCode | None = None
+        self.raised: Interruption | None = None
         self.told: list[Callable[[], Told]] = []
 
     def words(self) -> Told:
@@ -135,12 +135,14 @@ def signals_end_the_process() -> Iterator[None]:
 
 def interruption_behind(error: BaseException) -> Interruption | None:
     """The signal that an error comes from, whatever other code made of it on its way; None where it comes from none."""
+    if _now.raised is not None:
+        return _now.raised
     seen: BaseException | None = error
     while seen is not None:
         if isinstance(seen, KeyboardInterrupt):
             return seen if isinstance(seen, Interruption) else Interruption(ExitCode.INTERRUPTED)
         seen = seen.__cause__ or seen.__context__
-    return None if _now.raised is None else Interruption(_now.raised)
+    return None
 
 
 def _end(number: int, _: FrameType | None) -> None:
@@ -150,7 +152,7 @@ def _end(number: int, _: FrameType | None) -> None:
     code = CODES[signal.Signals(number)]
     ending = Interruption(code, _now.words())
     if _now.to_undo:
-        _now.raised = code
+        _now.raised = ending
         raise ending
     end_at_once(str(ending) if is_first() else "", code)
 

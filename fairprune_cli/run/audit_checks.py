@@ -10,7 +10,7 @@ from typing import Any
 from fairprune_cli.audit.policy import Policy
 from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.core.files import refuse_no_room
-from fairprune_cli.core.locks import refuse_in_use, written_alone
+from fairprune_cli.core.locks import holds_nothing, refuse_in_use, written_alone
 from fairprune_cli.fairness import notions as fairness
 from fairprune_cli.run.opened_data import Data
 from fairprune_cli.run.options import Settings
@@ -24,7 +24,7 @@ def refuse_out(out: Path | None, force: bool, settings: Settings) -> None:
                                  hint="give it with --out DIR")  # fmt: skip
         return
     refuse_in_use(out, folder=True)
-    if out.exists() and not force:
+    if out.exists() and not force and not (out.is_dir() and holds_nothing(out) and any(out.iterdir())):
         raise FairpruneError("already exists", where=str(out), hint="--force overwrites it")
     if out.exists() and not out.is_dir():
         raise FairpruneError("is not a folder", where=str(out), hint="give another --out")

@@ -15,7 +15,7 @@ import yaml
 
 from fairprune_cli.core.errors import ExitCode, FairpruneError
 from fairprune_cli.core.files import atomic_path, atomic_write_text, file_name, refuse_no_room, remove_leftovers
-from fairprune_cli.core.locks import NAME as LOCK
+from fairprune_cli.core.locks import holds_nothing
 from fairprune_cli.core.plugins import is_pickled_network, own_code, short_name
 from fairprune_cli.core.settings import values_of
 from fairprune_cli.run.config_file import CONFIG, read_config_of, resolved_again
@@ -65,12 +65,12 @@ class RunFolder:
         """Raise FairpruneError when the folder is there and may not be overwritten, or cannot be written."""
         refuse_no_room(path)
         if not path.exists() or force:
-            if path.exists() and not (path.is_dir() and (_is_empty(path) or (path / CONFIG).exists())):
+            if path.exists() and not (path.is_dir() and (holds_nothing(path) or (path / CONFIG).exists())):
                 raise FairpruneError(
                     "is not a run folder, so --force will not overwrite it", where=str(path), hint="give another --out"
                 )
             return
-        if path.is_dir() and _is_empty(path):
+        if path.is_dir() and holds_nothing(path):
             return
         unfinished = (path / STATE / "state.pt").exists() or ((path / CONFIG).exists() and not (path / REPORT).exists())
         hint = f"continue it with --resume {path}, " if unfinished else ""
@@ -253,10 +253,3 @@ def _is_path(key: str, value: str) -> bool:
 def _whole(key: str, value: Any) -> Any:
     """A setting to be compared with another's: paths from the root."""
     return str(Path.cwd() / value) if isinstance(value, str) and _is_path(key, value) else value
-
-
-def _is_empty(path: Path) -> bool:
-    """Whether a folder holds nothing but what a run that was killed at its very beginning left."""
-    return all(
-        one.name == LOCK or (one.name.startswith(f".{CONFIG}.") and one.suffix == ".tmp") for one in path.iterdir()
-    )

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from fairprune_cli.core.locks import locked
+from fairprune_cli.core.locks import InUse, holder, locked, refuse_in_use, written_alone
 
 HOLD = """
 import sys, time
@@ -110,3 +110,32 @@ def test_every_module_can_be_imported_on_a_system_without_fcntl() -> None:
     done = subprocess.run([sys.executable, "-c", WITHOUT_FCNTL], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) > 100
+
+
+@pytest.mark.parametrize("folder", [False, True])
+def test_who_writes_a_thing_is_named_to_a_second_and_leaves_no_lock(folder: bool, tmp_path: Path) -> None:
+    path = tmp_path / "made" / "thing"
+    with written_alone(path, folder):
+        for attempt in (refuse_in_use, lambda path, folder: written_alone(path, folder).__enter__()):
+            with pytest.raises(InUse) as refused:
+                attempt(path, folder)
+            for word in (f"process {os.getpid()} on ", " since 20", "fairprune"):
+                assert word in refused.value.what
+    assert not path.parent.exists()  # nothing was written
+    with written_alone(path, folder):
+        (path / "x" if folder else path).write_text("x")
+    assert [one.name for one in path.parent.rglob("*") if one.is_file()] == ["x" if folder else "thing"]
+
+
+def test_a_lock_of_the_dead_refuses_nobody(tmp_path: Path) -> None:
+    (tmp_path / ".lock").write_text('{"pid": 1, "host": "gone"}')
+    refuse_in_use(tmp_path, folder=True)
+    with written_alone(tmp_path, folder=True):
+        assert f"process {os.getpid()} on " in holder(tmp_path / ".lock")
+    assert not (tmp_path / ".lock").exists()
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{", "[" * 100_000])
+def test_a_holder_that_cannot_be_read_is_another_process(content: str, tmp_path: Path) -> None:
+    (tmp_path / "x").write_text(content)
+    assert holder(tmp_path / "x") == "another process"

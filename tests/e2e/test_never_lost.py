@@ -16,6 +16,7 @@ import pytest
 import torch
 import yaml
 
+from fairprune_cli.core.locks import written_alone
 from tests.support.commands import Work
 from tests.support.processes import Started, start
 
@@ -81,6 +82,52 @@ def report_without_measurements(run: Path) -> dict[str, Any]:
     return document
 
 
+def test_a_run_is_written_by_one_process_alone(work: Work, copied: Path, tmp_path: Path) -> None:
+    """A run that another process holds is neither continued, nor begun again, nor replaced by a report."""
+    with written_alone(copied, folder=True):
+        for arguments in (
+            ("prune", "--resume", str(copied)), (*PRUNE, "--out", str(copied), "--force"),
+            (*PRUNE, "--out", str(copied)), ("audit", "model.pt", "--attr", "gender", "--out", str(copied), "--force"),
+        ):  # fmt: skip
+            ran = begin(work, tmp_path, *arguments)
+            assert ran.wait() == 2, ran.err
+            assert f"is being written by process {os.getpid()} on " in ran.err
+    assert (copied / "state" / "state.pt").exists()
+
+
+def test_what_is_written_into_a_file_is_written_by_one_process_alone(work: Work, tmp_path: Path) -> None:
+    out = tmp_path / "file"
+    with written_alone(out):
+        for arguments in (
+            ("export", "model.pt", "--to", "safetensors-dense", "--out", str(out)),
+            ("train", "--arch", "resnet10-w16", "--out", str(out)), ("data", "sample", "--out", str(out)),
+        ):  # fmt: skip
+            ran = begin(work, tmp_path, *arguments)
+            assert ran.wait() == 2, ran.err
+            assert f"is being written by process {os.getpid()} on " in ran.err
+    assert not out.exists()
+
+
+def test_a_run_that_began_with_relative_paths_is_continued_from_another_directory(
+    work: Work, weight_run: Path, tmp_path: Path
+) -> None:
+    moved = tmp_path / "faces"
+    shutil.copytree(work.folder, moved, ignore=shutil.ignore_patterns("runs"))
+    (moved / "policy.yaml").write_text("rules:\n  - max_gap: 0.99\n")
+    running = start(
+        *PRUNE, "--data", "manifest.yaml", "--policy", "policy.yaml", "--out", "run", cwd=moved, log=tmp_path / "log"
+    )
+    kill(running, (moved / "run" / "state" / "state.pt").exists)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    again = start("prune", "--resume", "../faces/run", cwd=elsewhere, log=tmp_path / "log-2")
+    assert again.wait() == 0, again.err
+    done = moved / "run"
+    assert (done / "model.safetensors").read_bytes() == (weight_run / "model.safetensors").read_bytes()
+    assert json.loads((done / "report.json").read_text())["verdict"] == "pass"
+    assert not [path for path in tmp_path.rglob(".*") if path.is_file()]  # no lock is left
+
+
 def changed_image(folder: Path) -> None:
     image = next(path for path in sorted(folder.rglob("*.png")))
     shutil.copy(sorted(folder.rglob("*.png"))[1], image)
@@ -112,6 +159,26 @@ def changed_form(folder: Path) -> None:
     change_state(folder / "run", lambda state: state["trainer"].pop("constraint"))
 
 
+def no_step(folder: Path) -> None:
+    change_state(folder / "run", lambda state: state["trainer"].update(done=None))
+
+
+def small_momentum(folder: Path) -> None:
+    def change(state: dict[str, Any]) -> None:
+        state["trainer"]["optimizer"]["state"][0]["momentum_buffer"] = torch.zeros(0)
+
+    change_state(folder / "run", change)
+
+
+def no_origin(folder: Path) -> None:
+    change_state(folder / "run", lambda state: state.update(origin=[]))
+
+
+def junk_in_the_log(folder: Path) -> None:
+    path = folder / "run" / "events.jsonl"
+    path.write_text("[]\n" + path.read_text())
+
+
 def lost_image(folder: Path) -> None:
     next(path for path in sorted(folder.rglob("*.png"))).unlink()
 
@@ -129,7 +196,9 @@ def change_state(run: Path, change: Callable[[dict[str, Any]], object]) -> None:
         (changed_image, "changed since the state was saved: the images"), (changed_table, "the manifest changed since"),
         (changed_model, "the model changed since"), (changed_setting, "saved: --rho"),
         (changed_version, "the state is of version 0.1.0"), (changed_form, "another form than this build"),
-        (lost_image, "does not exist"),
+        (lost_image, "does not exist"), (no_step, "another form than this build"),
+        (small_momentum, "another form than this build"), (no_origin, "not a state of this version"),
+        (junk_in_the_log, "events.jsonl, line 1: is no line that a run writes"),
     ],
 )  # fmt: skip
 def test_what_changed_under_a_run_is_named(
