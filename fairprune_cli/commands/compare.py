@@ -65,13 +65,7 @@ def command(
         tuple(grid or ()), tuple(reference or ()), out, force, trust, dry_run, gather, list_commands,
     )  # fmt: skip
     if list_commands:
-        lines = comparison.list_commands(request)
-        if as_json:
-            print_json({"commands": lines}, terminal)
-        else:
-            for line in lines:
-                terminal.result(line)
-        return int(ExitCode.OK)
+        return _list(comparison.list_commands(request), as_json, terminal)
     made = comparison.compare(request, terminal)
     if as_json:
         print_json(made.document, terminal)
@@ -84,6 +78,15 @@ def command(
     else:
         say_next(terminal, as_json, *_best(made.document, model, settings.settings.attr))
     return int(made.code)
+
+
+def _list(lines: list[str], as_json: bool, terminal: Terminal) -> int:
+    if as_json:
+        print_json({"commands": lines}, terminal)
+    else:
+        for line in lines:
+            terminal.result(line)
+    return int(ExitCode.OK)
 
 
 def _look_ahead(

@@ -60,7 +60,6 @@ def command(
         return _in_integers(given, model, to, store, size, out, force, trust, as_json, terminal)
     _refuse_flags_of_int8(given)
     _look_ahead(model, to, out, force, given)
-    terminal.note(f"{model}: exporting to {to}")
     from fairprune_cli import export as exports
     from fairprune_cli.run import inputs
 

@@ -119,7 +119,7 @@ def test_an_unknown_setting_names_the_nearest() -> None:
 
 def test_help_has_the_text_of_each_setting(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "400")
-    app(args=["prune", "--help"], standalone_mode=False)
+    app(args=["prune", "--help-all"], standalone_mode=False)
     shown = " ".join(capsys.readouterr().out.split())
     for key in ("sparsity", "relaxation", "compile", "attr", "max_gap", "seed"):
         assert " ".join(text_of(key).split()) in shown
