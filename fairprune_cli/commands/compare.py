@@ -14,6 +14,7 @@ from fairprune_cli.core.files import refuse_no_room
 from fairprune_cli.core.setting_values import Wrong
 from fairprune_cli.core.settings import check_value
 from fairprune_cli.core.terminal import Terminal
+from fairprune_cli.run.idle import warn_of_idle
 from fairprune_cli.run.options import Resolved, Settings
 
 
@@ -60,6 +61,7 @@ def command(
     from fairprune_cli import compare as comparison
     from fairprune_cli.compare import printed
 
+    warn_of_idle(given, settings.settings, "compare", terminal, _names(methods))
     request = comparison.Request(
         model, settings, _names(methods), comparison.targets(_names(granularities), _names(sparsities)), seeds,
         tuple(grid or ()), tuple(reference or ()), out, force, trust, dry_run, gather, list_commands,

@@ -200,8 +200,10 @@ def check(options: DataOptions, terminal: Terminal, as_json: bool) -> ExitCode:
 
 def sample(out: Path, seed: int, force: bool, terminal: Terminal) -> Path:
     """Write the embedded data set; returns its manifest."""
+    from fairprune_cli.core.files import refuse_no_room
     from fairprune_cli.data.drawn_faces.write import write_sample
 
+    refuse_no_room(out)
     with terminal.progress("drawing faces", 1) as display:
 
         def on_progress(done: int, total: int) -> None:
