@@ -114,7 +114,10 @@ def find_manifest(explicit: Path | None, model: Path | None, configured: Path | 
         if path is not None:
             found = path / "manifest.yaml" if path.is_dir() else path
             if not found.is_file():
-                raise FairpruneError("no such manifest", where=f"{source} = {path}")
+                raise FairpruneError(
+                    "no such manifest", where=f"{source} = {path}",
+                    hint="give the path of one, or write it with `fairprune data init PATH`",
+                )  # fmt: skip
             return found
     beside = None
     if model is not None:
