@@ -14,6 +14,7 @@ from fairprune_cli.core.files import refuse_no_room
 from fairprune_cli.core.setting_values import Wrong
 from fairprune_cli.core.settings import check_value
 from fairprune_cli.core.terminal import Terminal
+from fairprune_cli.run.idle import warn_of_idle
 from fairprune_cli.run.options import Resolved, Settings
 
 MOST_SEEDS = 1000
@@ -62,18 +63,13 @@ def command(
     from fairprune_cli import compare as comparison
     from fairprune_cli.compare import printed
 
+    warn_of_idle(given, settings.settings, "compare", terminal, _names(methods))
     request = comparison.Request(
         model, settings, _names(methods), comparison.targets(_names(granularities), _names(sparsities)), seeds,
         tuple(grid or ()), tuple(reference or ()), out, force, trust, dry_run, gather, list_commands,
     )  # fmt: skip
     if list_commands:
-        lines = comparison.list_commands(request)
-        if as_json:
-            print_json({"commands": lines}, terminal)
-        else:
-            for line in lines:
-                terminal.result(line)
-        return int(ExitCode.OK)
+        return _list(comparison.list_commands(request), as_json, terminal)
     made = comparison.compare(request, terminal)
     if as_json:
         print_json(made.document, terminal)
@@ -86,6 +82,15 @@ def command(
     else:
         say_next(terminal, as_json, *_best(made.document, model, settings.settings.attr))
     return int(made.code)
+
+
+def _list(lines: list[str], as_json: bool, terminal: Terminal) -> int:
+    if as_json:
+        print_json({"commands": lines}, terminal)
+    else:
+        for line in lines:
+            terminal.result(line)
+    return int(ExitCode.OK)
 
 
 def _look_ahead(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fairprune_cli.commands.counts_table import print_counts
 from fairprune_cli.commands.flags import Config, Force, Given, ImageSize, Json, Quiet, flags, resolved, size_of
 from fairprune_cli.commands.output import say_next, terminal_of
 from fairprune_cli.core.errors import ExitCode, FairpruneError
@@ -202,8 +203,10 @@ def check(options: DataOptions, terminal: Terminal, as_json: bool) -> ExitCode:
 
 def sample(out: Path, seed: int, force: bool, terminal: Terminal) -> Path:
     """Write the embedded data set; returns its manifest."""
+    from fairprune_cli.core.files import refuse_no_room
     from fairprune_cli.data.drawn_faces.write import write_sample
 
+    refuse_no_room(out)
     with terminal.progress("drawing faces", None) as display:
 
         def on_progress(done: int, total: int) -> None:
@@ -274,38 +277,5 @@ def stats(
         return ExitCode.OK
     for task in manifest.tasks:
         title = f"{manifest.name}: images per split, group and label{f' of {task.name}' if task.name else ''}"
-        _show_counts(title, by_task[task.name], list(task.classes), terminal)
+        print_counts(title, by_task[task.name], list(task.classes), terminal)
     return ExitCode.OK
-
-
-def _show_counts(title: str, counts: dict[str, dict[str, Any]], classes: list[str], terminal: Terminal) -> None:
-    """The classes side by side where they fit the line, else below each other, with the splits side by side."""
-    from fairprune_cli.core.table_layout import fits
-
-    rows: list[list[str]] = []
-    for split, part in counts.items():
-        rows.append(_row(f"{split}: all", part, classes))
-        for attribute, groups in part["attributes"].items():
-            rows += [_row(f"  {attribute} = {group}", entry, classes) for group, entry in groups.items()]
-    table = [["", "images", *classes], *rows]
-    if fits(table, terminal.width):
-        terminal.table(title, table[0], table[1:])
-        return
-    parts = list(counts.values())
-    table = [["", *counts], *_listed("all", parts, classes)]
-    for attribute, groups in parts[0]["attributes"].items():
-        for group in groups:
-            entries = [part["attributes"][attribute][group] for part in parts]
-            table += _listed(f"{attribute} = {group}", entries, classes)
-    terminal.table(title, table[0], table[1:])
-
-
-def _row(name: str, entry: dict[str, Any], classes: list[str]) -> list[str]:
-    return [name, f"{entry['n']:,}", *(f"{entry['labels'].get(label, 0):,}" for label in classes)]
-
-
-def _listed(name: str, entries: list[dict[str, Any]], classes: list[str]) -> list[list[str]]:
-    """A row for what is counted, and below it one for each class; a column for each of the entries."""
-    own = [_row(name, entry, classes)[1:] for entry in entries]
-    names = [name, *(f"  {label}" for label in classes)]
-    return [list(row) for row in zip(names, *own, strict=True)]

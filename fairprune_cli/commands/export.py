@@ -60,7 +60,6 @@ def command(
         return _in_integers(given, model, to, store, size, out, force, trust, as_json, terminal)
     _refuse_flags_of_int8(given)
     _look_ahead(model, to, out, force, given)
-    terminal.note(f"{model}: exporting to {to}")
     from fairprune_cli import export as exports
     from fairprune_cli.run import inputs
 
@@ -95,6 +94,12 @@ def _in_integers(
         raise FairpruneError("--int8 and --store both say how weights are stored", where="--store", hint="give one")
     size_of(size)
     settings = resolved(None, given).settings
+    from fairprune_cli.core.files import refuse_taken
+    from fairprune_cli.run.early import look_at_models
+
+    look_at_models(settings.arch, [model])
+    if out is not None:
+        refuse_taken(out, force)
     from fairprune_cli.report.int8_table import print_int8
     from fairprune_cli.run.integer_export import Int8Request, export_int8
 

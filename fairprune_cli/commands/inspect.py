@@ -26,7 +26,6 @@ def command(
 
     size_of(size)
     look_at_models(given.get("arch"), [model])
-    terminal.note(f"{model}: reading it")
     from fairprune_cli.report import console
 
     document, warnings = inspected(model, given.get("arch"), trust, size_of(size), given.get("weights"))

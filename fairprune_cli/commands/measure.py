@@ -37,7 +37,6 @@ def command(
 
     size_of(size)
     look_at_models(given.get("arch"), [model, *([] if against is None else [against])])
-    terminal.note(f"{model}: measuring it{'' if against is None else f' beside {against}'}")
     document = measure_models(
         model, against, arch=given.get("arch"), trust=trust, weights=given.get("weights"),
         size=size_of(size), device=settings.device, threads=settings.threads, terminal=terminal,

@@ -52,6 +52,8 @@ def command(
         refused += [n for n, v in (("--force", force), ("--dry-run", dry_run)) if v]
         if refused:
             raise FairpruneError(f"{', '.join(refused)} cannot go with it", where="--resume", hint="leave them out")
+        if is_first():
+            RunFolder.resume(resume, given)  # refuses at once what is no run to continue
         from fairprune_cli.run import prune as pipeline
 
         outcome = pipeline.resume(resume, given, terminal, trust)

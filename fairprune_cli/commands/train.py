@@ -61,7 +61,7 @@ def _look_ahead(settings: Resolved, out: Path, force: bool, terminal: Terminal) 
     """Refuse what can be refused at once, and say what begins; the manifest's path."""
     from fairprune_cli.run.early import look_ahead
 
-    refuse_taken(out, force)
     manifest = look_ahead(settings, (), every=True, beside=out)
+    refuse_taken(out, force)
     terminal.note(f"training {settings.settings.arch} on {manifest}, into {out}")
     return manifest

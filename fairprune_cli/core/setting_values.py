@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import types
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from fairprune_cli.core.errors import nearest
@@ -55,18 +55,17 @@ def checked(kind: Any, meta: Mapping[str, Any], raw: Any, text: bool) -> Any:
         return _number(kind, meta, raw)
     value = _named(kind, raw, text)
     if meta["choices"] and value not in meta["choices"]:
-        raise _none_of(", ".join(meta["choices"]), value, meta["choices"], meta["also"])
+        hint = nearest(value, meta["choices"], meta["also"])
+        hint = hint if hint.startswith("did") else ""  # another list of them says nothing new
+        raise Wrong(f"{value!r} is none of {', '.join(meta['choices'])}", hint)
     plugins: Kind | None = meta["plugins"]
     if plugins is not None and not is_import_path(value) and value not in plugins.names():
         raise Wrong(f"unknown {plugins.word} {value!r}", plugins.nearest(value))
     if meta["form"] and not re.fullmatch(meta["form"], value):
-        raise _none_of(meta["text"], value, meta["also"].values(), meta["also"])
+        meant = meta["also"].get(value.casefold())
+        hint = meta["text"] if meant is None else f"did you mean {meant!r}?"
+        raise Wrong(f"unknown {meta['metavar']} {value!r}", hint)
     return value
-
-
-def _none_of(listed: str, value: str, known: Iterable[str], also: Mapping[str, str]) -> Wrong:
-    hint = nearest(value, known, also)
-    return Wrong(f"{value!r} is none of {listed}", hint if hint.startswith("did") else "")
 
 
 def _named(kind: Any, raw: Any, text: bool) -> Any:

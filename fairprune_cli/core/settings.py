@@ -62,7 +62,7 @@ def setting(
         share: of a whole, which people also write in per cent.
         choices: the only values; also: other words for them, that hints know.
         plugins: whose names are the only values beside `package.module:name`.
-        form: a regular expression that text has to match; `text` says what may be given.
+        form: a regular expression that text has to match; `text` says what may be given, `metavar` what it is.
         metavar: what --help calls its value, where its type does not say it.
         may_be_empty: whether a key with nothing behind it, or an empty environment variable, stands for None. Where
             that would silently lose what was meant, it is an error; null, or no variable, says that nothing is meant.

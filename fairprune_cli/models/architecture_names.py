@@ -23,7 +23,7 @@ def refuse_unknown(name: str) -> None:
     """
     if is_import_path(name) or is_pickled_network(name) or name.startswith(TIMM):
         return
-    supported, others = supported_names(), torchvision_names()
+    supported, others = supported_names(), registered_names()
     if supported is None or not others or name in supported or name in others:
         return
     hint = nearest(name, [*supported, *others])
@@ -44,7 +44,7 @@ def supported_names() -> list[str] | None:
     return found
 
 
-def torchvision_names() -> list[str]:
+def registered_names() -> list[str]:
     """The classifiers that the installed torchvision registers; none where it registers them in another way."""
     spec = importlib.util.find_spec("torchvision")
     places = (spec and spec.submodule_search_locations) or ()

@@ -64,7 +64,7 @@ def prune_for(
         return Report(outcome.report, outcome.folder, network)
     if model is None:
         raise FairpruneError("no model was given", where="fairprune_cli.prune", hint="give a path or a network")
-    resolved = settled(given, _path(config))
+    resolved = settled(given, _path(config), str)
     path = Path(name_in_memory(network)) if network is not None else Path(fspath(model))  # type: ignore[arg-type]
     if network is not None:
         _refuse_for_networks(resolved, trust)
@@ -86,7 +86,7 @@ def audit_for(
     listed = list(models) if isinstance(models, list | tuple) else [models]
     if not listed:
         raise FairpruneError("no model was given", where="fairprune_cli.audit", hint="give a path or a network")
-    resolved, in_memory = settled(given, _path(config)), dict[Path, InMemory]()
+    resolved, in_memory = settled(given, _path(config), str), dict[Path, InMemory]()
     if any(map(are_predictions, [*listed, against])):
         if len(listed) > 1 or trust or not are_predictions(listed[0]):
             raise FairpruneError(

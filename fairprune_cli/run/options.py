@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,18 +66,19 @@ Resolved = layers.Resolved[Settings]
 FIELDS: Mapping[str, dataclasses.Field[Any]] = layers.fields_of(Settings)
 
 
-def settled(given: Mapping[str, Any], config: Path | None) -> Resolved:
+def settled(given: Mapping[str, Any], config: Path | None, spelled: Callable[[str], str] = layers.flag_of) -> Resolved:
     """All settings of a call: what it gives over the environment over the settings file over what a policy's top says.
 
     Args:
         given: values by key, as flags or keywords.
         config: settings file; fairprune.yaml of the working directory, if there is one, where None.
+        spelled: what messages call a key among those given.
     """
     default = Path(layers.CONFIG_FILE)
     if config is not None and not config.is_file():
         raise FairpruneError("no such file", where=str(config), hint="check --config")
     file = config if config is not None else default if default.exists() else None
-    made = resolve(given, os.environ, file)
+    made = layers.merge(Settings, given, os.environ, file, spelled)
     if made.settings.policy is not None:
         from fairprune_cli.audit.policy import with_policy  # which takes numpy, and settings alone need none
 

@@ -87,9 +87,7 @@ def test_the_list_has_every_setting_below_its_group(told: Told) -> None:
     listed = json.loads(told("config", "list", "--json"))["settings"]
     assert [entry["key"] for entry in listed] == list(FIELDS)
     assert below == {entry["key"]: entry["group"] for entry in listed}
-    assert (
-        "  sparsity [0.8]: share of prunable parameters that is gone at the end (share below 1)" in lines
-    )
+    assert "  sparsity [0.8]: share of prunable parameters that is gone at the end (share below 1)" in lines
     assert "  max_gap [none]: gate: largest gap of the notion (share from 0 to 1, or none)" in lines
     assert "  seed [0]: seed of every random draw (whole number from 0 to 2147483647)" in lines
     assert "  augment [true]: flips and small shifts while training (true or false)" in lines
@@ -119,7 +117,7 @@ def test_an_unknown_setting_names_the_nearest() -> None:
 
 def test_help_has_the_text_of_each_setting(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "400")
-    app(args=["prune", "--help"], standalone_mode=False)
+    app(args=["prune", "--help-all"], standalone_mode=False)
     shown = " ".join(capsys.readouterr().out.split())
     for key in ("sparsity", "relaxation", "compile", "attr", "max_gap", "seed"):
         assert " ".join(text_of(key).split()) in shown

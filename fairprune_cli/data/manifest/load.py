@@ -14,9 +14,9 @@ from fairprune_cli.core.errors import FairpruneError, Problems
 from fairprune_cli.core.parallel import Progress
 from fairprune_cli.data.manifest.build import build_manifest, examine
 from fairprune_cli.data.manifest.columns import AttributeSpec
-from fairprune_cli.data.manifest.document import check_document
 from fairprune_cli.data.manifest.init import init_manifest
 from fairprune_cli.data.manifest.manifest import Grouping, Manifest
+from fairprune_cli.data.manifest.outline import check_outline
 from fairprune_cli.data.manifest.spec import transform_in
 from fairprune_cli.data.manifest.transform import Transform
 from fairprune_cli.data.tables.table import SPLITS
@@ -65,8 +65,8 @@ def examine_manifest(path: Path, problems: Problems, progress: Progress | None =
 
 
 def check_manifest(path: Path, attributes: Sequence[str] = (), every: bool = True) -> None:
-    """Look at a manifest without reading a table or an image: see `document.check_document`."""
-    check_document(*_read(path), attributes, every)
+    """Look at a manifest without reading a table or an image: see `outline.check_outline`."""
+    check_outline(*_read(path), attributes, every)
 
 
 def transform_in_manifest(path: Path) -> Transform | None:
@@ -114,7 +114,10 @@ def find_manifest(explicit: Path | None, model: Path | None, configured: Path | 
         if path is not None:
             found = path / "manifest.yaml" if path.is_dir() else path
             if not found.is_file():
-                raise FairpruneError("no such manifest", where=f"{source} = {path}")
+                raise FairpruneError(
+                    "no such manifest", where=f"{source} = {path}",
+                    hint="give the path of one, or write it with `fairprune data init PATH`",
+                )  # fmt: skip
             return found
     beside = None
     if model is not None:

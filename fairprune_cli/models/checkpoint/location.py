@@ -27,8 +27,9 @@ def _found(path: Path) -> Path:
     if path.is_dir():
         file = path / MODEL_FILE
         if not file.is_file():
-            others = sorted(p.name for p in path.iterdir() if p.suffix in (".pt", ".pth", ".safetensors"))
-            hint = f"name the file, e.g. {path / others[0]}" if others else "name a checkpoint or run folder"
+            kinds = (".pt", ".pth", ".safetensors")
+            others = sorted(p.name for p in path.iterdir() if p.suffix in kinds or (p / MODEL_FILE).is_file())
+            hint = f"name one in it, e.g. {path / others[0]}" if others else "name a checkpoint or run folder"
             raise FairpruneError(f"there is no {MODEL_FILE} in this folder", where=str(path), hint=hint)
         path = file
     if not path.exists():

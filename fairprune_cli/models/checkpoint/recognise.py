@@ -76,7 +76,12 @@ def recognise(
         return _made(place, state, contents, arch, classes)
     _refuse_unmet(contents, [], weights)
     if arch is not None:
-        return _made(architectures.placed(state, architectures.signature(arch)), state, contents, arch, classes)
+        try:
+            return _made(architectures.placed(state, architectures.signature(arch)), state, contents, arch, classes)
+        except architectures.OtherImageSize:
+            raise
+        except FairpruneError as error:
+            raise _of_another(state, arch, error) from error
     failure = architectures.not_recognised(state)
     for place in architectures.narrowed(state):
         try:
@@ -89,6 +94,17 @@ def recognise(
                 f" {error.what}", hint=failure.hint,
             )  # fmt: skip
     raise failure
+
+
+def _of_another(state: dict[str, Tensor], arch: str, error: FairpruneError) -> FairpruneError:
+    """What to say where the tensors do not fit the architecture that was named: which one they are of, if any."""
+    names = sorted({place.signature.name for place in architectures.placements(state)} - {arch})
+    if not names:
+        return error
+    return FairpruneError(
+        f"its tensors are those of {' or '.join(names)}, and do not fit {arch}", where=error.where,
+        hint=f"the file belongs to another architecture: leave --arch out, or give --arch {names[0]}",
+    )  # fmt: skip
 
 
 def _shortened(state: dict[str, Tensor]) -> Iterator[tuple[dict[str, Tensor], str]]:

@@ -10,7 +10,7 @@ from fairprune_cli.data.manifest.attribute_names import refuse_unknown_attribute
 from fairprune_cli.data.manifest.spec import Spec, parse
 
 
-def check_document(data: bytes, path: Path, attributes: Sequence[str], every: bool) -> None:
+def check_outline(data: bytes, path: Path, attributes: Sequence[str], every: bool) -> None:
     """Look at a manifest without reading a table or an image.
 
     Args:
