@@ -27,7 +27,7 @@ CHANCE = 0.95
 MOST = 10_000_000
 # What the search aims at, so that what the draws themselves err by does not lead below `CHANCE`, and the chance with
 # which all groups are to be large enough.
-_AIM, _LARGE_ENOUGH = 0.97, 0.985
+_AIM, _LARGE_ENOUGH = 0.975, 0.985
 # Draws per N that is tried: as many as cost about as much, whatever the groups and rates.
 _DRAWS, _FEWEST_DRAWS, _COST = 1000, 200, 1_500_000
 _CLOSE, _TRIES, _FIRST = 1.03, 16, 2.0
@@ -137,10 +137,6 @@ class _Population:
         return float(self.evidence.value(self._judged(self.gained, self.lost, self.n, self.seen)))
 
     @property
-    def _large(self) -> NDArray[np.bool_]:
-        return self.n >= max(self.evidence.least, 1)
-
-    @property
     def fewest(self) -> int:
         """How many groups a rate needs."""
         return 2 if self.evidence.extreme == "gap" else 1
@@ -167,8 +163,7 @@ class _Population:
     @property
     def defined(self) -> float:
         """From how many times the images on there are enough groups for a figure."""
-        now = np.where(self._large, 1.0, self.large_from)
-        return float(np.sort(now, axis=1)[:, self.fewest - 1].max())
+        return float(np.sort(self.large_from, axis=1)[:, self.fewest - 1].max())
 
     def reach(self, scale: float, question: Question, passes: bool) -> float:
         """How far the end that has to clear the bound reaches with so many times the images, in all but few draws.
@@ -178,7 +173,7 @@ class _Population:
         assert self.value is not None
         end = self.evidence.low if passes == question.floor else self.evidence.high
         end = self.evidence.value if question.bare else end
-        judged = self._large | (self.large_from <= scale)
+        judged = self.large_from <= scale
         groups = self.n.shape[1]
         draws_of_all = _COST // (groups * (groups + 1))
         kept = self._farthest(scale, judged, end, max(draws_of_all // _FEWEST_DRAWS, 1))

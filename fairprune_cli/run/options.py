@@ -11,8 +11,8 @@ from typing import Any
 
 from fairprune_cli.audit.options import AuditOptions, FigureOptions
 from fairprune_cli.core import settings as layers
-from fairprune_cli.core.errors import FairpruneError
-from fairprune_cli.core.plugins import refuse_code_of_files
+from fairprune_cli.core.errors import FairpruneError, Problems, nearest
+from fairprune_cli.core.plugins import TRACKER, refuse_code_of_files
 from fairprune_cli.core.settings import setting
 from fairprune_cli.data.options import DataOptions
 from fairprune_cli.export.options import ExportOptions
@@ -29,7 +29,23 @@ class RunOptions:
     device: str = setting("auto", "auto, cpu, cuda, cuda:N or mps")
     threads: int = setting(0, "CPU threads; 0 leaves it to torch", low=0)
     save_minutes: float = setting(5.0, "minutes between saved states; 0 is after every step", low=0.0)
-    track: str = setting("none", "where runs are tracked as well", choices=("none", "mlflow"))
+    track: tuple[str, ...] = setting(
+        (), "experiment trackers that are told of finished runs, by comma; none are", plugins=TRACKER
+    )
+
+    @staticmethod
+    def settle(values: dict[str, Any], sources: Mapping[str, str], problems: Problems) -> None:
+        """Check the trackers' names; "none" is another word for the empty list."""
+        given = [name.strip() for item in values.get("track", ()) for name in item.split(",") if name.strip()]
+        named = [name for name in given if name != "none"]
+        known = TRACKER.names()
+        for name in named:
+            if name not in known:
+                problems.add(f"{sources['track']}: track: unknown tracker {name!r}; {nearest(name, known)}")
+        if named and len(named) < len(given):
+            problems.add(f"{sources['track']}: track: none and {named[0]} contradict each other")
+        if given:
+            values["track"] = tuple(dict.fromkeys(named))
 
 
 @dataclass(frozen=True)
@@ -77,6 +93,10 @@ def settled(given: Mapping[str, Any], config: Path | None) -> Resolved:
     file = config if config is not None else default if default.exists() else None
     made = with_policy(resolve(given, os.environ, file))
     refuse_code_of_files(layers.values_of(made.settings), made.sources, None if config is None else str(config))
+    if made.settings.track:
+        from fairprune_cli.report.tracking import refuse_missing_trackers
+
+        refuse_missing_trackers(made.settings.track)
     return made
 
 
