@@ -15,6 +15,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +28,7 @@ CHANCE = 0.95
 MOST = 10_000_000
 # What the search aims at, so that what the draws themselves err by does not lead below `CHANCE`, and the chance with
 # which all groups are to be large enough.
-_AIM, _LARGE_ENOUGH = 0.97, 0.985
+_AIM, _LARGE_ENOUGH = 0.975, 0.985
 # Draws per N that is tried: as many as cost about as much, whatever the groups and rates.
 _DRAWS, _FEWEST_DRAWS, _COST = 1000, 200, 1_500_000
 _CLOSE, _TRIES, _FIRST = 1.03, 16, 2.0
@@ -96,6 +97,8 @@ def _scale(population: _Population, question: Question, passes: bool) -> float |
     """How many times the images decide; None where more than `MOST` are needed."""
     least = population.all_large if passes and question.all_groups else population.defined
     most = max(MOST / population.images, 1.0)
+    if least > most:
+        return None
     fails, decides = 1.0, math.inf
     scale = max(least, _FIRST)
     for _ in range(_TRIES):
@@ -137,10 +140,6 @@ class _Population:
         return float(self.evidence.value(self._judged(self.gained, self.lost, self.n, self.seen)))
 
     @property
-    def _large(self) -> NDArray[np.bool_]:
-        return self.n >= max(self.evidence.least, 1)
-
-    @property
     def fewest(self) -> int:
         """How many groups a rate needs."""
         return 2 if self.evidence.extreme == "gap" else 1
@@ -167,8 +166,7 @@ class _Population:
     @property
     def defined(self) -> float:
         """From how many times the images on there are enough groups for a figure."""
-        now = np.where(self._large, 1.0, self.large_from)
-        return float(np.sort(now, axis=1)[:, self.fewest - 1].max())
+        return float(np.sort(self.large_from, axis=1)[:, self.fewest - 1].max())
 
     def reach(self, scale: float, question: Question, passes: bool) -> float:
         """How far the end that has to clear the bound reaches with so many times the images, in all but few draws.
@@ -178,7 +176,7 @@ class _Population:
         assert self.value is not None
         end = self.evidence.low if passes == question.floor else self.evidence.high
         end = self.evidence.value if question.bare else end
-        judged = self._large | (self.large_from <= scale)
+        judged = self.large_from <= scale
         groups = self.n.shape[1]
         draws_of_all = _COST // (groups * (groups + 1))
         kept = self._farthest(scale, judged, end, max(draws_of_all // _FEWEST_DRAWS, 1))
@@ -202,17 +200,21 @@ class _Population:
     def _drawn(self, scale: float, kept: NDArray[np.intp], draws: int) -> tuple[Array, Array, Array]:
         """Gained, lost and n of the rates that are kept, [T, M, G], with T draws.
 
-        Every group and label has its share of the images. The rates are drawn one by one: those that look at other
-        labels are independent, and what the others have in common is left out.
+        So many images fall into groups and labels by chance. The rates are drawn one by one: those that look at other
+        labels are independent but for that, and what the others have in common is left out.
         """
         rng = np.random.default_rng(0)
-        before = self.n[kept]
-        n = np.rint(before * scale).astype(np.int64)
-        gained = rng.binomial(n, self.gained[kept] / np.maximum(before, 1), (draws, *n.shape))
-        lost = np.zeros_like(gained)
+        shape = (draws, len(kept), self.n.shape[1])
+        before = np.maximum(self.n[kept], 1)
+        total = round(self.images * scale)
+        n = np.maximum(_coarse(rng.binomial(total, np.minimum(self.n[kept] / self.images, 1), shape), 1), 1)
+        gained = rng.binomial(n.astype(np.int64), self.gained[kept] / before)
+        lost = np.zeros(shape)
         if self.evidence.rates[0].paired:  # of the images that were not gained
-            lost = rng.binomial(n - gained, self.lost[kept] / np.maximum(before - self.gained[kept], 1))
-        return _coarse(gained), _coarse(lost), np.broadcast_to(n.astype(float), gained.shape)
+            left = np.maximum(self.n[kept] - self.gained[kept], 1)
+            drawn = rng.binomial(n.astype(np.int64) - gained, self.lost[kept] / left)
+            lost = _near(drawn, n * (self.lost[kept] / before), n)
+        return _near(gained, n * (self.gained[kept] / before), n), lost, n
 
     def _judged(self, gained: Array, lost: Array, n: Array, judged: NDArray[np.bool_]) -> list[Outcomes]:
         """The rates of the groups that are judged; counts: [..., M, G], judged: [M, G]."""
@@ -222,11 +224,15 @@ class _Population:
         ]
 
 
-def _coarse(drawn: NDArray[np.int64]) -> Array:
-    """Counts [T, ...] to a quarter of how they scatter, so that few differ; their limits are what takes time."""
-    counts = drawn.astype(float)
-    step = np.maximum(np.floor(counts.std(0) / 4), 1.0)
-    return np.where(step > 1, np.rint(counts / step) * step, counts)
+def _near(drawn: NDArray[np.int64], expected: Array, n: Array) -> Array:
+    """Counts with their distance from what is expected made coarse."""
+    return np.clip(expected + _coarse(drawn - expected, 4), 0, n)
+
+
+def _coarse(drawn: NDArray[Any], steps: int) -> Array:
+    """Draws [T, ...] in so many steps of how they scatter: few differ, and it is their limits that take time."""
+    step = drawn.std(0) / steps
+    return np.where(step > 1, np.rint(drawn / np.maximum(np.rint(step), 1)) * np.rint(step), drawn)
 
 
 def _chance_of(least: int, images: Array, share: Array) -> Array:

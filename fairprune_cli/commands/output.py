@@ -53,7 +53,7 @@ def tell(report: dict[str, Any], folder: Path | None, terminal: Terminal) -> Non
     if not is_first():
         return
     from fairprune_cli.report import github_actions as github
-    from fairprune_cli.report import mlflow as tracking
+    from fairprune_cli.report import tracking
 
     tracking.track(report, folder, terminal)
     github.annotate(report, os.environ, terminal)

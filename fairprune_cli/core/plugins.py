@@ -163,9 +163,11 @@ EXPORT_FORMAT = Kind("fairprune_cli.export.formats", "export format", ("SUFFIX",
 DATASET_FORMAT = Kind("fairprune_cli.data.formats", "dataset format", ("read", "recognise", "suggest"))
 REPORT_SECTION = Kind("fairprune_cli.report.sections", "report section", ("ORDER", "build"))
 REPORT_WRITER = Kind("fairprune_cli.report.writers", "report format", ("write",))
+TRACKER = Kind("fairprune_cli.report.trackers", "tracker", ("PACKAGE", "ENVIRONMENT", "log"))
 
 KINDS = (
     METHOD, NOTION, RELAXATION, ARCHITECTURE, EXPORT_FORMAT, DATASET_FORMAT, REPORT_SECTION, REPORT_WRITER,
+    TRACKER,
 )  # fmt: skip
 
 

@@ -59,13 +59,23 @@ def checked(kind: Any, meta: Mapping[str, Any], raw: Any, text: bool) -> Any:
         hint = hint if hint.startswith("did") else ""  # another list of them says nothing new
         raise Wrong(f"{value!r} is none of {', '.join(meta['choices'])}", hint)
     plugins: Kind | None = meta["plugins"]
-    if plugins is not None and not is_import_path(value) and value not in plugins.names():
-        raise Wrong(f"unknown {plugins.word} {value!r}", plugins.nearest(value))
+    if plugins is not None and isinstance(value, tuple):
+        value = tuple(name.strip() for item in value for name in item.split(",") if name.strip())
+        for name in value:
+            if name not in meta["also"]:
+                _refuse_unknown(name, plugins)
+    elif plugins is not None and not is_import_path(value):
+        _refuse_unknown(value, plugins)
     if meta["form"] and not re.fullmatch(meta["form"], value):
         meant = meta["also"].get(value.casefold())
         hint = meta["text"] if meant is None else f"did you mean {meant!r}?"
         raise Wrong(f"unknown {meta['metavar']} {value!r}", hint)
     return value
+
+
+def _refuse_unknown(name: str, plugins: Kind) -> None:
+    if name not in plugins.names():
+        raise Wrong(f"unknown {plugins.word} {name!r}", plugins.nearest(name))
 
 
 def _named(kind: Any, raw: Any, text: bool) -> Any:

@@ -13,7 +13,7 @@ from fairprune_cli.audit.options import AuditOptions, FigureOptions
 from fairprune_cli.core import settings as layers
 from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.core.parallel import MOST_THREADS
-from fairprune_cli.core.plugins import refuse_code_of_files
+from fairprune_cli.core.plugins import TRACKER, refuse_code_of_files
 from fairprune_cli.core.settings import setting
 from fairprune_cli.data.options import DataOptions
 from fairprune_cli.export.options import ExportOptions
@@ -33,7 +33,21 @@ class RunOptions:
     )  # fmt: skip
     threads: int = setting(0, "CPU threads; 0 leaves it to torch", low=0, high=MOST_THREADS)
     save_minutes: float = setting(5.0, "minutes between saved states; 0 is after every step", low=0.0, high=10_000.0)
-    track: str = setting("none", "where runs are tracked as well", choices=("none", "mlflow"))
+    track: tuple[str, ...] = setting(
+        (), "experiment trackers that are told of finished runs, by comma; none are", plugins=TRACKER,
+        also={"none": "no tracker"},
+    )  # fmt: skip
+
+    @staticmethod
+    def settle(values: dict[str, Any], sources: Mapping[str, str]) -> list[tuple[str, str, str]]:
+        """Make the empty list of "none", its other word, which is given alone."""
+        given = values.get("track", ())
+        named = tuple(dict.fromkeys(name for name in given if name != "none"))
+        if named and "none" in given:
+            return [("track", f"none and {named[0]} contradict each other", "leave one of them out")]
+        if given:
+            values["track"] = named
+        return []
 
 
 @dataclass(frozen=True)
@@ -84,6 +98,10 @@ def settled(given: Mapping[str, Any], config: Path | None, spelled: Callable[[st
 
         made = with_policy(made)
     refuse_code_of_files(layers.values_of(made.settings), made.sources, None if config is None else str(config))
+    if made.settings.track:
+        from fairprune_cli.report.tracking import refuse_missing_trackers
+
+        refuse_missing_trackers(made.settings.track)
     return made
 
 

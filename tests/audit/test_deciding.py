@@ -79,7 +79,7 @@ def figure_of(images: np.ndarray, how: dict[str, Any]) -> Estimate:
 
 def decided(images: np.ndarray, n: int, draws: int = 60, **how: Any) -> float:
     """How often as many fresh images decide, whose groups too are drawn; with all groups large enough, or a failure."""
-    rng = np.random.default_rng(7)
+    rng = np.random.default_rng(8)
     share = images.ravel() / images.sum()
     (metric,) = (key for key in how if key.startswith(("max_", "min_a")))
     done = 0
@@ -190,6 +190,12 @@ def test_a_value_on_its_bound_and_one_next_to_it() -> None:
     assert value is not None
     assert "10,000,000 images in the same shares would not decide" in gate(observed(), max_gap=value + 1e-6).reason
     assert "would decide: the value equals the bound" in gate(observed(), max_gap=value).reason
+
+
+def test_a_group_that_ten_million_images_would_not_make_large_enough() -> None:
+    rare = evidence([900_000, 90, 1], [1_000_000, 100, 1], least=50)
+    assert images_that_decide(rare, Question(0.5, floor=False)).images is None
+    assert images_that_decide(rare, Question(0.5, floor=False, all_groups=False)).images is not None
 
 
 def test_bare_figures_are_decided_without_their_interval() -> None:

@@ -133,7 +133,7 @@ def test_the_step_summary_is_appended_to(audited: tuple[Ran, Path], tmp_path: Pa
         (("--show-examples", "3"), "--show-examples: what pruning lost needs the dense model"),
         (("--list-changed", "--out", "never"), "--list-changed: what changed needs the dense model"),
         (("model.pt",), "model.pt: is given twice"),
-        (("--track", "wandb"), "track"),
+        (("--track", "wandbb"), "did you mean 'wandb'"),
     ],
 )
 def test_what_cannot_be_audited_is_said(arguments: tuple[str, ...], message: str, work: Work) -> None:
