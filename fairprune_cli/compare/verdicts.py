@@ -22,7 +22,7 @@ def section(document: Data) -> list[Section]:
     pairs = list(dict.fromkeys((one["label"], one["against"]) for one in document["comparisons"]))
     found = sorted(document["comparisons"], key=lambda one: pairs.index((one["label"], one["against"])))
     blocks: list[Block] = [
-        Note(sentence(one, notions.get((one["method"], repr(one["grid"])), ""))) for one in found[:MOST]
+        Note(pair_sentence(one, notions.get((one["method"], repr(one["grid"])), ""))) for one in found[:MOST]
     ]
     if not blocks:
         return []
@@ -37,7 +37,7 @@ def section(document: Data) -> list[Section]:
     return [Section("pairs", "Who is better", lead, blocks)]
 
 
-def sentence(one: Data, notion: str) -> str:
+def pair_sentence(one: Data, notion: str) -> str:
     """bifp against magnitude, channel 0.8: gap of gender 4.0 points smaller (0.5 to 7.4); accuracy ..."""
     parts = []
     for attribute, entry in one["attributes"].items():

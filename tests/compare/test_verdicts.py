@@ -38,7 +38,7 @@ def test_it_opens_with_a_sentence_per_pair_and_target_with_its_intervals(tmp_pat
     made = document["comparisons"][0]["attributes"]["gender"]["notion_gap"]  # type: ignore[index]
     low, high = (f"{-100 * made[key]:.1f}" for key in ("high", "low"))
     assert f"gap by gender {-100 * made['mean']:.1f} points smaller ({low} to {high}); accuracy" in texts[0]
-    assert "accuracy 2." in texts[0]
+    assert "accuracy 1." in texts[0]
     assert "points lower (" in texts[0]
 
 
