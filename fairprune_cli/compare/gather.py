@@ -2,7 +2,7 @@
 
 The document (schema_version 1; fractions throughout, an undefined value is null beside `<name>_undefined`):
 
-    tool_version, data {name, sha256, split}, model {path, per_seed, architecture}, confidence, attributes,
+    tool_version, data {name, sha256, split, classes}, model {path, per_seed, architecture}, confidence, attributes,
     seeds, methods, targets [{granularity, sparsity}], grid {key: values}, references,
     settings {key: value}    what all cells share and that is not at its default
     cells [{name, method, granularity, sparsity, grid, seed, status, reason, figures, dense}]    see measures.py;
@@ -45,7 +45,7 @@ def gather(plan: ComparisonPlan) -> dict[str, Any]:
     attributes = list(dict.fromkeys(a for cell in cells for a in (cell["figures"] or {}).get("attributes", {})))
     document: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION, "tool_version": __version__,
-        "data": {key: first.get("data", {}).get(key) for key in ("name", "sha256", "split")},
+        "data": {key: first.get("data", {}).get(key) for key in ("name", "sha256", "split", "classes")},
         "model": {
             "path": plan.request.model, "per_seed": plan.per_seed,
             "architecture": first.get("model", {}).get("architecture"),
@@ -113,24 +113,35 @@ def _row(row: Row, cells: Sequence[Mapping[str, Any]], confidence: float) -> dic
         "notion": cells[0]["notion"], "done": len(done),
         "failed": [{"seed": c["seed"], "reason": c["reason"]} for c in cells if c["status"] not in (DONE, MISSING)],
         "missing": [c["seed"] for c in cells if c["status"] == MISSING],
-        "figures": spreads(done, measures.OVERALL, confidence) if done else None,
+        "figures": spreads(done, measures.OVERALL, confidence, cells[0]["notion"]) if done else None,
     }  # fmt: skip
 
 
-def spreads(records: Sequence[Mapping[str, Any]], overall: Sequence[str], confidence: float) -> dict[str, Any]:
+def spreads(
+    records: Sequence[Mapping[str, Any]], overall: Sequence[str], confidence: float, notion: str
+) -> dict[str, Any]:
     """Records of several seeds as one of the same form, a spread in place of each value."""
-    result: dict[str, Any] = {key: seed_spread([record[key] for record in records], confidence) for key in overall}
+    result: dict[str, Any] = {
+        key: seed_spread([record[key] for record in records], confidence, most=measures.largest_possible(key, notion))
+        for key in overall
+    }
     result["attributes"] = {}
     for name in records[0]["attributes"]:
         entries = [record["attributes"][name] for record in records]
         first = entries[0]
         keys = [key for key in measures.PER_ATTRIBUTE if key in first]
         result["attributes"][name] = {
-            key: seed_spread([e[key] for e in entries], confidence, str(first.get(f"{key}_undefined", "")))
+            key: seed_spread(
+                [e[key] for e in entries],
+                confidence,
+                str(first.get(f"{key}_undefined", "")),
+                measures.largest_possible(key, notion),
+            )
             for key in keys
         }
         result["attributes"][name]["groups"] = {
-            group: seed_spread([e["groups"].get(group) for e in entries], confidence) for group in first["groups"]
+            group: seed_spread([e["groups"].get(group) for e in entries], confidence, most=1.0)
+            for group in first["groups"]
         }
     return result
 
@@ -142,7 +153,7 @@ def _dense(cells: Sequence[Mapping[str, Any]], per_seed: bool, confidence: float
         if cell["dense"] is None:
             continue
         own = {key: value for key, value in cell["grid"].items() if key in AUDIT_KEYS}
-        entry = by_audit.setdefault(repr(own), {"grid": own, "by_seed": {}})
+        entry = by_audit.setdefault(repr(own), {"grid": own, "notion": cell["notion"], "by_seed": {}})
         entry["by_seed"].setdefault(cell["seed"], cell["dense"])
     result = []
     for entry in by_audit.values():
@@ -150,7 +161,9 @@ def _dense(cells: Sequence[Mapping[str, Any]], per_seed: bool, confidence: float
         distinct = records if per_seed else records[:1]
         result.append({
             "grid": entry["grid"], "seeds": len(distinct),
-            "figures": spreads(distinct, ("accuracy", "dense_bytes", "dense_macs"), confidence),
+            "figures": spreads(
+                distinct, ("accuracy", "dense_bytes", "dense_macs"), confidence, entry["notion"]
+            ),
         })  # fmt: skip
     return result
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from fairprune_cli.audit.to_json import metric_key
 from fairprune_cli.fairness import notions
+from fairprune_cli.report.view import View
 
 # name -> (title, whether higher is better); the order is that of the tables.
 COMPARED = {
@@ -25,6 +26,19 @@ OVERALL = (
 )  # fmt: skip
 
 
+_SHARES = ("accuracy", "achieved_sparsity", "gap", "odds_gap", "worst_group")
+
+
+def largest_possible(key: str, notion: str) -> float | None:
+    """Where a figure that begins at 0 ends: a share and a difference of two at 1; None for one without an end.
+
+    A gap of losses ends at 2: one group may lose all and another gain all.
+    """
+    if key in ("notion_gap", "exact_gap"):
+        return 2.0 if what_is_compared(notion) == "losses" else 1.0
+    return 1.0 if key in _SHARES else 2.0 if key == "degradation_gap" else None
+
+
 def what_is_compared(notion: str) -> str:
     """What a gap of the notion is a difference of: "accuracies", "losses" or (so of all not listed) "rates"."""
     return notions.get(notion, 2).compares if notion in notions.names() else "rates"
@@ -38,6 +52,7 @@ def of_report(report: Mapping[str, Any]) -> dict[str, Any]:
         exact_gap, surrogate_gap and multiplier (the largest of any group) are of the last epoch of the pruning.
     """
     pruned, size, cost = report["results"]["pruned"], report["size"], report["cost"]
+    view = View(report)
     found = {
         "accuracy": pruned["accuracy"], "achieved_sparsity": report["sparsity"]["achieved"],
         "passes": cost["passes"], "seconds": cost["seconds"], "file_bytes": size["file_bytes"],
@@ -45,8 +60,8 @@ def of_report(report: Mapping[str, Any]) -> dict[str, Any]:
     }  # fmt: skip
     last = report["training"][-1] if report["training"] else {}
     attributes = {}
-    for name, entry in pruned["attributes"].items():
-        record = _attribute(entry, report["degradation"].get(name), str(report["notion"]))
+    for name in view.order_attributes(pruned["attributes"]):
+        record = _attribute(view, "pruned", name, report["degradation"].get(name))
         multipliers = (last.get("multipliers") or {}).get(name)
         record["exact_gap"] = (last.get("exact_gap") or {}).get(name)
         record["surrogate_gap"] = (last.get("surrogate_gap") or {}).get(name)
@@ -60,17 +75,20 @@ def of_report(report: Mapping[str, Any]) -> dict[str, Any]:
 
 def of_dense(report: Mapping[str, Any]) -> dict[str, Any]:
     """The same of the dense model, as far as it has them: accuracy, bytes, MACs and its own gaps."""
-    dense, size = report["results"]["dense"], report["size"]
+    dense, size, view = report["results"]["dense"], report["size"], View(report)
     return {
         "accuracy": dense["accuracy"], "dense_bytes": size["dense_bytes"], "dense_macs": size["dense_macs"],
         "attributes": {
-            name: _attribute(entry, None, str(report["notion"])) for name, entry in dense["attributes"].items()
+            name: _attribute(view, "dense", name, None) for name in view.order_attributes(dense["attributes"])
         },
     }  # fmt: skip
 
 
-def _attribute(entry: Mapping[str, Any], degradation: Mapping[str, Any] | None, notion: str) -> dict[str, Any]:
-    record: dict[str, Any] = {"groups": {group: one["accuracy"] for group, one in entry["groups"].items()}}
+def _attribute(view: View, model: str, name: str, degradation: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Figures of an attribute of a model, its groups in the manifest's order; `degradation` of a pruned one."""
+    entry, notion = view.attribute(model, name), view.text("notion")
+    groups = {group: entry["groups"][group]["accuracy"] for group in view.order_groups(name, entry["groups"])}
+    record: dict[str, Any] = {"groups": groups}
     _put(record, "gap", entry.get("gap"), entry.get("gap_undefined"))
     metrics = entry["metrics"]
     for key, metric in (("odds_gap", "odds"), ("worst_group", "worst_group")):

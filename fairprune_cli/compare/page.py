@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from fairprune_cli.compare import picture
+from fairprune_cli.compare import picture, verdicts
 from fairprune_cli.compare.measures import COMPARED, what_is_compared
 from fairprune_cli.compare.pairs import gap_title
 from fairprune_cli.report import words
 from fairprune_cli.report.document import Block, Column, Document, Heading, Note, Plot, Section, Table
-from fairprune_cli.report.values import Measure, ordered
+from fairprune_cli.report.values import Measure, in_known_order
 
 Data = Mapping[str, Any]
 SHOWN = 5  # images of a row
@@ -19,7 +19,8 @@ SHOWN = 5  # images of a row
 
 def build_page(document: Data, pictures: bool = True) -> Document:
     """The page of a compare.json document; without pictures also nothing that speaks of them."""
-    sections = [_overview(document)] if pictures else _remarks(document)
+    sections = verdicts.section(document)
+    sections += [_overview(document)] if pictures else _remarks(document)
     for i, target in enumerate(document["targets"]):
         section = target_section(document, target, i)
         if section is not None:
@@ -110,7 +111,7 @@ def exemplar_blocks(rows: Sequence[Data]) -> list[Block]:
     shares = []
     for row, record in found:
         for attribute, groups in record["attributes"].items():
-            for group in ordered(groups):
+            for group in in_known_order(groups, _groups_of(row, attribute)):
                 entry = groups[group]
                 share = Measure(entry["share"], entry["low"], entry["high"])
                 times = entry["representation"]
@@ -131,9 +132,14 @@ def exemplar_blocks(rows: Sequence[Data]) -> list[Block]:
     )
     named = [Column(title) for title in ("model", "Image", "Label", "Dense", "Most often predicted")]
     return [
-        Table("Whose images change", columns, shares, note),
-        Table("Images that change most often", [*named, Column("Seeds", "number")], images),
+        Table("Whose images change", columns, shares, note, folded=True),
+        Table("Images that change most often", [*named, Column("Seeds", "number")], images, folded=True),
     ]
+
+
+def _groups_of(row: Data, attribute: str) -> Sequence[str]:
+    """In the manifest's order, which the figures have."""
+    return list((row["figures"] or {}).get("attributes", {}).get(attribute, {}).get("groups", {}))
 
 
 def attribute_blocks(document: Data, target: Data, rows: Sequence[Data], attribute: str) -> list[Block]:
@@ -165,7 +171,7 @@ def figure_columns(rows: Sequence[Data], attribute: str) -> list[tuple[str, tupl
     notions = {row["notion"] for row in rows}
     entry = rows[0]["figures"]["attributes"][attribute]
     keys: list[tuple[str, tuple[str, ...]]] = [("accuracy", ("accuracy",))]
-    keys += [(group, ("groups", group)) for group in ordered(entry["groups"])]
+    keys += [(group, ("groups", group)) for group in entry["groups"]]
     keys.append(("gap", ("gap",)))
     if any(what_is_compared(notion) == "rates" for notion in notions - {"odds"}):
         keys.append((gap_title(notions), ("notion_gap",)))
@@ -232,7 +238,7 @@ def _intervals(document: Data, rows: Sequence[Data], attribute: str) -> Table:
     models = [*dense_rows(document, attribute), *((row["label"], row["figures"]) for row in rows)]
     cells = [[label, *(_interval(_get(found, attribute, path)) for _, path in keys)] for label, found in models]
     columns = [Column("model"), *(Column(title, "number") for title, _ in keys)]
-    return Table(f"{100 * document['confidence']:g} % intervals of the means", columns, cells)
+    return Table(f"{100 * document['confidence']:g} % intervals of the means", columns, cells, folded=True)
 
 
 def _interval(spread: Data) -> str:
@@ -281,7 +287,7 @@ def _training(rows: Sequence[Data], attribute: str) -> Table:
             mean_text(entry["multiplier"], 1.0, 2),
         ])  # fmt: skip
     note = "Running figures at the end of the last epoch; gaps of the notion in points."
-    return Table("Gap that the training saw", columns, cells, note)
+    return Table("Gap that the training saw", columns, cells, note, folded=True)
 
 
 def _at(row: Data, target: Data) -> bool:
