@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import enum
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 
@@ -40,6 +41,16 @@ class FairpruneError(Exception):
     def __str__(self) -> str:
         text = f"{self.where}: {self.what}" if self.where else self.what
         return f"{text}\n  to mend: {self.hint}" if self.hint else text
+
+
+@contextmanager
+def named(where: str) -> Iterator[None]:
+    """Say which file an error is about, where it does not say so itself."""
+    try:
+        yield
+    except FairpruneError as error:
+        error.where = error.where or where
+        raise
 
 
 class FairpruneWarning(UserWarning):

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
-from fairprune_cli.core.errors import FairpruneError, nearest
+from fairprune_cli.core.errors import FairpruneError, named, nearest
 from fairprune_cli.core.files import sha256_file
 from fairprune_cli.models import architectures
 from fairprune_cli.models.checkpoint.inert import TensorRef
@@ -89,16 +88,6 @@ def _find(path: Path) -> Path:
     if path.stat().st_size == 0:
         raise FairpruneError("the file is empty", where=str(path), hint="copy or download it again")
     return path
-
-
-@contextmanager
-def named(where: str) -> Iterator[None]:
-    """Say which file an error is about, where it does not say so itself."""
-    try:
-        yield
-    except FairpruneError as error:
-        error.where = error.where or where
-        raise
 
 
 def weights_of_each(paths: Iterable[Path], weights: str | None) -> dict[Path, str | None]:
