@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import enum
 import re
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from fairprune_cli.core.printable import one_line
@@ -50,6 +51,16 @@ class FairpruneError(Exception):
     def __str__(self) -> str:
         text = f"{one_line(self.where)}: {self.what}" if self.where else str(self.what)
         return f"{text}\n  to mend: {one_line(self.hint)}" if self.hint else text
+
+
+@contextmanager
+def named(where: str) -> Iterator[None]:
+    """Say which file an error is about, where it does not say so itself."""
+    try:
+        yield
+    except FairpruneError as error:
+        error.where = error.where or where
+        raise
 
 
 class FairpruneWarning(UserWarning):

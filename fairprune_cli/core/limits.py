@@ -21,9 +21,9 @@ DEFAULTS: Mapping[str, int] = {
     "network_modules": 100_000,
     "network_depth": 64,
     "unfolded_bytes": 1 << 30,
-    "unfolded_times": 64,
     "network_bytes": 1 << 30,
     "graph_bytes": 1 << 30,
+    "classes": 1_000_000,
     # Tables, manifests, images and YAML.
     "image_side_pixels": 4096,
     "yaml_values": 100_000,
@@ -43,7 +43,7 @@ def limit(name: str) -> int:
     Raises:
         FairpruneError: FAIRPRUNE_LIMITS is not as `NAME=NUMBER,NAME=NUMBER`, or names a limit that there is not.
     """
-    return (DEFAULTS | _raised(os.environ.get(VARIABLE, "")))[name]
+    return {**DEFAULTS, **_raised(os.environ.get(VARIABLE, ""))}[name]
 
 
 def excess(value: int, name: str, what: str = "") -> str:

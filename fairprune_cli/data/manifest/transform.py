@@ -49,6 +49,9 @@ class Transform:
             FairpruneError: a value is missing, of a wrong type or out of range.
         """
         problems = Problems(where)
+        lists = [value if isinstance(value, list | tuple) else [value] for value in values.values()]
+        if not all(len(one) <= max(CHANNELS) and all(map(_is_plain, one)) for one in (*lists, list(values))):
+            raise FairpruneError("expected size, mean and std", where=where)
         try:
             text = yaml.safe_dump(dict(values), default_flow_style=True, width=math.inf)
         except (TypeError, ValueError, yaml.YAMLError) as error:
@@ -58,6 +61,11 @@ class Transform:
         problems.raise_if_any()
         assert transform is not None
         return transform
+
+
+def _is_plain(value: object) -> bool:
+    """Whether a value of a file is a number or text that may be written out."""
+    return isinstance(value, float | str) or (isinstance(value, int) and value.bit_length() <= 64)
 
 
 def read_transform(section: YamlSection) -> Transform | None:

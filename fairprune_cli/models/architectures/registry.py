@@ -9,11 +9,12 @@ from types import ModuleType
 import torch
 from torch import nn
 
-from fairprune_cli.core import plugins
+from fairprune_cli.core import limits, plugins
 from fairprune_cli.core.errors import FairpruneError, nearest
 from fairprune_cli.core.plugins import is_import_path
 from fairprune_cli.models.architectures.attention import with_free_heads
 from fairprune_cli.models.architectures.factories import build_from_factory
+from fairprune_cli.models.architectures.outline import bytes_of, outline
 from fairprune_cli.models.architectures.timm_models import build_timm, is_timm
 from fairprune_cli.models.architectures.torchvision_models import build_torchvision, torchvision_names
 
@@ -92,6 +93,7 @@ def build(name: str, num_classes: int, seed: int | None = None) -> nn.Module:
     """
     if num_classes < 1:
         raise FairpruneError(f"a network needs at least one class, not {num_classes}", where=name)
+    limits.refuse_above(num_classes, "classes", name, "the network")
     if seed is None:
         return _build(name, num_classes)
     with torch.random.fork_rng(devices=[]):
@@ -99,13 +101,46 @@ def build(name: str, num_classes: int, seed: int | None = None) -> nn.Module:
         return _build(name, num_classes)
 
 
-def skeleton(name: str, num_classes: int) -> nn.Module:
+def skeleton(name: str, num_classes: int, room: int = 0) -> nn.Module:
     """The network with the right shapes but without numbers, to load weights into with `assign=True`.
 
     Its tensors lie on the meta device, which saves the time of drawing weights; where an architecture
     cannot be built there it has ordinary, fresh weights. A name that means "import this" is refused, so
     that this function may be called with what a file says.
+
+    Args:
+        room: bytes of the tensors that are to be loaded. A network that is built with numbers takes no more than those
+            or than the limit `network_bytes`, whichever is more.
+
+    Raises:
+        FairpruneError: no such architecture, or it takes more memory than that.
     """
+    refuse_code(name, num_classes)
+    try:
+        if is_timm(name):
+            raise NotImplementedError  # its constructors read values, which tensors on meta lack
+        with torch.device("meta"):
+            made = _build(name, num_classes)
+        # What no state dict holds would stay without numbers.
+        saved = made.state_dict()
+        if all(buffer in saved for buffer, _ in made.named_buffers()):
+            return made
+    # regnet computes its widths with tensors, which have no values there.
+    except NotImplementedError:
+        pass
+    if (needed := bytes_of(outlined(name, num_classes))) > room:
+        limits.refuse_above(needed, "network_bytes", what=f"the network {name} that the file names")
+    return build(name, num_classes, seed=0)
+
+
+def outlined(name: str, num_classes: int) -> nn.Module:
+    """The network for its shapes alone, which takes no memory worth mentioning; names are refused as in `skeleton`."""
+    refuse_code(name, num_classes)
+    return outline(lambda: _build(name, num_classes))
+
+
+def refuse_code(name: str, num_classes: int) -> None:
+    """Refuse a name in a file that means "import this", and a number of classes that no network has."""
     if is_import_path(name):
         raise FairpruneError(
             f"the file names {name!r} as its architecture, and a file's word is no reason to import code",
@@ -114,18 +149,7 @@ def skeleton(name: str, num_classes: int) -> nn.Module:
         )
     if num_classes < 1:
         raise FairpruneError(f"a network needs at least one class, not {num_classes}", where=name)
-    if is_timm(name):
-        return build(name, num_classes, seed=0)  # its constructors read values, which tensors on meta lack
-    try:
-        with torch.device("meta"):
-            made = _build(name, num_classes)
-    # regnet computes its widths with tensors, which have no values there.
-    except NotImplementedError:
-        return build(name, num_classes, seed=0)
-    # What no state dict holds would stay without numbers.
-    saved = made.state_dict()
-    loose = any(buffer not in saved for buffer, _ in made.named_buffers())
-    return build(name, num_classes, seed=0) if loose else made
+    limits.refuse_above(num_classes, "classes", name, "the network")
 
 
 def _build(name: str, num_classes: int) -> nn.Module:

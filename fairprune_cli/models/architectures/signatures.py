@@ -12,7 +12,7 @@ from torch.nn.parameter import is_lazy
 
 from fairprune_cli.core.plugins import is_import_path
 from fairprune_cli.models.architectures.fingerprints import COUNTER
-from fairprune_cli.models.architectures.registry import build, skeleton
+from fairprune_cli.models.architectures.registry import build, outlined
 
 _PROBE = 1009
 """A number of classes that no layer has as its width, so that the tensors of the head can be told."""
@@ -144,7 +144,7 @@ def signature(name: str) -> Signature:
         shapes, others = _shapes(build(name, _PROBE)), _shapes(build(name, _PROBE + 1))
         heads = {key: growth for key, shape in shapes.items() if (growth := _growth(shape, others.get(key, ())))}
     else:
-        shapes = _shapes(skeleton(name, _PROBE))
+        shapes = _shapes(outlined(name, _PROBE))
         heads = {key: Growth() for key, shape in shapes.items() if shape[:1] == (_PROBE,)}
     kept = {key: shape for key, shape in shapes.items() if not key.endswith(COUNTER)}
     return Signature(name, kept, heads)

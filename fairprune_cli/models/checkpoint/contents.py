@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
-from fairprune_cli.core.errors import FairpruneError
+from fairprune_cli.core.errors import FairpruneError, named
 from fairprune_cli.core.files import sha256_file
 from fairprune_cli.models import architectures
 from fairprune_cli.models.checkpoint.inert import TensorRef
@@ -66,16 +65,6 @@ def sha256_of(path: Path) -> str:
     file = find_model_file(path)
     with reading(file):
         return sha256_file(file)
-
-
-@contextmanager
-def named(where: str) -> Iterator[None]:
-    """Say which file an error is about, where it does not say so itself."""
-    try:
-        yield
-    except FairpruneError as error:
-        error.where = error.where or where
-        raise
 
 
 def weights_of_each(paths: Iterable[Path], weights: str | None) -> dict[Path, str | None]:

@@ -11,9 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fairprune_cli.core.errors import FairpruneError
+from fairprune_cli.core.errors import FairpruneError, named
 from fairprune_cli.models import architectures
-from fairprune_cli.models.checkpoint.contents import named
 from fairprune_cli.models.checkpoint.load import LoadedModel, use_module
 from fairprune_cli.models.checkpoint.trusted import class_name, unwrapped
 

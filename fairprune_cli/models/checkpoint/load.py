@@ -11,14 +11,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from fairprune_cli.core.errors import FairpruneError
+from fairprune_cli.core.errors import FairpruneError, named
 from fairprune_cli.core.files import atomic_path
 from fairprune_cli.models import architectures
 from fairprune_cli.models.checkpoint.class_names import names_in
 from fairprune_cli.models.checkpoint.contents import (
     Contents,
     find_model_file,
-    named,
     read_contents,
     safetensors_metadata,
     sha256_of,

@@ -183,7 +183,8 @@ def _made(
     notes += changes
     classes = sig.classes_of(inner) or wanted or USUAL_CLASSES
     own = architectures.is_import_path(sig.name)
-    model = (architectures.build if own else architectures.skeleton)(sig.name, classes)
+    room = sum(tensor.nbytes for tensor in inner.values())
+    model = architectures.build(sig.name, classes) if own else architectures.skeleton(sig.name, classes, room)
     differences, refusal = _differences(model, place, contents, arch)
     notes += notes_on(place, state, inner)
     inner = _whole_numbers(model, architectures.settle_heads(model, sig.name, inner))

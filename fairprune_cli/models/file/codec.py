@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
 
-from fairprune_cli.core.errors import FairpruneError, Problems, nearest
+from fairprune_cli.core.errors import FairpruneError, Problems, named, nearest
 from fairprune_cli.data.manifest.transform import Transform
 from fairprune_cli.models.architectures.ties import memory_of
 from fairprune_cli.models.file import encodings
+from fairprune_cli.models.file.claims import refuse_excess, refuse_unfit
 from fairprune_cli.models.file.container import (
     DTYPE_NAMES,
     DTYPES,
@@ -53,8 +53,6 @@ __all__ = [
     "save_model",
     "stored_tensors",
 ]
-
-MAX_DENSE_BYTES = 16 << 30  # all tensors of a file, unpacked; a reader refuses more before it allocates
 
 
 def save_model(
@@ -188,7 +186,7 @@ def load_with_header(path: Path, arch: str | nn.Module | None = None) -> tuple[n
 
     path = Path(path)
     path = path / "model.safetensors" if path.is_dir() else path
-    state, header = read_model(path)
+    state, header, _ = _read(path, check=lambda header, shapes: refuse_unfit(header, shapes, arch))
     try:
         model, state = _dense_network(header, state, arch)
         architectures.materialise(model, architectures.shapes_before(state, header.removed))
@@ -223,27 +221,37 @@ def _dense_network(
     # A network of one's own may heed the number of classes or not.
     if not typed and not any(tensor.numel() and tensor.shape[:1] == (count,) for tensor in state.values()):
         raise FairpruneError(f"the header names {count} classes, but no tensor has that many outputs")
-    model = (architectures.build if typed else architectures.skeleton)(name, count)
+    room = sum(tensor.nbytes for tensor in state.values())
+    model = architectures.build(name, count) if typed else architectures.skeleton(name, count, room)
     outputs = architectures.signature(name).classes_of(state)
     if outputs is not None and outputs != count:
         raise FairpruneError(f"the header names {count} classes, the network has {outputs} outputs")
     return model, architectures.settle_heads(model, name, state)
 
 
-def _read(path: Path, with_masks: bool = False) -> tuple[dict[str, Tensor], ModelHeader, dict[str, Tensor]]:
+Check = Callable[[ModelHeader, Mapping[str, Sequence[int]]], None]
+
+
+def _read(
+    path: Path, with_masks: bool = False, check: Check | None = None
+) -> tuple[dict[str, Tensor], ModelHeader, dict[str, Tensor]]:
+    """The tensors, the header and the masks; `check` sees the shapes of sparse tensors before they are unfolded."""
     where = str(path)
     metadata, stored = open_safetensors(path, with_tensors=True)
     header = ModelHeader.from_metadata(metadata, where)
     problems = Problems(where)
     described = parsed_encodings(metadata, DTYPES, problems)
     problems.raise_if_any(MEND)
-    size = sum(tensor.numel() * tensor.element_size() for tensor in stored.values())
-    size += sum(math.prod(entry["shape"]) * DTYPES[entry["dtype"]].itemsize for entry in described.values())
-    if size > MAX_DENSE_BYTES:
-        raise FairpruneError(f"unpacks to {size} bytes, the limit is {MAX_DENSE_BYTES}", where=where)
+    refuse_excess(described, path)
+    if check is not None:
+        with named(where):
+            check(header, {name: entry["shape"] for name, entry in described.items() if entry["encoding"] != "dense"})
     for name, tensor in stored.items():
-        if not is_finite(tensor):
+        if tensor.dtype not in DTYPE_NAMES:
+            problems.add(f"{name!r} holds numbers of type {tensor.dtype}, which no model file does")
+        elif not is_finite(tensor):
             problems.add(f"{name!r} has NaN or infinite values")
+    problems.raise_if_any(MEND)
     # Parts are only taken from what the file stores, never from what was unpacked before.
     unpacked: dict[str, Tensor] = {}
     masks: dict[str, Tensor] = {}

@@ -155,6 +155,7 @@ def _faults_of_removed(removed: Mapping[str, Any]) -> list[str]:
             faults.append(f"header: removed of {name!r}: shape or kept is missing or no count")
         elif "shape" in told and kept > math.prod(shape):
             faults.append(f"header: removed of {name!r}: keeps {kept} of {math.prod(shape)} entries")
+        shape = shape if sound else []
         dims = told.get("dims", [])
         listed = isinstance(dims, list) and all(_is_count(dim) and dim < len(shape) for dim in dims)
         if not listed or ("dims" in told and "shape" not in told):
