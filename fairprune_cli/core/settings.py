@@ -140,7 +140,13 @@ def _layers(
     if file is not None:
         layers.append((str(file), read_config(file, problems, never)))
     prefix = "FAIRPRUNE_"
-    not_settings = {"FAIRPRUNE_CACHE", "FAIRPRUNE_CACHE_LIMIT", "FAIRPRUNE_DATA_ROOT", "FAIRPRUNE_DEBUG"}
+    not_settings = {
+        "FAIRPRUNE_CACHE",
+        "FAIRPRUNE_CACHE_LIMIT",
+        "FAIRPRUNE_DATA_ROOT",
+        "FAIRPRUNE_DEBUG",
+        "FAIRPRUNE_LIMITS",
+    }
     found = {k[len(prefix) :].lower(): v for k, v in env.items() if k.startswith(prefix) and k not in not_settings}
     layers.append(("environment", found))
     layers.append(("flag", {k: v for k, v in flags.items() if v is not None and v != ()}))
