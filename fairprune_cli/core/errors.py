@@ -64,6 +64,11 @@ def said_by(error: BaseException) -> str:
     return lines[0] if lines else type(error).__name__
 
 
+def shortened(text: str, most: int = 300) -> str:
+    """A text for a message, cut where it is longer: a file's own values stand in it, and may be of any length."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
 @dataclass(frozen=True)
 class Problem:
     """One fault: in words, a code for programs, and the file and row (from 1; 0 for none) it stands in."""
@@ -96,6 +101,11 @@ class Problems:
 
     def add(self, text: str, code: str = "manifest", file: str = "", row: int = 0) -> None:
         self.found.append(Problem(text, code, file, row))
+
+    @property
+    def full(self) -> bool:
+        """Whether further problems would be counted alone, so that no hint is worth its time."""
+        return not self.every and len(self.found) >= self.limit
 
     def extend(self, texts: Iterable[str], code: str = "manifest") -> None:
         self.found.extend(Problem(text, code) for text in texts)

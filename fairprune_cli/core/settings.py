@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from fairprune_cli.core.errors import Problems, nearest
+from fairprune_cli.core.errors import Problems, nearest, shortened
 from fairprune_cli.core.plugins import Kind
 
 CONFIG_FILE = "fairprune.yaml"
@@ -117,12 +117,13 @@ def merge(group: type[S], flags: Mapping[str, Any], env: Mapping[str, str], file
                 problems.add(f"{source}: {told[name]!r} and {key!r} are one setting: give it once")
                 continue
             if name not in fields:
-                problems.add(f"{source}: unknown key {key!r}; {nearest(name, fields)}")
+                hint = "" if problems.full else f"; {nearest(name, fields)}"
+                problems.add(f"{source}: unknown key {shortened(repr(key))}{hint}")
                 continue
             try:
                 values[name] = _checked(kinds[name], fields[name].metadata, raw, text=source == "environment")
             except ValueError as error:
-                problems.add(f"{source}: {name}: {error}")
+                problems.add(f"{source}: {name}: {shortened(str(error))}")
                 continue
             sources[name] = source
     for part in group.__mro__:
@@ -161,13 +162,15 @@ def read_config(file: Path, problems: Problems, never_empty: Container[str] = ()
     """
     import yaml
 
+    from fairprune_cli.core.files import read_plain
     from fairprune_cli.core.yaml_text import yaml_nodes, yaml_values
 
     try:
-        text = file.read_text(encoding="utf-8")
+        text = read_plain(file, "yaml_bytes").decode("utf-8")
         content = yaml_values(text)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        problems.add(f"{file}: cannot be read: {' '.join(str(error).split())}")
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+        problems.add(f"{file}: cannot be read: {reason}")
         return {}
     if content is None:
         return {}
