@@ -6,8 +6,6 @@ that the dense model predicts lost most of its probability.
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
@@ -16,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fairprune_cli.audit.faithfulness_figures import Exemplar, Exemplars
+from fairprune_cli.core.csv_text import written_csv
 from fairprune_cli.data.tables.long_columns import texts_of
 
 if TYPE_CHECKING:
@@ -128,22 +127,21 @@ def changed_csv(
     Args:
         found: by task, with its classes.
     """
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow([
+    columns = [
         "task", "model", "image", "label", "dense", "predicted", "before", "after", "way",
         *(f"{ATTRIBUTE}{grouping.name}" for grouping in groupings),
-    ])  # fmt: skip
+    ]  # fmt: skip
+    rows: list[list[str]] = []
     names = [(*grouping.groups, "") for grouping in groupings]  # -1, in no group, is the last
     for task, (changed, classes) in found.items():
         for model in sorted(changed.found):
             of_model = changed.of(model)
             files = texts_of(images.manifest.files, of_model["row"].tolist())
             for image, file, groups in zip(of_model, files, images.groups[of_model["row"]], strict=True):
-                writer.writerow([
+                rows.append([
                     task, model, file,
                     *(classes[image[key]] for key in ("label", "dense", "predicted")),
                     *("" if np.isnan(image[key]) else f"{image[key]:.4f}" for key in ("before", "after")), way(image),
                     *(of[g] for of, g in zip(names, groups, strict=True)),
                 ])  # fmt: skip
-    return stream.getvalue()
+    return written_csv(columns, rows)

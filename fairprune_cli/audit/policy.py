@@ -25,8 +25,9 @@ from fairprune_cli.audit.figures import AuditFigures, Judgement
 from fairprune_cli.audit.gates import GatePolicy, GateResult, Unseen, cannot_fail, verdict
 from fairprune_cli.audit.judging import evaluate
 from fairprune_cli.audit.options import AuditOptions, GateOptions
-from fairprune_cli.core.errors import FairpruneError, Problems, nearest
+from fairprune_cli.core.errors import FairpruneError, Problems, abridged, nearest
 from fairprune_cli.core.files import read_document, sha256_file
+from fairprune_cli.core.limits import excess, how_to_raise
 from fairprune_cli.core.settings import Resolved, check_value
 from fairprune_cli.fairness import notions
 
@@ -37,7 +38,6 @@ BOUNDS = ("max_gap", "max_degradation", "max_churn", "min_accuracy")
 TOP = (*BOUNDS, "min_group", "allow_small_groups", "confidence", "point_estimate")
 SETTINGS = (*TOP, "notion")
 _RULE_KEYS = (*SETTINGS, "attribute", "metric", "name")
-LARGEST = 1 << 20
 _UNBOUNDED: dict[str, Any] = dict.fromkeys(BOUNDS)
 
 A = TypeVar("A", bound=AuditOptions)
@@ -180,7 +180,7 @@ def _content(path: Path) -> Mapping[str, Any]:
 
     from fairprune_cli.core.yaml_text import yaml_values
 
-    content = read_document(path, "policy", yaml_values, LARGEST, "check --policy", yaml.YAMLError)
+    content = read_document(path, "policy", yaml_values, "yaml_bytes", "check --policy", yaml.YAMLError)
     if not isinstance(content, dict):
         raise FairpruneError("must be a mapping of keys to values", where=str(path), hint="see docs/ci.md")
     return content
@@ -190,9 +190,9 @@ def _parsed(content: Mapping[str, Any], settings: GateOptions, where: str, sha25
     problems = Problems(where)
     for key in content:
         if key not in ("version", "rules", *TOP):
-            problems.add(f"unknown key {key!r}; {nearest(str(key), ('version', 'rules', *TOP))}")
+            problems.add(_unknown(key, ("version", "rules", *TOP), problems))
     if content.get("version", 1) != 1:
-        problems.add(f"version: this fairprune reads version 1, not {content['version']!r}")
+        problems.add(f"version: this fairprune reads version 1, not {abridged(repr(content['version']))}")
     values = _values(content, TOP, problems, "")
     if top:
         settings = dataclasses.replace(settings, **values)
@@ -206,6 +206,9 @@ def _parsed(content: Mapping[str, Any], settings: GateOptions, where: str, sha25
         listed = []
     if not isinstance(listed, list):
         problems.add("rules: must be a list of rules")
+        listed = []
+    if over := excess(len(listed), "policy_rules"):
+        problems.add(f"rules: {over}; {how_to_raise(len(listed), 'policy_rules')}")
         listed = []
     for number, item in enumerate(listed, 1):
         rule = _rule(item, settings, problems, f"rule {number}: ")
@@ -224,7 +227,7 @@ def _rule(item: Any, settings: GateOptions, problems: Problems, place: str) -> R
         return None
     for key in item:
         if key not in _RULE_KEYS:
-            problems.add(f"{place}unknown key {key!r}; {nearest(str(key), _RULE_KEYS)}")
+            problems.add(place + _unknown(key, _RULE_KEYS, problems))
     if "metric" in item and "notion" in item:
         problems.add(f"{place}metric is another word for notion: give one of them")
     renamed = {"notion" if key == "metric" else key: value for key, value in item.items()}
@@ -244,6 +247,11 @@ def _rule(item: Any, settings: GateOptions, problems: Problems, place: str) -> R
     gates = gate_policy(dataclasses.replace(settings, **{**_UNBOUNDED, **values}))
     notion = values.get("notion", "accuracy")
     return Rule(gates, attributes, name, "" if notion == "accuracy" else notion)
+
+
+def _unknown(key: Any, known: Sequence[str], problems: Problems) -> str:
+    said = f"unknown key {abridged(repr(key))}"
+    return said if problems.full else f"{said}; {nearest(str(key), known)}"
 
 
 def _refused(notion: str, settings: GateOptions) -> str:
@@ -272,7 +280,7 @@ def _values(content: Mapping[str, Any], keys: Sequence[str], problems: Problems,
             try:
                 values[key] = check_value(GateOptions, key, content[key])
             except ValueError as error:
-                problems.add(f"{place}{key}: {error}")
+                problems.add(f"{place}{key}: {abridged(str(error))}")
                 continue
             if key in BOUNDS and values[key] is not None and cannot_fail(key, values[key]):
                 problems.add(f"{place}{key} is {values[key]}: a gate that cannot fail has no effect")

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping
 from typing import Any
 
 from fairprune_cli.compare.grid import value_text
+from fairprune_cli.core.csv_text import written_csv
 
 CELL = ("name", "method", "granularity", "sparsity", "seed", "notion", "status", "reason")
 
@@ -16,11 +15,7 @@ def write_csv(document: Mapping[str, Any]) -> str:
     """The text of the file; an undefined value is an empty field, and floats read back as the same floats."""
     lines = [_line(cell) for cell in document["cells"]]
     columns = list(dict.fromkeys(name for line in lines for name in line))
-    stream = io.StringIO()
-    writer = csv.DictWriter(stream, columns, restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(lines)
-    return stream.getvalue()
+    return written_csv(columns, lines)
 
 
 def _line(cell: Mapping[str, Any]) -> dict[str, str]:

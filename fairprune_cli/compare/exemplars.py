@@ -9,8 +9,6 @@ only how often an image changed is told.
 
 from __future__ import annotations
 
-import csv
-import io
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +20,7 @@ import numpy as np
 from fairprune_cli.audit.changed_images import ATTRIBUTE
 from fairprune_cli.audit.churn import over_representation
 from fairprune_cli.compare.grid import value_text
+from fairprune_cli.core.csv_text import read_csv, written_csv
 from fairprune_cli.run.folder import EXEMPLARS
 
 OWN_DENSE = "each seed has a dense model of its own"
@@ -78,12 +77,11 @@ def of_row(folders: Sequence[Path], reports: Sequence[Mapping[str, Any]], per_se
 def _read(tables: Sequence[Path], per_seed: bool) -> dict[tuple[str, str], _Image]:
     found: dict[tuple[str, str], _Image] = {}
     for table in tables:
-        with table.open(encoding="utf-8", newline="") as stream:
-            for line in csv.DictReader(stream):
-                groups = {k.removeprefix(ATTRIBUTE): v for k, v in line.items() if k.startswith(ATTRIBUTE)}
-                dense = "" if per_seed else line["dense"]
-                made = _Image(line["task"], line["image"], line["label"], dense, groups, Counter())
-                found.setdefault((line["task"], line["image"]), made).predicted[line["predicted"]] += 1
+        for line in read_csv(table, ("task", "image", "label", "dense", "predicted")):
+            groups = {k.removeprefix(ATTRIBUTE): v for k, v in line.items() if k.startswith(ATTRIBUTE)}
+            dense = "" if per_seed else line["dense"]
+            made = _Image(line["task"], line["image"], line["label"], dense, groups, Counter())
+            found.setdefault((line["task"], line["image"]), made).predicted[line["predicted"]] += 1
     return found
 
 
@@ -133,9 +131,4 @@ def exemplars_csv(rows: Sequence[Mapping[str, Any]]) -> str:
             plain = {key: value for key, value in line.items() if key != "groups"}
             lines.append(own | plain | {"seeds": found["seeds"]})
             lines[-1] |= {f"{ATTRIBUTE}{name}": group for name, group in line["groups"].items()}
-    stream = io.StringIO()
-    columns = list(dict.fromkeys(name for line in lines for name in line))
-    writer = csv.DictWriter(stream, columns, restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(lines)
-    return stream.getvalue()
+    return written_csv(list(dict.fromkeys(name for line in lines for name in line)), lines)

@@ -85,6 +85,11 @@ def said_by(error: BaseException) -> str:
     return lines[0] if lines else type(error).__name__
 
 
+def abridged(text: str, most: int = 300) -> str:
+    """A text for a message, cut where it is longer: a file's own values stand in it, and may be of any length."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
 @dataclass(frozen=True)
 class Problem:
     """One fault: in words, a code for programs, and the file and row (from 1; 0 for none) it stands in."""
@@ -93,6 +98,9 @@ class Problem:
     code: str = "manifest"
     file: str = ""
     row: int = 0
+
+
+MOST_SHOWN = 20
 
 
 class Problems:
@@ -104,7 +112,7 @@ class Problems:
         every: keep each problem of a kind (`data check`), instead of a few and their number.
     """
 
-    def __init__(self, where: str, limit: int = 20, every: bool = False) -> None:
+    def __init__(self, where: str, limit: int = MOST_SHOWN, every: bool = False) -> None:
         self.where = where
         self.limit = limit
         self.every = every
@@ -117,6 +125,11 @@ class Problems:
 
     def add(self, text: str, code: str = "manifest", file: str = "", row: int = 0) -> None:
         self.found.append(Problem(text, code, file, row))
+
+    @property
+    def full(self) -> bool:
+        """Whether further problems would be counted alone, so that no hint is worth its time."""
+        return not self.every and len(self.found) >= self.limit
 
     def extend(self, texts: Iterable[str], code: str = "manifest") -> None:
         self.found.extend(Problem(text, code) for text in texts)

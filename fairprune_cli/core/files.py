@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import re
+import stat
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from fairprune_cli.core.errors import ExitCode, FairpruneError
+from fairprune_cli.core.limits import refuse_above
 from fairprune_cli.core.signals import to_be_undone, uncut
 
 if TYPE_CHECKING:
@@ -125,28 +128,58 @@ def _sync_folder(folder: Path) -> None:
             os.close(handle)
 
 
+def open_plain(path: str | Path) -> IO[bytes]:
+    """A file for reading. What is no plain file is refused: a pipe is waited for, and a device may never end.
+
+    Raises:
+        OSError: it cannot be opened, or is a folder, pipe, device or socket.
+    """
+    # Without O_NONBLOCK the opening itself would wait for whoever writes to a pipe.
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    mode = os.fstat(handle).st_mode
+    if stat.S_ISREG(mode):
+        return open(handle, "rb")
+    os.close(handle)
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    raise OSError(errno.EINVAL, "is a pipe, device or socket, and no plain file", str(path))
+
+
+def read_plain(path: str | Path, most: str = "") -> bytes:
+    """The bytes of a plain file.
+
+    Args:
+        most: name of the limit of its size, "" for none.
+
+    Raises:
+        OSError: as `open_plain`.
+        FairpruneError: it is larger than the limit.
+    """
+    with open_plain(path) as stream:
+        if most:
+            refuse_above(os.fstat(stream.fileno()).st_size, most, str(path))
+        return stream.read()
+
+
 def read_document(
-    path: Path, kind: str, parse: Callable[[str], Any], largest: int, hint: str, faults: type[Exception] = ValueError
+    path: Path, kind: str, parse: Callable[[str], Any], most: str, hint: str, faults: type[Exception] = ValueError
 ) -> Any:
     """What `parse` makes of a text file that stays within a size.
 
     Args:
         kind: what the file should be, in one word, for messages.
-        largest: bytes; hint: what to do where there is no such file; faults: what `parse` raises beside ValueError.
+        most: name of the limit of its size; hint: what to do where there is no such file; faults: what `parse` raises
+            beside ValueError.
 
     Raises:
         FairpruneError: it is absent, no regular file, larger than that, or cannot be read as such.
     """
     try:
-        if path.exists() and not path.is_file():  # a pipe would be waited for, and a device has no end
-            raise FairpruneError(f"is no regular file, so no {kind}", where=str(path))
-        if path.stat().st_size > largest:
-            raise FairpruneError(f"is larger than {largest >> 20} MiB, so no {kind}", where=str(path))
-        return parse(path.read_text(encoding="utf-8"))
+        return parse(read_plain(path, most).decode("utf-8"))
     except FileNotFoundError:
         raise FairpruneError(f"no such {kind}", where=str(path), hint=hint) from None
     except (OSError, ValueError, RecursionError, faults) as error:
-        text = " ".join(str(error).split())
+        text = getattr(error, "strerror", None) or " ".join(str(error).split())
         raise FairpruneError(f"cannot be read as a {kind}: {text}", where=str(path)) from error
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from fairprune_cli.core.errors import FairpruneError, Problems, nearest
+from fairprune_cli.core.errors import MOST_SHOWN, FairpruneError, Problems, abridged, nearest
 from fairprune_cli.core.plugins import Kind
 from fairprune_cli.core.setting_values import Wrong, checked
 
@@ -169,12 +169,13 @@ def merge(
                 faults.append(Fault(source, f"{told[name]!r} and {key!r} are one setting", "give it once"))
                 continue
             if name not in fields:
-                faults.append(Fault(source, f"unknown key {key!r}", nearest(name, fields)))
+                hint = "" if len(faults) >= MOST_SHOWN else nearest(name, fields)
+                faults.append(Fault(source, f"unknown key {abridged(repr(key))}", hint))
                 continue
             try:
                 values[name] = checked(kinds[name], fields[name].metadata, raw, text=source == "environment")
             except Wrong as wrong:
-                faults.append(Fault(place(source, name), wrong.what, wrong.hint))
+                faults.append(Fault(place(source, name), abridged(wrong.what), wrong.hint))
                 continue
             sources[name] = source
     for part in group.__mro__:
@@ -224,16 +225,18 @@ def read_config(file: Path, problems: Problems, never_empty: Container[str] = ()
     """
     import yaml
 
+    from fairprune_cli.core.files import read_plain
     from fairprune_cli.core.yaml_text import yaml_nodes, yaml_values
 
     if file.exists() and not file.is_file():  # a pipe would be waited for, and a device has no end
         problems.add(f"{file}: is no regular file")
         return {}
     try:
-        text = file.read_text(encoding="utf-8")
+        text = read_plain(file, "yaml_bytes").decode("utf-8")
         content = yaml_values(text)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        problems.add(f"{file}: cannot be read: {' '.join(str(error).split())}")
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+        problems.add(f"{file}: cannot be read: {reason}")
         return {}
     if content is None:
         return {}

@@ -1,5 +1,7 @@
 """YAML as data: bounded in size and depth, and without a key that stands twice, of which all but one would be lost.
 
+Only numbers, text, dates, truth values, lists and mappings are made of it: every other tag is refused.
+
 An alias (`*name`) stands for what its anchor holds, and is counted as that: a few lines of aliases of aliases would
 else unfold to billions of values as soon as a message shows one.
 """
@@ -10,8 +12,10 @@ from typing import Any
 
 import yaml
 
-MOST_NODES = 100_000
-MOST_DEPTH = 40
+from fairprune_cli.core.limits import excess, how_to_raise, limit
+
+_NUMBERS = frozenset({"tag:yaml.org,2002:int", "tag:yaml.org,2002:float"})
+_LONGEST_NUMBER = 1_000
 
 
 class _Bounded(yaml.composer.Composer):
@@ -20,6 +24,7 @@ class _Bounded(yaml.composer.Composer):
     def __init__(self, stream: str) -> None:
         super().__init__(stream)  # type: ignore[call-arg]
         self._count = self._depth = 0
+        self._most, self._deepest = limit("yaml_values"), limit("yaml_depth")
         self._sizes: dict[int, int] = {}  # of the nodes that are whole, by identity
 
     def compose_node(self, parent: Any, index: Any) -> Any:
@@ -41,13 +46,14 @@ class _Bounded(yaml.composer.Composer):
         return node
 
     def _refuse_excess(self, mark: yaml.Mark) -> None:
-        text = ""
-        if self._depth > MOST_DEPTH:
-            text = f"nested more than {MOST_DEPTH} deep"
-        elif self._count > MOST_NODES:
-            text = f"holds more than {MOST_NODES:,} values, each alias counted as what it stands for"
-        if text:
-            raise yaml.MarkedYAMLError(problem=text, problem_mark=mark)
+        if self._depth > self._deepest:
+            text, over = f"nested more than {self._deepest} deep", (self._depth, "yaml_depth")
+        elif self._count > self._most:
+            text = f"holds more than {self._most:,} values, each alias counted as what it stands for"
+            over = self._count, "yaml_values"
+        else:
+            return
+        raise yaml.MarkedYAMLError(problem=f"{text}; {how_to_raise(*over)}", problem_mark=mark)
 
 
 class _TextLoader(_Bounded, yaml.BaseLoader):
@@ -56,6 +62,21 @@ class _TextLoader(_Bounded, yaml.BaseLoader):
 
 class _ValueLoader(_Bounded, yaml.SafeLoader):
     """Makes numbers, dates and truth values of scalars; refuses a key that stands twice."""
+
+    def construct_object(self, node: Any, deep: bool = False) -> Any:
+        # Numbers in base 60 take the square of their length to make, and Python writes none of more digits.
+        if node.tag in _NUMBERS and len(node.value) > _LONGEST_NUMBER:
+            text = f"a number of {len(node.value):,} digits; at most {_LONGEST_NUMBER:,} are read: out of range"
+            raise yaml.MarkedYAMLError(problem=text, problem_mark=node.start_mark)
+        try:
+            return super().construct_object(node, deep)
+        except yaml.YAMLError:
+            raise
+        except Exception as error:  # a tag may say number or date of any text, and its reader raises nearly anything
+            said = node.value[:40] if isinstance(node, yaml.ScalarNode) else node.tag
+            kind = node.tag.rpartition(":")[2]
+            text = f"{said!r} is no {kind}, or an escape, date or number out of range"
+            raise yaml.MarkedYAMLError(problem=text, problem_mark=node.start_mark) from error
 
     def compose_mapping_node(self, anchor: Any) -> Any:
         node = super().compose_mapping_node(anchor)
@@ -76,7 +97,8 @@ def yaml_nodes(text: str) -> yaml.Node | None:
     reader of each mapping to name.
 
     Raises:
-        yaml.YAMLError: it is no YAML, or beyond `MOST_NODES` or `MOST_DEPTH`; in one line that begins with the place.
+        yaml.YAMLError: it is no YAML, or beyond the limits of its size, values or depth; in one line that begins with
+            the place.
     """
     return _loaded(_TextLoader, text, "get_single_node")
 
@@ -91,13 +113,14 @@ def yaml_values(text: str) -> Any:
 
 
 def _loaded(kind: Any, text: str, what: str) -> Any:
+    if over := excess(size := len(text.encode("utf-8", "surrogatepass")), "yaml_bytes"):
+        raise yaml.YAMLError(f"{over}; {how_to_raise(size, 'yaml_bytes')}")
     try:
         loader = kind(text)
         return getattr(loader, what)()
     except yaml.YAMLError as error:
         raise yaml.YAMLError(_in_one_line(error)) from error
-    except (ValueError, OverflowError, RecursionError) as error:
-        # Escapes and dates that do not exist, and numbers of thousands of digits.
+    except (ValueError, OverflowError, RecursionError) as error:  # escapes, and numbers that the parser takes itself
         raise yaml.YAMLError(f"an escape, date or number out of range ({error})") from error
 
 

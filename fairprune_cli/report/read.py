@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,11 +9,10 @@ from typing import Any
 from fairprune_cli.audit.gates import PASS, outcome
 from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.core.files import atomic_write_text, read_document
+from fairprune_cli.core.json_text import json_values
 from fairprune_cli.report import SCHEMA_VERSION
 from fairprune_cli.report.values import number
 from fairprune_cli.report.view import View
-
-LARGEST = 64 << 20
 
 
 def read_report(run: Path) -> dict[str, Any]:
@@ -25,7 +23,7 @@ def read_report(run: Path) -> dict[str, Any]:
             that its figures give, which is no report that fairprune wrote.
     """
     path = run / "report.json" if run.is_dir() else run
-    document = read_document(path, "report", _parsed, LARGEST, "give a finished run folder")
+    document = read_document(path, "report", _parsed, "report_bytes", "give a finished run folder")
     version = document.get("schema_version") if isinstance(document, dict) else None
     if type(version) is not int:
         raise FairpruneError("is no report: schema_version is missing", where=str(path))
@@ -41,7 +39,7 @@ def read_report(run: Path) -> dict[str, Any]:
 
 
 def _parsed(text: str) -> Any:
-    return json.loads(text, object_pairs_hook=_of_pairs)
+    return json_values(text, _of_pairs)
 
 
 def _of_pairs(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:

@@ -32,14 +32,14 @@ def measure(owner: Mapping[str, Any], name: str, low: str = "low", high: str = "
     return Measure(number(value), number(owner.get(low)), number(owner.get(high)), why)
 
 
+_BEYOND_ALL_FIGURES = 1e100  # from here on the arithmetic of axes and intervals overflows
+
+
 def number(value: Any) -> float | None:
-    """`value` as a float when it is a number, else None. Truth values are no numbers."""
+    """`value` as a float when it is a number, else None. Truth values are no numbers, and no figure is so large."""
     if not isinstance(value, int | float) or isinstance(value, bool):
         return None
-    try:
-        return float(value)
-    except OverflowError:  # a whole number beyond all floats
-        return None
+    return float(value) if -_BEYOND_ALL_FIGURES < value < _BEYOND_ALL_FIGURES else None
 
 
 def natural(name: str) -> tuple[Any, ...]:

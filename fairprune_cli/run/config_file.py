@@ -18,7 +18,6 @@ from fairprune_cli.run.options import Resolved, resolve
 
 CONFIG = "config.yaml"
 _INPUTS = ("model", "model_sha256", "manifest", "manifest_sha256", "trust")
-_LARGEST = 1 << 20  # bytes
 
 
 def read_config_of(folder: Path) -> tuple[dict[str, Any], dict[str, str], dict[str, str]]:
@@ -43,7 +42,7 @@ def read_config_of(folder: Path) -> tuple[dict[str, Any], dict[str, str], dict[s
         return values, sources, {str(key): str(value) for key, value in inputs.items()}
 
     found: tuple[dict[str, Any], dict[str, str], dict[str, str]] = read_document(
-        folder / CONFIG, "run's settings", parts, _LARGEST, "give a run folder", yaml.YAMLError
+        folder / CONFIG, "run's settings", parts, "yaml_bytes", "give a run folder", yaml.YAMLError
     )
     return found
 

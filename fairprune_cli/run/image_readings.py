@@ -13,6 +13,7 @@ from fairprune_cli.core.device import tf32
 from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.data.batches.pixels import Normaliser
 from fairprune_cli.data.batches.pool import Pool, load_images
+from fairprune_cli.data.images.mapped import refuse_cut_short
 from fairprune_cli.data.manifest.image_shape import LARGEST_SIDE, SMALLEST_SIDE, ImageShape
 from fairprune_cli.data.manifest.load import Manifest, Transform
 from fairprune_cli.models.inference import evaluating
@@ -160,6 +161,7 @@ class Sample:
         if wanted != shape:
             other = replace(images.transform, size=wanted.size)
             images = load_images(self.manifest, (), transform=other, rows=self.rows)
+        refuse_cut_short(images.pixels)
         pixels = np.asarray(images.pixels)[images.located(self.rows)]
         if reading is not None and reading.cropped:
             top, left = (wanted.height - shape.height) // 2, (wanted.width - shape.width) // 2

@@ -11,8 +11,6 @@ from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.core.files import read_document
 from fairprune_cli.core.out_of_memory import is_out_of_memory
 
-_LARGEST_LOG = 256 << 20  # bytes; an epoch takes some hundred
-
 
 def events_of(path: Path, epochs: int) -> tuple[str, str]:
     """The text of events.jsonl, and what of it belongs to a state of `epochs` epochs.
@@ -20,7 +18,7 @@ def events_of(path: Path, epochs: int) -> tuple[str, str]:
     Raises:
         FairpruneError: a line is none that a run writes; the last one may be cut short.
     """
-    text = read_document(path, "log of events", str, _LARGEST_LOG, "")
+    text = read_document(path, "log of events", str, "events_bytes", "")
     kept: list[str] = []
     seen = 0
     # What stands behind the last line end was not written to its own.

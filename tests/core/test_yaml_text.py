@@ -9,7 +9,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fairprune_cli.core.yaml_text import MOST_DEPTH, MOST_NODES, yaml_nodes, yaml_values
+from fairprune_cli.core.yaml_text import yaml_nodes, yaml_values
 
 LAUGHS = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"{own}: &{own} [{', '.join([f'*{before}'] * 10)}]\n" for before, own in zip("abcdefgh", "bcdefghi", strict=True)
@@ -21,16 +21,16 @@ BOTH = pytest.mark.parametrize("read", [yaml_nodes, yaml_values])
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        (LAUGHS, f"line 5: holds more than {MOST_NODES:,} values"),
-        (LAUGHS.replace("[", "{k: [").replace("]", "]}"), f"holds more than {MOST_NODES:,} values"),
+        (LAUGHS, "line 5: holds more than 100,000 values"),
+        (LAUGHS.replace("[", "{k: [").replace("]", "]}"), "holds more than 100,000 values"),
         (
             "- &a {k: [1, 2, 3, 4, 5, 6, 7, 8, 9]}\n" + "- [*a, *a, *a]\n" * 4000,
-            f"holds more than {MOST_NODES:,} values",
+            "holds more than 100,000 values",
         ),
         ("a: &a [*a]", "line 1: an alias stands within what it names"),
-        ("[" * 3000, f"line 1: nested more than {MOST_DEPTH} deep"),
-        ("\n".join(" " * i + "a:" for i in range(60)), f"line 40: nested more than {MOST_DEPTH} deep"),
-        ("- " * 60 + "a", f"nested more than {MOST_DEPTH} deep"),
+        ("[" * 3000, "line 1: nested more than 40 deep"),
+        ("\n".join(" " * i + "a:" for i in range(60)), "line 40: nested more than 40 deep"),
+        ("- " * 60 + "a", "nested more than 40 deep"),
         ("a: 1\n---\nb: 2", "line 2: "),
         ('a: "\\UFFFFFFFF"', "out of range"),
         ("a: *b", "line 1: found undefined alias"),

@@ -14,6 +14,7 @@ from fairprune_cli.core.transfer import on_host, sent_together
 from fairprune_cli.data.batches.batch import Batch, Known
 from fairprune_cli.data.batches.pixels import Augmentation, Normaliser, gathered
 from fairprune_cli.data.batches.uploads import Uploads
+from fairprune_cli.data.images.mapped import refuse_cut_short
 from fairprune_cli.data.manifest.load import Transform
 
 Device = torch.device | str
@@ -115,6 +116,7 @@ class Former:
         if self._uploads is not None and begun.upload is not None:
             raw = self._uploads.arrived(begun.upload)
             return _picked(raw, torch.arange(len(raw), device=self.device), change) if change else raw
+        refuse_cut_short(self._pixels)
         raw = torch.from_numpy(np.take(self._pixels, begun.places[begun.mine], axis=0))
         return gathered(raw, *change) if change else raw
 

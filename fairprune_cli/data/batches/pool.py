@@ -19,6 +19,7 @@ from fairprune_cli.data.batches.form import BatchPlan, Device, Former
 from fairprune_cli.data.batches.sampler import Sampler
 from fairprune_cli.data.batches.shuffles import checksum
 from fairprune_cli.data.images.cache import Cache
+from fairprune_cli.data.images.mapped import refuse_cut_short
 from fairprune_cli.data.manifest.load import Grouping, Manifest, Transform
 
 RESIDENT_SHARE = 0.4  # of a GPU's free memory that decoded images may take
@@ -67,6 +68,7 @@ class ImageSet:
 
     def pixels_of(self, row: int) -> np.ndarray:
         """The image at a position of the manifest, uint8 [C, H, W]."""
+        refuse_cut_short(self.pixels)
         return np.asarray(self.pixels[self.located(np.array([row]))[0]])
 
     def resident(self, device: torch.device) -> Tensor | None:
@@ -80,6 +82,7 @@ class ImageSet:
             last = torch.channels_last
             found = torch.empty(self.pixels.shape, dtype=torch.uint8, device=device, memory_format=last)
             for start in range(0, len(self.pixels), _UPLOAD):
+                refuse_cut_short(self.pixels)
                 part = np.array(self.pixels[start : start + _UPLOAD])
                 found[start : start + len(part)] = torch.from_numpy(part).to(device)
             self._resident[device] = found

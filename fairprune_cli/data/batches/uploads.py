@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fairprune_cli.data.images.mapped import refuse_cut_short
+
 
 class _Copied(NamedTuple):
     images: Tensor
@@ -43,6 +45,7 @@ class Uploads:
     def _copy(self, rows: np.ndarray) -> _Copied:
         shape = (len(rows), *self.pixels.shape[1:])
         host = torch.empty(shape, dtype=torch.uint8, pin_memory=self._stream is not None)
+        refuse_cut_short(self.pixels)
         np.take(self.pixels, rows, axis=0, out=host.numpy(), mode="clip")  # "raise" would take a copy in between
         if self._stream is None:
             return _Copied(host.to(self.device), None)

@@ -21,10 +21,12 @@ import numpy as np
 import PIL
 
 from fairprune_cli.core.errors import ExitCode, FairpruneError, Problems
+from fairprune_cli.core.files import read_plain
 from fairprune_cli.core.parallel import Progress, chunked, decoding_threads
 from fairprune_cli.data.images import cache_store
 from fairprune_cli.data.images.decode import decode, decoder_version, jpeg_decoder, jpeg_shape
 from fairprune_cli.data.images.decoder_words import DecoderWords, decoder_words
+from fairprune_cli.data.images.mapped import map_pixels, refuse_cut_short
 from fairprune_cli.data.images.pillow import ImageFault, refuse_damaged_jpeg
 from fairprune_cli.data.images.stored import image_hashes, reading_order, stored_images
 from fairprune_cli.data.manifest.image_shape import ImageShape, Shape
@@ -104,16 +106,17 @@ class Cache:
     def _open(self) -> np.ndarray | None:
         """The entry's pixels, or None when there is no entry or it is damaged."""
         try:
-            meta = json.loads((self.folder / cache_store.META).read_text(encoding="utf-8"))
+            meta = json.loads(read_plain(self.folder / cache_store.META))
             sums = np.array(meta["crc32"], dtype=np.int64)
             path = self.folder / cache_store.PIXELS
             if tuple(meta["shape"]) != self.shape or path.stat().st_size != np.prod(self.shape):
                 return None
-            pixels = np.memmap(path, dtype=np.uint8, mode="r", shape=self.shape)
-        except (OSError, ValueError, TypeError, KeyError, OverflowError):
+            pixels = map_pixels(path, self.shape)
+        except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError):
             return None
         # Up to 2 GiB every image is checked, beyond that an even sample: reading takes half a second a GiB.
         step = -(-pixels.nbytes // _CHECKED_BYTES)
+        refuse_cut_short(pixels)
         whole = len(sums) == len(pixels) and all(
             zlib.crc32(pixels[i].data) == sums[i] for i in range(0, len(pixels), step)
         )

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from fairprune_cli.core.errors import FairpruneError
-from fairprune_cli.core.files import cache_dir
+from fairprune_cli.core.files import cache_dir, read_plain
 from fairprune_cli.core.locks import locked
 from fairprune_cli.data import content_hashes
 from fairprune_cli.data.manifest.image_shape import ImageShape
@@ -84,10 +84,10 @@ def _entry(folder: Path) -> Entry:
     used = folder.stat().st_mtime
     try:
         used = (folder / META).stat().st_mtime
-        meta = json.loads((folder / META).read_text(encoding="utf-8"))
+        meta = json.loads(read_plain(folder / META))
         count, *shape = [int(n) for n in meta["shape"]]
         return Entry(folder, str(meta.get("manifest", "")), count, ImageShape(*shape), size, used)
-    except (OSError, ValueError, TypeError, KeyError, IndexError):
+    except Exception:  # absent or damaged in any way
         return Entry(folder, "(damaged)", 0, None, size, used)
 
 

@@ -4,11 +4,13 @@ A Huffman-coded scan has no checksum; a changed byte mostly shifts everything be
 or more bytes than there are. libjpeg then warns ("extraneous bytes before marker", "premature end of data segment") and
 makes up what is missing, and Pillow swallows its warnings. From how many bytes it completes the picture shows the same:
 a sound scan needs its last byte, and nothing after it. Shifts of less than 9 bytes stay unseen, since decoders look as
-far ahead; so does damage inside scans of progressive files, of which only the end of the file is looked at.
+far ahead; so does damage inside scans of progressive files, of which only the end of the file is looked at, and
+whether there are all the scans that a picture needs.
 """
 
 from __future__ import annotations
 
+import re
 import struct
 from dataclasses import dataclass
 
@@ -18,7 +20,9 @@ from PIL import Image
 _FRAMES = frozenset({0xC0, 0xC1})
 _OTHER_FRAMES = frozenset({0xC2, 0xC3, *range(0xC5, 0xC8), *range(0xC9, 0xCC), *range(0xCD, 0xD0)})
 _BARE = frozenset({0x01, *range(0xD0, 0xD9)})
+_PROGRESSIVE = 0xC2
 _DRI, _SOS, _EOI, _RESTARTS = 0xDD, 0xDA, 0xD9, range(0xD0, 0xD8)
+_BEHIND_A_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 _MODES = {1: "L", 3: "RGB", 4: "CMYK"}
 _BLOCK, _EIGHTH, _WIDEST = 8, 8, 65500
 _AHEAD = 9  # bytes
@@ -51,7 +55,7 @@ def jpeg_damage(data: bytes) -> str | None:
     """What is wrong inside the data of a JPEG, "" where all is well; None where this cannot be told."""
     scan = _only_scan(data) if data[:2] == b"\xff\xd8" and hasattr(Image, "_getdecoder") else None
     if scan is None:
-        return None
+        return _ENDS_LATE if data[:2] == b"\xff\xd8" and _lacks_scans(data) else None
     across, down = (-(-side // unit) for side, unit in zip(scan.size, scan.unit, strict=True))
     units = across * down
     if not scan.interval:
@@ -106,6 +110,40 @@ def _only_scan(data: bytes) -> _Scan | None:
             return None if frame is None or not body else _scan(data, at + 2 + length, body[0], frame, interval)
         at += 2 + length
     return None
+
+
+def _lacks_scans(data: bytes) -> bool:
+    """Whether a progressive JPEG ends before each component has its average values, some detail, and all their bits.
+
+    An encoder writes averages and details in scans of their own, the lowest bits last (ITU T.81, G.1.1.1); a file that
+    was cut and closed lacks some of them.
+    """
+    at, bits = 2, dict[int, dict[int, int]]()  # of each component and coefficient, those that are still to come
+    while at + 4 <= len(data) and data[at] == 0xFF:
+        marker = data[at + 1]
+        if marker == 0xFF or marker in _BARE:
+            at += 1 if marker == 0xFF else 2
+            continue
+        if marker == _EOI:
+            break
+        length = int(struct.unpack_from(">H", data, at + 2)[0])
+        body = data[at + 4 : at + 2 + length]
+        at += 2 + length
+        if marker == _PROGRESSIVE and len(body) > 5 and len(body) == 6 + 3 * body[5]:
+            bits = {component: {} for component in body[6::3]}
+        elif marker == _SOS:
+            if not body or len(body) != 4 + 2 * body[0]:
+                return False
+            begin, end, position = body[-3:]
+            for component in body[1 : 1 + 2 * body[0] : 2]:
+                bits.setdefault(component, {}).update(
+                    dict.fromkeys(range(begin, min(end, _BLOCK**2) + 1), position & 15)
+                )
+            found = _BEHIND_A_SCAN.search(data, at)
+            if found is None:
+                return False  # without an end; decoding says so
+            at = found.start()
+    return any(0 not in left or len(left) < 2 or any(left.values()) for left in bits.values())
 
 
 def _scan(data: bytes, start: int, scanned: int, frame: tuple[int, bytes], interval: int) -> _Scan | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import io
+import re
 import threading
 import warnings
 from collections.abc import Iterator
@@ -14,6 +15,8 @@ from typing import IO, Any
 
 from PIL import Image, UnidentifiedImageError
 
+from fairprune_cli.core.files import read_plain
+from fairprune_cli.core.limits import DEFAULTS, figure, how_to_raise, limit
 from fairprune_cli.data.images.depth import eight_bit, is_deep
 from fairprune_cli.data.images.jpeg_damage import jpeg_damage
 from fairprune_cli.data.images.png_damage import png_damage
@@ -74,8 +77,7 @@ def read_image_file(path: str | Path) -> bytes:
         ImageFault: missing or unreadable.
     """
     try:
-        with open(path, "rb") as stream:
-            return stream.read()
+        return read_plain(path)
     except FileNotFoundError as error:
         raise ImageFault("missing", "does not exist") from error
     except (OSError, ValueError) as error:
@@ -162,8 +164,34 @@ def _sentence(text: str, category: type[Warning]) -> str:
     return f"is odd: {' '.join(text.split()).rstrip('.')}"
 
 
-def _opened(data: bytes) -> Image.Image:
-    return Image.open(io.BytesIO(data), formats=image_formats())
+_one_large = threading.Lock()
+_LARGE = 24_000_000  # pixels
+
+
+@contextlib.contextmanager
+def _opened(data: bytes) -> Iterator[Image.Image]:
+    """An image whose pixels are not read yet; of large ones one at a time, as each takes hundreds of megabytes.
+
+    Raises:
+        ImageFault: it has more pixels than the limit `image_pixels`.
+    """
+    most = limit("image_pixels")
+    if most > DEFAULTS["image_pixels"] and Image.MAX_IMAGE_PIXELS is not None:
+        Image.MAX_IMAGE_PIXELS = max(
+            most, Image.MAX_IMAGE_PIXELS
+        )  # or Pillow would refuse what FAIRPRUNE_LIMITS asks for
+    with Image.open(io.BytesIO(data), formats=image_formats()) as image:
+        pixels = image.width * image.height
+        if pixels > most:
+            raise _too_large(pixels)
+        with _one_large if pixels > _LARGE else contextlib.nullcontext():
+            yield image
+
+
+def _too_large(pixels: int) -> ImageFault:
+    most = limit("image_pixels")
+    text = f"has {figure(pixels)} pixels; at most {most:,} are read: {how_to_raise(pixels, 'image_pixels')}"
+    return ImageFault("too-large", text)
 
 
 def refuse_damaged_jpeg(data: bytes) -> bool:
@@ -179,9 +207,9 @@ def refuse_damaged_jpeg(data: bytes) -> bool:
 
 
 def _refuse_missing_rows(image: Image.Image, data: bytes) -> None:
-    """A PNG whose last row was left black may have been cut short."""
-    black = image.format == "PNG" and image.crop((0, image.height - 1, image.width, image.height)).getbbox() is None
-    if black and (missing := png_damage(data)):
+    """A PNG whose last row was left empty may have been cut short."""
+    last = (0, image.height - 1, image.width, image.height)
+    if image.format == "PNG" and image.crop(last).getbbox(alpha_only=False) is None and (missing := png_damage(data)):
         raise ImageFault("damaged", f"is damaged: it {missing}")
 
 
@@ -194,9 +222,8 @@ def _faults() -> Iterator[None]:
     except FileNotFoundError as error:
         raise ImageFault("missing", "does not exist") from error
     except Exception as error:  # damaged files make Pillow raise nearly anything
-        if isinstance(error, Image.DecompressionBombError):
-            most = 2 * (Image.MAX_IMAGE_PIXELS or 0)
-            raise ImageFault("too-large", f"has more than {most:,} pixels, the most that is opened") from error
+        if isinstance(error, Image.DecompressionBombError):  # Pillow refuses what it does not even open
+            raise _too_large(int(re.findall(r"\d+", str(error))[0])) from error
         if isinstance(error, UnidentifiedImageError):
             known = ", ".join(image_formats())
             raise ImageFault(

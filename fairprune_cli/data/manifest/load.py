@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fairprune_cli.core.errors import FairpruneError, Problems
+from fairprune_cli.core.files import read_plain
 from fairprune_cli.core.parallel import Progress
 from fairprune_cli.data.manifest.build import build_manifest, examine
 from fairprune_cli.data.manifest.columns import AttributeSpec
@@ -87,7 +88,7 @@ def _read(path: Path) -> tuple[bytes, Path]:
     if path.is_dir():
         path = path / "manifest.yaml"
     try:
-        return path.read_bytes(), path
+        return read_plain(path, "yaml_bytes"), path
     except OSError as error:
         raise FairpruneError(
             f"the manifest cannot be read: {error.strerror or error}",

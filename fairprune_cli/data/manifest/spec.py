@@ -225,7 +225,7 @@ def _attributes(top: YamlSection, kind: str, table: str) -> tuple[AttributeSpec,
     section = top.section("attributes")
     if section.nodes and kind == "folder" and not table:
         top.fault("attributes", "needs a table of their values: attributes_table: attributes.csv")
-    for name in section.nodes:
+    for name in section.nodes if section.within("attributes") else ():
         if not name.strip() or "*" in name or not is_printable(name):
             section.fault(name, "an attribute's name is printable and without `*`, which joins attributes")
             continue

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from fairprune_cli.core.errors import abridged
 from fairprune_cli.core.printable import is_printable
 from fairprune_cli.data.manifest.columns import AttributeSpec, read_label
 from fairprune_cli.data.manifest.task import Head
@@ -28,7 +30,7 @@ class TaskSpec:
 def named_tasks(section: YamlSection, needs_classes: bool) -> tuple[TaskSpec, ...]:
     """The tasks of `tasks: {NAME: {label, classes, outputs, output, threshold}}`, in their order."""
     found = []
-    for name in section.nodes:
+    for name in section.nodes if section.within("tasks") else ():
         if not name.strip() or not is_printable(name) or ":" in name:
             section.fault(name, "a task's name is printable and without `:`")
             continue
@@ -89,7 +91,8 @@ def _outputs(holder: YamlSection) -> tuple[int, ...] | None:
             holder.fault("outputs", "expected positions of outputs, whole numbers from 0")
         return None
     if len(set(whole)) < len(whole):
-        holder.fault("outputs", f"named twice: {', '.join(str(n) for n in sorted(set(whole)) if whole.count(n) > 1)}")
+        twice = sorted(n for n, times in Counter(whole).items() if times > 1)
+        holder.fault("outputs", f"named twice: {abridged(', '.join(map(str, twice)))}")
         return None
     return whole
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 
 import yaml
 
-from fairprune_cli.core.errors import Problems, nearest
+from fairprune_cli.core.errors import Problems, abridged, nearest
+from fairprune_cli.core.limits import excess, how_to_raise
 from fairprune_cli.core.printable import is_printable, tidy
 
 
@@ -34,15 +36,21 @@ class YamlSection:
 
     def fault(self, key: str, text: str) -> None:
         line = f"line {line_of(self.nodes[key])}: " if key in self.nodes else ""
-        self.problems.add(f"{line}{self.place}{key}: {text}")
+        self.problems.add(f"{line}{self.place}{abridged(key)}: {text}")
 
     def only(self, *known: str) -> None:
         for key in self.nodes:
             if key not in known:
-                self.fault(key, f"unknown key; {nearest(key, known)}")
+                self.fault(key, "unknown key" if self.problems.full else f"unknown key; {nearest(key, known)}")
 
     def section(self, key: str) -> YamlSection:
         return YamlSection(self.nodes.get(key), f"{self.place}{key}.", self.problems)
+
+    def within(self, most: str) -> bool:
+        """Whether it has no more keys than the limit of this name allows; a fault is noted."""
+        if over := excess(len(self.nodes), most):
+            self.problems.add(f"{self.place.rstrip('.')}: {over}; {how_to_raise(len(self.nodes), most)}")
+        return not over
 
     def has(self, key: str) -> bool:
         """Whether the key stands there with a value; an empty one or a bare `null` counts as absent."""
@@ -87,8 +95,8 @@ class YamlSection:
     def texts(self, key: str) -> tuple[str, ...]:
         """A list of distinct strings; () stands for a fault."""
         values = tuple(self._scalar(key, item) for item in self._listed(key, ""))
-        if doubled := sorted({value for value in values if value and values.count(value) > 1}):
-            self.fault(key, f"named twice: {', '.join(doubled)}")
+        if doubled := sorted(value for value, times in Counter(values).items() if value and times > 1):
+            self.fault(key, f"named twice: {abridged(', '.join(doubled))}")
         return values if all(values) and not doubled else ()
 
     def number(self, key: str, default: float | None = None) -> float:

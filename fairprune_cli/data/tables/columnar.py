@@ -8,20 +8,30 @@ from __future__ import annotations
 
 import csv
 import importlib.util
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from fairprune_cli.core.errors import FairpruneError, Problems, said_by
+from fairprune_cli.core.files import open_plain
 from fairprune_cli.core.printable import tidy
-from fairprune_cli.data.tables.parquet import MOST_COLUMNS, cell_text, shortest_decimals
+from fairprune_cli.data.tables.parquet import (
+    cell_text,
+    opened_parquet,
+    shortest_decimals,
+    too_many_columns,
+    unfolds_too_far,
+)
 from fairprune_cli.data.tables.table import form_of_csv
 
 _ROWS = 1 << 18  # at a time
 _BYTES = 1 << 24
+_LONGEST_HEADER = 16 << 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,18 +132,16 @@ class LongTable:
     def _raw_names(self) -> dict[str, str]:
         if not self.parquet:
             return {name: name for name in self.header}
-        import pyarrow.parquet
-
-        names = pyarrow.parquet.read_schema(self.path).names
-        return {tidy(name): name for name in names}
+        return {tidy(name): name for name in opened_parquet(self.path).schema_arrow.names}
 
     def _batches(self, wanted: Sequence[str], numbers: Sequence[str]) -> Iterator[Any]:
         import pyarrow as arrow
 
         if self.parquet:
-            import pyarrow.parquet
-
-            source = pyarrow.parquet.ParquetFile(self.path, thrift_container_size_limit=MOST_COLUMNS + 1)
+            source = opened_parquet(self.path)
+            with open_plain(self.path) as stream, mmap(stream.fileno(), 0, access=ACCESS_READ) as data:
+                if fault := unfolds_too_far(source.metadata.num_rows, set(wanted), data, whole=False):
+                    raise FairpruneError(fault, where=str(self.path))
             yield from source.iter_batches(_ROWS, columns=list(wanted), use_threads=False)
             return
         import pyarrow.csv
@@ -185,19 +193,23 @@ def open_long_table(path: Path) -> LongTable:
         FairpruneError: it cannot be read, is no table, or names a column twice.
     """
     try:
-        with open(path, "rb") as stream:
+        with open_plain(path) as stream:
             start = stream.read(1 << 16)
+            while b"\n" not in start and len(start) <= _LONGEST_HEADER and (more := stream.read(1 << 16)):
+                start += more
     except OSError as error:
         raise FairpruneError(f"cannot be read: {error.strerror or error}", where=str(path)) from error
     if start[:4] == b"PAR1" or path.suffix.lower() in (".parquet", ".pq"):
         table = LongTable(path, _parquet_header(path), True)
     else:
-        problems = Problems(str(path))
-        form = form_of_csv(path.name, start, problems)
+        found, problems = Problems(""), Problems(str(path))
+        form = form_of_csv(path.name, start, found)
+        # Each names the file, as several tables of a manifest need it; here it is named once.
+        problems.extend(text.removeprefix(path.name).lstrip(": ") for text in found.texts)
         problems.raise_if_any()
         assert form is not None
         table = LongTable(path, form.header, False, form.delimiter, form.above)
-    twice = sorted({name for name in table.header if table.header.count(name) > 1})
+    twice = sorted(name for name, times in Counter(table.header).items() if times > 1)
     if twice:
         raise FairpruneError(f"names columns twice: {', '.join(map(repr, twice))}", where=str(path),
                              hint="give each column a name of its own")  # fmt: skip
@@ -207,14 +219,15 @@ def open_long_table(path: Path) -> LongTable:
 def _parquet_header(path: Path) -> tuple[str, ...]:
     try:
         import pyarrow as arrow
-        import pyarrow.parquet
     except ImportError as error:
         raise FairpruneError("is Parquet, which needs pyarrow", where=str(path),
                              hint="`pip install pyarrow`, or save it as CSV") from error  # fmt: skip
     try:
-        return tuple(tidy(name) for name in pyarrow.parquet.read_schema(path).names)
+        return tuple(tidy(name) for name in opened_parquet(path).schema_arrow.names)
     except (arrow.ArrowException, OSError, ValueError) as error:
-        raise FairpruneError(f"is not a readable Parquet file: {said_by(error)}", where=str(path)) from error
+        said = said_by(error)
+        text = too_many_columns() if "Exceeded size limit" in said else f"is not a readable Parquet file: {said}"
+        raise FairpruneError(text, where=str(path)) from error
 
 
 def _utf8(column: Any) -> Utf8:

@@ -7,19 +7,15 @@ column is read as its distinct values and their places, so a long text in a mill
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
 
 from fairprune_cli.core.errors import Problems
+from fairprune_cli.core.limits import excess, how_to_raise, limit
 from fairprune_cli.core.printable import tidy
-from fairprune_cli.data.tables.parquet_pages import page_sizes
-
-MOST_COLUMNS = 10_000
-MOST_ROWS = 50_000_000
-LARGEST_PAGE = 256 << 20
-MOST_UNPACKED = 2 << 30
+from fairprune_cli.data.tables.parquet_pages import Stored, page_sizes
 
 
 def parquet_cells(
@@ -40,8 +36,7 @@ def parquet_cells(
         return None
     buffer = arrow.BufferReader(data)
     try:
-        # As many columns as there may be, and one for the schema's root; Thrift refuses the rest before it reads it.
-        source = pyarrow.parquet.ParquetFile(buffer, thrift_container_size_limit=MOST_COLUMNS + 1)
+        source = opened_parquet(buffer)
         schema = source.schema_arrow
         known = tuple(tidy(column) for column in schema.names)
         names = [raw for raw, column in zip(schema.names, known, strict=True) if wanted is None or column in wanted]
@@ -61,20 +56,42 @@ def parquet_cells(
         reason = (str(error).splitlines() or ["it takes more memory than there is"])[0]
         text = f"{name} is not a readable Parquet file: {reason}"
         if "Exceeded size limit" in reason:
-            text = f"{name} has more than {MOST_COLUMNS:,} columns or parts; write those alone that the manifest names"
+            text = f"{name} {too_many_columns()}; write those alone that the manifest names"
         problems.add(text, "bad-table", name)
     return None
 
 
-def _read(data: bytes, names: list[str]) -> Any:
-    import pyarrow as arrow
+def opened_parquet(source: Any, **options: Any) -> Any:
+    """A Parquet file of which the metadata alone is read, within the limit `table_columns`.
+
+    Args:
+        source: path or buffer; options: of pyarrow's ParquetFile.
+
+    Raises:
+        arrow.ArrowException, OSError: it is damaged, or has more columns or parts.
+    """
     import pyarrow.parquet
 
+    # As many columns as there may be, and one for the schema's root; Thrift refuses the rest before it reads it.
+    return pyarrow.parquet.ParquetFile(source, thrift_container_size_limit=limit("table_columns") + 1, **options)
+
+
+def too_many_columns() -> str:
+    """What is wrong with a file that `opened_parquet` refuses with "Exceeded size limit"."""
+    most = limit("table_columns")
+    return (
+        f"has more than {most:,} columns or parts, the limit table_columns; {how_to_raise(10 * most, 'table_columns')}"
+    )
+
+
+def _read(data: bytes, names: list[str]) -> Any:
+    import pyarrow as arrow
+
     try:
-        source = pyarrow.parquet.ParquetFile(arrow.BufferReader(data), read_dictionary=names)
+        source = opened_parquet(arrow.BufferReader(data), read_dictionary=names)
         return source.read(columns=names, use_threads=False)
     except (arrow.ArrowNotImplementedError, OSError):  # some encodings have no way to distinct values
-        return pyarrow.parquet.ParquetFile(arrow.BufferReader(data)).read(columns=names, use_threads=False)
+        return opened_parquet(arrow.BufferReader(data)).read(columns=names, use_threads=False)
 
 
 def _fault(rows: int, schema: Any, names: Sequence[str], known: Sequence[str], data: bytes) -> str:
@@ -88,19 +105,38 @@ def _fault(rows: int, schema: Any, names: Sequence[str], known: Sequence[str], d
     for field in schema:
         if field.name in wanted and types.is_nested(field.type):
             return f"column {field.name!r} holds lists or structs, and no text"
-    if rows > MOST_ROWS:
-        return f"has {rows:,} rows; at most {MOST_ROWS:,} are read"
-    unpacked = 0
+    return unfolds_too_far(rows, wanted, data)
+
+
+def unfolds_too_far(rows: int, wanted: Collection[str], data: Stored, whole: bool = True) -> str:
+    """Which limit the wanted columns of a Parquet file exceed, in words, before they are unpacked; "" for none.
+
+    Args:
+        rows: of the file; data: its bytes.
+        whole: whether all rows are going to be held at once, and not some at a time.
+
+    Raises:
+        ValueError: as `page_sizes`.
+    """
+    unpacked, page = 0, limit("parquet_page_bytes")
     for column, size in page_sizes(data, wanted):
         unpacked += size
-        if size > LARGEST_PAGE:
+        if size > page:
             return (
-                f"column {column!r} has a page that unfolds to {size >> 20:,} MiB; at most {LARGEST_PAGE >> 20:,} are "
-                "read: write it with smaller pages"
+                f"column {column!r} has a page that unfolds to {size >> 20:,} MiB; at most {page >> 20:,} are read: "
+                f"write it with smaller pages; {how_to_raise(size, 'parquet_page_bytes')}"
             )
-    if unpacked > MOST_UNPACKED:
-        return f"its columns unfold to {unpacked >> 20:,} MiB; at most {MOST_UNPACKED >> 20:,} are read"
-    return ""
+    if over := excess(rows, "table_rows"):
+        return f"{over}; {how_to_raise(rows, 'table_rows')}"
+    if not whole:
+        return ""
+    if unpacked > (most := limit("parquet_bytes")):
+        return (
+            f"its columns unfold to {unpacked >> 20:,} MiB; at most {most >> 20:,} are read; "
+            f"{how_to_raise(unpacked, 'parquet_bytes')}"
+        )
+    over = excess(cells := rows * len(wanted), "table_cells")
+    return f"{over}; {how_to_raise(cells, 'table_cells')}" if over else ""
 
 
 class _NotText(ValueError):
@@ -123,26 +159,29 @@ def _texts(column: Any) -> list[str]:
             try:
                 texts.append(cell_text(value))
             except UnicodeDecodeError:
-                row = places.index(code) + len(cells) + 1
+                row = int(np.argmax(places == code)) + len(cells) + 1
                 raise _NotText(f"{value[:20]!r} is not UTF-8 text", row) from None
-        texts.append("")
-        cells += [texts[-1 if place is None else place] for place in places]
+        cells += np.array([*texts, ""], object)[places].tolist()  # none is the last
     return cells
 
 
-def _distinct(chunk: Any) -> tuple[list[Any], list[int | None]]:
-    """The distinct values of a chunk, and which of them each cell has; kinds that cannot be told apart count each."""
+def _distinct(chunk: Any) -> tuple[list[Any], np.ndarray]:
+    """The distinct values of a chunk, and which of them each cell has, -1 for none (int64 [n]).
+
+    Kinds that cannot be told apart count each.
+    """
     import pyarrow as arrow
 
     try:
         coded = chunk if arrow.types.is_dictionary(chunk.type) else chunk.dictionary_encode()
-        return coded.dictionary.to_pylist(), coded.indices.to_pylist()
+        places = coded.indices.cast(arrow.int64()).fill_null(-1).to_numpy(zero_copy_only=False)
+        return coded.dictionary.to_pylist(), places
     except (arrow.ArrowNotImplementedError, ValueError):  # times below a microsecond among them
         try:
             values = chunk.to_pylist()
         except ValueError:
             values = chunk.cast(arrow.string()).to_pylist()
-        return values, list(range(len(values)))
+        return values, np.arange(len(values))
 
 
 def shortest_decimals(values: list[Any], kind: Any) -> list[Any]:

@@ -8,14 +8,16 @@ end the process where the metadata is damaged. Numbers of fields are those of pa
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from mmap import mmap
 from typing import Any
 
 from fairprune_cli.data.tables.thrift import read_struct
 
+Stored = bytes | mmap
 _TAIL = 8  # bytes: the length of the metadata, and PAR1
 
 
-def page_sizes(data: bytes, wanted: Collection[str]) -> Iterator[tuple[str, int]]:
+def page_sizes(data: Stored, wanted: Collection[str]) -> Iterator[tuple[str, int]]:
     """Column and bytes unpacked of each page of the wanted columns.
 
     Args:
@@ -34,7 +36,7 @@ def page_sizes(data: bytes, wanted: Collection[str]) -> Iterator[tuple[str, int]
                 start = at + stored
 
 
-def _chunks(data: bytes) -> Iterator[tuple[str, int, int]]:
+def _chunks(data: Stored) -> Iterator[tuple[str, int, int]]:
     """Column, begin and end in the file of each part's pages."""
     length = int.from_bytes(data[-_TAIL:-4], "little")
     if length > len(data) - _TAIL:

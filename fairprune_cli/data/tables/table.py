@@ -21,9 +21,11 @@ from pathlib import Path
 import numpy as np
 
 from fairprune_cli.core.errors import Problem, Problems, nearest
+from fairprune_cli.core.files import read_plain
+from fairprune_cli.core.limits import excess, how_to_raise
 from fairprune_cli.core.printable import is_printable, tidy
 from fairprune_cli.data.tables.image_names import is_image_name
-from fairprune_cli.data.tables.parquet import MOST_COLUMNS, parquet_cells
+from fairprune_cli.data.tables.parquet import parquet_cells
 
 SPLITS = ("train", "val", "test")
 # What numpy, pandas and spreadsheets write where there is nothing, in lower case.
@@ -102,9 +104,8 @@ def read_table(path: Path, problems: Problems, wanted: Sequence[str] | None = No
 def _sound_header(name: str, header: Sequence[str], problems: Problems, doubled: bool = True) -> bool:
     """Whether the names of the columns can be read; what is wrong is noted."""
     before = len(problems.found)
-    if len(header) > MOST_COLUMNS:
-        text = f"{name} has {len(header):,} columns; at most {MOST_COLUMNS:,} are read"
-        problems.add(text, "bad-table", name, 1)
+    if over := excess(len(header), "table_columns", name):
+        problems.add(f"{over}; {how_to_raise(len(header), 'table_columns')}", "bad-table", name, 1)
         return False
     if odd := [column for column in header if not is_printable(column)]:
         text = f"{name}: names of columns cannot be printed: {', '.join(repr(column[:60]) for column in odd[:SHOWN])}"
@@ -117,7 +118,7 @@ def _sound_header(name: str, header: Sequence[str], problems: Problems, doubled:
 
 def _bytes(path: Path, problems: Problems) -> bytes | None:
     try:
-        return path.read_bytes()
+        return read_plain(path)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         problems.add(f"the table {str(path)!r} cannot be read: {reason}", "missing-table", path.name)

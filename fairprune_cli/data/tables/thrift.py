@@ -5,13 +5,14 @@ Only what a struct holds is read, by the numbers of its fields; nothing is alloc
 
 from __future__ import annotations
 
+from mmap import mmap
 from typing import Any
 
 _STOP, _TRUE, _FALSE, _BYTE, _I16, _I32, _I64, _DOUBLE, _BINARY, _LIST, _SET, _MAP, _STRUCT = range(13)
 _DEPTH = 12  # Parquet's deepest struct has 7
 
 
-def read_struct(data: bytes, at: int, depth: int = _DEPTH) -> tuple[dict[int, Any], int]:
+def read_struct(data: bytes | mmap, at: int, depth: int = _DEPTH) -> tuple[dict[int, Any], int]:
     """The fields of the struct that begins at a place, by number, and where it ends.
 
     Whole numbers, truth values, bytes, lists and structs are read; of other values only that they are there (None).
@@ -40,7 +41,7 @@ def read_struct(data: bytes, at: int, depth: int = _DEPTH) -> tuple[dict[int, An
     return found, at + 1
 
 
-def _value(data: bytes, at: int, kind: int, depth: int) -> tuple[Any, int]:
+def _value(data: bytes | mmap, at: int, kind: int, depth: int) -> tuple[Any, int]:
     if kind in (_I16, _I32, _I64):
         return _whole(data, at)
     if kind == _STRUCT:
@@ -59,7 +60,7 @@ def _value(data: bytes, at: int, kind: int, depth: int) -> tuple[Any, int]:
     raise ValueError(f"a field of the kind {kind}")
 
 
-def _list(data: bytes, at: int, depth: int) -> tuple[list[Any], int]:
+def _list(data: bytes | mmap, at: int, depth: int) -> tuple[list[Any], int]:
     head = data[at]
     at += 1
     length = head >> 4
@@ -74,12 +75,12 @@ def _list(data: bytes, at: int, depth: int) -> tuple[list[Any], int]:
     return values, at
 
 
-def _whole(data: bytes, at: int) -> tuple[int, int]:
+def _whole(data: bytes | mmap, at: int) -> tuple[int, int]:
     number, at = _varint(data, at)
     return number >> 1 ^ -(number & 1), at
 
 
-def _varint(data: bytes, at: int) -> tuple[int, int]:
+def _varint(data: bytes | mmap, at: int) -> tuple[int, int]:
     value = shift = 0
     while True:
         byte = data[at]

@@ -183,10 +183,23 @@ def test_nothing_of_pillow_reaches_stderr(tmp_path: Path) -> None:
     assert (done.stdout, done.stderr) == ("read\n", "")
 
 
-def test_an_image_of_too_many_pixels_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 500)
-    with pytest.raises(ImageFault, match="has more than 1,000 pixels, the most that is opened") as caught:
-        verify_image(saved(Image.new("RGB", (40, 40)), "PNG"))
-    assert caught.value.code == "too-large"
+def test_an_image_of_too_many_pixels_is_a_sentence_with_the_option(monkeypatch: pytest.MonkeyPatch) -> None:
+    content = saved(Image.new("RGB", (40, 40)), "PNG")
+    monkeypatch.setenv("FAIRPRUNE_LIMITS", "image_pixels=1500")
+    for read in (verify_image, lambda data: open_image(io.BytesIO(data))):
+        with pytest.raises(
+            ImageFault, match=r"has 1,600 pixels; at most 1,500 are read: .*image_pixels=1600"
+        ) as caught:
+            read(content)
+        assert caught.value.code == "too-large"
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 500)  # Pillow's own bound is a half of what it refuses
+    with pytest.raises(ImageFault, match="has 1,600 pixels; at most 1,500 are read"):
+        verify_image(content)
     with heard_warnings():
         assert verify_image(saved(Image.new("RGB", (30, 30)), "PNG")).remarks == ("has more than 500 pixels",)
+
+
+def test_the_option_raises_the_limit_of_pixels_beyond_that_of_pillow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 500)
+    monkeypatch.setenv("FAIRPRUNE_LIMITS", "image_pixels=200000000")
+    assert verify_image(saved(Image.new("RGB", (40, 40)), "PNG")).size == (40, 40)

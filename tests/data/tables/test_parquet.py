@@ -16,7 +16,6 @@ import numpy as np
 import pytest
 
 from fairprune_cli.core.errors import Problems
-from fairprune_cli.data.tables import parquet
 from fairprune_cli.data.tables.parquet import parquet_cells
 
 arrow = pytest.importorskip("pyarrow", reason="pyarrow is not installed")
@@ -124,7 +123,7 @@ def test_a_page_that_unfolds_too_far_is_refused_before_it_is_unpacked(
 ) -> None:
     data = packed({"file": ["a"], "big": ["x" * (8 << 20)]}, compression=compression, use_dictionary=dictionary)
     assert len(data) < 1 << 20
-    monkeypatch.setattr(parquet, "LARGEST_PAGE", 4 << 20)
+    monkeypatch.setenv("FAIRPRUNE_LIMITS", f"parquet_page_bytes={4 << 20}")
     pool = arrow.default_memory_pool()
     taken: list[int] = []
     monkeypatch.setattr(written.ParquetFile, "read", lambda *_, **__: taken.append(pool.bytes_allocated()))
@@ -138,7 +137,7 @@ def test_a_page_that_unfolds_too_far_is_refused_before_it_is_unpacked(
 
 def test_many_pages_together_are_bounded_too(monkeypatch: pytest.MonkeyPatch) -> None:
     data = packed({"big": ["x" * 1000] * 20_000}, use_dictionary=False, data_page_size=1000)
-    monkeypatch.setattr(parquet, "MOST_UNPACKED", 10 << 20)
+    monkeypatch.setenv("FAIRPRUNE_LIMITS", f"parquet_bytes={10 << 20}")
     assert "its columns unfold to 19 MiB; at most 10 are read" in read(data)[1][0]
     monkeypatch.undo()
     assert read(data)[1] == []
@@ -153,8 +152,12 @@ def test_a_long_text_in_many_rows_is_held_once() -> None:
 
 
 def test_rows_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parquet, "MOST_ROWS", 99)
-    assert "has 100 rows; at most 99 are read" in read(packed({"file": ["a"] * 100}))[1][0]
+    data = packed({"file": ["a"] * 100, "b": ["b"] * 100})
+    monkeypatch.setenv("FAIRPRUNE_LIMITS", "table_rows=99")
+    assert "has 100 table rows; at most 99 are read; if you trust" in read(data)[1][0]
+    monkeypatch.setenv("FAIRPRUNE_LIMITS", "table_cells=199")
+    assert "has 200 table cells; at most 199 are read" in read(data)[1][0]
+    assert read(data, ("file",))[1] == []
 
 
 def test_too_many_columns_are_refused_at_once() -> None:
