@@ -29,6 +29,9 @@ def entry() -> None:
         main()
     except SystemExit as left:
         code = int(left.code or 0)
+    except BaseException as error:  # where there is no memory or file left to say it otherwise
+        text = "out of memory" if isinstance(error, MemoryError) else f"{type(error).__name__}: {error}"
+        os.write(2, f"error: {text}\n".encode(errors="replace"))
     finally:
         ending.leave(code)
 

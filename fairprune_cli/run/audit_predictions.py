@@ -99,8 +99,7 @@ def audit_predictions(request: PredictionsRequest, terminal: Terminal) -> Outcom
                 "no such file", where=str(path), hint="give a CSV or Parquet file with a row per image"
             )
     beside = None if request.in_memory else request.predictions
-    data = open_data(settings, beside, terminal, True, settings.split, images=False)
-    data = data.with_attributes(policy.attributes)
+    data = open_data(settings, beside, terminal, True, settings.split, images=False).with_attributes(policy.attributes)
     refuse_gates_without_groups(policy, data)
     refuse_broken_plug_ins(*(len(task.classes) for task in data.manifest.tasks))
     if request.against is None:

@@ -97,6 +97,8 @@ def _child(
     os.chdir(cwd)
     os.environ.update(env)
     stream = os.fdopen(os.open(log, os.O_WRONLY | os.O_APPEND), "w", encoding="utf-8", buffering=1)
+    os.dup2(stream.fileno(), 1)
+    os.dup2(stream.fileno(), 2)
     sys.stdout = sys.stderr = stream
     from fairprune_cli.__main__ import run
 
