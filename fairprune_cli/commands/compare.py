@@ -59,7 +59,8 @@ def command(
         raise FairpruneError(f"{' and '.join(alone)} cannot go together", where="fairprune compare", hint="give one")
     settings = resolved(config, given)
     if not gather:
-        _look_ahead(model, _names(methods), sparsities, granularities, seeds, settings, out, terminal)
+        varied = {pair.partition("=")[0].strip().replace("-", "_") for pair in grid or ()}
+        _look_ahead(model, _names(methods), sparsities, granularities, seeds, settings, out, varied, terminal)
     from fairprune_cli import compare as comparison
     from fairprune_cli.compare import printed
 
@@ -95,10 +96,10 @@ def _list(lines: list[str], as_json: bool, terminal: Terminal) -> int:
 
 def _look_ahead(
     model: str, methods: tuple[str, ...], sparsities: str, granularities: str, seeds: int, settings: Resolved,
-    out: Path | None, terminal: Terminal,
+    out: Path | None, varied: set[str], terminal: Terminal,
 ) -> None:  # fmt: skip
-    """Refuse what can be refused at once, and say what begins."""
-    from fairprune_cli.run.early import look_ahead
+    """Refuse what can be refused at once, and say what begins; what a grid varies is looked at point by point."""
+    from fairprune_cli.run.early import look_ahead, look_at_models
 
     for flag, key, names in (
         ("--methods", "method", methods), ("--granularities", "granularity", _names(granularities)),
@@ -113,7 +114,11 @@ def _look_ahead(
         refuse_no_room(out)
     first = settings.settings.seed
     paths = [Path(model.replace("{seed}", str(seed))) for seed in range(first, first + seeds)]
-    manifest = look_ahead(settings, dict.fromkeys(paths))
+    if "data" in varied:
+        look_at_models(settings.settings.arch, dict.fromkeys(paths))
+        manifest = "several manifests"
+    else:
+        manifest = str(look_ahead(settings, dict.fromkeys(paths), every="attr" in varied))
     terminal.note(f"{model}: comparing {', '.join(methods)} on {manifest}")
 
 

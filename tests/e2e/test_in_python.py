@@ -124,7 +124,7 @@ def test_what_gives_no_scores_is_refused(wrong: Any, message: str, work: Work) -
         ({"againts": "x"}, "did you mean 'against'?"),
         ({"max_gap": True}, "max_gap: True is not a share from 0 to 1"),
         ({"max_gap": np.array([0.5])}, "max_gap: (0.5,) is not a share from 0 to 1"),
-        ({"max_gap": float("nan")}, "max_gap: nan is not a finite number"),
+        ({"max_gap": float("nan")}, "max_gap: nan is not a share from 0 to 1"),
         ({"max_gap": 5}, "max_gap: a share from 0 to 1; 5 % is written 0.05"),
         ({"attr": "gendre"}, "gendre"),
         ({"data": "absent.yaml"}, "--data = absent.yaml: no such manifest"),
