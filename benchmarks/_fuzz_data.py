@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 import json
 import multiprocessing
 import os
@@ -34,13 +35,14 @@ SECONDS, LIMIT = 60, 2 << 30
 SPACE = 6 << 30  # address space beyond what the process has at the start
 CANARY, MODULE = "code-has-run", "lies_beside"
 GOOD = ("accepted", "refused", "inconclusive", "gate failed")
-FORMATS = {
-    "jpeg": ("JPEG", {}), "jpeg-progressive": ("JPEG", {"progressive": True}), "png": ("PNG", {}), "bmp": ("BMP", {}),
-    "png-16": ("PNG", {"mode": "I;16"}), "png-palette": ("PNG", {"mode": "P"}), "gif": ("GIF", {}), "tiff": ("TIFF", {}),
-    "tiff-lzw": ("TIFF", {"compression": "tiff_lzw"}), "tiff-deflate": ("TIFF", {"compression": "tiff_deflate"}),
-    "tiff-jpeg": ("TIFF", {"compression": "jpeg"}), "ppm": ("PPM", {}), "webp": ("WEBP", {}), "avif": ("AVIF", {}),
-    "jpeg2000": ("JPEG2000", {}), "tga": ("TGA", {}), "tga-rle": ("TGA", {"compression": "tga_rle"}), "pcx": ("PCX", {}),
-    "sgi": ("SGI", {}), "ico": ("ICO", {}), "dib": ("DIB", {}), "qoi": ("QOI", {}),
+FORMATS: dict[str, tuple[str, dict[str, Any]]] = {
+    "jpeg": ("JPEG", {}), "jpeg-progressive": ("JPEG", {"progressive": True}), "png": ("PNG", {}),
+    "png-16": ("PNG", {"mode": "I;16"}), "png-palette": ("PNG", {"mode": "P"}), "gif": ("GIF", {}),
+    "tiff": ("TIFF", {}), "tiff-lzw": ("TIFF", {"compression": "tiff_lzw"}), "bmp": ("BMP", {}), "ico": ("ICO", {}),
+    "tiff-deflate": ("TIFF", {"compression": "tiff_deflate"}), "tiff-jpeg": ("TIFF", {"compression": "jpeg"}),
+    "ppm": ("PPM", {}), "webp": ("WEBP", {}), "avif": ("AVIF", {}), "jpeg2000": ("JPEG2000", {}), "tga": ("TGA", {}),
+    "tga-rle": ("TGA", {"compression": "tga_rle"}), "pcx": ("PCX", {}), "sgi": ("SGI", {}), "dib": ("DIB", {}),
+    "qoi": ("QOI", {}),
 }  # fmt: skip
 _CODES = {0: "accepted", 1: "gate failed", 2: "refused", 4: "inconclusive"}
 _RUNS = ("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "pty.spawn", "os.startfile")
@@ -226,6 +228,7 @@ class Reader:
 
 def run(count: int, seed: int, folder: Path) -> Iterator[tuple[str, str, str, str, int]]:
     """(kind, mutation, outcome, what it said, bytes needed) of sound files, those by hand, and `count` mutated ones."""
+    folder.mkdir(parents=True, exist_ok=True)
     os.environ["FAIRPRUNE_CACHE"] = str(folder / "cache")
     (folder / f"{MODULE}.py").write_text(f"open({str(folder / CANARY)!r}, 'w')\n")
     found = cases(folder)
@@ -238,7 +241,7 @@ def run(count: int, seed: int, folder: Path) -> Iterator[tuple[str, str, str, st
         (kind, "mutated", found[kind].mutate(found[kind].path.read_bytes(), random.Random(f"{seed} {i}")))
         for i in range(count) for kind in [chosen[i % len(chosen)]]
     )  # fmt: skip
-    for kind, name, content in (*by_hand(found), *mutated):
+    for kind, name, content in itertools.chain(by_hand(found), mutated):
         case = found[kind]
         sound = case.path.read_bytes()
         case.path.write_bytes(content)

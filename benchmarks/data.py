@@ -33,6 +33,7 @@ from fairprune_cli.core.files import atomic_write_text
 from fairprune_cli.core.parallel import decoding_threads
 from fairprune_cli.data.images.decode import decode
 from fairprune_cli.data.images.pillow import open_image
+from fairprune_cli.data.tables.image_names import image_formats
 
 SIZE, BATCH, ROUNDS = 64, 128, 7
 
@@ -61,7 +62,7 @@ def rates(works: dict[str, Callable[[bytes], Any]], items: list[bytes], threads:
 
 
 def pillow(data: bytes) -> np.ndarray:
-    return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+    return np.asarray(Image.open(io.BytesIO(data), formats=image_formats()).convert("RGB"))
 
 
 def pillow_resized(data: bytes) -> np.ndarray:

@@ -31,6 +31,7 @@ from PIL import Image
 from fairprune_cli.core.files import atomic_write_text
 from fairprune_cli.data.images.decode import centred, decode
 from fairprune_cli.data.images.pillow import open_image
+from fairprune_cli.data.tables.image_names import image_formats
 
 SIZE, IMAGES, DRAWN, ROUNDS = 64, 2000, 100, 5
 SHAPES = ((178, 218), (64, 64), (100, 130))
@@ -50,7 +51,7 @@ Decoder = Callable[[bytes], np.ndarray]
 
 
 def _pillow() -> Decoder:
-    return lambda data: np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+    return lambda data: np.asarray(Image.open(io.BytesIO(data), formats=image_formats()).convert("RGB"))
 
 
 def _pillow_draft() -> Decoder:

@@ -2,7 +2,8 @@
 
 Each file of each format is truncated, has bits flipped, bytes overwritten, numbers blown up, parts repeated or cut out,
 zip members renamed or compressed, or code put into its pickle. Files are loaded in a process of their own whose address
-space is limited; what each load needed is read from the kernel. Prints a table and writes results/fuzz.json.
+space is limited; what each load needed is read from the kernel. The
+readers of data follow (_fuzz_data.py). Prints a table and writes results/fuzz.json.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import argparse
 import collections
 import io
+import itertools
 import json
 import multiprocessing
 import os
@@ -29,6 +31,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import torch
 from safetensors.torch import save_file
 
+from benchmarks import _fuzz_data
 from fairprune_cli.core.errors import ExitCode, FairpruneError
 from fairprune_cli.models import architectures
 from fairprune_cli.models.checkpoint.load import load_model, save_checkpoint
@@ -265,15 +268,20 @@ def run(count: int, seed: int, folder: Path, programs: bool = True) -> Iterator[
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=2000)
+    parser.add_argument("--data-count", type=int, default=2500, help="mutated files of the readers of data")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     counts: dict[tuple[str, str], collections.Counter[str]] = collections.defaultdict(collections.Counter)
     bad, most = [], 0
     with tempfile.TemporaryDirectory() as temporary:
-        for name, mutation, outcome, said, needed in run(args.count, args.seed, Path(temporary)):
+        readers = itertools.chain(
+            run(args.count, args.seed, Path(temporary)),
+            _fuzz_data.run(args.data_count, args.seed, Path(temporary) / "data"),
+        )
+        for name, mutation, outcome, said, needed in readers:
             counts[name, mutation][outcome] += 1
             most = max(most, needed)
-            if outcome not in GOOD:
+            if outcome not in (*GOOD, *_fuzz_data.GOOD):
                 bad.append({"format": name, "mutation": mutation, "outcome": outcome, "said": said, "bytes": needed})
     outcomes = sorted({outcome for counter in counts.values() for outcome in counter})
     print(f"{'format':14} {'mutation':12}" + "".join(f" {outcome:>20}" for outcome in outcomes))

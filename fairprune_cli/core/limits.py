@@ -28,7 +28,7 @@ DEFAULTS: Mapping[str, int] = {
     "image_side_pixels": 4096,
     "yaml_values": 100_000,
     "yaml_depth": 40,
-    "yaml_bytes": 4 << 20,
+    "yaml_bytes": 2 << 20,
     "events_bytes": 256 << 20,
     "report_bytes": 64 << 20,
     "report_depth": 40,

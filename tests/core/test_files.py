@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import pytest
 
-from fairprune_cli.core.files import file_name
+from fairprune_cli.core.errors import FairpruneError
+from fairprune_cli.core.files import file_name, read_document, read_plain
 
 
 @pytest.mark.parametrize(
@@ -20,3 +24,14 @@ from fairprune_cli.core.files import file_name
 )
 def test_a_name_has_nothing_that_a_system_refuses(text: str, name: str) -> None:
     assert file_name(text) == name
+
+
+def test_what_is_no_plain_file_is_refused_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path("/dev/zero"), tmp_path):
+        with pytest.raises(OSError, match=r"no plain file|Is a directory"):
+            read_plain(path)
+    with pytest.raises(FairpruneError, match="no plain file"):
+        read_document(tmp_path / "pipe", "policy", str, "yaml_bytes", "")
+    (tmp_path / "a").write_bytes(b"abc")
+    assert read_plain(tmp_path / "a", "yaml_bytes") == b"abc"

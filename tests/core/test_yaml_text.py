@@ -54,6 +54,24 @@ def test_a_key_that_stands_twice_is_an_error(text: str) -> None:
         yaml_values(text)
 
 
+@pytest.mark.parametrize(
+    "value",
+    ["!!float abc", "!!int ''", "!!bool x", "!!timestamp abc", "2001-99-99", "2001-01-01T25:61:61", "9" * 5000,
+     "1" + ":59" * 100_000, "0x" + "f" * 9000, "!!binary ä", "!!set [a]", "!!python/name:os.system", "&a [*a]"],
+    ids=lambda value: value[:20],
+)  # fmt: skip
+def test_a_tag_or_number_of_any_text_is_an_error_with_its_line(value: str) -> None:
+    with pytest.raises(yaml.YAMLError, match="line 2"):
+        yaml_values(f"b: 1\na: {value}")
+
+
+def test_a_document_has_a_largest_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FAIRPRUNE_LIMITS", "yaml_bytes=20")
+    assert yaml_values("a: " + "x" * 17) is not None
+    with pytest.raises(yaml.YAMLError, match="FAIRPRUNE_LIMITS=yaml_bytes=21"):
+        yaml_values("a: " + "x" * 18)
+
+
 @pytest.mark.parametrize("text", ["a: 2020-99-99", "a: " + "9" * 6000, "a: !!python/name:os.system x", "a: !!binary ä"])
 def test_values_that_do_not_exist_are_errors_of_the_document(text: str) -> None:
     with pytest.raises(yaml.YAMLError):

@@ -133,7 +133,7 @@ def _lacks_scans(data: bytes) -> bool:
             bits = {component: {} for component in body[6::3]}
         elif marker == _SOS:
             if not body or len(body) != 4 + 2 * body[0]:
-                return False
+                break  # cut within the header of a scan
             begin, end, position = body[-3:]
             for component in body[1 : 1 + 2 * body[0] : 2]:
                 bits.setdefault(component, {}).update(

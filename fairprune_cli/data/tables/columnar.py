@@ -116,6 +116,8 @@ class LongTable:
         raw = self._raw_names()
         try:
             for batch in self._batches([raw[name] for name in dict.fromkeys((*texts, *coded, *numbers))], numbers):
+                if self.parquet:
+                    batch.validate(full=True)  # a damaged file may hold places that there are not, and bytes for text
                 columns = {tidy(name): column for name, column in zip(batch.schema.names, batch.columns, strict=True)}
                 yield Rows(
                     first, {name: _utf8(columns[name]) for name in texts},

@@ -149,3 +149,15 @@ def test_of_other_files_nothing_is_said() -> None:
         assert jpeg_damage(other) is None
     for end in range(0, len(content), 7):
         assert jpeg_damage(content[:end]) is None
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+@pytest.mark.parametrize("share", [0.05, 0.3, 0.6])
+def test_a_progressive_file_that_was_cut_and_closed_lacks_scans(mode: str, share: float) -> None:
+    stream = io.BytesIO()
+    Image.effect_noise((64, 400), 90).convert(mode).save(stream, "JPEG", progressive=True)
+    content = stream.getvalue()
+    assert jpeg_damage(content) is None
+    assert jpeg_damage(content[: int(len(content) * share)] + b"\xff\xd9") == (
+        "its data ends before its picture is complete"
+    )
