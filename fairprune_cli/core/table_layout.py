@@ -10,7 +10,8 @@ from rich.cells import cell_len
 
 _BETWEEN = 2  # columns of the line from one column of a table to the next
 _HANGING = 2  # by how much what is broken stands further to the right than its first line
-_WORD = re.compile(r"\[[-+\d., ]+\]\S*|± \S+|\S+")  # an interval is one, and so is a standard deviation
+# An interval is one, and so is a standard deviation, each with its per cent.
+_WORD = re.compile(r"(?:\[[-+\d., ]+\]\S*|± \S+|\S+)(?: %(?!\S*\w)\S*)?")
 
 Rows = Sequence[Sequence[str]]
 

@@ -83,6 +83,7 @@ def test_a_word_that_is_longer_than_the_line_stays_whole() -> None:
     word = "a" * 100
     assert in_columns(f"  one {word} two", 40) == ["  one", f"    {word}", "    two"]
     assert in_columns("it is 6.7 [4.2, 9.2] points", 14) == ["it is 6.7", "  [4.2, 9.2]", "  points"]
+    assert in_columns("neutral are 50 %, of all", 14) == ["neutral are", "  50 %, of all"]
     assert in_columns("  as it  is", 40) == ["  as it  is"]
     (part,) = arranged([["", "n"], [word, "1"]], 40, several=True)
     assert part.rows[1] == [word, "1"]

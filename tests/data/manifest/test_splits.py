@@ -199,4 +199,4 @@ def test_reading_for_a_drawing_gives_signs_of_life(tmp_path: Path, found: list[F
     )
     signs: list[tuple[int, int]] = []
     load_manifest(tmp_path / "manifest.yaml", lambda done, total: signs.append((done, total)))
-    assert signs == [(0, len(found))]
+    assert signs == [(len(found), len(found))]
