@@ -1,4 +1,4 @@
-"""What holds for the whole report: the manifest's order, the positive class, what chance could explain, few pictures."""
+"""What holds for the whole report: the manifest's order, the positive class, chance, and pictures."""
 
 from __future__ import annotations
 

@@ -58,9 +58,9 @@ def dots(figure: Dots, width: int) -> tuple[float, list[str]]:
     height, body = 0.0, []
     for part in parts:
         rows = _Rows.of([part], False)
-        found = _names(part.rows, rows, 10.0, width, part) + _panel(
-            _Panel(part, 10.0, width - 10.0, width - 2.0), rows, width - 10.0, True
-        )
+        panel = _Panel(part, 10.0, width - 10.0, width - 2.0)
+        # Names last: a bound may lie behind them.
+        found = _panel(panel, rows, width - 10.0, True) + _names(part.rows, rows, 10.0, width, part)
         body.append(f'<g transform="translate(0 {px(height)})">{"".join(found)}</g>' if height else "".join(found))
         height += rows.top + rows.height * len(part.rows[:MOST_ROWS]) + AXIS + 8.0
     return height - 8.0, body

@@ -70,7 +70,7 @@ def _plot(view: View, attribute: str, folded: bool) -> Plot:
     labels = [view.label(m) for m in view.models]
     figure = Dots(rows, labels, "percent", rules, axis="accuracy in percent", beside=beside)
     reading = "A dot is what was measured, its line the interval"
-    reading += "; to the right, the change on the same images: left of zero is a loss." if beside else "."
+    reading += "; the second panel has the change on the same images: left of zero is a loss." if beside else "."
     return Plot(f"Accuracy by {attribute}", _sentence(view, attribute), figure, reading, folded)
 
 
