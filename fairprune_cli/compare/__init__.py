@@ -118,7 +118,7 @@ def write_results(layout: ComparisonPlan, document: dict[str, Any]) -> None:
     atomic_write_text(folder / "compare.md", markdown_of(page.build_page(document, pictures=False)))
     atomic_write_text(folder / "compare.html", html_of(page.build_page(document)))
     for i, attribute in enumerate(document["attributes"]):
-        figure = picture.figure(document, attribute)
+        figure = picture.comparison_figure(document, attribute)
         if figure is not None:
             name = "accuracy-gap.svg" if i == 0 else f"accuracy-gap-{i + 1}.svg"
             title = f"accuracy against gap, {attribute}"

@@ -38,7 +38,7 @@ def plots(document: Mapping[str, Any]) -> list[Plot]:
     """One figure per attribute, with the rows of all targets."""
     found = []
     for attribute in document["attributes"]:
-        whole = figure(document, attribute)
+        whole = comparison_figure(document, attribute)
         if whole is None:
             continue
         of = f", {attribute}" if len(document["attributes"]) > 1 else ""
@@ -48,14 +48,16 @@ def plots(document: Mapping[str, Any]) -> list[Plot]:
 
 def target_plot(document: Mapping[str, Any], attribute: str, target: Mapping[str, Any]) -> Plot | None:
     """The figure of one target; None where it would show what the figure of all targets shows."""
-    part = figure(document, attribute, target) if len(document["targets"]) > 1 else None
+    part = comparison_figure(document, attribute, target) if len(document["targets"]) > 1 else None
     if part is None:
         return None
     where = f"{target['granularity']} {target['sparsity']:g}"
     return Plot(f"Accuracy against gap, {where}", "Names stand where there is room for them.", part)
 
 
-def figure(document: Mapping[str, Any], attribute: str, target: Mapping[str, Any] | None = None) -> Scatter | None:
+def comparison_figure(
+    document: Mapping[str, Any], attribute: str, target: Mapping[str, Any] | None = None
+) -> Scatter | None:
     """The points of all rows, with the front that they make, or of those at one target; None without any."""
     rows = [
         row for row in document["rows"]

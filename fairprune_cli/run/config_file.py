@@ -11,10 +11,11 @@ from typing import Any
 
 import yaml
 
+from fairprune_cli.core import settings as layers
 from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.core.files import read_document
 from fairprune_cli.core.yaml_text import yaml_values
-from fairprune_cli.run.options import Resolved, resolve
+from fairprune_cli.run.options import FIELDS, Resolved, Settings
 
 CONFIG = "config.yaml"
 _INPUTS = ("model", "model_sha256", "manifest", "manifest_sha256", "trust")
@@ -50,7 +51,7 @@ def read_config_of(folder: Path) -> tuple[dict[str, Any], dict[str, str], dict[s
 def resolved_again(saved: Mapping[str, Any], folder: Path) -> Resolved:
     """The settings of a run folder's config.yaml, checked as those of a call are."""
     try:
-        return resolve(saved, {}, None)
+        return layers.merge(Settings, saved, {}, None, str)
     except FairpruneError as error:
-        what = error.what.replace("flag: ", "")
+        what = f"{error.where}: {error.what}" if error.where in FIELDS else error.what
         raise FairpruneError(what, where=str(folder / CONFIG), hint="start the run again without --resume") from error

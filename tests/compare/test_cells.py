@@ -268,7 +268,7 @@ def test_results_are_written_and_hold_what_they_should(tmp_path: Path) -> None:
         assert marker not in html
     assert "| dense | 9" in text
     assert "| better: −" in text
-    figure = picture.figure(document, "gender")
+    figure = picture.comparison_figure(document, "gender")
     assert figure is not None
     assert [point.series for point in figure.points] == [0, 1, 2, 1, 2]
     picture_text = (tmp_path / "accuracy-gap.svg").read_text()

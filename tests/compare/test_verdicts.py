@@ -66,7 +66,7 @@ def test_the_front_holds_what_nothing_beats_in_both() -> None:
 
 def test_points_of_the_front_are_named_and_joined_in_page_and_picture(tmp_path: Path) -> None:
     document = compared(tmp_path)
-    figure = picture.figure(document, "gender")
+    figure = picture.comparison_figure(document, "gender")
     assert isinstance(figure, Scatter)
     names = [figure.points[at].text for at in figure.front]
     assert names[0].startswith("bifp, channel")

@@ -17,7 +17,7 @@ from fairprune_cli.data.manifest.build import build_manifest, examine
 from fairprune_cli.data.manifest.columns import AttributeSpec
 from fairprune_cli.data.manifest.init import init_manifest
 from fairprune_cli.data.manifest.manifest import Grouping, Manifest
-from fairprune_cli.data.manifest.outline import check_outline
+from fairprune_cli.data.manifest.own_words import check_outline
 from fairprune_cli.data.manifest.spec import transform_in
 from fairprune_cli.data.manifest.transform import Transform
 from fairprune_cli.data.tables.table import SPLITS
