@@ -7,7 +7,19 @@ from typing import Annotated, Any
 
 import typer
 
-from fairprune_cli.commands.flags import COMMON, SET, Config, DryRun, Given, Json, Quiet, Trust, flags, resolved
+from fairprune_cli.commands.flags import (
+    COMMON,
+    SET,
+    Config,
+    DryRun,
+    Given,
+    Json,
+    Quiet,
+    Trust,
+    flags,
+    names_of,
+    resolved,
+)
 from fairprune_cli.commands.output import print_json, say_again, say_next, terminal_of
 from fairprune_cli.core.errors import ExitCode, FairpruneError
 from fairprune_cli.core.files import refuse_no_room
@@ -27,12 +39,12 @@ MOST_SEEDS = 1000
 def command(
     given: Given,
     model: Annotated[str, typer.Argument(metavar="MODEL", help="dense checkpoint; {seed} in it is each seed in turn")],
-    methods: Annotated[str, typer.Option("--methods", metavar="A,B", help="methods to compare")],
-    sparsities: Annotated[str, typer.Option("--sparsities", metavar="S,T", help="sparsities to compare them at")],
+    methods: Annotated[list[str], typer.Option("--methods", metavar="A,B", help="methods to compare")],
+    sparsities: Annotated[list[str], typer.Option("--sparsities", metavar="S,T", help="sparsities to compare them at")],
     seeds: Annotated[int, typer.Option("--seeds", min=1, max=MOST_SEEDS, help="how many seeds, from --seed on")] = 5,
     granularities: Annotated[
-        str, typer.Option("--granularities", metavar="A,B", help="any of channel, weight and 2:4")
-    ] = "channel",
+        list[str] | None, typer.Option("--granularities", metavar="A,B", help="any of channel, weight and 2:4 [channel]")
+    ] = None,
     grid: Annotated[
         list[str] | None, typer.Option("--grid", metavar="KEY=V1,V2", help="settings to vary; repeated, their product")
     ] = None,
@@ -58,16 +70,18 @@ def command(
     if len(alone) > 1:
         raise FairpruneError(f"{' and '.join(alone)} cannot go together", where="fairprune compare", hint="give one")
     settings = resolved(config, given)
+    asked, at = names_of(methods), names_of(sparsities)
+    patterns = names_of(granularities or ("channel",))
     if not gather:
         varied = {pair.partition("=")[0].strip().replace("-", "_") for pair in grid or ()}
-        _look_ahead(model, _names(methods), sparsities, granularities, seeds, settings, out, varied, terminal)
+        _look_ahead(model, asked, at, patterns, seeds, settings, out, varied, terminal)
     from fairprune_cli import compare as comparison
     from fairprune_cli.compare import printed
 
-    warn_of_idle(given, settings.settings, "compare", terminal, _names(methods))
+    warn_of_idle(given, settings.settings, "compare", terminal, asked)
     request = comparison.Request(
-        model, settings, _names(methods), comparison.targets(_names(granularities), _names(sparsities)), seeds,
-        tuple(grid or ()), tuple(reference or ()), out, force, trust, dry_run, gather, list_commands,
+        model, settings, asked, comparison.targets(patterns, at), seeds,
+        tuple(grid or ()), names_of(reference or ()), out, force, trust, dry_run, gather, list_commands,
     )  # fmt: skip
     if list_commands:
         return _list(comparison.list_commands(request), as_json, terminal)
@@ -95,15 +109,15 @@ def _list(lines: list[str], as_json: bool, terminal: Terminal) -> int:
 
 
 def _look_ahead(
-    model: str, methods: tuple[str, ...], sparsities: str, granularities: str, seeds: int, settings: Resolved,
+    model: str, methods: tuple[str, ...], sparsities: tuple[str, ...], granularities: tuple[str, ...], seeds: int, settings: Resolved,
     out: Path | None, varied: set[str], terminal: Terminal,
 ) -> None:  # fmt: skip
     """Refuse what can be refused at once, and say what begins; what a grid varies is looked at point by point."""
     from fairprune_cli.run.early import look_ahead, look_at_models
 
     for flag, key, names in (
-        ("--methods", "method", methods), ("--granularities", "granularity", _names(granularities)),
-        ("--sparsities", "sparsity", _names(sparsities)),
+        ("--methods", "method", methods), ("--granularities", "granularity", granularities),
+        ("--sparsities", "sparsity", sparsities),
     ):  # fmt: skip
         for name in names:
             try:
@@ -130,7 +144,3 @@ def _best(document: dict[str, Any], model: str, attributes: tuple[str, ...]) -> 
             own = ("--method", cell["method"], "--granularity", cell["granularity"], "--sparsity", cell["sparsity"])
             return ["prune", model.replace("{seed}", str(cell["seed"])), *own, *named]
     return ["compare", "--help"]
-
-
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(name.strip() for name in text.split(",") if name.strip())

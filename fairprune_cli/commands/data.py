@@ -12,7 +12,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fairprune_cli.commands.counts_table import print_counts
-from fairprune_cli.commands.flags import Config, Force, Given, ImageSize, Json, Quiet, flags, resolved, size_of
+from fairprune_cli.commands.flags import (
+    Config,
+    Force,
+    Given,
+    ImageSize,
+    Json,
+    Quiet,
+    flags,
+    names_of,
+    resolved,
+    size_of,
+)
 from fairprune_cli.commands.output import say_next, terminal_of
 from fairprune_cli.core.errors import ExitCode, FairpruneError
 from fairprune_cli.core.terminal import Terminal
@@ -33,7 +44,7 @@ def init_command(
     out: Annotated[Path | None, typer.Option("--out", help="manifest to write [manifest.yaml beside it]")] = None,
     name: Annotated[str | None, typer.Option("--name", help="name of the data set")] = None,
     label: Annotated[str, typer.Option("--label", help="column to be predicted [guessed]")] = "",
-    attr: Annotated[list[str] | None, typer.Option("--attr", help="column of the groups; may be repeated")] = None,
+    attr: Annotated[list[str] | None, typer.Option("--attr", help="columns of the groups, repeated or by comma")] = None,
     size: ImageSize = None,
     images: Annotated[Path | None, typer.Option("--images", help="folder that the image paths begin at")] = None,
     split_column: Annotated[str, typer.Option("--split-column", help="column that names the splits")] = "",
@@ -46,7 +57,7 @@ def init_command(
     """Write a manifest for a table or a folder of images; what it guesses it says."""
     from fairprune_cli.data.manifest.asked import Asked
 
-    asked = Asked(label, tuple(attr or ()), size_of(size), images, split_column, splits)
+    asked = Asked(label, names_of(attr or ()), size_of(size), images, split_column, splits)
     terminal = terminal_of(quiet)
     written = init(path, out, name, force, asked, terminal)
     terminal.result(f"{written}: written")

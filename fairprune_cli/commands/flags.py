@@ -102,10 +102,17 @@ def _annotation(key: str) -> Any:
     return Annotated[kind | None, option]
 
 
+def names_of(texts: Iterable[str]) -> tuple[str, ...]:
+    """The names of a list that is given as a flag, which is repeated, or has them by comma, or both."""
+    return tuple(name.strip() for text in texts for name in text.split(",") if name.strip())
+
+
 def _once(key: str, value: Any) -> Any:
     """What a flag was given as. A gate's flag that stands twice would lose the first without a word."""
-    if key not in GATES or not isinstance(value, list):
+    if not isinstance(value, list):
         return value
+    if key not in GATES:
+        return names_of(value)
     if len(value) > 1:
         raise FairpruneError("is given twice", where=flag_of(key), hint="give it once, or put rules into a --policy")
     return value[0] if value else None

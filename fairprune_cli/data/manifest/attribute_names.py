@@ -12,17 +12,12 @@ def refuse_unknown_attribute(name: str, known: Collection[str], path: Path) -> N
     """Refuse an attribute, or an intersection as `gender*age`, that a manifest does not have.
 
     Raises:
-        FairpruneError: it names the nearest, or says how several are given.
+        FairpruneError: it names the nearest.
     """
     for part in (part.strip() for part in name.split("*")):
         if part in known:
             continue
-        listed = [one.strip() for one in part.split(",")]
-        several = len(listed) > 1 and all(one in known for one in listed)
-        hint = f"give each by itself: {' '.join(f'--attr {one}' for one in listed)}" if several else ""
-        raise FairpruneError(
-            f"no attribute {part!r} in the manifest", where=str(path), hint=hint or nearest(part, known)
-        )
+        raise FairpruneError(f"no attribute {part!r} in the manifest", where=str(path), hint=nearest(part, known))
 
 
 def refuse_unnamed_attribute(asked: Sequence[str], known: Collection[str]) -> None:
