@@ -36,7 +36,7 @@ DEFAULTS: Mapping[str, int] = {
     "tasks": 1_000,
     "policy_rules": 1_000,
     "image_pixels": 100_000_000,
-    "table_cells": 150_000_000,
+    "table_cells": 50_000_000,
     "table_columns": 10_000,
     "table_rows": 50_000_000,
     "parquet_page_bytes": 256 << 20,
@@ -52,7 +52,7 @@ def limit(name: str) -> int:
     Raises:
         FairpruneError: FAIRPRUNE_LIMITS is not as `NAME=NUMBER,NAME=NUMBER`, or names a limit that there is not.
     """
-    return (DEFAULTS | _raised(os.environ.get(VARIABLE, "")))[name]
+    return {**DEFAULTS, **_raised(os.environ.get(VARIABLE, ""))}[name]
 
 
 def excess(value: int, name: str, what: str = "") -> str:

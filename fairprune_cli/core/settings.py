@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from fairprune_cli.core.errors import Problems, nearest, shortened
+from fairprune_cli.core.errors import Problems, cut_text, nearest
 from fairprune_cli.core.plugins import Kind
 
 CONFIG_FILE = "fairprune.yaml"
@@ -118,12 +118,12 @@ def merge(group: type[S], flags: Mapping[str, Any], env: Mapping[str, str], file
                 continue
             if name not in fields:
                 hint = "" if problems.full else f"; {nearest(name, fields)}"
-                problems.add(f"{source}: unknown key {shortened(repr(key))}{hint}")
+                problems.add(f"{source}: unknown key {cut_text(repr(key))}{hint}")
                 continue
             try:
                 values[name] = _checked(kinds[name], fields[name].metadata, raw, text=source == "environment")
             except ValueError as error:
-                problems.add(f"{source}: {name}: {shortened(str(error))}")
+                problems.add(f"{source}: {name}: {cut_text(str(error))}")
                 continue
             sources[name] = source
     for part in group.__mro__:
