@@ -25,7 +25,7 @@ from fairprune_cli.audit.figures import AuditFigures, Judgement
 from fairprune_cli.audit.gates import GatePolicy, GateResult, Unseen, cannot_fail, verdict
 from fairprune_cli.audit.judging import evaluate
 from fairprune_cli.audit.options import AuditOptions, GateOptions
-from fairprune_cli.core.errors import FairpruneError, Problems, abridged, nearest
+from fairprune_cli.core.errors import FairpruneError, Problems, cut_text, nearest
 from fairprune_cli.core.files import read_document, sha256_file
 from fairprune_cli.core.limits import excess, how_to_raise
 from fairprune_cli.core.settings import Resolved, check_value
@@ -192,7 +192,7 @@ def _parsed(content: Mapping[str, Any], settings: GateOptions, where: str, sha25
         if key not in ("version", "rules", *TOP):
             problems.add(_unknown(key, ("version", "rules", *TOP), problems))
     if content.get("version", 1) != 1:
-        problems.add(f"version: this fairprune reads version 1, not {abridged(repr(content['version']))}")
+        problems.add(f"version: this fairprune reads version 1, not {cut_text(repr(content['version']))}")
     values = _values(content, TOP, problems, "")
     if top:
         settings = dataclasses.replace(settings, **values)
@@ -250,7 +250,7 @@ def _rule(item: Any, settings: GateOptions, problems: Problems, place: str) -> R
 
 
 def _unknown(key: Any, known: Sequence[str], problems: Problems) -> str:
-    said = f"unknown key {abridged(repr(key))}"
+    said = f"unknown key {cut_text(repr(key))}"
     return said if problems.full else f"{said}; {nearest(str(key), known)}"
 
 
@@ -280,7 +280,7 @@ def _values(content: Mapping[str, Any], keys: Sequence[str], problems: Problems,
             try:
                 values[key] = check_value(GateOptions, key, content[key])
             except ValueError as error:
-                problems.add(f"{place}{key}: {abridged(str(error))}")
+                problems.add(f"{place}{key}: {cut_text(str(error))}")
                 continue
             if key in BOUNDS and values[key] is not None and cannot_fail(key, values[key]):
                 problems.add(f"{place}{key} is {values[key]}: a gate that cannot fail has no effect")

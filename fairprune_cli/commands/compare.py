@@ -43,7 +43,8 @@ def command(
     sparsities: Annotated[list[str], typer.Option("--sparsities", metavar="S,T", help="sparsities to compare them at")],
     seeds: Annotated[int, typer.Option("--seeds", min=1, max=MOST_SEEDS, help="how many seeds, from --seed on")] = 5,
     granularities: Annotated[
-        list[str] | None, typer.Option("--granularities", metavar="A,B", help="any of channel, weight and 2:4 [channel]")
+        list[str] | None,
+        typer.Option("--granularities", metavar="A,B", help="any of channel, weight and 2:4 [channel]"),
     ] = None,
     grid: Annotated[
         list[str] | None, typer.Option("--grid", metavar="KEY=V1,V2", help="settings to vary; repeated, their product")

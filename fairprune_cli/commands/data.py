@@ -44,7 +44,9 @@ def init_command(
     out: Annotated[Path | None, typer.Option("--out", help="manifest to write [manifest.yaml beside it]")] = None,
     name: Annotated[str | None, typer.Option("--name", help="name of the data set")] = None,
     label: Annotated[str, typer.Option("--label", help="column to be predicted [guessed]")] = "",
-    attr: Annotated[list[str] | None, typer.Option("--attr", help="columns of the groups, repeated or by comma")] = None,
+    attr: Annotated[
+        list[str] | None, typer.Option("--attr", help="columns of the groups, repeated or by comma")
+    ] = None,
     size: ImageSize = None,
     images: Annotated[Path | None, typer.Option("--images", help="folder that the image paths begin at")] = None,
     split_column: Annotated[str, typer.Option("--split-column", help="column that names the splits")] = "",

@@ -85,7 +85,7 @@ def said_by(error: BaseException) -> str:
     return lines[0] if lines else type(error).__name__
 
 
-def abridged(text: str, most: int = 300) -> str:
+def cut_text(text: str, most: int = 300) -> str:
     """A text for a message, cut where it is longer: a file's own values stand in it, and may be of any length."""
     return text if len(text) <= most else f"{text[: most - 1]}…"
 

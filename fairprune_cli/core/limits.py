@@ -37,7 +37,7 @@ DEFAULTS: Mapping[str, int] = {
     "tasks": 1_000,
     "policy_rules": 1_000,
     "image_pixels": 100_000_000,
-    "table_cells": 150_000_000,
+    "table_cells": 50_000_000,
     "table_columns": 10_000,
     "table_rows": 50_000_000,
     "parquet_page_bytes": 256 << 20,

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from fairprune_cli.core.errors import MOST_SHOWN, FairpruneError, Problems, abridged, nearest
+from fairprune_cli.core.errors import MOST_SHOWN, FairpruneError, Problems, cut_text, nearest
 from fairprune_cli.core.plugins import Kind
 from fairprune_cli.core.setting_values import Wrong, checked
 
@@ -170,12 +170,12 @@ def merge(
                 continue
             if name not in fields:
                 hint = "" if len(faults) >= MOST_SHOWN else nearest(name, fields)
-                faults.append(Fault(source, f"unknown key {abridged(repr(key))}", hint))
+                faults.append(Fault(source, f"unknown key {cut_text(repr(key))}", hint))
                 continue
             try:
                 values[name] = checked(kinds[name], fields[name].metadata, raw, text=source == "environment")
             except Wrong as wrong:
-                faults.append(Fault(place(source, name), abridged(wrong.what), wrong.hint))
+                faults.append(Fault(place(source, name), cut_text(wrong.what), wrong.hint))
                 continue
             sources[name] = source
     for part in group.__mro__:

@@ -146,3 +146,40 @@ def test_whole_numbers_that_parquet_keeps_as_floats_are_classes(tmp_path: Path) 
     task = Task("", ("0", "1"), np.zeros(5, np.int64))
     rows = [(file, 1.0) for file in FILES[1:]]
     assert read(table(tmp_path / "p.parquet", ("file", "predicted"), rows), [task]).classes[0].tolist() == [1] * 4
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"", "p.csv: is empty"), (b"file,file,predicted\n", "p.csv: column names stand twice"),
+        (b"x" * 200_000, "p.csv: row 1: not valid CSV"), (bytes(200_000), "p.csv: row 1: not valid CSV"),
+        (",".join(f"c{i}" for i in range(50_000)).encode() + b"\n", "p.csv: has 50,000 table columns"),
+    ],
+    ids=["empty", "doubled", "long", "zeros", "wide"],
+)  # fmt: skip
+def test_a_header_at_fault_is_one_sentence_that_names_the_file_once(
+    tmp_path: Path, content: bytes, expected: str
+) -> None:
+    (tmp_path / "p.csv").write_bytes(content)
+    with pytest.raises(FairpruneError) as caught:
+        read(tmp_path / "p.csv")
+    assert expected in str(caught.value)
+    assert str(caught.value).count("p.csv") == 1
+
+
+def test_a_page_of_parquet_predictions_that_unfolds_too_far_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("pyarrow")
+    path = table(tmp_path / "p.parquet", ("file", "predicted"), [("x" * (2 << 20), "cat")])
+    monkeypatch.setenv("FAIRPRUNE_LIMITS", f"parquet_page_bytes={1 << 20}")
+    with pytest.raises(FairpruneError, match=r"unfolds to 2 MiB; at most 1 are read: .*FAIRPRUNE_LIMITS"):
+        read(path)
+
+
+def test_bytes_that_are_no_text_in_parquet_predictions_are_a_sentence(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    path = table(tmp_path / "p.parquet", ("file", "predicted"), [("zzzz", "cat"), *NAMED])
+    path.write_bytes(path.read_bytes().replace(b"zzzz", b"z\xffzz"))
+    with pytest.raises(FairpruneError):
+        read(path)

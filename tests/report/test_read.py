@@ -106,3 +106,9 @@ def test_every_format_names_the_groups_that_a_gate_left_out(to: str, verdict: st
     text = report.render(document, to)
     assert "fewer than 30: dark (29 images)" in text.replace("\\", "")
     assert "without these groups of skin: dark (29 images)" in text.replace("\\", "")
+
+
+def test_a_nested_report_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "report.json").write_text('{"schema_version": 1, "config": ' + '{"a":' * 900 + "1" + "}" * 901)
+    with pytest.raises(FairpruneError, match="nested more than 40 deep"):
+        read_report(tmp_path)

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fairprune_cli.core.errors import abridged
+from fairprune_cli.core.errors import cut_text
 from fairprune_cli.core.printable import is_printable
 from fairprune_cli.data.manifest.columns import AttributeSpec, read_label
 from fairprune_cli.data.manifest.task import Head
@@ -92,7 +92,7 @@ def _outputs(holder: YamlSection) -> tuple[int, ...] | None:
         return None
     if len(set(whole)) < len(whole):
         twice = sorted(n for n, times in Counter(whole).items() if times > 1)
-        holder.fault("outputs", f"named twice: {abridged(', '.join(map(str, twice)))}")
+        holder.fault("outputs", f"named twice: {cut_text(', '.join(map(str, twice)))}")
         return None
     return whole
 

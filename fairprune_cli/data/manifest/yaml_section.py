@@ -7,7 +7,7 @@ from collections import Counter
 
 import yaml
 
-from fairprune_cli.core.errors import Problems, abridged, nearest
+from fairprune_cli.core.errors import Problems, cut_text, nearest
 from fairprune_cli.core.limits import excess, how_to_raise
 from fairprune_cli.core.printable import is_printable, tidy
 
@@ -36,7 +36,7 @@ class YamlSection:
 
     def fault(self, key: str, text: str) -> None:
         line = f"line {line_of(self.nodes[key])}: " if key in self.nodes else ""
-        self.problems.add(f"{line}{self.place}{abridged(key)}: {text}")
+        self.problems.add(f"{line}{self.place}{cut_text(key)}: {text}")
 
     def only(self, *known: str) -> None:
         for key in self.nodes:
@@ -96,7 +96,7 @@ class YamlSection:
         """A list of distinct strings; () stands for a fault."""
         values = tuple(self._scalar(key, item) for item in self._listed(key, ""))
         if doubled := sorted(value for value, times in Counter(values).items() if value and times > 1):
-            self.fault(key, f"named twice: {abridged(', '.join(doubled))}")
+            self.fault(key, f"named twice: {cut_text(', '.join(doubled))}")
         return values if all(values) and not doubled else ()
 
     def number(self, key: str, default: float | None = None) -> float:

@@ -230,7 +230,11 @@ def form_of_csv(name: str, start: bytes, problems: Problems) -> CsvForm | None:
     named = _SEPARATOR.match(text)
     above, text = (0, text) if named is None else (1, text[named.end() :])
     delimiter = _delimiter(text) if named is None else named[1]
-    header = next(filter(None, _records(io.StringIO(text, newline=""), delimiter=delimiter)), [])
+    try:
+        header = next(filter(None, _records(io.StringIO(text, newline=""), delimiter=delimiter)), [])
+    except csv.Error as error:
+        problems.add(f"{name} row {above + 1}: not valid CSV: {error}", "bad-quoting", name, above + 1)
+        return None
     if not header:
         problems.add(f"{name} is empty: it needs a header and a row per image", "bad-table", name)
         return None
