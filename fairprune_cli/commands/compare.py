@@ -110,8 +110,8 @@ def _list(lines: list[str], as_json: bool, terminal: Terminal) -> int:
 
 
 def _look_ahead(
-    model: str, methods: tuple[str, ...], sparsities: tuple[str, ...], granularities: tuple[str, ...], seeds: int, settings: Resolved,
-    out: Path | None, varied: set[str], terminal: Terminal,
+    model: str, methods: tuple[str, ...], sparsities: tuple[str, ...], granularities: tuple[str, ...], seeds: int,
+    settings: Resolved, out: Path | None, varied: set[str], terminal: Terminal,
 ) -> None:  # fmt: skip
     """Refuse what can be refused at once, and say what begins; what a grid varies is looked at point by point."""
     from fairprune_cli.run.early import look_ahead, look_at_models
