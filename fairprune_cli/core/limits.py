@@ -16,14 +16,14 @@ VARIABLE = "FAIRPRUNE_LIMITS"
 
 DEFAULTS: Mapping[str, int] = {
     # Checkpoints, model files and graphs. A state dict needs some 25 instructions per tensor.
-    "pickle_instructions": 1_500_000,
+    "pickle_instructions": 1_000_000,
     "pickle_bytes": 256 << 20,
     "network_modules": 100_000,
     "network_depth": 64,
     "unfolded_bytes": 1 << 30,
-    "unfolded_times": 64,
     "network_bytes": 1 << 30,
     "graph_bytes": 1 << 30,
+    "classes": 1_000_000,
     # Tables, manifests, images and YAML.
     "image_side_pixels": 4096,
     "yaml_values": 100_000,
@@ -69,8 +69,12 @@ def excess(value: int, name: str, what: str = "") -> str:
 
 
 def how_to_raise(value: int, name: str) -> str:
-    """How to mend an `excess`: the option that raises the limit as far as is needed."""
-    return f"if you trust where it comes from, {VARIABLE}={name}={min(value, 1 << 62)} raises the limit"
+    """How to mend an `excess`: the option that raises the limit as far as is needed, twofold at least.
+
+    What is counted while it is read has come only just above the limit when it is refused.
+    """
+    wanted = min(max(value, 2 * limit(name)), 1 << 62)
+    return f"if you trust where it comes from, {VARIABLE}={name}={wanted} raises the limit"
 
 
 def refuse_above(value: int, name: str, where: str = "", what: str = "", hint: str = "") -> None:
