@@ -243,6 +243,8 @@ def read_config(file: Path, problems: Problems, never_empty: Container[str] = ()
     if not isinstance(content, dict) or not all(isinstance(k, str) for k in content):
         problems.add(f"{file}: must be a mapping of keys to values")
         return {}
+    if None not in content.values():
+        return content
     # A key with nothing behind it is None as null is, and what may not be left empty has to be told from that.
     node = yaml_nodes(text)
     listed = node.value if isinstance(node, yaml.MappingNode) else []
