@@ -67,9 +67,7 @@ def command(
 ) -> int:
     """Compare methods over sparsities, settings and seeds, with intervals; go on where an earlier run was stopped."""
     terminal = terminal_of(quiet)
-    alone = [n for n, v in (("--gather", gather), ("--list-commands", list_commands), ("--dry-run", dry_run)) if v]
-    if len(alone) > 1:
-        raise FairpruneError(f"{' and '.join(alone)} cannot go together", where="fairprune compare", hint="give one")
+    _refuse_several({"--gather": gather, "--list-commands": list_commands, "--dry-run": dry_run})
     settings = resolved(config, given)
     asked, at = names_of(methods), names_of(sparsities)
     patterns = names_of(granularities or ("channel",))
@@ -89,15 +87,22 @@ def command(
     made = comparison.compare(request, terminal)
     if as_json:
         print_json(made.document, terminal)
-    elif dry_run:
-        printed.print_dry(made.document, terminal)
-    else:
-        printed.print_comparison(made.document, made.plan, terminal)
     if dry_run:
+        if not as_json:
+            printed.print_dry(made.document, terminal)
         say_again(terminal, as_json)
     else:
-        say_next(terminal, as_json, *_best(made.document, model, settings.settings.attr))
+        if not as_json:
+            printed.print_comparison(made.document, made.plan, terminal)
+        say_next(terminal, as_json, *_first_done(made.document, model, settings.settings.attr))
     return int(made.code)
+
+
+def _refuse_several(kinds: dict[str, bool]) -> None:
+    """Refuse two kinds of looking ahead at once."""
+    alone = [flag for flag, wanted in kinds.items() if wanted]
+    if len(alone) > 1:
+        raise FairpruneError(f"{' and '.join(alone)} cannot go together", where="fairprune compare", hint="give one")
 
 
 def _list(lines: list[str], as_json: bool, terminal: Terminal) -> int:
@@ -137,7 +142,7 @@ def _look_ahead(
     terminal.note(f"{model}: comparing {', '.join(methods)} on {manifest}")
 
 
-def _best(document: dict[str, Any], model: str, attributes: tuple[str, ...]) -> list[object]:
+def _first_done(document: dict[str, Any], model: str, attributes: tuple[str, ...]) -> list[object]:
     """The prune command of the first cell that is done: any of them can be had again by itself."""
     for cell in document["cells"]:
         if cell["status"] == "done":

@@ -178,6 +178,7 @@ def small_momentum(folder: Path) -> None:
 
 
 def no_origin(folder: Path) -> None:
+    (folder / "run" / "state" / "former.pt").unlink(missing_ok=True)  # else the run would go on from there
     change_state(folder / "run", lambda state: state.update(origin=[]))
 
 
