@@ -29,6 +29,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import torch
 from safetensors.torch import save_file
 
+from benchmarks import _fuzz_models
 from fairprune_cli.core.errors import ExitCode, FairpruneError
 from fairprune_cli.models import architectures
 from fairprune_cli.models.checkpoint.load import load_model, save_checkpoint
@@ -262,15 +263,27 @@ def run(count: int, seed: int, folder: Path, programs: bool = True) -> Iterator[
     loader.end()
 
 
+PARTS = ("all", "bytes", "models")
+
+
+def rows_of(part: str, count: int, seed: int, folder: Path) -> Iterator[tuple[str, str, str, str, int]]:
+    """The rows of `run`, of every part that is asked for: `count` mutations each."""
+    if part in ("all", "bytes"):
+        yield from run(count, seed, folder)
+    if part in ("all", "models"):
+        yield from _fuzz_models.run(count, seed, folder, write_files(folder))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--part", choices=PARTS, default="all")
     args = parser.parse_args()
     counts: dict[tuple[str, str], collections.Counter[str]] = collections.defaultdict(collections.Counter)
     bad, most = [], 0
     with tempfile.TemporaryDirectory() as temporary:
-        for name, mutation, outcome, said, needed in run(args.count, args.seed, Path(temporary)):
+        for name, mutation, outcome, said, needed in rows_of(args.part, args.count, args.seed, Path(temporary)):
             counts[name, mutation][outcome] += 1
             most = max(most, needed)
             if outcome not in GOOD:
