@@ -1,9 +1,9 @@
 """Load mutated checkpoints and model files: nothing crashes, no code of a file runs, no memory beyond the limit.
 
 Each file of each format is truncated, has bits flipped, bytes overwritten, numbers blown up, parts repeated or cut out,
-zip members renamed or compressed, or code put into its pickle. Files are loaded in a process of their own whose address
-space is limited; what each load needed is read from the kernel. The
-readers of data follow (_fuzz_data.py). Prints a table and writes results/fuzz.json.
+zip members renamed or compressed, or code put into its pickle; then models are changed by their structure
+(_fuzz_models.py), and what the readers of data read (_fuzz_data.py). Files are loaded in a process of their own whose
+address space is limited; what each load needed is read from the kernel. Prints a table and writes results/fuzz.json.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import collections
 import io
-import itertools
 import json
 import multiprocessing
 import os
@@ -31,7 +30,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import torch
 from safetensors.torch import save_file
 
-from benchmarks import _fuzz_data
+from benchmarks import _fuzz_data, _fuzz_models
 from fairprune_cli.core.errors import ExitCode, FairpruneError
 from fairprune_cli.models import architectures
 from fairprune_cli.models.checkpoint.load import load_model, save_checkpoint
@@ -265,20 +264,29 @@ def run(count: int, seed: int, folder: Path, programs: bool = True) -> Iterator[
     loader.end()
 
 
+PARTS = ("all", "bytes", "models", "data")
+
+
+def rows_of(part: str, count: int, seed: int, folder: Path) -> Iterator[tuple[str, str, str, str, int]]:
+    """The rows of `run`, of every part that is asked for: `count` mutations each."""
+    if part in ("all", "bytes"):
+        yield from run(count, seed, folder)
+    if part in ("all", "models"):
+        yield from _fuzz_models.run(count, seed, folder, write_files(folder))
+    if part in ("all", "data"):
+        yield from _fuzz_data.run(count, seed, folder / "data")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--count", type=int, default=2000)
-    parser.add_argument("--data-count", type=int, default=2500, help="mutated files of the readers of data")
+    parser.add_argument("--count", type=int, default=2000, help="mutated files of each part")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--part", choices=PARTS, default="all")
     args = parser.parse_args()
     counts: dict[tuple[str, str], collections.Counter[str]] = collections.defaultdict(collections.Counter)
     bad, most = [], 0
     with tempfile.TemporaryDirectory() as temporary:
-        readers = itertools.chain(
-            run(args.count, args.seed, Path(temporary)),
-            _fuzz_data.run(args.data_count, args.seed, Path(temporary) / "data"),
-        )
-        for name, mutation, outcome, said, needed in readers:
+        for name, mutation, outcome, said, needed in rows_of(args.part, args.count, args.seed, Path(temporary)):
             counts[name, mutation][outcome] += 1
             most = max(most, needed)
             if outcome not in (*GOOD, *_fuzz_data.GOOD):

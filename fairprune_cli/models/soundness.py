@@ -31,15 +31,8 @@ def refuse_unsound(model: nn.Module, shape: Shape, where: str = "") -> None:
             not finite are named, or, where all are, the layer in which such numbers first show. Or two passes over
             the same images differ.
     """
-    images = blank_images(model, COUNT, shape)
-    images.copy_(torch.randn(images.shape, generator=torch.Generator().manual_seed(0)))
-    devices = [images.device] if images.device.type == "cuda" else []
-    with torch.random.fork_rng(devices), evaluating(model), torch.no_grad(), taking_images(model, COUNT, shape):
-        if not _scored(model(images)):
-            raise FairpruneError(
-                f"the network gives no finite scores for any image: {_origin(model, images)}", where=where,
-                hint="mend it, or take an earlier checkpoint; nothing can be trained from such numbers",
-            )  # fmt: skip
+    with _looking_at(model, shape) as images:
+        _refuse_without_scores(model, images, where)
         found = same_network(model, model, images)
     if found:
         raise FairpruneError(
@@ -48,6 +41,30 @@ def refuse_unsound(model: nn.Module, shape: Shape, where: str = "") -> None:
             where=where,
             hint="have it do so in training alone, as F.dropout(x, p, self.training) and `if self.training:` do",
         )
+
+
+def refuse_without_scores(model: nn.Module, shape: Shape, where: str = "") -> None:
+    """The first half of `refuse_unsound`: refuse a network that gives no image any scores."""
+    with _looking_at(model, shape) as images:
+        _refuse_without_scores(model, images, where)
+
+
+@contextlib.contextmanager
+def _looking_at(model: nn.Module, shape: Shape) -> Iterator[Tensor]:
+    """Noise for a network that is in eval mode meanwhile; random numbers that it draws are not the run's."""
+    images = blank_images(model, COUNT, shape)
+    images.copy_(torch.randn(images.shape, generator=torch.Generator().manual_seed(0)))
+    devices = [images.device] if images.device.type == "cuda" else []
+    with torch.random.fork_rng(devices), evaluating(model), torch.no_grad(), taking_images(model, COUNT, shape):
+        yield images
+
+
+def _refuse_without_scores(model: nn.Module, images: Tensor, where: str) -> None:
+    if not _scored(model(images)):
+        raise FairpruneError(
+            f"the network gives no finite scores for any image: {_origin(model, images)}", where=where,
+            hint="mend it, or take an earlier checkpoint; no figure and no training can come of such numbers",
+        )  # fmt: skip
 
 
 def _scored(given: Any) -> bool:
@@ -61,6 +78,8 @@ def _origin(model: nn.Module, images: Tensor) -> str:
     if bad := [name for name, tensor in tensors if not _finite(tensor)]:
         more = f" and {len(bad) - _SHOWN} more" if len(bad) > _SHOWN else ""
         return f"{', '.join(bad[:_SHOWN])}{more} hold{'s' * (len(bad) == 1)} NaN or infinities"
+    if not any(True for _ in model.children()):
+        return "its weights hold NaN or infinities, or its operators make them"
     met: list[str] = []
     with _watching(model, met):
         model(images)

@@ -33,6 +33,7 @@ from fairprune_cli.models.graphs.onnx_file import SUFFIX as ONNX
 from fairprune_cli.models.inference import refuse_other_channels
 from fairprune_cli.models.read_out import ReadOut, attach
 from fairprune_cli.models.score_search import find_scores
+from fairprune_cli.models.soundness import refuse_without_scores
 from fairprune_cli.run.opened_data import Data
 from fairprune_cli.run.options import Settings
 
@@ -92,6 +93,7 @@ def open_model(
     own = Transform.from_dict(loaded.transform, str(path)) if loaded.transform else manifest.transform
     if isinstance(loaded.model, GraphNetwork):
         loaded.model.accept(own, str(path if loaded.transform else manifest.path))
+        refuse_without_scores(loaded.model, own.shape, str(path))  # what other files hold is looked at as it is read
     try:
         read_out = read_tasks(loaded.model, tasks, own.shape, terminal)
     except FairpruneError as error:

@@ -1,4 +1,4 @@
-"""Multiply-adds of a graph in ONNX, by the shapes that ONNX's own inference finds."""
+"""Multiply-adds and memory of a graph in ONNX, by the shapes that ONNX's own inference finds."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from fairprune_cli.core import limits
 from fairprune_cli.models.graphs.network import GraphInput
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -41,6 +42,26 @@ def multiply_adds_of(model: Any, takes: GraphInput) -> int | None:
         return sum(_products(node, shapes) for node in known.node) // batch
     except (_Unknown, KeyError, IndexError, onnx.shape_inference.InferenceError):
         return None
+
+
+def refuse_large(model: Any, where: str) -> None:
+    """Refuse a graph of which a value takes more than the limit `graph_bytes`, as far as shapes tell before it is run.
+
+    Args:
+        model: an `onnx.ModelProto`; sizes that it leaves free count as one. where: the file.
+
+    Raises:
+        FairpruneError: one does.
+    """
+    import onnx
+
+    try:
+        known = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
+    except Exception:  # damaged, or too large for it: the runtime says what is wrong
+        return
+    for one in (*known.value_info, *known.output, *known.input):
+        count = math.prod(max(size, 1) for size in _sizes(one))
+        limits.refuse_above(4 * count, "graph_bytes", where, f"the value {one.name[:60]!r} of the graph")
 
 
 class _Unknown(Exception):
