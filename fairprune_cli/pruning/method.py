@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -51,6 +52,9 @@ class Method:
         scope: "global", or "layer" where scores of different layers cannot be compared.
         granularities: those it is defined for.
         teacher: it needs the dense model's outputs on the lower data.
+        balanced: its lower batches hold all groups (or label x group, `balance_over`) in equal shares, and each image
+            of them counts alike in the loss.
+        by_group: its loss weighs the same groups, by `group_weights`.
     """
 
     constrained = False
@@ -60,10 +64,17 @@ class Method:
     scope = "global"
     granularities: tuple[str, ...] = GRANULARITIES
     teacher = False
+    balanced = False
+    by_group = False
 
     def __init__(self, masks: Masks, options: MethodOptions) -> None:
         self.masks = masks
         self.options = options
+
+    @classmethod
+    def formed(cls, options: MethodOptions) -> type[Method]:
+        """The class that these options make of it, where they decide about what it declares."""
+        return cls
 
     @classmethod
     def plan(cls, options: MethodOptions) -> Plan:
@@ -113,6 +124,22 @@ class Method:
             logits: [B, K]; labels: [B]; teacher: [B, K] logits of the dense model, for methods that ask for them.
         """
         return F.cross_entropy(logits, labels, reduction="none")
+
+    def begin(self, sizes: Tensor) -> None:
+        """Called before the first step where `by_group`; sizes: [G], lower images of each group."""
+
+    def group_weights(self, losses: Tensor, groups: Tensor) -> Tensor:
+        """What each image of a lower batch weighs in the mean of the losses, [B], where `by_group`.
+
+        It keeps to what `image_loss` keeps to on a GPU, and changes nothing: that is for `after_lower`.
+
+        Args:
+            losses: [B], without a gradient; groups: int64 [B], -1 for images in none.
+        """
+        return torch.ones_like(losses)
+
+    def after_lower(self, losses: Tensor, groups: Tensor) -> None:
+        """Called after a lower step with what `group_weights` was given, where `by_group`."""
 
     def state_dict(self) -> dict[str, Tensor]:
         return {}

@@ -58,6 +58,17 @@ class MethodOptions(SeedOptions):
     ema: float = setting(0.9, "memory of the squared gradient", low=0.0, below=1.0)
     gamma: float = setting(1.0, "regulariser in the first-order implicit term", above=0.0)
     mask_lr: float = setting(0.1, "relative step of the first-order scores", above=0.0)
+    mask_score: str = setting(
+        "bi-level", "what balanced, group-dro and dfr prune by: the scores of bifp or magnitude",
+        choices=("bi-level", "magnitude"),
+    )  # fmt: skip
+    balance_over: str = setting(
+        "groups", "what balanced, group-dro and dfr hold in equal shares", choices=("groups", "label-groups")
+    )
+    dro_step: float = setting(0.01, "group-dro: step of the groups' weights", low=0.0, high=10.0)
+    size_adjustment: float = setting(
+        0.0, "group-dro: C in C / sqrt(n), which is added to the loss of a group of n images", low=0.0, high=1000.0
+    )
     rounds: int = setting(5, "rounds of lottery, fairgrape and fairprune", low=1)
     beta: float = setting(0.33, "fairprune: weight of the privileged groups' saliency", low=0.0)
     weight_floor: float = setting(0.75, "weighted-loss: least weight of an image", low=0.0, high=1.0)

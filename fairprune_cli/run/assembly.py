@@ -14,7 +14,7 @@ from fairprune_cli.audit.counts import audit_tasks
 from fairprune_cli.core.distributed import Ranks
 from fairprune_cli.data.batches.pool import Pool
 from fairprune_cli.data.batches.sampler import EndlessBatches
-from fairprune_cli.data.batches.stratified import Strata, StratifiedSampler
+from fairprune_cli.data.batches.stratified import MOST, Strata, StratifiedSampler
 from fairprune_cli.fairness import notions as fairness
 from fairprune_cli.fairness import relaxations
 from fairprune_cli.fairness.constraint import Constraint
@@ -71,15 +71,16 @@ class Assembly:
         plan = self.method.plan(method.options)
         constraint, reference = self._constraint(pools)
         teacher, spread, outputs = self._teacher(pools)
+        groups = self._strata(pools.lower, method)
         saliency = plan.rounds * settings.saliency_batches if self.method.upper_gradient else 0
         return Trainer(
             self.student, self.masks,
             Objective(
                 method, constraint, teacher, settings.distill, settings.temperature, read_out_of(self.dense),
-                settings.hold_outputs, spread,
+                settings.hold_outputs, spread, groups,
             ),
             self._groups,
-            self._sampler(pools.lower, 1, lambda strata: constraint.pull(strata.labels, strata.groups, strata.sizes)),
+            self._lower_batches(pools.lower, constraint),
             self._sampler(pools.upper, 2, None),
             self._budget(plan, len(pools.lower), reference + outputs + saliency),
             settings.sparsity, dataclasses.replace(settings, multiplier_data=self._multiplier_data), self.ranks,
@@ -154,19 +155,51 @@ class Assembly:
         spread = table[torch.from_numpy(pools.lower.rows).to(self.device)].var(0).clamp_min(LEAST_SPREAD)
         return table, spread if held else None, FORWARD_ONLY * sum(map(len, looks)) / self.settings.batch_size
 
+    def _strata(self, pool: Pool, method: methods.Method) -> Tensor | None:
+        """The group of each row of the manifest, int64 [N], for a method that weighs groups; tells it their sizes."""
+        if not method.by_group:
+            return None
+        strata = Strata.of(pool)
+        cells = strata.cells(self.settings.balance_over)
+        table = np.full(len(self.data.manifest), -1)
+        table[pool.rows] = cells[strata.of_image]
+        known = cells >= 0
+        method.begin(torch.from_numpy(np.bincount(cells[known], strata.sizes[known])).float().to(self.device))
+        return torch.from_numpy(table).to(self.device)
+
+    def _lower_batches(self, pool: Pool, constraint: Constraint | JointConstraint) -> EndlessBatches:
+        """Batches of the weight steps: as the method has them, or as the multipliers weigh their images."""
+        if not self.method.balanced:
+            return self._sampler(pool, 1, lambda strata: constraint.pull(strata.labels, strata.groups, strata.sizes))
+        over = self.settings.balance_over
+        return self._stratified(pool, 1, lambda strata: strata.balanced(over), adaptive=False, most=np.inf)
+
     def _sampler(self, pool: Pool, offset: int, adaptive: Callable[[Strata], np.ndarray] | None) -> EndlessBatches:
         """Batches in the student's layout; even shares where none adapt, be it here or by the settings."""
         settings = self.settings
-        size, seed = settings.batch_size, settings.seed + offset
-        sampler: EndlessBatches
-        if settings.balance == "none":
-            sampler = pool.sampler(size, self.device, seed, settings.augment, channels_last=self.channels_last)
-        else:
+        if settings.balance != "none":
             pull = None if settings.balance == "even" else adaptive
-            sampler = StratifiedSampler(
-                pool, size, self.device, seed, settings.augment, pull or Strata.even,
-                adaptive=pull is not None, channels_last=self.channels_last,
-            )  # fmt: skip
+            return self._stratified(pool, offset, pull or Strata.even, adaptive=pull is not None, most=MOST)
+        return self._divided(
+            pool.sampler(
+                settings.batch_size, self.device, settings.seed + offset, settings.augment,
+                channels_last=self.channels_last,
+            )
+        )  # fmt: skip
+
+    def _stratified(
+        self, pool: Pool, offset: int, pull: Callable[[Strata], np.ndarray], *, adaptive: bool, most: float
+    ) -> EndlessBatches:
+        settings = self.settings
+        return self._divided(
+            StratifiedSampler(
+                pool, settings.batch_size, self.device, settings.seed + offset, settings.augment, pull,
+                adaptive=adaptive, most=most, channels_last=self.channels_last,
+            )
+        )  # fmt: skip
+
+    def _divided(self, sampler: EndlessBatches) -> EndlessBatches:
+        """The same batches, of which each of several processes forms its part."""
         if self.ranks.several:
             sampler.divide(self.ranks.share)
         return sampler

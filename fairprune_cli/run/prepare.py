@@ -156,6 +156,7 @@ def _method(settings: Settings, group: Ranks) -> type[methods.Method]:
             f"the method {settings.method} does not work for {settings.granularity}", where="--granularity",
             hint=f"use {' or '.join(method.granularities)}",
         )  # fmt: skip
+    method = method.formed(settings)
     relaxations.get(settings.relaxation)
     if settings.compile and group.several:
         raise FairpruneError(

@@ -52,6 +52,7 @@ class Objective:
         read_out: where each task's scores are in the logits [B, W]; None where these are one task's scores, [B, K].
         hold: weight of the other outputs' distance to the dense model's, from 0.
         spread: [W] variance of the dense model's logits over images; needed by `hold` > 0.
+        groups: int64 [N], the group of each row of the manifest, -1 for none; needed by methods that weigh groups.
     """
 
     method: Method
@@ -62,6 +63,7 @@ class Objective:
     read_out: ReadOut | None = None
     hold: float = 0.0
     spread: Tensor | None = None
+    groups: Tensor | None = None
 
     @property
     def columns(self) -> tuple[slice, ...]:
@@ -79,16 +81,27 @@ class Objective:
 
     def lower(self, logits: Tensor, batch: Any) -> Tensor:
         """Mean loss of a lower batch, a scalar."""
+        losses = self._lower_losses(logits, batch)
+        if self.method.by_group and self.groups is not None:
+            losses = losses * self.method.group_weights(losses.detach(), self.groups[batch.rows])
+        weights = None if self.method.balanced else weights_of(batch)
+        return mean(self._with_held(losses, logits, batch.rows), weights)
+
+    def learn(self, logits: Tensor, batch: Any) -> None:
+        """Let a method that weighs groups see how they fared in a lower step; logits [B, W] without a gradient."""
+        if self.method.by_group and self.groups is not None:
+            self.method.after_lower(self._lower_losses(logits, batch), self.groups[batch.rows])
+
+    def _lower_losses(self, logits: Tensor, batch: Any) -> Tensor:
+        """The tasks' mean loss of each image, [B]."""
         # A table that serves the outputs that are held alone is nothing to the tasks.
         wanted = self.teacher if self.distill or self.method.teacher else None
         teacher = None if wanted is None else wanted[batch.rows]
         parts = by_task(self.read_out, logits, batch.labels)
         if teacher is None:
-            losses = _mean_of([self._image_loss(*part, None) for part in parts])
-        else:
-            dense = by_task(self.read_out, teacher, batch.labels)
-            losses = _mean_of([self._image_loss(*part, one) for part, (one, _) in zip(parts, dense, strict=True)])
-        return mean(self._with_held(losses, logits, batch.rows), weights_of(batch))
+            return _mean_of([self._image_loss(*part, None) for part in parts])
+        dense = by_task(self.read_out, teacher, batch.labels)
+        return _mean_of([self._image_loss(*part, one) for part, (one, _) in zip(parts, dense, strict=True)])
 
     def _image_loss(self, logits: Tensor, labels: Tensor, teacher: Tensor | None) -> Tensor:
         losses = self.method.image_loss(logits, labels, teacher)

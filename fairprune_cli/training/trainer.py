@@ -171,6 +171,7 @@ class Trainer:
             taken = self._weights.take(batch, known, lr, fair in ("both", "weights"))
         if self.phase is Phase.FIXED and self.done >= self.steps * (1.0 - self.options.average):
             self._average.add(self.model)
+        self.objective.learn(taken.logits, batch)
         if self._counts_lower(fair):
             self.constraint.observe(taken.logits, known.labels, known.groups, known.weights)
         self._readings.lower(step, taken.figures, taken.logits, known)
