@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from fairprune_cli.core import plugins
+from fairprune_cli.core.errors import Problems
 from fairprune_cli.core.settings import setting
 
 BOUNDS = ("matched", "upper", "lower")
@@ -23,9 +26,17 @@ class NotionOptions:
 class ConstraintOptions(NotionOptions):
     """The constraint and its multipliers."""
 
+    method_notion: str = setting(
+        "own", "what a method with a notion of its own (ceag) holds equal; asked, that of notion, where that is given",
+        choices=("own", "asked"),
+    )  # fmt: skip
     relaxation: str = setting("logistic", "surrogate of the indicator", plugins=plugins.RELAXATION)
     bound: str = setting("matched", "side from which the surrogate bounds", choices=BOUNDS)
     tolerance: float = setting(0.02, "allowed difference between groups", low=0.0, high=1.0)
+    target: str = setting(
+        "absolute", "what a gap is to come down to: the tolerance, or the dense model's own gap where that is larger",
+        choices=("absolute", "dense"),
+    )  # fmt: skip
     multiplier_rate: float = setting(0.05, "step of the multipliers", low=0.0)
     multiplier_cap: float = setting(3.0, "largest multiplier", low=0.0)
     multiplier_decay: float = setting(
@@ -33,3 +44,9 @@ class ConstraintOptions(NotionOptions):
     )
     multiplier_memory: float = setting(2000.0, "images that the running rates look back on", above=0.0)
     levelling: float = setting(0.0, "how far a gap may close by making the better groups worse", low=0.0, high=1.0)
+
+    @staticmethod
+    def settle(values: dict[str, Any], sources: Mapping[str, str], problems: Problems) -> None:
+        """Who names a notion wants that one, whatever the method."""
+        if sources["notion"] != "default" and sources["method_notion"] == "default":
+            values["method_notion"] = "asked"

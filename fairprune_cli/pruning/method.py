@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,7 +22,7 @@ class Dual:
     """What a method prescribes about the constraint; None leaves it to the settings.
 
     Attributes:
-        notion: as in `--notion`; against: as in `Notion`.
+        notion: as in `--notion`, unless one is asked for; against: as in `Notion`, of that notion.
         data: as `multiplier_data`.
         relaxation, bound: as in the settings.
         levelling, cap, decay, normalise, per_group: as in `Constraint`.
@@ -55,6 +56,7 @@ class Method:
         balanced: its lower batches hold all groups (or label x group, `balance_over`) in equal shares, and each image
             of them counts alike in the loss.
         by_group: its loss weighs the same groups, by `group_weights`.
+        retrains: at the end the last layer is trained again on balanced upper data.
     """
 
     constrained = False
@@ -66,6 +68,7 @@ class Method:
     teacher = False
     balanced = False
     by_group = False
+    retrains = False
 
     def __init__(self, masks: Masks, options: MethodOptions) -> None:
         self.masks = masks
@@ -75,6 +78,11 @@ class Method:
     def formed(cls, options: MethodOptions) -> type[Method]:
         """The class that these options make of it, where they decide about what it declares."""
         return cls
+
+    @classmethod
+    def own_budget(cls, options: MethodOptions, sparsity: float) -> Mapping[str, Any]:
+        """Settings that the method decides itself where it is not to keep to the passes of all others."""
+        return {}
 
     @classmethod
     def plan(cls, options: MethodOptions) -> Plan:

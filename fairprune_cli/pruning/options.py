@@ -69,6 +69,16 @@ class MethodOptions(SeedOptions):
     size_adjustment: float = setting(
         0.0, "group-dro: C in C / sqrt(n), which is added to the loss of a group of n images", low=0.0, high=1000.0
     )
+    dfr_penalty: str = setting("l1", "dfr: penalty on the last layer's weights", choices=("l1", "l2"))
+    dfr_c: float = setting(
+        0.0, "dfr: weight of the loss against the penalty; 0 takes the best of a grid on held-out images", low=0.0,
+        high=1e6,
+    )  # fmt: skip
+    dfr_subsets: int = setting(20, "dfr: balanced subsets whose fits are averaged", low=1, high=1000)
+    fairgrape_budget: str = setting(
+        "equal", "fairgrape: the passes that all methods get, or its own: a tenth a round, three epochs after each",
+        choices=("equal", "own"),
+    )  # fmt: skip
     rounds: int = setting(5, "rounds of lottery, fairgrape and fairprune", low=1)
     beta: float = setting(0.33, "fairprune: weight of the privileged groups' saliency", low=0.0)
     weight_floor: float = setting(0.75, "weighted-loss: least weight of an image", low=0.0, high=1.0)

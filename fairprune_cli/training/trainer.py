@@ -171,7 +171,6 @@ class Trainer:
             taken = self._weights.take(batch, known, lr, fair in ("both", "weights"))
         if self.phase is Phase.FIXED and self.done >= self.steps * (1.0 - self.options.average):
             self._average.add(self.model)
-        self.objective.learn(taken.logits, batch)
         if self._counts_lower(fair):
             self.constraint.observe(taken.logits, known.labels, known.groups, known.weights)
         self._readings.lower(step, taken.figures, taken.logits, known)
@@ -190,7 +189,8 @@ class Trainer:
         known, look = known_of(batch), self._looks
         logits = look.gradient(batch, known, fair in ("both", "mask")) if wants_gradient else look.forward(batch)
         if self._counts_upper(fair):
-            self.constraint.observe(logits, known.labels, known.groups, known.weights)
+            evaluated = wants_gradient and self.method.eval_gradient
+            self.constraint.observe(logits, known.labels, known.groups, known.weights, evaluated)
         self._readings.upper(self.done, logits, known)
 
     def _prune(self, sparsity: float) -> None:

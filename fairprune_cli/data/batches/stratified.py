@@ -128,12 +128,23 @@ class StratifiedSampler(EndlessBatches):
     ) -> None:  # fmt: skip
         refuse_empty(pool)
         self.pull, self.most = pull, most
+        self._pool, self._device, self._channels_last = pool, device, channels_last
         self.strata = Strata.of(pool)
         sizes = self.strata.sizes
         self._members = np.split(np.argsort(self.strata.of_image, kind="stable"), np.cumsum(sizes)[:-1])
         super().__init__(
             pool, min(size, len(pool)), device, seed, augment,
             sizes=sizes.tolist(), ahead=not adaptive, channels_last=channels_last,
+        )  # fmt: skip
+
+    def as_wanted_now(self, seed: int) -> StratifiedSampler | None:
+        """Batches of images as they are whose shares stay what is wanted now; None where those are the data's own."""
+        pull = self.pull(self.strata)
+        if np.allclose(shares(self.strata.sizes, pull, self.most) * self.strata.sizes.sum(), self.strata.sizes):
+            return None
+        return StratifiedSampler(
+            self._pool, self.size, self._device, seed, False, lambda _: pull,
+            adaptive=False, most=self.most, channels_last=self._channels_last,
         )  # fmt: skip
 
     def _draw(self) -> tuple[np.ndarray, np.ndarray]:

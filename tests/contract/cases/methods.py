@@ -68,7 +68,7 @@ ROBUST = replace(
 
 METHODS = {
     "balanced": BILEVEL, "bifp": BILEVEL, "bip": BILEVEL, "ceag": MAGNITUDE, "constrained": MAGNITUDE,
-    "fair-then-prune": MAGNITUDE, "fairgrape": FAIRGRAPE, "fairprune": FAIRPRUNE, "fpgm": FPGM,
+    "dfr": BILEVEL, "fair-then-prune": MAGNITUDE, "fairgrape": FAIRGRAPE, "fairprune": FAIRPRUNE, "fpgm": FPGM,
     "group-dro": ROBUST, "lottery": MAGNITUDE, "magnitude": MAGNITUDE, "magnitude-oneshot": MAGNITUDE,
     "prune-then-fair": MAGNITUDE, "random": RANDOM, "snip": SNIP, "weighted-loss": WEIGHTED,
 }  # fmt: skip
