@@ -263,8 +263,9 @@ def by_hand(contents: dict[str, bytes]) -> Iterator[tuple[str, str, bytes]]:
             yield kind, f"names {name}", _with_metadata(contents[kind], architecture=name)
         yield kind, "many outputs", _with_metadata(contents[kind], outputs="999999999")
         for key in ("removed", "transform", "classes", "encodings", "tasks", "aliases", "outputs", "granularity"):
-            for text in ("5", "[]", "{}", '"x"', "null", '{"conv1.weight": 5}', '{"conv1.weight": {"shape": 5, "dims": [0]}}',
-                         '{"size": 4096, "mean": [0.5], "std": [0.25]}', deep("[", "]", 5000), deep('{"size":', "}", 900),
+            for text in ("5", "[]", "{}", '"x"', "null", '{"conv1.weight": 5}',
+                         '{"conv1.weight": {"shape": 5, "dims": [0]}}', '{"size": 4096, "mean": [0.5], "std": [0.25]}',
+                         deep("[", "]", 5000), deep('{"size":', "}", 900),
                          "9" * 5000, "1e999", '{"size": 1' + "0" * 60 + "}"):  # fmt: skip
                 yield kind, f"{key} is {text[:20]}", _with_metadata(contents[kind], **{key: text})
     for name in huge:

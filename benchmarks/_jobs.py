@@ -118,7 +118,9 @@ def trainer_of(job: Job, pool: Pool) -> Trainer:
     manifest = SimpleNamespace(classes=task.classes, tasks=[task])
     data: Any = SimpleNamespace(groupings=named, manifest=manifest)
     notion = fairness.get(settings.notion, CLASSES)
-    assembly = Assembly(settings, methods.get(job.method), (notion,), dense, student, masks, data, device)
+    assembly = Assembly(
+        settings, methods.get(job.method).formed(settings), (notion,), dense, student, masks, data, device
+    )
     return assembly.trainer(PruningPools(pool, pool, pool))
 
 

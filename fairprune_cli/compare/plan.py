@@ -183,4 +183,6 @@ def _resolved(base: Resolved, row: Row, seed: int, manifest: str) -> Resolved:
         "method": row.method, "granularity": row.granularity, "sparsity": row.sparsity, "seed": seed, **dict(row.point),
         "data": manifest, "list_changed": True,
     }  # fmt: skip
+    if "notion" in own:
+        own.setdefault("method_notion", "asked")
     return Resolved(replace(base.settings, **own), {**base.sources, **dict.fromkeys(own, "flag")})

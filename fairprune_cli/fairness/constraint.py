@@ -23,7 +23,7 @@ from fairprune_cli.fairness.notion import Notion
 from fairprune_cli.fairness.options import BOUNDS, ConstraintOptions
 from fairprune_cli.fairness.relaxations import Relaxation
 from fairprune_cli.fairness.tally import GroupTally, add_batch
-from fairprune_cli.fairness.term import pull_of, term_of
+from fairprune_cli.fairness.term import lagrangian_part, pull_of, term_of
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,9 @@ class _Observed(NamedTuple):
     weights: np.ndarray | None
 
 
+LEAST = 10.0  # images
+
+
 class Constraint:
     """Constraints of one notion for several attributes, their multipliers and their Lagrangian term.
 
@@ -52,7 +55,7 @@ class Constraint:
         notion: exact rates and surrogate events, for K classes.
         groups: number of groups G of each attribute.
         relaxation: surrogate of the indicator.
-        tolerance: allowed difference of rates, 0..1.
+        tolerance: allowed difference of rates, 0..1; one for all attributes, or one for each.
         rate: eta, step of the multipliers per update.
         cap: largest multiplier.
         memory: images that the exact rates look back on.
@@ -64,11 +67,15 @@ class Constraint:
         per_group: as in `GroupTally`.
         bound: "matched" takes delta for both signs; "upper" takes kappa for positive and delta for negative
             terms, which bounds the exact gap from above and is convex in the margins; "lower" the reverse.
-        least: running population below which a rate leaves its multiplier alone.
+        least: images in a rate's running population below which it leaves its multiplier alone.
         dense: per attribute [G, K, K], the dense model's counts, for notions relative to it.
+        dense_eval: the same in eval mode, where batches may be observed in both modes.
+        data: per attribute [G, K], images of the data that batches come from; a rate that has fewer than `least` there
+            leaves its multiplier alone, too.
 
     Attributes:
         multipliers: float64 [2, M, G] per attribute, "too low" and "too high".
+        tolerances: allowed difference per attribute.
         tallies: running counts per attribute.
     """
 
@@ -78,7 +85,7 @@ class Constraint:
         groups: Sequence[int],
         relaxation: Relaxation,
         *,
-        tolerance: float,
+        tolerance: float | Sequence[float],
         rate: float,
         cap: float,
         memory: float,
@@ -87,8 +94,10 @@ class Constraint:
         decay: float = ConstraintOptions.multiplier_decay,
         normalise: bool = True,
         per_group: bool = False,
-        least: float = 10.0,
+        least: float = LEAST,
         dense: Sequence[np.ndarray] | None = None,
+        dense_eval: Sequence[np.ndarray] | None = None,
+        data: Sequence[np.ndarray] | None = None,
     ) -> None:
         if bound not in BOUNDS:
             raise ValueError(f"bound {bound!r} is none of {BOUNDS}")
@@ -97,13 +106,20 @@ class Constraint:
         self._rows = GroupRows(groups, notion.event.shape[1])
         self._surrogates = surrogate.indicators(relaxation, bound)
         self.tallies = [GroupTally(count, notion, memory, per_group) for count in groups]
+        self.tolerances = [tolerance] * len(groups) if isinstance(tolerance, int | float) else list(tolerance)
         self._dual = Multipliers(
-            notion, self._rows, rate=rate, cap=cap, tolerance=tolerance, decay=decay, least=least, dense=dense
-        )
+            notion, self._rows, rate=rate, cap=cap, tolerance=self.tolerances, decay=decay, least=least, dense=dense,
+            data=data,
+        )  # fmt: skip
+        self._dense = {False: dense, True: dense_eval}  # by whether in eval mode
+        self._evaluated = False
         self.multipliers = self._dual.of
         self._waiting: _Observed | None = None
 
-    def observe(self, logits: Tensor, labels: ArrayLike, groups: ArrayLike, weights: ArrayLike | None = None) -> None:
+    def observe(
+        self, logits: Tensor, labels: ArrayLike, groups: ArrayLike, weights: ArrayLike | None = None,
+        evaluated: bool = False,
+    ) -> None:  # fmt: skip
         """Count a batch: exact events and relaxed ones.
 
         Batches from an accelerator are counted one late: this one at the next call, or by `settle`. By then its logits
@@ -112,8 +128,11 @@ class Constraint:
         Args:
             logits: [B, K]; labels: [B]; groups: [B, A] with -1 for none. No gradient is kept.
             weights: [B], what an image stands for; 1 each by default.
+            evaluated: the network is in eval mode. Relative notions are held against the dense model in the same mode,
+                where it was counted in both; what was counted in the other one is then dropped.
         """
         self.settle()
+        self._refer(evaluated)
         self._waiting = _Observed(
             Arriving(logits.detach().float()), np.asarray(labels), np.asarray(groups),
             None if weights is None else np.asarray(weights),
@@ -130,7 +149,7 @@ class Constraint:
 
     def update(self) -> None:
         """One step of dual ascent on the exact violation; undefined violations leave a multiplier alone."""
-        self._dual.ascend([tally.counts for tally in self.tallies])
+        self._dual.ascend([tally.counts for tally in self.tallies], [tally.seen for tally in self.tallies])
 
     def term(self, labels: ArrayLike, groups: ArrayLike, weights: ArrayLike | None = None) -> np.ndarray:
         """The Lagrangian's term of a batch, but for its soft events: what `soften` multiplies them by.
@@ -169,19 +188,30 @@ class Constraint:
         return 1.0 / (1.0 + self.weight)
 
     def pull(self, labels: np.ndarray, groups: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-        """How much an image of each stratum weighs in the Lagrangian, relative to one in the loss alone; [C], from 1.
+        """How much more often than it occurs each stratum is wanted in a batch, up to a factor; [C], above 0.
 
         Args:
             labels: int [C]; groups: int [C, A], -1 for none; sizes: [C], images in each stratum.
         """
-        return pull_of(self._dual.table, self.notion, self._rows, labels, groups, sizes)
+        return pull_of(self.part(labels, groups, sizes))
+
+    def part(self, labels: np.ndarray, groups: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+        """The part of an image of each stratum in the Lagrangian, [C]; arguments as in `pull`."""
+        return lagrangian_part(self._dual.table, self.notion, self._rows, self.levelling, labels, groups, sizes)
 
     def forget(self) -> None:
         """Drop the running counts: what was counted so far belongs to another stage."""
         self._waiting = None
         for tally in self.tallies:
-            tally.counts[...] = 0.0
-            tally.soft[...] = 0.0
+            tally.forget()
+
+    def _refer(self, evaluated: bool) -> None:
+        reference = self._dense[evaluated]
+        if self._dense[True] is None or reference is None or evaluated == self._evaluated:
+            return
+        self.forget()
+        self._evaluated = evaluated
+        self._dual.refer(reference)
 
     def violations(self) -> list[Violation]:
         """Exact and surrogate gap per attribute, from the running counts."""
@@ -211,6 +241,7 @@ class Constraint:
             for name, arrays in {
                 "multipliers": self.multipliers, "pairs": self._dual.pairs, "waiting": waiting,
                 "counts": [t.counts for t in self.tallies], "soft": [t.soft for t in self.tallies],
+                "seen": [t.seen for t in self.tallies], "evaluated": [np.array(self._evaluated)],
             }.items()
         }  # fmt: skip
 
@@ -219,8 +250,10 @@ class Constraint:
             mu[...] = saved.numpy()
         for pairs, saved in zip(self._dual.pairs, state["pairs"], strict=True):
             pairs[...] = saved.numpy()
-        for tally, counts, soft in zip(self.tallies, state["counts"], state["soft"], strict=True):
-            tally.counts, tally.soft = counts.numpy().copy(), soft.numpy().copy()
+        self._refer(bool(state["evaluated"][0]))
+        for name in ("counts", "soft", "seen"):
+            for tally, saved in zip(self.tallies, state[name], strict=True):
+                setattr(tally, name, saved.numpy().copy())
         self._waiting = None
         if state["waiting"]:
             logits, labels, groups, *weights = state["waiting"]

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from fairprune_cli.fairness.constraint import Constraint, Violation
+from fairprune_cli.fairness.term import pull_of
 
 
 class JointConstraint:
@@ -31,11 +32,15 @@ class JointConstraint:
         self.parts, self.columns, self.width = list(parts), list(columns), width
         self.multipliers = [mu for part in parts for mu in part.multipliers]
         self.tallies = [tally for part in parts for tally in part.tallies]
+        self.tolerances = [tolerance for part in parts for tolerance in part.tolerances]
 
-    def observe(self, logits: Tensor, labels: ArrayLike, groups: ArrayLike, weights: ArrayLike | None = None) -> None:
+    def observe(
+        self, logits: Tensor, labels: ArrayLike, groups: ArrayLike, weights: ArrayLike | None = None,
+        evaluated: bool = False,
+    ) -> None:  # fmt: skip
         """Count a batch, as `Constraint.observe`; logits [B, W], labels [B] or, of several tasks, [B, T]."""
         for part, columns, own in zip(self.parts, self.columns, _by_task(labels), strict=True):
-            part.observe(logits[:, columns], own, groups, weights)
+            part.observe(logits[:, columns], own, groups, weights, evaluated)
 
     def settle(self) -> None:
         """Count the batch that was observed last, if it was not yet."""
@@ -74,14 +79,14 @@ class JointConstraint:
         return sum(part.weight for part in self.parts) / len(self.parts)
 
     def pull(self, labels: np.ndarray, groups: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-        """How much an image of each stratum weighs in the Lagrangian, relative to one in the loss alone; [C], from 1.
+        """How much more often than it occurs each stratum is wanted in a batch, up to a factor; [C], above 0.
 
         Args:
             labels: int [C], or [C, T'] with the labels of the first T' tasks, which are then all that pull.
         """
         by_task = zip(self.parts, _by_task(labels), strict=False)
-        pulls = [part.pull(own, groups, sizes) - 1.0 for part, own in by_task]
-        return 1.0 + np.sum(pulls, axis=0) / len(self.parts)
+        parts = [part.part(own, groups, sizes) - 1.0 for part, own in by_task]
+        return pull_of(1.0 + np.sum(parts, axis=0) / len(self.parts))
 
     def forget(self) -> None:
         """Drop the running counts."""

@@ -31,10 +31,11 @@ class Multipliers:
         notion, rows: what is held equal, among which groups.
         rate: eta, step per update.
         cap: largest multiplier.
-        tolerance: tau, 0..1.
+        tolerance: tau of each attribute, 0..1.
         decay: share of a multiplier that is lost at each update inside the tolerance, beside the dual step; 0..1.
-        least: running population below which a rate leaves its multiplier alone.
+        least: images in a rate's population below which it leaves its multiplier alone.
         dense: per attribute [G, K, K], the dense model's counts, for notions relative to it.
+        data: per attribute [G, K], images of the data that rates come from; however often one is seen, it is one.
 
     Attributes:
         table: float64 [2, M, R], "too low" and "too high".
@@ -43,8 +44,8 @@ class Multipliers:
     """
 
     def __init__(
-        self, notion: Notion, rows: GroupRows, *, rate: float, cap: float, tolerance: float, decay: float, least: float,
-        dense: Sequence[np.ndarray] | None,
+        self, notion: Notion, rows: GroupRows, *, rate: float, cap: float, tolerance: Sequence[float], decay: float,
+        least: float, dense: Sequence[np.ndarray] | None, data: Sequence[np.ndarray] | None = None,
     ) -> None:  # fmt: skip
         self.notion, self.rate, self.cap, self.tolerance = notion, rate, cap, tolerance
         self.decay, self.least = decay, least
@@ -55,21 +56,32 @@ class Multipliers:
         self.dense: Sequence[np.ndarray | None] = [None] * len(rows.counts)  # rates [M, G]
         self.dense_whole: Sequence[np.ndarray | None] = self.dense  # [M]
         if dense is not None:
-            self.dense = [notion.rates(counts)[0] for counts in dense]
-            self.dense_whole = [notion.rates(c.sum(axis=0, keepdims=True))[0][:, 0] for c in dense]
+            self.refer(dense)
+        self.most = [np.inf if data is None else notion.sizes(data[a]) for a in range(len(rows.counts))]
 
-    def ascend(self, counts: Sequence[np.ndarray]) -> None:
-        """One step of dual ascent; counts: per attribute [G, K, K], running. Undefined violations do nothing."""
+    def refer(self, dense: Sequence[np.ndarray]) -> None:
+        """Hold relative notions against these counts of the dense model, per attribute [G, K, K]."""
+        self.dense = [self.notion.rates(counts)[0] for counts in dense]
+        self.dense_whole = [self.notion.rates(c.sum(axis=0, keepdims=True))[0][:, 0] for c in dense]
+
+    def ascend(self, counts: Sequence[np.ndarray], seen: Sequence[np.ndarray] | None = None) -> None:
+        """One step of dual ascent. Undefined violations do nothing.
+
+        Args:
+            counts: per attribute [G, K, K], running.
+            seen: per attribute [G, K], running images, where counts are of what images stand for.
+        """
         for a, running in enumerate(counts):
             mu, pairs = self.of[a], self.pairs[a]
+            images = np.minimum(self.notion.sizes(running.sum(axis=2) if seen is None else seen[a]), self.most[a])
             if len(self._two_sided) < mu.shape[1]:
                 violation = self.notion.violation(
-                    running, self.tolerance, self.dense[a], self.least, self.dense_whole[a]
+                    running, self.tolerance[a], self.dense[a], self.least, self.dense_whole[a], images
                 )
                 self._step(mu, violation)
             if len(self._two_sided):
-                rate = self.notion.usable_rates(running, self.dense[a], self.least)[self._two_sided]
-                self._step(pairs, rate[:, :, None] - rate[:, None, :] - self.tolerance)
+                rate = self.notion.usable_rates(running, self.dense[a], self.least, images)[self._two_sided]
+                self._step(pairs, rate[:, :, None] - rate[:, None, :] - self.tolerance[a])
                 mu[0, self._two_sided], mu[1, self._two_sided] = pairs.sum(axis=1), pairs.sum(axis=2)
 
     def _step(self, mu: np.ndarray, violation: np.ndarray) -> None:

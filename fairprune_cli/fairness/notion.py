@@ -131,12 +131,18 @@ class Notion:
             rate = rate - self._needed(dense)
         return largest_gap(rate, ~np.isnan(rate))
 
-    def usable_rates(self, counts: np.ndarray, dense: np.ndarray | None = None, least: float = 1.0) -> np.ndarray:
-        """Exact rates (minus the dense model's, for relative notions), [M, G]; NaN below a population of `least`."""
+    def usable_rates(
+        self, counts: np.ndarray, dense: np.ndarray | None = None, least: float = 1.0, images: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Exact rates (minus the dense model's, for relative notions), [M, G]; NaN below a population of `least`.
+
+        Args:
+            images: [M, G], the populations in images, where counts are of what images stand for.
+        """
         rate, size = self.rates(counts)
         if self.relative:
             rate = rate - self._needed(dense)
-        return np.where(size >= least, rate, np.nan)
+        return np.where((size if images is None else images) >= least, rate, np.nan)
 
     def violation(
         self,
@@ -145,6 +151,7 @@ class Notion:
         dense: np.ndarray | None = None,
         least: float = 1.0,
         dense_whole: np.ndarray | None = None,
+        images: np.ndarray | None = None,
     ) -> np.ndarray:
         """How far each rate of each group is beyond the tolerance; negative inside it.
 
@@ -154,6 +161,7 @@ class Notion:
             dense: as in `exact`.
             least: groups with a smaller population in rate m neither give nor get a violation there.
             dense_whole: [M] rates of the dense model over all groups, for relative notions held against the whole.
+            images: as in `usable_rates`.
 
         Returns:
             [2, M, G]: first row "too low" (reference - rate - tolerance), second "too high"
@@ -161,7 +169,7 @@ class Notion:
             is inside its constraint by its lead and the tolerance. NaN where undefined or where the direction rules it
             out.
         """
-        rate = self.usable_rates(counts, dense, least)
+        rate = self.usable_rates(counts, dense, least, images)
         whole = None
         if self.against == "whole":
             whole, _ = self.rates(counts.sum(axis=0, keepdims=True))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from fairprune_cli.core import plugins
 from fairprune_cli.core.settings import Need, setting
@@ -24,6 +26,10 @@ class NotionOptions:
 class ConstraintOptions(NotionOptions):
     """The constraint and its multipliers."""
 
+    method_notion: str = setting(
+        "own", "what a method with a notion of its own (ceag) holds equal; asked, that of notion, where that is given",
+        choices=("own", "asked"), by_method=True,
+    )  # fmt: skip
     relaxation: str = setting(
         "logistic", "surrogate of the indicator", plugins=plugins.RELAXATION, by_method=True, needs=_ACTS
     )
@@ -31,6 +37,10 @@ class ConstraintOptions(NotionOptions):
     tolerance: float = setting(
         0.02, "allowed difference between groups", low=0.0, high=1.0, share=True, by_method=True, needs=_ACTS
     )
+    target: str = setting(
+        "absolute", "what a gap is to come down to: the tolerance, or the dense model's own gap where that is larger",
+        choices=("absolute", "dense"), by_method=True, needs=_ACTS,
+    )  # fmt: skip
     multiplier_rate: float = setting(0.05, "step of the multipliers", low=0.0, by_method=True, needs=_ACTS)
     multiplier_cap: float = setting(3.0, "largest multiplier", low=0.0, by_method=True, needs=_ACTS)
     multiplier_decay: float = setting(
@@ -44,3 +54,10 @@ class ConstraintOptions(NotionOptions):
         0.0, "how far a gap may close by making the better groups worse", low=0.0, high=1.0, share=True, by_method=True,
         needs=_ACTS,
     )  # fmt: skip
+
+    @staticmethod
+    def settle(values: dict[str, Any], sources: Mapping[str, str]) -> list[tuple[str, str, str]]:
+        """Who names a notion wants that one, whatever the method."""
+        if sources["notion"] != "default" and sources["method_notion"] == "default":
+            values["method_notion"] = "asked"
+        return []

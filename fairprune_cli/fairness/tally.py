@@ -27,14 +27,21 @@ class GroupTally:
         classes = notion.event.shape[1]
         self.counts = np.zeros((groups, classes, classes))
         self.soft = np.zeros((2, notion.event.shape[0], groups))  # relaxed hits, population
+        self.seen = np.zeros((groups, classes))  # images, whatever each stands for
         self.memory, self.per_group = memory, per_group
 
-    def add(self, counts: np.ndarray, soft: np.ndarray) -> None:
-        """Add a batch: counts [G, K, K] and relaxed (hits, population) [2, M, G]."""
-        seen = counts.sum(axis=(1, 2)) if self.per_group else np.full(len(counts), counts.sum())
-        keep = np.exp(-seen / self.memory)
+    def add(self, counts: np.ndarray, soft: np.ndarray, seen: np.ndarray | None = None) -> None:
+        """Add a batch: counts [G, K, K], relaxed (hits, population) [2, M, G], and images [G, K] if counts are not."""
+        size = counts.sum(axis=(1, 2)) if self.per_group else np.full(len(counts), counts.sum())
+        keep = np.exp(-size / self.memory)
         self.counts = self.counts * keep[:, None, None] + counts
         self.soft = self.soft * keep + soft
+        self.seen = self.seen * keep[:, None] + (counts.sum(axis=2) if seen is None else seen)
+
+    def forget(self) -> None:
+        """Drop everything."""
+        for table in (self.counts, self.soft, self.seen):
+            table[...] = 0.0
 
     def surrogate_gap(self) -> float:
         """Largest difference of relaxed rates between two groups; NaN with fewer than two."""
@@ -59,19 +66,30 @@ def add_batch(
         indicator: a surrogate of 1[a > 0], applied to the margin of each class.
         logits: float32 [B, K]; labels: int [B]; groups: int [B, A], -1 for none; weights: [B], 1 each where None.
     """
-    shape = (rows.total + 1, rows.classes, rows.classes)  # the last row is for images in no group
-    size = (rows.total + 1) * rows.classes**2
-    first = rows.cells(labels, groups) * rows.classes  # of an image's row and label, the cell of the first class
-    each = None if weights is None else np.repeat(weights, len(rows.counts))
-    exact = np.bincount((first + logits.argmax(axis=1)[:, None]).reshape(-1), each, size)
-    exact = exact.reshape(shape)[:-1].astype(float, copy=False)
+    cells = rows.cells(labels, groups)
+    first = cells * rows.classes  # of an image's row and label, the cell of the first class
+    exact = exact_counts(rows, logits, labels, groups, weights)
+    seen = rows.images(cells, None)
     with torch.no_grad():
         soft = indicator(class_margins(torch.from_numpy(logits))).numpy().astype(float)
     if weights is not None:
         soft *= weights[:, None]
     everywhere = soft if len(rows.counts) == 1 else np.repeat(soft[:, None], len(rows.counts), axis=1)
     at = (first[:, :, None] + np.arange(rows.classes)).reshape(-1)
-    relaxed = np.bincount(at, everywhere.reshape(-1), size).reshape(shape)[:-1]
+    shape = (rows.total + 1, rows.classes, rows.classes)  # the last row is for images in no group
+    relaxed = np.bincount(at, everywhere.reshape(-1), np.prod(shape)).reshape(shape)[:-1]
     hits = np.stack([notion.hits(relaxed), notion.sizes(exact.sum(axis=2))])
-    for tally, counts, own in zip(tallies, rows.per_attribute(exact), rows.per_attribute(hits, axis=2), strict=True):
-        tally.add(counts, own)
+    parts = rows.per_attribute(exact), rows.per_attribute(hits, axis=2), rows.per_attribute(seen)
+    for tally, counts, own, images in zip(tallies, *parts, strict=True):
+        tally.add(counts, own, images)
+
+
+def exact_counts(
+    rows: GroupRows, logits: np.ndarray, labels: np.ndarray, groups: np.ndarray, weights: np.ndarray | None
+) -> np.ndarray:
+    """Group x label x prediction of a batch, float [R, K, K]; arguments as in `add_batch`."""
+    shape = (rows.total + 1, rows.classes, rows.classes)
+    each = None if weights is None else np.repeat(weights, len(rows.counts))
+    cells = rows.cells(labels, groups) * rows.classes + logits.argmax(axis=1)[:, None]
+    exact = np.bincount(cells.reshape(-1), each, np.prod(shape))
+    return exact.reshape(shape)[:-1].astype(float, copy=False)

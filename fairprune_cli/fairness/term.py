@@ -19,6 +19,8 @@ import numpy as np
 from fairprune_cli.fairness.group_rows import GroupRows
 from fairprune_cli.fairness.notion import Notion
 
+LEAST_PULL = 0.1
+
 
 def term_of(
     mu: np.ndarray,
@@ -70,24 +72,39 @@ def _per_image(
     return falling, rising
 
 
-def pull_of(
-    mu: np.ndarray, notion: Notion, rows: GroupRows, labels: np.ndarray, groups: np.ndarray, sizes: np.ndarray
-) -> np.ndarray:
-    """How much an image of each stratum weighs in the Lagrangian, relative to an image in the loss alone.
+def lagrangian_part(
+    mu: np.ndarray, notion: Notion, rows: GroupRows, levelling: float, labels: np.ndarray, groups: np.ndarray,
+    sizes: np.ndarray,
+) -> np.ndarray:  # fmt: skip
+    """The part of an image of each stratum in the Lagrangian, relative to that of an image in the loss alone.
 
     An image adds 1 / N to the loss and, through each rate m of its group g whose population has its label,
-    mu[m, g] / n[m, g] to the constraint's term.
+    mu[m, g] / n[m, g] to the constraint's term. With levelling, S_all takes some of it off again.
 
     Args:
         mu: [2, M, R], multipliers.
+        levelling: as in `term_of`.
         labels: int [C]; groups: int [C, A], -1 for none; sizes: [C], images in each stratum.
 
     Returns:
-        [C], at least 1.
+        [C]; at least 1 without levelling, below 0 where the image is trained to be wrong.
     """
     cells = rows.cells(labels, groups)
     population = notion.sizes(rows.images(cells, sizes))  # [M, R]
+    each = mu.sum(axis=0) / np.maximum(population, 1.0)
+    if levelling > 0:
+        falling, rising = _per_image(mu, notion, rows, levelling, population)
+        alone = _per_image(mu, notion, rows, 0.0, population)
+        each = each - (alone[0] - falling) - (rising - alone[1])
     table = np.zeros((rows.total + 1, rows.classes))
-    table[: rows.total] = (mu.sum(axis=0) / np.maximum(population, 1.0)).T @ notion.members
-    pull: np.ndarray = 1.0 + sizes.sum() * table.reshape(-1)[cells].sum(axis=1)
-    return pull
+    table[: rows.total] = each.T @ notion.members
+    part: np.ndarray = 1.0 + sizes.sum() * table.reshape(-1)[cells].sum(axis=1)
+    return part
+
+
+def pull_of(part: np.ndarray) -> np.ndarray:
+    """How much more often than it occurs a stratum is wanted in a batch, up to a factor: the size of its part, [C].
+
+    What hardly counts is still looked at now and then, or its rates and the network's statistics would not know it.
+    """
+    return np.maximum(np.abs(part), LEAST_PULL)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -20,7 +22,7 @@ class Dual:
     """What a method prescribes about the constraint; None leaves it to the settings.
 
     Attributes:
-        notion: as in `--notion`; against: as in `Notion`.
+        notion: as in `--notion`, unless one is asked for; against: as in `Notion`, of that notion.
         data: as `multiplier_data`.
         relaxation, bound: as in the settings.
         levelling, cap, decay, normalise, per_group: as in `Constraint`.
@@ -40,10 +42,11 @@ class Dual:
 
 # Settings of the constraint, by the name of what prescribes them in `Dual`; "" where nothing does.
 CONSTRAINT = {
-    "fairness_on": "", "tolerance": "", "multiplier_rate": "", "multiplier_memory": "", "relaxation": "relaxation",
-    "bound": "bound", "levelling": "levelling", "multiplier_cap": "cap", "multiplier_decay": "decay",
-    "multiplier_data": "data",
+    "fairness_on": "", "tolerance": "", "target": "", "multiplier_rate": "", "multiplier_memory": "",
+    "relaxation": "relaxation", "bound": "bound", "levelling": "levelling", "multiplier_cap": "cap",
+    "multiplier_decay": "decay", "multiplier_data": "data",
 }  # fmt: skip
+RETRAINING = {"dfr_penalty", "dfr_c", "dfr_subsets"}  # settings of a last layer that is trained again
 
 
 class Method:
@@ -61,6 +64,10 @@ class Method:
         teacher: it needs the dense model's outputs on the lower data.
         reads: settings that its code reads, of those that only some methods read (`by_method`); None where it does not
             say, and may read any.
+        balanced: its lower batches hold all groups (or label x group, `balance_over`) in equal shares, and each image
+            of them counts alike in the loss.
+        by_group: its loss weighs the same groups, by `group_weights`.
+        retrains: at the end the last layer is trained again on balanced upper data.
     """
 
     constrained = False
@@ -71,6 +78,9 @@ class Method:
     granularities: tuple[str, ...] = GRANULARITIES
     teacher = False
     reads: tuple[str, ...] | None = None
+    balanced = False
+    by_group = False
+    retrains = False
 
     def __init__(self, masks: Masks, options: MethodOptions) -> None:
         self.masks = masks
@@ -87,10 +97,26 @@ class Method:
         own = set(cls.reads)
         if cls.upper_gradient and cls.gradual(MethodOptions()).rounds:
             own.add("saliency_batches")
+        if cls.balanced or cls.by_group or cls.retrains:
+            own.add("balance_over")
+        if cls.retrains:
+            own |= RETRAINING
+        if cls.constrained and cls.dual.notion is not None:
+            own.add("method_notion")
         if cls.constrained:
             dual = vars(cls.dual)
             own |= {key for key, prescribed in CONSTRAINT.items() if dual.get(prescribed) is None}
         return frozenset(own)
+
+    @classmethod
+    def formed(cls, options: MethodOptions) -> type[Method]:
+        """The class that these options make of it, where they decide about what it declares."""
+        return cls
+
+    @classmethod
+    def own_budget(cls, options: MethodOptions, sparsity: float) -> Mapping[str, Any]:
+        """Settings that the method decides itself where it is not to keep to the passes of all others."""
+        return {}
 
     @classmethod
     def plan(cls, options: MethodOptions) -> Plan:
@@ -140,6 +166,22 @@ class Method:
             logits: [B, K]; labels: [B]; teacher: [B, K] logits of the dense model, for methods that ask for them.
         """
         return F.cross_entropy(logits, labels, reduction="none")
+
+    def begin(self, sizes: Tensor) -> None:
+        """Called before the first step where `by_group`; sizes: [G], lower images of each group."""
+
+    def group_weights(self, losses: Tensor, groups: Tensor) -> Tensor:
+        """What each image of a lower batch weighs in the mean of the losses, [B], where `by_group`.
+
+        It keeps to what `image_loss` keeps to on a GPU, and changes nothing: that is for `after_lower`.
+
+        Args:
+            losses: [B], without a gradient; groups: int64 [B], -1 for images in none.
+        """
+        return torch.ones_like(losses)
+
+    def after_lower(self, losses: Tensor, groups: Tensor) -> None:
+        """Called after a lower step with what `group_weights` was given, where `by_group`."""
 
     def state_dict(self) -> dict[str, Tensor]:
         return {}

@@ -92,6 +92,29 @@ class MethodOptions(SeedOptions):
     mask_lr: float = setting(
         0.1, "relative step of the first-order scores", above=0.0, by_method=True, needs=(_FIRST_ORDER,)
     )
+    mask_score: str = setting(
+        "bi-level", "what balanced, group-dro and dfr prune by: the scores of bifp or magnitude",
+        choices=("bi-level", "magnitude"), by_method=True,
+    )  # fmt: skip
+    balance_over: str = setting(
+        "groups", "what balanced, group-dro and dfr hold in equal shares", choices=("groups", "label-groups"),
+        by_method=True,
+    )  # fmt: skip
+    dro_step: float = setting(0.01, "group-dro: step of the groups' weights", low=0.0, high=10.0, by_method=True)
+    size_adjustment: float = setting(
+        0.0, "group-dro: C in C / sqrt(n), which is added to the loss of a group of n images", low=0.0, high=1000.0,
+        by_method=True,
+    )  # fmt: skip
+    dfr_penalty: str = setting("l1", "dfr: penalty on the last layer's weights", choices=("l1", "l2"), by_method=True)
+    dfr_c: float = setting(
+        0.0, "dfr: weight of the loss against the penalty; 0 takes the best of a grid on held-out images", low=0.0,
+        high=1e6, by_method=True,
+    )  # fmt: skip
+    dfr_subsets: int = setting(20, "dfr: balanced subsets whose fits are averaged", low=1, high=1000, by_method=True)
+    fairgrape_budget: str = setting(
+        "equal", "fairgrape: the passes that all methods get, or its own: a tenth a round, three epochs after each",
+        choices=("equal", "own"), by_method=True,
+    )  # fmt: skip
     rounds: int = setting(5, "rounds of lottery, fairgrape and fairprune", low=1, high=1000, by_method=True)
     beta: float = setting(
         0.33, "fairprune: weight of the privileged groups' saliency", low=0.0, high=1000.0, by_method=True

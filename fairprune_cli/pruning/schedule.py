@@ -107,6 +107,7 @@ class Budget:
         gradient: upper steps in the ramp need gradients, a whole pass each.
         feeds: upper steps feed the multipliers while the constraint acts, forward only where they need no gradient.
         extra: passes spent outside the steps (reference forward passes, saliency at each round).
+        lower: passes that a lower step takes; above 1 where the dense model looks at its images, too.
     """
 
     passes: float
@@ -115,11 +116,12 @@ class Budget:
     gradient: bool = False
     feeds: bool = False
     extra: float = 0.0
+    lower: float = 1.0
 
     @property
     def lower_steps(self) -> int:
         """Largest number of lower steps whose total cost stays within `passes`; at least 1."""
-        most = max(int(self.passes - self.extra), 1)
+        most = max(int((self.passes - self.extra) / self.lower), 1)
         low, high = 1, most
         while low < high:
             middle = (low + high + 1) // 2
@@ -141,7 +143,7 @@ class Budget:
     def cost(self, steps: int) -> float:
         """Passes that `steps` lower steps and what goes with them take together."""
         ramp, fair = self.plan.ramp_edges(steps), self.plan.fair_edges(steps)
-        spent = self.extra + steps
+        spent = self.extra + steps * self.lower
         if self._moving:
             spent += self._multiples(*ramp)
         if self.feeds:

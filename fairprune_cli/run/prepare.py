@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ from fairprune_cli.run.inputs import PruningRows, open_model, pruning_rows, tran
 from fairprune_cli.run.opened_data import Data, open_data
 from fairprune_cli.run.options import Settings
 from fairprune_cli.run.plug_ins import refuse_broken_plug_ins
+from fairprune_cli.training.last_layer import last_layers
 
 NOTED_START = 0.001  # below it zeros are an accident
 
@@ -99,6 +100,7 @@ def prepare(
     started, threads, device = time.time(), set_threads(settings.threads), choose_device(settings.device)
     repeatable(device)
     method = _method(settings, group)
+    settings = replace(settings, **method.own_budget(settings, settings.sparsity))
     policy = policy_of(settings)
     data = open_data(settings, model if network is None else None, terminal)
     refuse_broken_plug_ins(*(len(task.classes) for task in data.manifest.tasks))
@@ -108,6 +110,11 @@ def prepare(
     warn_of_undecidable_gates(policy, audited, settings.split, terminal)
     rows = pruning_rows(data, settings)
     notions = tuple(constrained_notion(settings, method, len(task.classes)) for task in data.manifest.tasks)
+    if settings.target == "dense" and any(notion.relative for notion in notions):
+        raise FairpruneError(
+            "what is constrained is held against the dense model as it is", where="--target dense",
+            hint="leave it out, or ask for another --notion",
+        )  # fmt: skip
     loaded = open_model(model, settings, data.manifest, terminal, trust, in_memory=network)
     transform = transform_of(loaded, data.manifest, terminal)
     dense = loaded.model.eval()
@@ -117,6 +124,8 @@ def prepare(
     dense.to(device)
     if (read_out := read_out_of(dense)) is not None:
         refuse_other_outputs_in_training(dense, read_out, transform.shape)
+    if method.retrains:
+        last_layers(dense, transform.shape)  # fails here where there is none
     student = copy.deepcopy(dense)
     channels_last = _layout(loaded, transform)
     if channels_last:
@@ -156,6 +165,7 @@ def _method(settings: Settings, group: Ranks) -> type[methods.Method]:
             f"the method {settings.method} does not work for {settings.granularity}", where="--granularity",
             hint=f"use {' or '.join(method.granularities)}",
         )  # fmt: skip
+    method = method.formed(settings)
     relaxations.get(settings.relaxation)
     if settings.compile and group.several:
         raise FairpruneError(

@@ -31,7 +31,7 @@ from fairprune_cli.run.options import Resolved
 from fairprune_cli.run.origin import origin_of, refuse_other_origin
 from fairprune_cli.run.prepare import Prepared, prepare
 from fairprune_cli.run.pruned import Pruned, as_written, report_parts
-from fairprune_cli.run.save import reestimate, write_model
+from fairprune_cli.run.save import reestimate, retrain, write_model
 from fairprune_cli.run.train import train, trainer_of, what_was_kept
 from fairprune_cli.run.trial import try_out
 from fairprune_cli.training.trainer import Trainer
@@ -201,7 +201,8 @@ def _steps(run: Prepared, folder: RunFolder, resolved: Resolved, state: Mapping[
     with group.together():
         if group.number == 0:
             save_state()  # an interrupted audit loses no training
-            reestimate(run, pools.lower)
+            reestimate(run, pools.lower, trainer.lower)
+            retrain(run, pools.upper)
             write_model(run, folder.model, run.student, run.masks.sparse_entries(run.masks.keep))
     return _audit(run, trainer, images, pools, folder, resolved)
 

@@ -9,24 +9,33 @@ from torch import Tensor, nn
 
 from fairprune_cli.core.device import tf32
 from fairprune_cli.data.batches.pool import Pool
+from fairprune_cli.data.batches.stratified import StratifiedSampler
 from fairprune_cli.data.manifest.task import described, with_heads
 from fairprune_cli.models.file import codec
 from fairprune_cli.models.file.rounding import rounded
 from fairprune_cli.pruning import target
 from fairprune_cli.run.prepare import Prepared
+from fairprune_cli.training.last_layer import last_layers, retrain_last_layers
 from fairprune_cli.training.reestimate import reestimate_batch_norm
+from fairprune_cli.training.sources import BatchSource
 
 REESTIMATION_BATCHES = 50
 
 
-def reestimate(run: Prepared, lower: Pool) -> None:
-    """Let the pruned model's batch norms see the images as they are; a model that lost nothing stays as it is."""
+def reestimate(run: Prepared, lower: Pool, drawn: BatchSource) -> None:
+    """Let the pruned model's batch norms see the images as they are; a model that lost nothing stays as it is.
+
+    Args:
+        drawn: batches of `lower` as the weights were trained on: their statistics are what the weights go with.
+    """
     if run.settings.sparsity == 0:
         run.terminal.warn("sparsity is 0, so the model is left as it is", code="nothing-to-prune")
         run.student.eval()
         return
-    sampler = lower.sampler(
-        run.settings.batch_size, run.device, run.settings.seed + 3, False, channels_last=run.channels_last
+    seed = run.settings.seed + 3
+    mixture = drawn.as_wanted_now(seed) if isinstance(drawn, StratifiedSampler) else None
+    sampler = mixture or lower.sampler(
+        run.settings.batch_size, run.device, seed, False, channels_last=run.channels_last
     )
     count = min(REESTIMATION_BATCHES, max(len(lower) // run.settings.batch_size, 1))
     with run.terminal.progress("batch norm", count) as display, tf32(run.device, False):  # as the audit sees it
@@ -37,6 +46,19 @@ def reestimate(run: Prepared, lower: Pool) -> None:
                 display.update(done)
 
         reestimate_batch_norm(run.student, batches())
+
+
+def retrain(run: Prepared, upper: Pool) -> None:
+    """Train the last layer again on upper images, where the method does; a model that lost nothing stays as it is."""
+    if not run.method.retrains or run.settings.sparsity == 0:
+        return
+    with run.terminal.progress("last layer", 1) as display, tf32(run.device, False):
+        strengths = retrain_last_layers(
+            run.student, last_layers(run.dense, run.transform.shape), upper, run.masks.sparse_entries(run.masks.keep),
+            run.settings, run.settings.batch_size,
+        )  # fmt: skip
+        display.update(1)
+    run.terminal.note(f"the last layer was trained again, with C = {', '.join(f'{c:g}' for c in strengths)}")
 
 
 def write_model(run: Prepared, path: Path, model: nn.Module, sparse: Mapping[str, Tensor]) -> None:

@@ -20,6 +20,7 @@ from fairprune_cli.run.inputs import PruningPools
 from fairprune_cli.run.origin import of_this_form
 from fairprune_cli.run.prepare import Prepared
 from fairprune_cli.run.save import write_model
+from fairprune_cli.run.thin_groups import readings_of, warn_of_thin_groups
 from fairprune_cli.run.watch import Watch, limits_of
 from fairprune_cli.training.precision import chosen_precision
 from fairprune_cli.training.state_form import refuse_other_form
@@ -63,6 +64,8 @@ def train(
     folder.keep_events(len(trainer.records))
     what = f"{settings.method} {settings.granularity} {settings.sparsity:g}"
     limits = limits_of(settings, run.method, trainer.plan, run.dense, pools.upper, run.device)
+    if run.method.constrained and settings.fairness_on != "none":
+        _warn_of_thin_groups(run, trainer, pools)
     with terminal.progress(what, trainer.steps) as display:
         trainer.compute.say = lambda text: terminal.warn(text, code="memory")
         trainer.compute.unrecorded = lambda text: terminal.warn(text, code="capture")
@@ -86,6 +89,17 @@ def train(
             code=stop.code or ExitCode.TERMINATED,  # another process may be the one that was told to
         )
     watch.conclude()
+
+
+def _warn_of_thin_groups(run: Prepared, trainer: Trainer, pools: PruningPools) -> None:
+    drawn = {"lower": {pools.lower: trainer.lower}, "upper": {pools.upper: trainer.upper}}
+    drawn["both"] = drawn["lower"] | drawn["upper"]
+    tallies = trainer.constraint.tallies
+    readings = readings_of(
+        run.data, run.notions, drawn[trainer.options.multiplier_data], tallies[0].memory if tallies else 0.0,
+        run.method.dual.per_group, run.dense, run.device,
+    )  # fmt: skip
+    warn_of_thin_groups(readings, run.settings.tolerance, run.terminal)
 
 
 def what_was_kept(run: Prepared, folder: RunFolder) -> tuple[str, str]:

@@ -37,7 +37,8 @@ class Watch:
         save: Callable[[], None], save_seconds: float,
     ) -> None:  # fmt: skip
         self.trainer, self.folder, self.terminal, self.display = trainer, folder, terminal, display
-        self.limits, self.save, self.save_seconds = limits, save, save_seconds
+        tolerance = max(trainer.constraint.tolerances, default=limits.tolerance)
+        self.limits, self.save, self.save_seconds = replace(limits, tolerance=tolerance), save, save_seconds
         self._records = [asdict(record) for record in trainer.records]  # an earlier process wrote these
         self._said: set[str] = set()
         self._saved = time.monotonic()

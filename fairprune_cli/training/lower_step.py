@@ -51,10 +51,14 @@ class LowerStep:
             NotFinite: on the CPU, loss or gradient are not.
         """
         terms = self.objective.terms(known, batch.labels.device) if fair else None
+        dense = self._dense_logits(batch)
         logits, losses = self.compute.fitting(
             len(batch.images),
-            lambda: self._passes(batch.images, batch.labels, batch.rows, weights_of(batch), *(terms or (None, None))),
+            lambda: self._passes(
+                batch.images, batch.labels, batch.rows, weights_of(batch), dense, *(terms or (None, None))
+            ),
         )
+        self.objective.learn(logits, Answers(batch.labels, batch.rows, None, dense))
         self.masks.mask_gradients()
         parameters = [p for p in self._parameters if p.grad is not None]
         norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
@@ -66,13 +70,21 @@ class LowerStep:
         self.masks.hold(self.model)
         return Taken(logits, figures)
 
+    def _dense_logits(self, batch: Any) -> Tensor | None:
+        """The dense model's logits on the pictures that the student is about to see, [B, W]; None where nobody asks."""
+        dense = self.objective.dense
+        if dense is None or not self.objective.distill:
+            return None
+        counts = self.compute.ranks.counts(len(batch.labels))
+        return self.compute.fitting(len(batch.images), lambda: self.compute.of_another(dense, batch.images, counts))
+
     def _gradient(
-        self, images: Tensor, labels: Tensor, rows: Tensor, weights: Tensor | None,
+        self, images: Tensor, labels: Tensor, rows: Tensor, weights: Tensor | None, dense: Tensor | None,
         term: Tensor | None, scale: Tensor | None,
     ) -> tuple[Tensor, Tensor]:  # fmt: skip
         """Leave the objective's gradient in the parameters; logits [B, K], and loss and objective, [2]."""
         done = self.compute.forward(self.model, images, self.compute.ranks.counts(len(labels)))
-        loss = self.objective.lower(done.logits, Answers(labels, rows, weights))
+        loss = self.objective.lower(done.logits, Answers(labels, rows, weights, dense))
         terms = None if term is None or scale is None else Terms(term, scale)
         whole = self.objective.lagrangian(loss, done.logits, terms)
         self.model.zero_grad(set_to_none=True)

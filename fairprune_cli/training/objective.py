@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from fairprune_cli.core.transfer import on_host, sent
 from fairprune_cli.data.batches.batch import Known
@@ -26,6 +26,7 @@ class Answers(NamedTuple):
     labels: Tensor  # int64 [B], or [B, T] of several tasks
     rows: Tensor  # int64 [B], position in the manifest
     weights: Tensor | None  # float32 [B], what an image stands for; 1 each where None
+    dense: Tensor | None = None  # float32 [B, W], the dense model's logits on these very pictures, for `distill`
 
 
 class Terms(NamedTuple):
@@ -45,13 +46,15 @@ class Objective:
     Attributes:
         method: gives the loss of each image.
         constraint: gives the fairness term.
-        teacher: [N, W] logits of the dense model by row of the manifest; needed by `distill` > 0, by `hold` > 0 and by
-            some methods.
+        teacher: [N, W] logits of the dense model by row of the manifest, on the images as they are; needed by
+            `hold` > 0 and by some methods.
         distill: share of the loss that is distillation from the dense model, 0..1 (Hinton et al., arXiv 1503.02531).
         temperature: of the distillation, > 0.
         read_out: where each task's scores are in the logits [B, W]; None where these are one task's scores, [B, K].
         hold: weight of the other outputs' distance to the dense model's, from 0.
         spread: [W] variance of the dense model's logits over images; needed by `hold` > 0.
+        dense: the dense model itself, in eval mode; needed by `distill` > 0.
+        groups: int64 [N], the group of each row of the manifest, -1 for none; needed by methods that weigh groups.
     """
 
     method: Method
@@ -62,6 +65,8 @@ class Objective:
     read_out: ReadOut | None = None
     hold: float = 0.0
     spread: Tensor | None = None
+    groups: Tensor | None = None
+    dense: nn.Module | None = None
 
     @property
     def columns(self) -> tuple[slice, ...]:
@@ -79,21 +84,35 @@ class Objective:
 
     def lower(self, logits: Tensor, batch: Any) -> Tensor:
         """Mean loss of a lower batch, a scalar."""
-        # A table that serves the outputs that are held alone is nothing to the tasks.
-        wanted = self.teacher if self.distill or self.method.teacher else None
-        teacher = None if wanted is None else wanted[batch.rows]
-        parts = by_task(self.read_out, logits, batch.labels)
-        if teacher is None:
-            losses = _mean_of([self._image_loss(*part, None) for part in parts])
-        else:
-            dense = by_task(self.read_out, teacher, batch.labels)
-            losses = _mean_of([self._image_loss(*part, one) for part, (one, _) in zip(parts, dense, strict=True)])
-        return mean(self._with_held(losses, logits, batch.rows), weights_of(batch))
+        losses = self._lower_losses(logits, batch)
+        if self.method.by_group and self.groups is not None:
+            losses = losses * self.method.group_weights(losses.detach(), self.groups[batch.rows])
+        weights = None if self.method.balanced else weights_of(batch)
+        return mean(self._with_held(losses, logits, batch.rows), weights)
 
-    def _image_loss(self, logits: Tensor, labels: Tensor, teacher: Tensor | None) -> Tensor:
+    def learn(self, logits: Tensor, batch: Any) -> None:
+        """Let a method that weighs groups see how they fared in a lower step; logits [B, W] without a gradient."""
+        if self.method.by_group and self.groups is not None:
+            self.method.after_lower(self._lower_losses(logits, batch), self.groups[batch.rows])
+
+    def _lower_losses(self, logits: Tensor, batch: Any) -> Tensor:
+        """The tasks' mean loss of each image, [B]."""
+        parts = list(by_task(self.read_out, logits, batch.labels))
+        # A table that serves the outputs that are held alone is nothing to the tasks.
+        known = self.teacher[batch.rows] if self.teacher is not None and self.method.teacher else None
+        tables = (self._scores(known, batch), self._scores(batch.dense if self.distill else None, batch))
+        return _mean_of([self._image_loss(*part, *own) for part, *own in zip(parts, *tables, strict=True)])
+
+    def _scores(self, table: Tensor | None, batch: Any) -> list[Tensor] | list[None]:
+        """The scores of each task in a table [B, W]; None of each without one."""
+        if table is None:
+            return [None] * (1 if self.read_out is None else len(self.read_out.tasks))
+        return [scores for scores, _ in by_task(self.read_out, table, batch.labels)]
+
+    def _image_loss(self, logits: Tensor, labels: Tensor, teacher: Tensor | None, seen: Tensor | None) -> Tensor:
         losses = self.method.image_loss(logits, labels, teacher)
-        if self.distill and teacher is not None:
-            losses = (1.0 - self.distill) * losses + self.distill * distillation(logits, teacher, self.temperature)
+        if seen is not None:
+            losses = (1.0 - self.distill) * losses + self.distill * distillation(logits, seen, self.temperature)
         return losses
 
     def upper(

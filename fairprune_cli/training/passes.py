@@ -103,6 +103,12 @@ class Passes:
 
         return self.ranks.gather(self.fitting(len(images), logits), counts)
 
+    def of_another(self, model: nn.Module, images: Tensor, counts: list[int]) -> Tensor:
+        """Logits of a network that is not trained, in the mode it is in; arguments and result as of `infer`."""
+        with torch.no_grad(), in_format(images.device, self.bf16):
+            logits = torch.cat([model(piece) for piece in images.tensor_split(self._pieces(counts))])
+        return self.ranks.gather(logits.to(torch.promote_types(logits.dtype, torch.float32)), counts)
+
     def forward(self, model: nn.Module, images: Tensor, counts: list[int]) -> Pass:
         """A pass whose `backward` leaves the parameters' gradients summed over pieces and processes."""
         self._try(model, images, counts)

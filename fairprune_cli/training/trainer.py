@@ -189,7 +189,8 @@ class Trainer:
         known, look = known_of(batch), self._looks
         logits = look.gradient(batch, known, fair in ("both", "mask")) if wants_gradient else look.forward(batch)
         if self._counts_upper(fair):
-            self.constraint.observe(logits, known.labels, known.groups, known.weights)
+            evaluated = wants_gradient and self.method.eval_gradient
+            self.constraint.observe(logits, known.labels, known.groups, known.weights, evaluated)
         self._readings.upper(self.done, logits, known)
 
     def _prune(self, sparsity: float) -> None:

@@ -70,6 +70,11 @@ def method_by_hand(name: str) -> None:
     losses = method.image_loss(student, torch.tensor([0, 1]), teacher if kind.teacher else None)
     plain = [-float(np.log(0.25)), -float(np.log(0.75))]
     assert losses.tolist() == pytest.approx(list(case.losses or plain), rel=1e-5)
+    assert kind.by_group == (case.weights is not None)
+    if case.weights is not None:
+        method.begin(torch.tensor([4.0, 1.0]))
+        weights = method.group_weights(torch.tensor([1.0, 2.0, 3.0, 5.0]), torch.tensor([0, 0, 1, -1]))
+        assert weights.tolist() == pytest.approx(list(case.weights), rel=1e-5)
 
 
 def _let_look(method: methods.Method, net: nn.Module, look: Look) -> None:

@@ -62,6 +62,8 @@ class ByHand:
         network: whose units are scored.
         losses: of two images, where the method has a loss of its own: the student gives the first class 1/4 twice,
             the dense model 4/5, and the labels are 0 and 1.
+        weights: of four images, where the method weighs groups: their losses are 1, 2, 3 and 5, the first two are in a
+            group of four images, the third in one of one image, and the last in none.
     """
 
     kept: Sequence[int]
@@ -71,6 +73,7 @@ class ByHand:
     options: Mapping[str, Any] = field(default_factory=dict)
     network: Callable[[], tuple[nn.Module, Masks]] = layer
     losses: Numbers | None = None
+    weights: Numbers | None = None
 
 
 Member = Callable[[int], bool]  # of a label

@@ -184,6 +184,7 @@ def test_multipliers_reach_the_constrained_optimum() -> None:
     target, tau = np.array([0.9, 0.5]), 0.1
     constraint = make(tolerance=tau, rate=0.02, cap=10.0)
     w = target.copy()
+    constraint.tallies[0].seen[...] = 1000.0
     for _ in range(4000):
         low = constraint.multipliers[0][0, 0]
         # d/dw of |w - a|^2 + sum of mu_g (best - w_g), the best group being the first one
@@ -381,3 +382,59 @@ def test_logits_that_are_not_float32_are_counted_alike() -> None:
     one.observe(logits, *known)
     other.observe(logits.float(), *known)
     assert same_state(one, other)
+
+
+def test_populations_are_counted_in_images_whatever_these_stand_for() -> None:
+    """A rare group that stratified batches show often: 40 images of it were seen, which stand for less than one."""
+    held = Constraint(
+        fairness.get("accuracy", 2), [2], relaxations.get("logistic"), tolerance=0.0, rate=0.1, cap=3.0, memory=1e6
+    )
+    logits = torch.tensor([[1.0, 0.0]] * 40 + [[0.0, 1.0]] * 40)
+    groups, weights = np.repeat([0, 1], 40)[:, None], np.repeat([1.99, 0.01], 40)
+    held.observe(logits, np.zeros(80, np.int64), groups, weights)
+    held.update()
+    assert held.multipliers[0][0, 0].tolist() == [0.0, pytest.approx(0.1)]
+
+
+@pytest.mark.parametrize(("images", "moves"), [(9, False), (10, True)])
+def test_a_rate_that_the_data_have_too_few_images_of_moves_nothing_however_often_they_are_seen(
+    images: int, moves: bool
+) -> None:
+    held = Constraint(
+        fairness.get("odds", 2), [2], relaxations.get("logistic"), tolerance=0.0, rate=0.1, cap=3.0, memory=1e6,
+        data=[np.array([[50, 50], [50, images]])],
+    )  # fmt: skip
+    labels, groups = np.tile([0, 1], 80), np.repeat([0, 1], 80)[:, None]
+    logits = torch.nn.functional.one_hot(torch.tensor(np.where(groups[:, 0] == 1, 0, labels)), 2).float()
+    for _ in range(3):
+        held.observe(logits, labels, groups)
+        held.update()
+    assert held.active == moves
+
+
+def test_relative_rates_are_held_against_the_dense_model_in_the_same_mode() -> None:
+    train, evaluated = np.zeros((2, 2, 2)), np.zeros((2, 2, 2))
+    train[:, 0, 0] = evaluated[:, 0, 0] = 100.0  # right, but for half of the second group in eval mode
+    evaluated[1, 0] = 50.0
+
+    def made() -> Constraint:
+        return Constraint(
+            fairness.get("degradation", 2), [2], relaxations.get("logistic"), tolerance=0.0, rate=0.1, cap=3.0,
+            memory=1e6, dense=[train], dense_eval=[evaluated],
+        )  # fmt: skip
+
+    labels, groups = np.zeros(80, np.int64), np.repeat([0, 1], 40)[:, None]
+    logits = torch.zeros(80, 2)
+    logits[:, 0] = 1.0
+    logits[40::2, 1] = 2.0  # half of the second group is wrong
+    held = made()
+    held.observe(logits, labels, groups, evaluated=True)
+    assert held.violations()[0].exact == pytest.approx(0.0)
+    held.observe(logits, labels, groups)
+    assert held.violations()[0].exact == pytest.approx(0.5)
+    assert held.tallies[0].counts.sum() == 80  # what was counted in the other mode is dropped
+    held.observe(logits, labels, groups, evaluated=True)
+    again = made()
+    again.load_state_dict(held.state_dict())
+    assert again.violations()[0].exact == pytest.approx(0.0)
+    assert again.tallies[0].counts.sum() == 80

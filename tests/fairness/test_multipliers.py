@@ -13,7 +13,7 @@ from fairprune_cli.fairness.notion import Notion
 
 def dual_of(notion: Notion) -> Multipliers:
     return Multipliers(
-        notion, GroupRows([3, 2], 2), rate=0.7, cap=0.2, tolerance=0.01, decay=0.3, least=5.0, dense=None
+        notion, GroupRows([3, 2], 2), rate=0.7, cap=0.2, tolerance=[0.01] * 2, decay=0.3, least=5.0, dense=None
     )
 
 

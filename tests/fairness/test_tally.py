@@ -41,6 +41,7 @@ def test_counts_by_a_loop_over_the_images(name: str, classes: int, weighted: boo
                 relaxed[1, :, group] += member
         assert tally.counts == pytest.approx(counts, rel=1e-12)
         assert weighted or np.array_equal(tally.counts, counts)
+        assert tally.seen.sum() == (groups[:, a] >= 0).sum()  # an image is one, whatever it stands for
         assert tally.soft == pytest.approx(relaxed, rel=1e-9, abs=1e-9)
 
 
@@ -50,10 +51,11 @@ def test_a_batch_pushes_out_what_was_counted_before() -> None:
     first, second = np.full((2, 2, 2), 10.0), np.zeros((2, 2, 2))
     second[0, 1, 1] = 50.0
     for each in (tally, own):
-        each.add(first, np.ones((2, 1, 2)))
-        each.add(second, np.zeros((2, 1, 2)))
+        each.add(first, np.ones((2, 1, 2)), np.full((2, 2), 3.0))
+        each.add(second, np.zeros((2, 1, 2)), np.zeros((2, 2)))
     assert tally.counts[1] == pytest.approx(10 * np.exp(-0.5))
     assert tally.soft == pytest.approx(np.exp(-0.5))
+    assert tally.seen == pytest.approx(3 * np.exp(-0.5))
     assert own.counts[1] == pytest.approx(10.0)
     assert own.counts[0, 1, 1] == pytest.approx(10 * np.exp(-0.5) + 50)
 

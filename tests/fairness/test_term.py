@@ -127,3 +127,19 @@ def test_the_pull_of_a_stratum_by_a_loop(name: str, classes: int, seed: int) -> 
                     pull += constraint.multipliers[a][:, m, group].sum() / n
         expected.append(sizes.sum() * pull)
     assert constraint.pull(labels, groups, sizes) == pytest.approx(np.array(expected))
+
+
+@pytest.mark.parametrize("levelling", [0.5, 1.0, math.inf])
+def test_levelling_takes_off_what_the_term_takes_off(levelling: float) -> None:
+    """Of accuracy the term is signed cross-entropies, and a stratum's part is the sum of its images' coefficients."""
+    constraint = made(notion_of("accuracy", 2), [3])
+    constraint.levelling = levelling
+    constraint.multipliers[0][0, 0] = [2.0, 0.0, 0.7]
+    sizes = np.array([10, 60, 20, 10])
+    labels, groups = np.zeros(4, np.int64), np.array([[0], [1], [2], [-1]])
+    images = np.repeat(np.arange(4), sizes)
+    term = constraint.term(labels[images], groups[images])[0]  # of "the first class is predicted": negative raises it
+    parts = [1.0 - 100 * term[images == stratum, 0].mean() for stratum in range(4)]
+    assert constraint.part(labels, groups, sizes) == pytest.approx(parts, rel=1e-5)
+    assert parts[1] < 1.0 == parts[3]  # the group in the lead counts less than in the loss, the others not at all so
+    assert constraint.pull(labels, groups, sizes) == pytest.approx(np.maximum(np.abs(parts), 0.1), rel=1e-5)

@@ -105,3 +105,9 @@ def test_a_long_budget_is_divided_without_trying_every_step() -> None:
     budget = Budget(10**12, Plan(), 5, gradient=True, feeds=True)
     steps = budget.lower_steps
     assert budget.cost(steps) <= 10**12 < budget.cost(steps + 2)
+
+
+def test_what_the_dense_model_looks_at_in_every_lower_step_is_paid_for() -> None:
+    budget = Budget(120, Plan(), lower=1.0 + FORWARD_ONLY)
+    assert budget.lower_steps == 90
+    assert budget.cost(90) == pytest.approx(120)

@@ -31,10 +31,31 @@ def test_levelling_is_a_share_of_what_each_task_has_of_the_loss(count: int) -> N
         settings, method, tuple(constrained_notion(settings, method, 2) for _ in tasks), dense, dense,
         WeightMasks(dense), data, torch.device("cpu"),  # type: ignore[arg-type]
     )  # fmt: skip
-    constraint, _ = run._constraint(SimpleNamespace(lower=[0], upper=[0]))  # type: ignore[arg-type]
+    seen = SimpleNamespace(labels=np.zeros((1, count), np.int64), groups=np.zeros((1, 1), np.int64))
+    constraint, _ = run._constraint(SimpleNamespace(lower=seen, upper=seen))  # type: ignore[arg-type]
     for mu in constraint.multipliers:
         mu[0, 0, 1] = 3.0  # the second group is behind
     labels, groups = np.zeros((10, count), np.int64), np.array([[0], [1]] * 5)
     term = constraint.term(labels[:, 0] if count == 1 else labels, groups)
     own_pull = 1.0 / (10 * count)  # of CE, on the score of an image that is told to be wrong
     assert term[0, 0] / count == pytest.approx([own_pull, 0.0] * count)  # the Lagrangian has the mean of the tasks'
+
+
+@pytest.mark.parametrize(("target", "expected"), [("absolute", [0.02, 0.02]), ("dense", [0.3, 0.02])])
+def test_a_gap_comes_down_to_the_dense_models_where_that_is_asked_for(target: str, expected: list[float]) -> None:
+    settings, method = Settings(target=target), methods.get("bifp")
+    dense = nn.Linear(2, 2)
+    data = SimpleNamespace(groupings=[SimpleNamespace(name=n, groups=("a", "b")) for n in ("age", "gender")])
+    notion = constrained_notion(settings, method, 2)
+    run = Assembly(
+        settings, method, (notion,), dense, dense, WeightMasks(dense), data, torch.device("cpu"),  # type: ignore[arg-type]
+    )  # fmt: skip
+    right = [np.array([[[n, 100 - n], [0, 0]] for n in pair]) for pair in ((90, 60), (80, 79))]
+    images = [counts.sum(axis=2) for counts in right]
+    made = run._task_constraint(notion, right, None, images)
+    assert made.tolerances == pytest.approx(expected)
+    # Of the first attribute the pruned model has a gap of .2, of the second one of .05.
+    for tally, pair in zip(made.tallies, ((90, 70), (80, 75)), strict=True):
+        tally.add(np.array([[[n, 100 - n], [0, 0]] for n in pair], dtype=float), np.zeros((2, 1, 2)))
+    made.update()
+    assert [bool(mu.any()) for mu in made.multipliers] == [target == "absolute", True]

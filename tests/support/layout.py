@@ -28,7 +28,9 @@ WITHIN = {
         "options", "relaxations", "notion", "notions", "margins", "surrogate", "group_rows", "tally", "multipliers",
         "term", "constraint", "joint",
     ),
-    "pruning": ("options", "channels", "masks", "schedule", "method", "group_method", "methods", "target"),
+    "pruning": (
+        "options", "channels", "masks", "schedule", "method", "group_method", "group_weights", "methods", "target",
+    ),
 }  # fmt: skip
 HEAVY = ("torch", "torchvision", "torchcodec", "timm", "safetensors.torch")
 # Folders whose modules name no heavy library, and those of their modules that may.

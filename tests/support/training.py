@@ -95,8 +95,12 @@ def trainer_over(
 ) -> Trainer:  # fmt: skip
     """A trainer of any model for images of 16 pixels and two classes, with masks over it."""
     options = options or TrainOptions(upper_every=2, epochs=3, saliency_batches=2)
-    kind = methods.get(method)
-    made = kind(masks, method_options or MethodOptions(ramp_share=0.5, rounds=2))
+    own = method_options or MethodOptions(ramp_share=0.5, rounds=2)
+    kind = methods.get(method).formed(own)
+    made = kind(masks, own)
+    groups = torch.arange(16).to(device) % 2 if kind.by_group else None
+    if groups is not None:
+        made.begin(torch.tensor([8.0, 8.0]).to(device))
     constraint = Constraint(
         fairness.get("accuracy", 2), [2], relaxations.get("logistic"), tolerance=0.0, rate=0.1, cap=3.0, memory=200.0
     )
@@ -106,7 +110,7 @@ def trainer_over(
     budget = Budget(passes, plan, 2, kind.upper_gradient, feeds, extra)
     teacher = torch.randn(16, 2).to(device) if kind.teacher else None
     return Trainer(
-        model, masks, Objective(made, constraint, teacher), Groups({"gender": ("a", "b")}), Source(1, device),
-        Source(2, device), budget, sparsity,
+        model, masks, Objective(made, constraint, teacher, groups=groups), Groups({"gender": ("a", "b")}),
+        Source(1, device), Source(2, device), budget, sparsity,
         replace(options, multiplier_data=kind.dual.data or options.multiplier_data), ranks,
     )  # fmt: skip

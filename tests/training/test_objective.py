@@ -46,15 +46,16 @@ def test_distillation_is_the_scaled_divergence() -> None:
     assert distillation(teacher, teacher, 3.0).abs().max() < 1e-6
 
 
-def test_lower_loss_mixes_label_and_teacher_of_the_right_rows() -> None:
+def test_lower_loss_mixes_label_and_what_the_dense_model_says_of_the_picture() -> None:
     torch.manual_seed(0)
     masks = WeightMasks(nn.Linear(2, 3))
     method = methods.get("magnitude")(masks, MethodOptions())
     teacher = torch.randn(10, 3)
     rows = torch.tensor([7, 2])
-    batch = SimpleNamespace(labels=torch.tensor([0, 2]), rows=rows, weights=torch.tensor([3.0, 1.0]))
+    weights = torch.tensor([3.0, 1.0])
+    batch = SimpleNamespace(labels=torch.tensor([0, 2]), rows=rows, weights=weights, dense=teacher[rows])
     logits = torch.randn(2, 3)
-    objective = Objective(method, constraint(), teacher, distill=0.25, temperature=2.0)
+    objective = Objective(method, constraint(), distill=0.25, temperature=2.0)
     plain = [-math.log(softmax(logits[i].tolist())[label]) for i, label in enumerate([0, 2])]
     soft = distillation(logits, teacher[rows], 2.0).tolist()
     mixed = [0.75 * p + 0.25 * s for p, s in zip(plain, soft, strict=True)]
@@ -148,5 +149,10 @@ def test_the_tasks_get_the_dense_scores_only_where_something_asks_for_them(disti
     objective, _ = several(0.7)
     method = Listening(WeightMasks(nn.Linear(2, 3)), MethodOptions())
     batch = SimpleNamespace(labels=torch.zeros(3, 2, dtype=torch.long), rows=torch.arange(3), weights=None)
-    replace(objective, method=method, distill=distill).lower(READ_OUT.read(torch.randn(3, 6)), batch)
-    assert handed == ([(3, 2), (3, 2)] if distill or asks else [None, None])
+    batch.dense = torch.randn(3, 7)
+    plain, mixed = (
+        replace(objective, method=method, distill=share).lower(READ_OUT.read(torch.ones(3, 6)), batch)
+        for share in (0.0, distill)
+    )
+    assert handed == ([(3, 2)] * 4 if asks else [None] * 4)
+    assert torch.equal(plain, mixed) == (not distill)

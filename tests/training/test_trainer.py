@@ -248,3 +248,20 @@ def test_what_channels_were_removed_from_is_let_go() -> None:
     assert run.run()
     gc.collect()
     assert old() is None
+
+
+def test_distillation_asks_the_dense_model_about_the_picture_that_the_student_sees() -> None:
+    """Pixel for pixel, batch by batch: not about the same image before it was flipped and shifted."""
+    looked_at: list[torch.Tensor] = []
+
+    class Dense(nn.Module):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            looked_at.append(images)
+            return torch.zeros(len(images), 2)
+
+    run = trainer("magnitude")
+    run._weights.objective = replace(run.objective, distill=0.5, dense=Dense())
+    for _ in range(3):
+        run.step()
+    source = Source(1)
+    assert [torch.equal(images, source.next().images) for images in looked_at] == [True] * 3

@@ -51,6 +51,32 @@ class Strata:
         )
         return cls(labels[first], pool.groups[first], sizes, of_image)
 
+    def cells(self, over: str) -> np.ndarray:
+        """The group of each stratum, from 0, int64 [C]; -1 where its images are in no group of an attribute.
+
+        Args:
+            over: "groups" takes the combinations of groups, "label-groups" those of label and groups.
+        """
+        columns = [np.zeros(len(self.sizes), dtype=np.int64), *self.groups.T]
+        if over == "label-groups":
+            columns += [self.labels] if self.labels.ndim == 1 else [*self.labels.T]
+        known = (self.groups >= 0).all(axis=1)
+        result = np.full(len(self.sizes), -1)
+        result[known] = np.unique(cells_of(columns)[known], return_inverse=True)[1]
+        return result
+
+    def balanced(self, over: str) -> np.ndarray:
+        """Pull of each stratum under which its groups have the same share of a batch, [C]; over: as in `cells`.
+
+        Images in no group keep their own share, and the labels theirs within a group, where they are not told apart.
+        """
+        cells = self.cells(over)
+        known = cells >= 0
+        images = np.bincount(cells[known], self.sizes[known])
+        pull = np.ones(len(cells))
+        pull[known] = self.sizes[known].sum() / (len(images) * images[cells[known]])
+        return pull
+
     def even(self) -> np.ndarray:
         """Pull of each stratum under which all of them have the same share of a batch, [C]."""
         return self.sizes.sum() / (len(self.sizes) * self.sizes)
@@ -90,6 +116,7 @@ class StratifiedSampler(EndlessBatches):
         size: images per batch, at most the pool's.
         pull: asked before each batch; [C], how much more often than it occurs a stratum is wanted, up to a factor.
         adaptive: whether what `pull` gives may change while batches are drawn.
+        most: as in `shares`.
 
     Raises:
         FairpruneError: an empty pool.
@@ -97,10 +124,11 @@ class StratifiedSampler(EndlessBatches):
 
     def __init__(
         self, pool: Pool, size: int, device: Device, seed: int, augment: bool, pull: Callable[[Strata], np.ndarray], *,
-        adaptive: bool = True, channels_last: bool = False,
+        adaptive: bool = True, most: float = MOST, channels_last: bool = False,
     ) -> None:  # fmt: skip
         refuse_empty(pool)
-        self.pull = pull
+        self.pull, self.most = pull, most
+        self._pool, self._device, self._channels_last = pool, device, channels_last
         self.strata = Strata.of(pool)
         sizes = self.strata.sizes
         self._members = np.split(np.argsort(self.strata.of_image, kind="stable"), np.cumsum(sizes)[:-1])
@@ -109,8 +137,18 @@ class StratifiedSampler(EndlessBatches):
             sizes=sizes.tolist(), ahead=not adaptive, channels_last=channels_last,
         )  # fmt: skip
 
+    def as_wanted_now(self, seed: int) -> StratifiedSampler | None:
+        """Batches of images as they are whose shares stay what is wanted now; None where those are the data's own."""
+        pull = self.pull(self.strata)
+        if np.allclose(shares(self.strata.sizes, pull, self.most) * self.strata.sizes.sum(), self.strata.sizes):
+            return None
+        return StratifiedSampler(
+            self._pool, self.size, self._device, seed, False, lambda _: pull,
+            adaptive=False, most=self.most, channels_last=self._channels_last,
+        )  # fmt: skip
+
     def _draw(self) -> tuple[np.ndarray, np.ndarray]:
-        wanted = shares(self.strata.sizes, self.pull(self.strata))
+        wanted = shares(self.strata.sizes, self.pull(self.strata), self.most)
         counts = self._whole_numbers(wanted)
         positions = np.concatenate([self._take(int(c), int(counts[c])) for c in np.flatnonzero(counts)])
         natural = self.strata.sizes / self.strata.sizes.sum()

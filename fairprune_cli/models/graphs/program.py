@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from fairprune_cli.core.errors import FairpruneError, said_by
 from fairprune_cli.models.graphs.network import GraphInput, GraphNetwork
-from fairprune_cli.models.graphs.program_sizes import refuse_large
+from fairprune_cli.models.graphs.program_sizes import refuse_large_results
 from fairprune_cli.models.graphs.program_values import (
     SCALAR_TYPES,
     Inside,
@@ -247,7 +247,7 @@ def _run(steps: Sequence[_Step], held: dict[str, Any], device: torch.device) -> 
         try:
             args, kwargs = [at(value) for value in step.args], {name: at(value) for name, value in step.kwargs.items()}
             if step.run is not _part:
-                refuse_large(step.run, args, kwargs)
+                refuse_large_results(step.run, args, kwargs)
             found = step.run(*args, **kwargs)
         except (TypeError, KeyError, IndexError) as error:
             raise RuntimeError(f"a step of the program fails: {said_by(error)}") from error

@@ -12,7 +12,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 from fairprune_cli.core import limits
 
 
-def refuse_large(run: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+def refuse_large_results(run: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
     """Refuse an operator whose results take more than the limit `graph_bytes`.
 
     An operator makes no more than some times what it is given, save by numbers among its arguments, which a file may
@@ -30,7 +30,8 @@ def refuse_large(run: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[s
     if product <= most:
         return
     named = dict(kwargs)
-    if not tensors and any(argument.name == "device" for argument in run._schema.arguments):
+    schema: Any = getattr(run, "_schema", None)
+    if not tensors and schema is not None and any(argument.name == "device" for argument in schema.arguments):
         named["device"] = torch.device("meta")  # nothing else would keep it from being made
     try:
         with torch.no_grad():

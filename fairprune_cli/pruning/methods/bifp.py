@@ -38,7 +38,7 @@ LEAST = 1e-12  # of the mean squared gradient
 class Method(method.Method):
     """Scores of either form of the mask step, fed by gradients of upper batches."""
 
-    reads = ("mask_step", "score_init", "ramp_share", "rho", "ema", "gamma", "mask_lr")
+    reads: tuple[str, ...] = ("mask_step", "score_init", "ramp_share", "rho", "ema", "gamma", "mask_lr")
     constrained = True
     upper_gradient = True
     eval_gradient = True

@@ -7,7 +7,8 @@
 Exact accuracies come from the images that the weights are trained on, remembered for each group by itself (replay
 buffers). For more than two classes the cross-entropy in the constraint is that of the true class against its strongest
 rival. Weights are pruned by magnitude along a cubic ramp. Its constraint is the excess loss against the dense
-model, so it keeps the gap that the dense model has.
+model, so it keeps the gap that the dense model has. Where another notion is asked for, it is that notion's rates that
+are held equal, with the same multipliers and buffers.
 """
 
 from __future__ import annotations

@@ -8,7 +8,9 @@ its share in the dense model, and of its units the most important one that is no
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +19,8 @@ from torch import Tensor
 from fairprune_cli.pruning import group_method, method
 from fairprune_cli.pruning.masks import Masks
 
+ROUND, EPOCHS_AFTER = 0.1, 3  # of a round of its own budget
+
 
 class Method(group_method.GroupMethod):
     """Selects in rounds, layer by layer with the same share kept in each; the wanted shares are the dense model's.
@@ -24,8 +28,16 @@ class Method(group_method.GroupMethod):
     Scores compare within a layer only.
     """
 
-    reads = ("ramp_share", "rounds")
+    reads = ("ramp_share", "rounds", "fairgrape_budget")
     scope = "layer"
+
+    @classmethod
+    def own_budget(cls, options: method.MethodOptions, sparsity: float) -> Mapping[str, Any]:
+        """As the authors' code: a tenth of what is left goes in each round, and three epochs follow it."""
+        if options.fairgrape_budget == "equal":
+            return {}
+        rounds = max(math.ceil(math.log(1.0 - sparsity) / math.log(1.0 - ROUND) - 1e-9), 1)
+        return {"rounds": rounds, "epochs": EPOCHS_AFTER * rounds, "ramp_share": (rounds - 1) / rounds}
 
     def __init__(self, masks: Masks, options: method.MethodOptions) -> None:
         super().__init__(masks, options)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from tests.contract.shapes import ByHand, Look, convolutions
 
@@ -56,8 +57,18 @@ WEIGHTED = ByHand(
     MAGNITUDE.kept, MAGNITUDE.scores, options={"weight_floor": 0.3, "weight_power": 1.0}, losses=[_EASY, _HARD]
 )
 
+# Mean losses 1.5 and 3; with C = 2 the groups of four and of one get 2 / 2 and 2 / 1 on top. At eta = log 2 the weights
+# go up by 2^2.5 and 2^5, so the second group has 2^2.5 times the weight of the first. Their three images weigh three.
+_SECOND = 2.0**2.5 / (1.0 + 2.0**2.5)
+_FIRST = 1.0 - _SECOND
+ROBUST = replace(
+    BILEVEL, options={"rho": 0.5, "dro_step": math.log(2.0), "size_adjustment": 2.0},
+    weights=[1.5 * _FIRST, 1.5 * _FIRST, 3.0 * _SECOND, 1.0],
+)  # fmt: skip
+
 METHODS = {
-    "bifp": BILEVEL, "bip": BILEVEL, "ceag": MAGNITUDE, "fair-then-prune": MAGNITUDE, "fairgrape": FAIRGRAPE,
-    "fairprune": FAIRPRUNE, "fpgm": FPGM, "lottery": MAGNITUDE, "magnitude": MAGNITUDE, "magnitude-oneshot": MAGNITUDE,
+    "balanced": BILEVEL, "bifp": BILEVEL, "bip": BILEVEL, "ceag": MAGNITUDE, "constrained": MAGNITUDE,
+    "dfr": BILEVEL, "fair-then-prune": MAGNITUDE, "fairgrape": FAIRGRAPE, "fairprune": FAIRPRUNE, "fpgm": FPGM,
+    "group-dro": ROBUST, "lottery": MAGNITUDE, "magnitude": MAGNITUDE, "magnitude-oneshot": MAGNITUDE,
     "prune-then-fair": MAGNITUDE, "random": RANDOM, "snip": SNIP, "weighted-loss": WEIGHTED,
 }  # fmt: skip

@@ -150,3 +150,37 @@ def test_strata_of_several_tasks_are_those_of_all_labels_unless_they_are_too_man
     assert joint.sizes.sum() == 300
     assert many.labels.shape == (4,)  # 512 x 2 would be too many: the first task's label x groups
     assert many.even() == pytest.approx(300 / (4 * many.sizes))
+
+
+COUNTED = Strata(
+    labels=np.array([0, 0, 0, 1, 1, 1]), groups=np.array([[0], [1], [-1], [0], [1], [-1]]),
+    sizes=np.array([60, 5, 10, 20, 15, 10]), of_image=np.zeros(0, dtype=np.int64),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("over", "expected"),
+    [  # 100 of the 120 images are in a group: 80 in the first, 20 in the second; the others keep their 20 of 120
+        ("groups", [50 * 60 / 80, 50 * 5 / 20, 10, 50 * 20 / 80, 50 * 15 / 20, 10]),
+        ("label-groups", [25, 25, 10, 25, 25, 10]),
+    ],
+)
+def test_balanced_shares_of_counted_strata(over: str, expected: list[float]) -> None:
+    found = shares(COUNTED.sizes, COUNTED.balanced(over), np.inf)
+    assert found.tolist() == pytest.approx([share / 120 for share in expected])
+
+
+def test_no_group_is_too_rare_to_be_balanced() -> None:
+    rare = Strata(np.zeros(2, np.int64), np.array([[0], [1]]), np.array([999, 1]), np.zeros(0, dtype=np.int64))
+    assert shares(rare.sizes, rare.balanced("groups"), np.inf).tolist() == pytest.approx([0.5, 0.5])
+    assert shares(rare.sizes, rare.balanced("groups"))[1] == pytest.approx(0.01)  # at most ten times its share
+
+
+def test_groups_of_several_attributes_are_their_combinations(pool: Pool) -> None:
+    strata = Strata(
+        np.array([0, 1, 0, 0]), np.array([[0, 0], [0, 0], [0, 1], [1, -1]]), np.array([1, 2, 3, 4]),
+        np.zeros(0, dtype=np.int64),
+    )  # fmt: skip
+    assert strata.cells("groups").tolist() == [0, 0, 1, -1]
+    assert strata.cells("label-groups").tolist() == [0, 1, 2, -1]
+    assert Strata.of(pool.images.regrouped(()).pool(pool.rows)).cells("groups").tolist() == [0, 0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
@@ -30,7 +31,7 @@ from fairprune_cli.pruning.methods import MethodOptions
 from fairprune_cli.pruning.methods.fairgrape import keep_in_turn
 from fairprune_cli.pruning.schedule import Budget
 from fairprune_cli.run import assembly
-from fairprune_cli.run.options import Settings
+from fairprune_cli.run.options import Settings, resolve
 from fairprune_cli.training.objective import Objective
 from fairprune_cli.training.trainer import Groups, Trainer, TrainOptions
 from tests.support.dispatch import Operations
@@ -217,6 +218,21 @@ def test_fairgrape_equals_the_slow_selection(groups: int, units: int, seed: int,
     assert keep_in_turn(importance, shares, keep).tolist() == keep_slowly(importance, shares, keep)
 
 
+@pytest.mark.parametrize(("sparsity", "rounds"), [(0.1, 1), (0.19, 2), (0.9, 22), (0.99, 44)])
+def test_fairgrape_s_own_budget_is_a_tenth_a_round_with_three_epochs_after_each(sparsity: float, rounds: int) -> None:
+    kind = methods.get("fairgrape")
+    assert kind.own_budget(MethodOptions(), sparsity) == {}
+    own = dict(kind.own_budget(MethodOptions(fairgrape_budget="own"), sparsity))
+    epochs = own.pop("epochs")
+    assert epochs == 3 * rounds
+    plan = kind.plan(MethodOptions(**own))  # type: ignore[arg-type]
+    steps = 10 * int(epochs)
+    assert plan.round_steps(steps) == [30 * r for r in range(rounds)]
+    left = [1.0 - plan.sparsity(step, steps, sparsity) for step in plan.round_steps(steps)]
+    assert all(later >= 0.899 * before for before, later in itertools.pairwise([1.0, *left]))
+    assert left[-1] == pytest.approx(1.0 - sparsity)
+
+
 # --- fairprune
 
 
@@ -323,6 +339,15 @@ def accuracy_constraint(groups: Sequence[int]) -> Constraint:
     )
 
 
+def test_ceag_has_the_notion_that_is_asked_for_and_else_its_own() -> None:
+    method = methods.get("ceag")
+    for asked, expected in (({}, "degradation"), ({"notion": "accuracy"}, "accuracy"), ({"notion": "odds"}, "odds")):
+        made = assembly.constrained_notion(resolve(asked, {}, None).settings, method, 2)
+        assert (made.name, made.against) == (expected, "whole" if not asked else "best")
+    both = resolve({"notion": "odds", "method_notion": "own"}, {}, None).settings
+    assert assembly.constrained_notion(both, method, 2).name == "degradation"
+
+
 @pytest.mark.parametrize("notion", ["accuracy", "odds"])
 def test_ceag_s_constraint_is_its_own_whatever_the_settings_say(notion: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The constraint that tests/fairness/test_constraint.py works out by hand is the one that a run gets."""
@@ -337,11 +362,14 @@ def test_ceag_s_constraint_is_its_own_whatever_the_settings_say(notion: str, mon
     audited: list[object] = []
     counts = np.array([[[150, 10], [20, 120]], [[40, 10], [10, 40]], [[5, 5], [5, 5]]])  # .9, .8, .5; 360 of 420
 
-    def audit(models: object, pool: object, *_: object) -> list[object]:
-        audited.append(pool)
-        return [SimpleNamespace(counts=lambda *_: counts)]
+    def count_dense(_: object, drawn: list[object], __: object, evaluated: bool) -> tuple[object, int]:
+        assert not evaluated  # the weights are trained in training mode, and so counted
+        audited.extend(drawn)
+        return [[counts]], 42
 
-    monkeypatch.setattr(assembly, "audit_tasks", audit)
+    monkeypatch.setattr(assembly, "dense_counts", count_dense)
+    monkeypatch.setattr(assembly, "images_in", lambda *_: [counts.sum(axis=2)])
+    monkeypatch.setattr(assembly.Assembly, "_sampler", lambda _self, pool, *_: pool)
     data = SimpleNamespace(
         groupings=[SimpleNamespace(name="age", groups=("a", "b", "c"))],
         manifest=SimpleNamespace(tasks=[SimpleNamespace(classes=("x", "y"))]),
@@ -358,7 +386,7 @@ def test_ceag_s_constraint_is_its_own_whatever_the_settings_say(notion: str, mon
     assert constraint.weight == 0.0
 
     def count(now: np.ndarray) -> list[float]:
-        constraint.tallies[0].counts = now.astype(float)
+        constraint.tallies[0].counts, constraint.tallies[0].seen = now.astype(float), now.sum(axis=2)
         constraint.update()
         return constraint.multipliers[0][0, 0].tolist()
 

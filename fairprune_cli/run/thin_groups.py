@@ -1,0 +1,117 @@
+"""Groups that are too few for what is asked of them: said before training, since it would only show in the audit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+
+from fairprune_cli.audit.counts import audit_tasks
+from fairprune_cli.core.terminal import Terminal
+from fairprune_cli.data.batches.pool import Pool
+from fairprune_cli.data.batches.stratified import StratifiedSampler, shares
+from fairprune_cli.fairness.constraint import LEAST
+from fairprune_cli.fairness.group_rows import GroupRows
+from fairprune_cli.fairness.notion import Notion
+from fairprune_cli.run.dense_reference import images_in
+from fairprune_cli.run.opened_data import Data
+from fairprune_cli.training.sources import BatchSource
+
+NAMED = 5  # of each kind, in a warning
+LOOK_AT = 2000  # images that say well enough how often the dense model is right
+
+
+@dataclass(frozen=True)
+class RateRead:
+    """A rate that multipliers read.
+
+    Attributes:
+        name: of the group, and of the labels that count, where not all do.
+        images: that the running rate rests on, at most those of the data.
+        error: standard error of the dense model's rate on so many.
+    """
+
+    name: str
+    images: float
+    error: float
+
+
+def warn_of_thin_groups(readings: Sequence[RateRead], tolerance: float, terminal: Terminal) -> None:
+    """Name the rates that no multiplier follows, and those whose noise is larger than the tolerance."""
+    rare = [r for r in readings if r.images < LEAST]
+    noisy = sorted((r for r in readings if r.images >= LEAST and r.error > tolerance), key=lambda r: -r.error)
+    if rare:
+        terminal.warn(
+            f"too rare to be constrained: {_listed([f'{r.name} ({r.images:.0f})' for r in rare])}; a rate that rests "
+            f"on fewer than {LEAST:g} images moves no multiplier: give more images in val, or fewer groups",
+            code="rare-groups",
+        )  # fmt: skip
+    if noisy:
+        named = _listed([f"{r.name} {r.error:.3f} ({r.images:.0f} images)" for r in noisy])
+        terminal.warn(
+            f"the tolerance {tolerance:g} is below one standard error of the rates that the multipliers read: {named}; "
+            "they follow noise there: give more images in val, or a larger --tolerance",
+            code="noisy-rates",
+        )  # fmt: skip
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more
+
+
+def readings_of(
+    data: Data, notions: Sequence[Notion], drawn: Mapping[Pool, BatchSource], memory: float, per_group: bool,
+    dense: nn.Module, device: torch.device,
+) -> list[RateRead]:  # fmt: skip
+    """What the multipliers of all tasks and attributes read.
+
+    Args:
+        drawn: the images that are counted, and the batches in which they come.
+        memory: images that the running rates look back on, of each group where `per_group`.
+    """
+    tasks, groups = data.manifest.tasks, [len(grouping.groups) for grouping in data.groupings]
+    some = _some(next(iter(drawn)))
+    counted = audit_tasks({"dense": dense}, some, data.groupings, [task.classes for task in tasks], device)
+    found: list[RateRead] = []
+    for number, (task, notion, result) in enumerate(zip(tasks, notions, counted, strict=True)):
+        rows = GroupRows(groups, len(task.classes))
+        there = images_in(list(drawn), rows, number)
+        seen = [images_in([pool], rows, number, _odds(pool, source)) for pool, source in drawn.items()]
+        for a, grouping in enumerate(data.groupings):
+            share = np.sum([own[a] for own in seen], axis=0)
+            share = memory * share / np.maximum(share.sum(axis=1, keepdims=True) if per_group else share.sum(), 1e-12)
+            # However often an image is drawn, it is one.
+            sizes = np.minimum(notion.sizes(there[a]), notion.sizes(share))
+            errors = _errors(notion, result.counts("dense", grouping.name), sizes)
+            prefix = f"{task.name}: " if len(tasks) > 1 else ""
+            for m, members in enumerate(notion.population):
+                labels = "" if members.all() else f" labelled {' or '.join(np.array(task.classes)[members])}"
+                names = [f"{prefix}{grouping.name} {name}{labels}" for name in grouping.groups]
+                found += [RateRead(*one) for one in zip(names, sizes[m].tolist(), errors[m].tolist(), strict=True)]
+    return list({one.name: one for one in sorted(found, key=lambda one: one.error)}.values())  # rates of one population
+
+
+def _odds(pool: Pool, source: BatchSource) -> np.ndarray:
+    """How often an image comes in batches, relative to the mean of all, [n]."""
+    if not isinstance(source, StratifiedSampler):
+        return np.ones(len(pool))
+    strata = source.strata
+    odds: np.ndarray = shares(strata.sizes, source.pull(strata), source.most) / strata.sizes * len(pool)
+    return odds[strata.of_image]
+
+
+def _errors(notion: Notion, counts: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """Standard errors of the dense model's rates, [M, G]; counts [G, K, K]; sizes [M, G], the images of each rate."""
+    looked_at = notion.sizes(counts.sum(axis=2))
+    rate = (notion.hits(counts) + 1.0) / (looked_at + 2.0)  # a model that was always right may err yet
+    errors: np.ndarray = np.sqrt(rate * (1.0 - rate) / np.maximum(sizes, 1.0))
+    return errors
+
+
+def _some(pool: Pool) -> Pool:
+    chosen = np.random.default_rng(0).permutation(len(pool))[:LOOK_AT]
+    return pool.images.pool(pool.rows[np.sort(chosen)])
