@@ -198,7 +198,7 @@ def cache(clear: bool, terminal: Terminal, as_json: bool) -> ExitCode:
     """What the cache of decoded images holds, or, with `clear`, what was removed from it."""
     from fairprune_cli.data.images import cache_store
 
-    limit = cache_store.limit()
+    limit = cache_store.cache_limit()
     entries = cache_store.clear_cache() if clear else cache_store.entries()
     total = sum(entry.bytes for entry in entries)
     document = {

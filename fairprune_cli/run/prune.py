@@ -18,7 +18,7 @@ from fairprune_cli.core.errors import ExitCode, FairpruneError
 from fairprune_cli.core.signals import stop_on_signals
 from fairprune_cli.core.terminal import Terminal
 from fairprune_cli.data.batches.pool import ImageSet
-from fairprune_cli.models.checkpoint.contents import sha256_of
+from fairprune_cli.models.checkpoint.contents import sha256_of_model
 from fairprune_cli.models.read_out import attach, read_out_of
 from fairprune_cli.run.audit_report import Outcome
 from fairprune_cli.run.audit_step import AuditStep
@@ -119,7 +119,7 @@ def _resume(
         _same_trust(path, origin, trust)
         _same_place(path, origin, network)
         if network is None:  # before anything of it is loaded, and the more so before a trusted one runs
-            _refuse_changed(path, origin, model=sha256_of(Path(origin["model"])))
+            _refuse_changed(path, origin, model=sha256_of_model(Path(origin["model"])))
         run = prepare(Path(origin["model"]), settings, terminal, trust, group, network)
     _refuse_changed(path, origin, model=run.loaded.sha256, manifest=run.data.manifest.sha256)
     if state is None:

@@ -53,7 +53,7 @@ def root() -> Path:
     return cache_dir() / "images"
 
 
-def limit() -> int:
+def cache_limit() -> int:
     """Bytes that the entries may take together: FAIRPRUNE_CACHE_LIMIT, as in 500MB, or 50 GB.
 
     Raises:
@@ -106,7 +106,7 @@ def make_room(needed: int, keep: Path) -> list[Entry]:
     held = [entry for entry in entries() if entry.folder != keep]
     total, removed = sum(entry.bytes for entry in held) + needed, []
     for entry in held:
-        if total <= limit():
+        if total <= cache_limit():
             break
         if _remove(entry.folder):
             total -= entry.bytes

@@ -58,7 +58,7 @@ def find_model_file(path: Path) -> Path:
         return _find(path)
 
 
-def sha256_of(path: Path) -> str:
+def sha256_of_model(path: Path) -> str:
     """The SHA-256 of the model file that `path` means, in hexadecimal; nothing of it is loaded.
 
     Raises:

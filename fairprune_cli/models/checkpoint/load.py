@@ -20,7 +20,7 @@ from fairprune_cli.models.checkpoint.contents import (
     find_model_file,
     read_contents,
     safetensors_metadata,
-    sha256_of,
+    sha256_of_model,
 )
 from fairprune_cli.models.checkpoint.fit_notes import notes_on
 from fairprune_cli.models.checkpoint.inert import Inert
@@ -104,7 +104,7 @@ def load_model(
             weights that are not finite, or not there.
     """
     file = find_model_file(Path(path))
-    digest = sha256_of(file)
+    digest = sha256_of_model(file)
     structure = structure_file(arch, trust) if isinstance(arch, str) else None
     arch = arch if structure is None else structure_in(structure)
     own = (metadata := safetensors_metadata(file)) is not None and metadata.get("format") == "fairprune"

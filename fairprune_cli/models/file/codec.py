@@ -18,7 +18,6 @@ from fairprune_cli.core.errors import FairpruneError, Problems, named, nearest
 from fairprune_cli.data.manifest.transform import Transform
 from fairprune_cli.models.architectures.ties import memory_of
 from fairprune_cli.models.file import encodings
-from fairprune_cli.models.file.claims import refuse_excess, refuse_unfit
 from fairprune_cli.models.file.container import (
     DTYPE_NAMES,
     DTYPES,
@@ -39,6 +38,7 @@ from fairprune_cli.models.file.header import (
     parsed_encodings,
 )
 from fairprune_cli.models.file.packing import mask_of, packed_tensor, unpacked_tensor, why_not_stored
+from fairprune_cli.models.file.unfolding import refuse_excess, refuse_unfit
 
 __all__ = [
     "FORMAT",

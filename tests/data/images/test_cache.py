@@ -155,13 +155,13 @@ class TestLimit:
     )
     def test_sizes(self, text: str, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(cache_store.LIMIT, text)
-        assert cache_store.limit() == size
+        assert cache_store.cache_limit() == size
 
     @pytest.mark.parametrize("text", ["much", "-1", "1 XB", "1e9"])
     def test_no_size(self, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(cache_store.LIMIT, text)
         with pytest.raises(FairpruneError, match="no size"):
-            cache_store.limit()
+            cache_store.cache_limit()
 
     def test_what_a_killed_builder_left_is_swept_away(self, tmp_path: Path) -> None:
         load_images(make(tmp_path / "a"), [])
