@@ -9,19 +9,15 @@ None may end in an internal error, take a minute or two gigabytes, start a progr
 from __future__ import annotations
 
 import contextlib
-import io
-import json
 import multiprocessing
 import os
 import random
 import resource
 import signal
-import struct
 import sys
 import time
 import warnings
-import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -30,7 +26,8 @@ import torch
 import yaml
 from torch import nn
 
-from benchmarks._fuzz_odd_values import deep, odd_object, odd_value, replaced
+from benchmarks._fuzz_models_by_hand import by_hand
+from benchmarks._fuzz_models_mutations import STRUCTURED
 from fairprune_cli.core.errors import ExitCode, FairpruneError
 from fairprune_cli.models import architectures
 from fairprune_cli.models.file import codec
@@ -41,7 +38,6 @@ SPACE = 6 << 30  # address space beyond what the process has at the start
 ARCHITECTURE = "resnet10-w16"
 _RUNS = ("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "pty.spawn", "os.startfile", "socket.connect")
 TRANSFORM = {"size": 40, "mean": [0.5] * 3, "std": [0.25] * 3}
-Mutate = Callable[[bytes, random.Random], bytes]
 
 
 def write_files(folder: Path, sound: dict[str, Path]) -> dict[str, Path]:
@@ -82,237 +78,6 @@ def _run_folder(folder: Path) -> Path:
     document = {"inputs": inputs, "settings": resolve({}, {}, None).document()}
     (folder / "config.yaml").write_text(yaml.safe_dump(document, sort_keys=False))
     return folder
-
-
-# --- mutations by structure -----------------------------------------------------------------------------------------
-
-
-def in_pickle(data: bytes, chance: random.Random) -> bytes:
-    """One or two values of what torch.save wrote are odd; it is written again."""
-    root = torch.load(io.BytesIO(data), weights_only=False)
-    written = io.BytesIO()
-    try:
-        for _ in range(chance.choice((1, 1, 2))):
-            root = _odd_part(root, chance)
-        torch.save(root, written, _use_new_zipfile_serialization=data[:2] == b"PK")
-    except Exception:  # what cannot be written is nothing to read
-        return data
-    return written.getvalue()
-
-
-def _odd_part(root: Any, chance: random.Random) -> Any:
-    """A whole network or a tree of containers with one odd part."""
-    if isinstance(root, nn.Module):
-        module = chance.choice(list(root.modules()))
-        table: Any = vars(module) if chance.random() < 0.5 else chance.choice(
-            [module._parameters, module._buffers, module._modules, vars(module)]
-        )  # fmt: skip
-        if table:
-            key = chance.choice(list(table))
-            odd_key = chance.random() < 0.1
-            table[odd_object(chance, hashable=True) if odd_key else key] = odd_object(chance)
-        return root
-    return replaced(root, chance, odd_object)
-
-
-def in_header(data: bytes, chance: random.Random) -> bytes:
-    """A value of a safetensors header is odd: of the metadata, of the JSON within it, or of a tensor's entry."""
-    length = int.from_bytes(data[:8], "little")
-    header, body = json.loads(data[8 : 8 + length]), data[8 + length :]
-    metadata = header.get("__metadata__", {})
-    draw = chance.random()
-    if metadata and draw < 0.75:
-        key = chance.choice(list(metadata))
-        value = metadata[key]
-        with contextlib.suppress(ValueError):
-            value = json.loads(value)
-            if chance.random() < 0.8:
-                metadata[key] = _json(replaced(value, chance, odd_value))
-                value = None
-        if value is not None:
-            odd = odd_value(chance)
-            metadata[key] = odd if isinstance(odd, str) and chance.random() < 0.9 else _json(odd)
-    else:
-        name = chance.choice([name for name in header if name != "__metadata__"])
-        if chance.random() < 0.3:
-            header[name]["dtype"] = chance.choice(
-                ("F4", "F8_E4M3", "F8_E8M0", "C64", "F6_E2M3", "U64", "BOOL", "F64", "I8", "X")
-            )
-        else:
-            header[name] = replaced(header[name], chance, odd_value)
-    text = _json(header).encode("utf-8", "surrogatepass")
-    text += b" " * (-len(text) % 8)
-    return len(text).to_bytes(8, "little") + text + body
-
-
-def in_json(ending: str) -> Mutate:
-    """A value of a JSON document in a zip archive is odd."""
-
-    def mutate(data: bytes, chance: random.Random) -> bytes:
-        result = io.BytesIO()
-        with zipfile.ZipFile(io.BytesIO(data)) as old, zipfile.ZipFile(result, "w") as new:
-            names = [one.filename for one in old.infolist() if one.filename.endswith(ending)]
-            victim = chance.choice(names)
-            for member in old.infolist():
-                content = old.read(member)
-                if member.filename == victim:
-                    content = _json(replaced(json.loads(content), chance, odd_value)).encode("utf-8", "surrogatepass")
-                new.writestr(member.filename, content)
-        return result.getvalue()
-
-    return mutate
-
-
-def in_yaml(data: bytes, chance: random.Random) -> bytes:
-    """A value of a YAML document is odd."""
-    document = replaced(yaml.safe_load(data), chance, odd_value)
-    with contextlib.suppress(yaml.YAMLError, RecursionError, ValueError):
-        return yaml.safe_dump(document, sort_keys=False).encode("utf-8", "surrogatepass")
-    return b"inputs: {model: 1"
-
-
-def in_onnx(data: bytes, chance: random.Random) -> bytes:
-    """A tensor, node, attribute, input or entry of an ONNX graph is odd."""
-    import numpy as np
-    import onnx
-
-    model = onnx.load_from_string(data)
-    graph = model.graph
-    tensor, node = chance.choice(graph.initializer), chance.choice(graph.node)
-    kind = chance.randrange(10)
-    big = chance.choice((0, -1, 1, 2**31, 2**40, 2**62))
-    if kind == 0:
-        tensor.dims[chance.randrange(len(tensor.dims) or 1) :] = [big] if tensor.dims else []
-    elif kind == 1:
-        values = np.frombuffer(tensor.raw_data, dtype=np.uint8).copy()
-        if len(values) >= 4:
-            values[:4] = np.frombuffer(struct.pack("<f", chance.choice((float("nan"), float("inf")))), dtype=np.uint8)
-        tensor.raw_data = values.tobytes()
-    elif kind == 2:
-        tensor.data_type = chance.choice((0, 1, 7, 8, 10, 11, 14, 16, 17, 20, 23, 99))
-    elif kind == 3:
-        del tensor.external_data[:]
-        where = chance.choice(("/etc/passwd", "../up", "/dev/zero", ".", "", "graph.onnx", "x" * 300, "pipe"))
-        entry = tensor.external_data.add()
-        entry.key, entry.value = "location", where
-        more = tensor.external_data.add()
-        more.key, more.value = chance.choice((("length", str(2**40)), ("offset", "-1"), ("length", "abc")))
-        tensor.data_location = 1
-        tensor.raw_data = b""
-    elif kind == 4:
-        node.op_type = chance.choice(
-            ("", "Loop", "If", "Expand", "Tile", "ConstantOfShape", "RandomNormal", "PyOp", "Resize")
-        )
-    elif kind == 5 and node.attribute:
-        attribute = chance.choice(node.attribute)
-        attribute.i = big
-        if attribute.ints:
-            attribute.ints[0] = big
-    elif kind == 6:
-        shape = graph.input[0].type.tensor_type.shape
-        shape.dim[chance.randrange(len(shape.dim))].dim_value = big
-    elif kind == 7:
-        node.input[0] = chance.choice((node.output[0], "nothing", ""))
-    elif kind == 8:
-        prop = model.metadata_props.add()
-        prop.key, prop.value = (
-            chance.choice(("fairprune.format", "fairprune.transform", "fairprune.classes")),
-            "fairprune",
-        )
-        second = model.metadata_props.add()
-        second.key, second.value = "fairprune.transform", _json(odd_value(chance))
-    else:
-        _expanding(graph, big if big > 0 else 2**33)
-    return bytes(model.SerializeToString())
-
-
-def _expanding(graph: Any, count: int) -> None:
-    """The images are repeated before they are used."""
-    import onnx
-
-    graph.initializer.append(onnx.helper.make_tensor("how_often", 7, [4], [1, 1, count, 1]))
-    node = onnx.helper.make_node("Tile", [graph.input[0].name, "how_often"], ["repeated"])
-    for other in graph.node:
-        other.input[:] = ["repeated" if name == graph.input[0].name else name for name in other.input]
-    graph.node.insert(0, node)
-
-
-def _json(value: Any) -> str:
-    try:
-        return json.dumps(value)
-    except (RecursionError, ValueError):
-        return deep("[", "]", 3000)
-
-
-STRUCTURED: dict[str, tuple[Mutate, ...]] = {
-    "checkpoint": (in_pickle,), "state-dict": (in_pickle,), "legacy": (in_pickle,), "whole-module": (in_pickle,),
-    "wrapped": (in_pickle,), "program": (in_json(".json"), in_json("_config.json")), "safetensors": (in_header,),
-    "weight": (in_header,), "gaps": (in_header,), "channel": (in_header,), "2:4": (in_header,), "onnx": (in_onnx,),
-    "config": (in_yaml,),
-}  # fmt: skip
-
-
-# --- files made by hand ---------------------------------------------------------------------------------------------
-
-
-def by_hand(contents: dict[str, bytes]) -> Iterator[tuple[str, str, bytes]]:
-    """(kind, what it is, bytes) of files that no chance would make."""
-    huge = ("regnet_y_128gf", "vit_h_14", "timm/eva02_enormous_patch14_clip_224", "timm/regnety_1280", "evil:make")
-    for kind in ("weight", "channel", "gaps"):
-        for name in huge:
-            yield kind, f"names {name}", _with_metadata(contents[kind], architecture=name)
-        yield kind, "many outputs", _with_metadata(contents[kind], outputs="999999999")
-        for key in ("removed", "transform", "classes", "encodings", "tasks", "aliases", "outputs", "granularity"):
-            for text in ("5", "[]", "{}", '"x"', "null", '{"conv1.weight": 5}',
-                         '{"conv1.weight": {"shape": 5, "dims": [0]}}', '{"size": 4096, "mean": [0.5], "std": [0.25]}',
-                         deep("[", "]", 5000), deep('{"size":', "}", 900),
-                         "9" * 5000, "1e999", '{"size": 1' + "0" * 60 + "}"):  # fmt: skip
-                yield kind, f"{key} is {text[:20]}", _with_metadata(contents[kind], **{key: text})
-    for name in huge:
-        root = torch.load(io.BytesIO(contents["checkpoint"]), weights_only=False)
-        yield "checkpoint", f"names {name}", _saved(root | {"architecture": name})
-        yield (
-            "checkpoint",
-            f"names {name} and has no more",
-            _saved({"architecture": name, "state_dict": {"fc.weight": torch.ones(2, 2)}}),
-        )
-    state = torch.load(io.BytesIO(contents["state-dict"]), weights_only=True)
-    for kind in (torch.complex64, torch.bool, torch.int8, torch.float8_e4m3fn, torch.uint16, torch.float64):
-        yield "state-dict", f"of {kind}", _saved({name: tensor.to(kind) for name, tensor in state.items()})
-    yield "state-dict", "narrow, of a huge one", _saved(_narrow("regnet_y_128gf"))
-    yield "state-dict", "narrow, of vit_h_14", _saved(_narrow("vit_h_14"))
-    for count in (3000, 900_000):
-        value: Any = deep("(", "t", count)
-        yield "state-dict", f"{count} deep", b"\x80\x02" + value.encode() + b"."
-    nested = contents.get("program", b"")
-    for level in range(40):
-        inner = io.BytesIO()
-        with zipfile.ZipFile(inner, "w") as archive:
-            archive.writestr("serialized_state_dict.pt", nested)
-            archive.writestr("serialized_exported_program.json", "{}")
-        nested = inner.getvalue()
-        if level in (0, 1, 39):
-            yield "program", f"nested {level + 1} times", nested
-
-
-def _narrow(name: str) -> dict[str, torch.Tensor]:
-    shapes = architectures.signature(name).shapes
-    return {key: torch.ones([min(n, 1) for n in shape]) for key, shape in shapes.items()}
-
-
-def _saved(root: Any) -> bytes:
-    written = io.BytesIO()
-    torch.save(root, written)
-    return written.getvalue()
-
-
-def _with_metadata(data: bytes, **changes: str) -> bytes:
-    length = int.from_bytes(data[:8], "little")
-    header, body = json.loads(data[8 : 8 + length]), data[8 + length :]
-    header["__metadata__"] |= changes
-    text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)
-    return len(text).to_bytes(8, "little") + text + body
 
 
 # --- reading in a process of its own --------------------------------------------------------------------------------
@@ -416,18 +181,21 @@ class Reader:
         self.process.join(10)
 
 
-def run(count: int, seed: int, folder: Path, sound: dict[str, Path]) -> Iterator[tuple[str, str, str, str, int]]:
+def run(
+    count: int, seed: int, folder: Path, sound: dict[str, Path], hand: bool = True
+) -> Iterator[tuple[str, str, str, str, int]]:
     """(kind, mutation, outcome, what it said, bytes needed) of the files made by hand and `count` mutated ones.
 
     Args:
         sound: files by kind; more are written into the folder.
+        hand: whether those made by hand are read too.
     """
     files = write_files(folder, sound)
     contents = {name: path.read_bytes() for name, path in files.items()}
     reader = Reader(folder)
     for name, path in files.items():
         yield (name, "none", *reader.read(name, path))
-    for name, what, data in by_hand(contents):
+    for name, what, data in by_hand(contents) if hand else ():
         yield (name, f"by hand: {what}", *reader.read(name, _put(files[name], data)))
     kinds = [(name, mutate) for name in files for mutate in STRUCTURED[name]]
     for i in range(count):

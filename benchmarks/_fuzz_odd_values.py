@@ -14,7 +14,8 @@ _SCALARS: tuple[Any, ...] = (
     None, True, False, -1, 0, 1, 2, 3, 7, 255, 4096, 20_000, 2**31, 2**53, 2**62, 2**70, _DIGITS, -(2**62), 0.0, -0.0,
     0.5, 1e-300, 1e308, float("nan"), float("inf"), "", "x", "0", "evil:make", "evil.name", "regnet_y_128gf",
     "\x1b[31m", "timm/eva02_enormous_patch14_clip_224", "../../x", "/dev/zero", "fairprune",
-    "torch.ops.aten.repeat.default", "torch.ops.aten.zeros.default", "\ud800", "\u202e", "a" * 5000,
+    "torch.ops.aten.repeat.default",
+    "torch.ops.aten.zeros.default", "\ud800", "\u202e", "a" * 5000,
 )  # fmt: skip
 
 

@@ -287,7 +287,7 @@ def main() -> None:
     bad, most = [], 0
     with tempfile.TemporaryDirectory() as temporary:
         for name, mutation, outcome, said, needed in rows_of(args.part, args.count, args.seed, Path(temporary)):
-            counts[name, mutation][outcome] += 1
+            counts[name, mutation.partition(":")[0]][outcome] += 1
             most = max(most, needed)
             if outcome not in (*GOOD, *_fuzz_data.GOOD):
                 bad.append({"format": name, "mutation": mutation, "outcome": outcome, "said": said, "bytes": needed})
@@ -300,6 +300,7 @@ def main() -> None:
         print(fault)
     rows = [{"format": f, "mutation": m, **c} for (f, m), c in counts.items()]
     document = {
+        "part": args.part,
         "count": args.count,
         "seed": args.seed,
         "most_bytes": most,

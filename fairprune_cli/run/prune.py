@@ -20,7 +20,7 @@ from fairprune_cli.core.locks import refuse_in_use, written_alone
 from fairprune_cli.core.signals import if_stopped, stop_on_signals
 from fairprune_cli.core.terminal import Terminal
 from fairprune_cli.data.batches.pool import ImageSet
-from fairprune_cli.models.checkpoint.contents import model_sha256
+from fairprune_cli.models.checkpoint.contents import sha256_of_model
 from fairprune_cli.models.read_out import attach, read_out_of
 from fairprune_cli.run.audit_report import Outcome
 from fairprune_cli.run.audit_step import AuditStep
@@ -135,7 +135,7 @@ def _go_on(
         _same_trust(path, origin, trust)
         _same_place(path, origin, network)
         if network is None:  # before anything of it is loaded, and the more so before a trusted one runs
-            _refuse_changed(path, origin, model=model_sha256(Path(origin["model"])))
+            _refuse_changed(path, origin, model=sha256_of_model(Path(origin["model"])))
         run = prepare(Path(origin["model"]), settings, terminal, trust, group, network)
     _refuse_changed(path, origin, model=run.loaded.sha256, manifest=run.data.manifest.sha256)
     if state is None:

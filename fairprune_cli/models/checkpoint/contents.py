@@ -56,7 +56,7 @@ def find_model_file(path: Path) -> Path:
         return locate(path)
 
 
-def model_sha256(path: Path) -> str:
+def sha256_of_model(path: Path) -> str:
     """The SHA-256 of the model file that `path` means, in hexadecimal; nothing of it is loaded.
 
     Raises:

@@ -18,9 +18,9 @@ from fairprune_cli.models.checkpoint.class_names import names_in
 from fairprune_cli.models.checkpoint.contents import (
     Contents,
     find_model_file,
-    model_sha256,
     read_contents,
     safetensors_metadata,
+    sha256_of_model,
 )
 from fairprune_cli.models.checkpoint.fit_notes import notes_on
 from fairprune_cli.models.checkpoint.inert import Inert
@@ -104,7 +104,7 @@ def load_model(
             weights that are not finite, or not there.
     """
     file = find_model_file(Path(path))
-    digest = model_sha256(file)
+    digest = sha256_of_model(file)
     structure = structure_file(arch, trust) if isinstance(arch, str) else None
     arch = arch if structure is None else structure_in(structure)
     own = (metadata := safetensors_metadata(file)) is not None and metadata.get("format") == "fairprune"

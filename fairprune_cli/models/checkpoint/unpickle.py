@@ -27,6 +27,7 @@ from fairprune_cli.models.checkpoint.inert import (
 )
 
 _MARK = object()
+_LONGEST_NUMBER = 1024
 
 
 def read_pickle(stream: BinaryIO, storages: dict[str, str] | None = None, most: int | None = None) -> Any:
@@ -74,6 +75,9 @@ class _Machine:
                 self.stack.append(argument)
                 if isinstance(argument, str):
                     self.copies.letters += len(argument)
+                elif isinstance(argument, int) and argument.bit_length() > _LONGEST_NUMBER:
+                    # No message could say it: Python writes no number of thousands of digits.
+                    raise PickleError(f"the pickle in it has a number of more than {_LONGEST_NUMBER} bits")
             elif name in _ACTIONS:
                 _ACTIONS[name](self, argument)
             elif name not in _IGNORED:

@@ -38,7 +38,7 @@ from fairprune_cli.models.file.header import (
     parsed_encodings,
 )
 from fairprune_cli.models.file.packing import mask_of, packed_tensor, unpacked_tensor, why_not_stored
-from fairprune_cli.models.file.sparse_claims import refuse_excess, refuse_unfit
+from fairprune_cli.models.file.unfolding import refuse_excess, refuse_unfit
 
 __all__ = [
     "FORMAT",

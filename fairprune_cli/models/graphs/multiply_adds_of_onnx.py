@@ -44,7 +44,7 @@ def multiply_adds_of(model: Any, takes: GraphInput) -> int | None:
         return None
 
 
-def refuse_large(model: Any, where: str) -> None:
+def refuse_large_values(model: Any, where: str) -> None:
     """Refuse a graph of which a value takes more than the limit `graph_bytes`, as far as shapes tell before it is run.
 
     Args:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from fairprune_cli.core.errors import FairpruneError, said_by
 from fairprune_cli.core.files import sha256_file
-from fairprune_cli.models.graphs.multiply_adds_of_onnx import multiply_adds_of, refuse_large
+from fairprune_cli.models.graphs.multiply_adds_of_onnx import multiply_adds_of, refuse_large_values
 from fairprune_cli.models.graphs.network import GraphInput, GraphNetwork
 from fairprune_cli.models.read_out import Key
 
@@ -51,7 +51,7 @@ class OnnxNetwork(GraphNetwork):
         """
         graph, self.external = _read(path)
         self.metadata = {prop.key: prop.value for prop in graph.metadata_props}
-        refuse_large(graph, str(path))
+        refuse_large_values(graph, str(path))
         session = _session(path, device)
         self._input, takes = _input(session, path)
         super().__init__(str(path), takes)

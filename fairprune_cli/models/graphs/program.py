@@ -128,7 +128,7 @@ class ProgramNetwork(GraphNetwork):
         """As `GraphNetwork.run`."""
         held: dict[str, Any] = {name: getattr(self, key) for name, key in self._stores.items()}
         held[self._images] = images.clone()  # the program may change what it is given
-        _run(self._steps, held, self.place.device)  # type: ignore[arg-type]
+        _run(self._steps, held, self.place.device, len(images))  # type: ignore[arg-type]
         return {key: held[name] for key, name in self._outputs.items()}
 
 
@@ -224,17 +224,17 @@ def _is_operator(found: object) -> bool:
     return bool(torch._C._dispatch_has_kernel(found.name()))  # noqa: SLF001
 
 
-def _part(steps: tuple[Sequence[_Step], Sequence[str], Sequence[str]], *given: Any) -> Any:
+def _part(steps: tuple[Sequence[_Step], Sequence[str], Sequence[str]], *given: Any, images: int) -> Any:
     """A graph within the graph."""
     inside, inputs, outputs = steps
     held = dict(zip(inputs, given, strict=True))
     device = next((one.device for one in given if isinstance(one, Tensor)), torch.device("cpu"))
-    _run(inside, held, device)
+    _run(inside, held, device, images)
     return tuple(held[name] for name in outputs)
 
 
-def _run(steps: Sequence[_Step], held: dict[str, Any], device: torch.device) -> None:
-    """Run the steps; `held` has the inputs and gets the outputs."""
+def _run(steps: Sequence[_Step], held: dict[str, Any], device: torch.device, images: int) -> None:
+    """Run the steps for so many images; `held` has the inputs and gets the outputs."""
 
     def at(value: Any) -> Any:
         if isinstance(value, Ref):
@@ -246,8 +246,10 @@ def _run(steps: Sequence[_Step], held: dict[str, Any], device: torch.device) -> 
     for step in steps:
         try:
             args, kwargs = [at(value) for value in step.args], {name: at(value) for name, value in step.kwargs.items()}
-            if step.run is not _part:
-                refuse_large_results(step.run, args, kwargs)
+            if step.run is _part:
+                kwargs["images"] = images
+            else:
+                refuse_large_results(step.run, args, kwargs, images)
             found = step.run(*args, **kwargs)
         except (TypeError, KeyError, IndexError) as error:
             raise RuntimeError(f"a step of the program fails: {said_by(error)}") from error

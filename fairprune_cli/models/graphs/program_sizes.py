@@ -12,8 +12,8 @@ from torch.utils._pytree import tree_leaves, tree_map
 from fairprune_cli.core import limits
 
 
-def refuse_large_results(run: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
-    """Refuse an operator whose results take more than the limit `graph_bytes`.
+def refuse_large_results(run: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], images: int) -> None:
+    """Refuse an operator whose results take more than the limit `graph_bytes` for each of the images at hand.
 
     An operator makes no more than some times what it is given, save by numbers among its arguments, which a file may
     choose: where their product stays within the limit, nothing is tried.
@@ -25,9 +25,9 @@ def refuse_large_results(run: Callable[..., Any], args: Sequence[Any], kwargs: M
     tensors = [leaf for leaf in given if isinstance(leaf, Tensor)]
     most, product = limits.limit("graph_bytes"), max((tensor.nbytes for tensor in tensors), default=8)
     for number in given:
-        if type(number) is int and number > 1 and product <= most:
+        if type(number) is int and number > 1 and product <= most * images:
             product *= number
-    if product <= most:
+    if product <= most * images:
         return
     named = dict(kwargs)
     schema: Any = getattr(run, "_schema", None)
@@ -39,7 +39,9 @@ def refuse_large_results(run: Callable[..., Any], args: Sequence[Any], kwargs: M
     except Exception:  # an operator that needs the numbers, and says itself what is wrong with its arguments
         return
     made = sum(leaf.numel() * leaf.element_size() for leaf in tree_leaves(planned) if isinstance(leaf, Tensor))
-    limits.refuse_above(made, "graph_bytes", what=f"what the operator {getattr(run, '__name__', run)} makes")
+    limits.refuse_above(
+        made // images, "graph_bytes", what=f"what the operator {getattr(run, '__name__', run)} makes of an image"
+    )
 
 
 def _without_numbers(value: Any) -> Any:

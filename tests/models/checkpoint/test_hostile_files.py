@@ -38,6 +38,10 @@ def test_mutated_files_are_refused_or_read_and_nothing_else(tmp_path: Path) -> N
     assert [row for row in seen if row[2] not in fuzz.GOOD] == []
     assert {row[2] for row in seen if row[1] == "none"} == {"loaded"}
     assert sum(row[2] == "refused" for row in seen) > 60
+    odd = list(fuzz._fuzz_models.run(60, 1, tmp_path, fuzz.write_files(tmp_path, programs=False), hand=False))
+    assert [row for row in odd if row[2] not in fuzz.GOOD] == []
+    assert {row[2] for row in odd if row[1] == "none"} == {"loaded"}
+    assert sum(row[2] == "refused" for row in odd) > 30
 
 
 @pytest.mark.parametrize("tag", ["!!python/object/apply:os.system ['touch canary']", "!!python/name:os.system", "!x 1"])

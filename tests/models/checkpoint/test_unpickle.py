@@ -203,3 +203,9 @@ def test_thousands_of_keys_of_one_hash_are_refused() -> None:
 def test_any_bytes_give_a_value_or_a_pickle_error(data: bytes) -> None:
     with contextlib.suppress(PickleError):  # any other error fails the test
         read_pickle(io.BytesIO(b"\x80\x02" + data))
+
+
+def test_numbers_that_no_message_could_say_are_refused() -> None:
+    with pytest.raises(PickleError, match="more than 1024 bits"):
+        read_pickle(io.BytesIO(pickle.dumps({"kernel_size": 1 << 800_000}, 2)))
+    assert read_pickle(io.BytesIO(pickle.dumps([1 << 1000, -(1 << 1000)], 2))) == [1 << 1000, -(1 << 1000)]

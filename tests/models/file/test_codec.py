@@ -583,3 +583,39 @@ def test_a_damaged_task_in_a_header_is_refused(change: dict[str, Any]) -> None:
         ModelHeader.from_metadata(metadata)
     with pytest.raises(FairpruneError, match="outputs is no count"):
         ModelHeader.from_metadata({**HEADER.to_metadata(), "outputs": "many"})
+
+
+@pytest.mark.parametrize("dtype", ["F4", "F8_E4M3", "C64", "U16"])
+def test_numbers_of_a_type_that_no_model_file_has_are_refused(dtype: str, sound: Path) -> None:
+    def change(metadata: dict, described: dict, stored: dict) -> None:
+        size = {"F4": 3, "F8_E4M3": 6, "C64": 48, "U16": 12}[dtype]
+        stored["plain"] = [dtype, [6], bytes(size)]
+
+    rewrite(sound, change)
+    with pytest.raises(FairpruneError, match=r"type torch\.|cannot be read as safetensors"):
+        read_model(sound)
+
+
+def test_what_was_removed_is_told_of_shapes_alone(sound: Path) -> None:
+    rewrite(sound, lambda m, d, s: m.update(removed=json.dumps({"plain": {"shape": 5, "kept": 1, "dims": [0]}})))
+    with pytest.raises(FairpruneError, match="dims are not dimensions"):
+        read_model(sound)
+
+
+def test_nothing_is_unfolded_that_is_no_part_of_the_network_that_is_named(
+    sound: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rewrite(sound, lambda m, d, s: m.update(architecture="regnet_y_128gf"))
+    monkeypatch.setattr(codec, "unpacked_tensor", lambda *_: pytest.fail("it was unfolded"))
+    with pytest.raises(FairpruneError, match=r"bit has shape \(31, 21\), the network none such"):
+        load_with_header(sound)
+
+
+@pytest.mark.parametrize("transform", [
+    "5", '{"size": 20000, "mean": [0.5], "std": [0.5]}', '{"size": ' + "[" * 900 + "]" * 900 + "}",
+    '{"size": 1' + "0" * 60 + "}", '{"size": {"a": 1}, "mean": null, "std": true}', '{"mean": [' + "1," * 999 + "1]}",
+])  # fmt: skip
+def test_a_transform_of_another_form_is_a_fault_of_the_file(transform: str, sound: Path) -> None:
+    rewrite(sound, lambda m, d, s: m.update(transform=transform))
+    with pytest.raises(FairpruneError, match="transform"):
+        read_model(sound)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.data.manifest.transform import Transform
+from fairprune_cli.models.checkpoint.load import load_model
 from fairprune_cli.models.graphs.load import is_graph, load_graph
 from fairprune_cli.models.graphs.network import GraphNetwork
 
@@ -197,3 +198,41 @@ def test_a_checkpoint_is_no_graph(tmp_path: Path) -> None:
     assert not is_graph(tmp_path / "model.pt")
     (tmp_path / "model.zip").write_bytes(io.BytesIO(b"PK junk").getvalue())
     assert not is_graph(tmp_path / "model.zip")
+
+
+class Repeated(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 2, 3)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.conv(images.repeat(1, 1, 13, 1)).mean((2, 3)) + torch.zeros(7, 11).sum()
+
+
+@pytest.mark.parametrize(("old", "new"), [("[1, 1, 13, 1]", [1, 1, 13 << 30, 1]), ("[7, 11]", [7 << 20, 11 << 20])])
+def test_what_an_operator_makes_is_known_before_it_takes_memory(old: str, new: list[int], tmp_path: Path) -> None:
+    sound = exported(Repeated(), tmp_path / "sound.pt2")
+    assert load_graph(sound, CPU).model(IMAGES).shape[-1] == 2
+
+    def larger(document: dict[str, Any]) -> None:
+        nodes = document["graph_module"]["graph"]["nodes"]
+        text = json.dumps(nodes)
+        assert old in text
+        nodes[:] = json.loads(text.replace(old, json.dumps(new)))
+
+    network = load_graph(changed(sound, tmp_path / "large.pt2", larger), CPU).model
+    with pytest.raises(FairpruneError, match="graph bytes; at most") as caught:
+        network(IMAGES)
+    assert "FAIRPRUNE_LIMITS=graph_bytes=" in caught.value.hint
+
+
+def test_programs_within_programs_are_not_followed(tmp_path: Path) -> None:
+    inner = b""
+    for _ in range(3):
+        stream = io.BytesIO()
+        with zipfile.ZipFile(stream, "w") as archive:
+            archive.writestr("serialized_state_dict.pt", inner)
+        inner = stream.getvalue()
+    (tmp_path / "nested.pt2").write_bytes(inner)
+    with pytest.raises(FairpruneError, match="within an exported program"):
+        load_model(tmp_path / "nested.pt2")
