@@ -176,6 +176,7 @@ def nearest(
     options = sorted(known)
     meant = {**{_folded(other): name for other, name in (also or {}).items()}, **{_folded(one): one for one in options}}
     wanted = _folded(word)
+    wanted = {one.replace("-", ""): one for one in meant}.get(wanted.replace("-", ""), wanted)
     close = [wanted] if wanted in meant else difflib.get_close_matches(wanted, meant, n=5, cutoff=_ALIKE)
     if close:
         best = _ratio(wanted, close[0]) - _CLEARLY

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 # A file changed within the clock's tick after it was read looks unchanged: only older ones are believed (as git does).
 TICK = 100_000_000
+_SPECIAL = "is a pipe, device or socket, and no plain file"
 
 
 def unchanged(known: np.ndarray, now: np.ndarray) -> np.ndarray:
@@ -52,6 +53,8 @@ def atomic_path(path: Path, lasting: bool = True) -> Iterator[Path]:
 def _atomic_path(path: Path, lasting: bool) -> Iterator[Path]:
     temporary: Path | None = None
     try:
+        if _is_special(path):
+            raise OSError(errno.EINVAL, _SPECIAL, str(path))
         path.parent.mkdir(parents=True, exist_ok=True)
         with uncut():  # else a signal could come between the file and its name
             handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
@@ -91,6 +94,8 @@ def refuse_no_room(path: Path) -> None:
     """
     path = Path(path)
     hint = "give another --out"
+    if _is_special(path):
+        raise FairpruneError(_SPECIAL, where=str(path), hint=hint)
     place = next(one for one in (path, *path.absolute().parents) if os.path.lexists(one))
     if place != path and not place.is_dir():
         raise FairpruneError(f"cannot be made: {place} is a file", where=str(path), hint=hint)
@@ -107,6 +112,11 @@ def refuse_no_room(path: Path) -> None:
         raise FairpruneError(
             f"cannot be made: {folder} is not writable ({error.strerror or error})", where=str(path), hint=hint
         ) from error
+
+
+def _is_special(path: Path) -> bool:
+    """Whether there is something that a rename would take away from all who use it, such as /dev/null."""
+    return path.exists() and not path.is_file() and not path.is_dir()
 
 
 def refuse_taken(path: Path, force: bool) -> None:
@@ -142,7 +152,7 @@ def open_plain(path: str | Path) -> IO[bytes]:
     os.close(handle)
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-    raise OSError(errno.EINVAL, "is a pipe, device or socket, and no plain file", str(path))
+    raise OSError(errno.EINVAL, _SPECIAL, str(path))
 
 
 def read_plain(path: str | Path, most: str = "") -> bytes:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import zipfile
 from pathlib import Path
 from typing import Any
 
 from fairprune_cli.core.errors import FairpruneError
-from fairprune_cli.core.files import read_document
+from fairprune_cli.core.files import open_plain, read_document
 from fairprune_cli.core.out_of_memory import is_out_of_memory
 
 
@@ -61,7 +62,10 @@ def read_state(path: Path) -> dict[str, Any]:
 
     again = f"remove {path.parent}, and --resume begins at the first step"
     try:
-        with zipfile.ZipFile(path) as parts:  # torch itself would take changed numbers for what was saved
+        # torch itself would take changed numbers for what was saved.
+        with open_plain(path) as stream, zipfile.ZipFile(stream) as parts:
+            if sum(part.file_size for part in parts.infolist()) > os.fstat(stream.fileno()).st_size:
+                raise ValueError("its parts claim more bytes than it has")  # they are written as they are
             damaged = parts.testzip()
         if damaged is not None:
             raise ValueError(f"{damaged} has another checksum")

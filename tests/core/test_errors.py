@@ -16,6 +16,7 @@ def test_a_slip_in_bifp_stays_with_fairness(slip: str) -> None:
 @pytest.mark.parametrize(("word", "meant"), [
     ("BIP", "bip"), ("l1", "magnitude"), ("L2-norm", "magnitude"), ("one_shot", "magnitude-oneshot"),
     ("fairprun", "fairprune"), ("fairgrap", "fairgrape"), ("Lottery Ticket", "lottery"), ("magnitud", "magnitude"),
+    ("Fair_Prune", "fairprune"), ("fair prune", "fairprune"), ("FairThenPrune", "fair-then-prune"),
 ])  # fmt: skip
 def test_methods_by_their_other_names(word: str, meant: str) -> None:
     assert METHOD.nearest(word) == f"did you mean {meant!r}?"

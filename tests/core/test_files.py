@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from fairprune_cli.core.errors import FairpruneError
-from fairprune_cli.core.files import file_name, read_document, read_plain
+from fairprune_cli.core.errors import ExitCode, FairpruneError
+from fairprune_cli.core.files import atomic_path, file_name, read_document, read_plain, refuse_taken
 
 
 @pytest.mark.parametrize(
@@ -35,3 +35,18 @@ def test_what_is_no_plain_file_is_refused_at_once(tmp_path: Path) -> None:
         read_document(tmp_path / "pipe", "policy", str, "yaml_bytes", "")
     (tmp_path / "a").write_bytes(b"abc")
     assert read_plain(tmp_path / "a", "yaml_bytes") == b"abc"
+
+
+def test_a_device_or_pipe_is_never_renamed_over(tmp_path: Path) -> None:
+    """What is run as root would else turn /dev/null into a file."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    (tmp_path / "link").symlink_to(pipe)
+    for path in (pipe, tmp_path / "link"):
+        with pytest.raises(FairpruneError, match="is a pipe, device or socket") as refused:
+            refuse_taken(path, force=True)
+        assert refused.value.code == ExitCode.BAD_INPUT
+        with pytest.raises(FairpruneError, match="is a pipe, device or socket"), atomic_path(path) as temporary:
+            temporary.write_text("text")
+    assert pipe.is_fifo()
+    assert len(list(tmp_path.iterdir())) == 2

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import zipfile
 from pathlib import Path
 
 import pytest
 
 from fairprune_cli.core.errors import ExitCode, FairpruneError
-from fairprune_cli.run.left_files import events_of
+from fairprune_cli.run.left_files import events_of, read_state
 
 EPOCH = '{"event": "epoch", "epoch": 1}\n'
 
@@ -31,3 +33,17 @@ def test_a_line_that_no_run_writes_is_the_file_s_fault(line: str, tmp_path: Path
         events_of(path, 9)
     assert refused.value.code == ExitCode.BAD_INPUT
     assert refused.value.where == f"{path}, line 2"
+
+
+def test_a_pipe_in_place_of_the_state_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "state.pt")
+    with pytest.raises(FairpruneError, match="the saved state is damaged"):
+        read_state(tmp_path / "state.pt")
+
+
+def test_a_state_that_would_unfold_is_refused_before_it_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with zipfile.ZipFile(tmp_path / "state.pt", "w", zipfile.ZIP_DEFLATED) as parts:
+        parts.writestr("state/data.pkl", bytes(1 << 20))
+    monkeypatch.setattr(zipfile.ZipFile, "testzip", lambda _: pytest.fail("it was unfolded"))
+    with pytest.raises(FairpruneError, match="the saved state is damaged"):
+        read_state(tmp_path / "state.pt")
