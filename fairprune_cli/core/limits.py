@@ -66,7 +66,7 @@ def excess(value: int, name: str, what: str = "") -> str:
     if value <= most:
         return ""
     unit = name.replace("_", " ")
-    return f"{what or 'it'} has {_figure(value)} {unit}; at most {most:,} are read"
+    return f"{what or 'it'} has {figure(value)} {unit}; at most {most:,} are read"
 
 
 def how_to_raise(value: int, name: str) -> str:
@@ -93,7 +93,7 @@ def refuse_above(value: int, name: str, where: str = "", what: str = "", hint: s
         raise FairpruneError(text, where=where, hint=f"{hint}; {how_to_raise(value, name)}".removeprefix("; "))
 
 
-def _figure(value: int) -> str:
+def figure(value: int) -> str:
     """A whole number in words; Python refuses to write one of thousands of digits."""
     return f"{value:,}" if abs(value).bit_length() <= 64 else f"more than 10^{int(value.bit_length() * 0.30103)}"
 
