@@ -42,14 +42,17 @@ _ManifestArgument = Annotated[
 def init_command(
     path: Annotated[Path, typer.Argument(help="table (CSV, Parquet) or folder of images")],
     out: Annotated[Path | None, typer.Option("--out", help="manifest to write [manifest.yaml beside it]")] = None,
-    name: Annotated[str | None, typer.Option("--name", help="name of the data set")] = None,
-    label: Annotated[str, typer.Option("--label", help="column to be predicted [guessed]")] = "",
+    name: Annotated[str | None, typer.Option("--name", metavar="<name>", help="name of the data set")] = None,
+    label: Annotated[str, typer.Option("--label", metavar="<column>", help="column to be predicted [guessed]")] = "",
     attr: Annotated[
-        list[str] | None, typer.Option("--attr", help="columns of the groups, repeated or by comma")
+        list[str] | None,
+        typer.Option("--attr", metavar="<column,...>", help="columns of the groups, repeated or by comma"),
     ] = None,
     size: ImageSize = None,
     images: Annotated[Path | None, typer.Option("--images", help="folder that the image paths begin at")] = None,
-    split_column: Annotated[str, typer.Option("--split-column", help="column that names the splits")] = "",
+    split_column: Annotated[
+        str, typer.Option("--split-column", metavar="<column>", help="column that names the splits")
+    ] = "",
     splits: Annotated[
         str, typer.Option("--splits", metavar="YAML", help="section `splits`, as '{names: {0: train, 1: test}}'")
     ] = "",
@@ -85,7 +88,9 @@ def check_command(
 
 def sample_command(
     out: Annotated[Path, typer.Option("--out", help="folder to make")] = Path("sample"),
-    seed: Annotated[int, typer.Option("--seed", min=0, max=MOST_SEED, help="seed of the drawings")] = 0,
+    seed: Annotated[
+        int, typer.Option("--seed", metavar="<integer>", min=0, max=MOST_SEED, help="seed of the drawings")
+    ] = 0,
     force: Force = False,
     quiet: Quiet = False,
 ) -> int:
@@ -104,7 +109,9 @@ def sample_command(
 def stats_command(
     given: Given,
     manifest: _ManifestArgument = None,
-    split: Annotated[str | None, typer.Option("--split", help="split that the picture shows [train]")] = None,
+    split: Annotated[
+        str | None, typer.Option("--split", metavar="<name>", help="split that the picture shows [train]")
+    ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", help="picture to write: images per group and label (.png, .svg, .html)")
     ] = None,

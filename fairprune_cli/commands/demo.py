@@ -24,7 +24,9 @@ MARKER = "manifest.yaml"
 def command(
     out: Annotated[Path, typer.Option("--out", help="folder to make")] = Path("fairprune-demo"),
     force: Force = False,
-    seed: Annotated[int, typer.Option("--seed", min=0, max=MOST_SEED, help="seed of data and training")] = 0,
+    seed: Annotated[
+        int, typer.Option("--seed", metavar="<integer>", min=0, max=MOST_SEED, help="seed of data and training")
+    ] = 0,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> int:

@@ -38,13 +38,16 @@ if TYPE_CHECKING:
 def command(
     given: Given,
     model: Model,
-    to: Annotated[str, typer.Option("--to", help=f"one of {', '.join(EXPORT_FORMAT.names())}")],
+    to: Annotated[str, typer.Option("--to", metavar="<format>", help=f"one of {', '.join(EXPORT_FORMAT.names())}")],
     int8: Annotated[
         bool,
         typer.Option("--int8", help="8-bit integers, onnx only: calibrated on val, and audited per group beside float"),
     ] = False,
     store: Annotated[
-        str | None, typer.Option("--store", help="fp32, fp16 or bf16 weights, safetensors only [source: as they are]")
+        str | None,
+        typer.Option(
+            "--store", metavar="<choice>", help="fp32, fp16 or bf16 weights, safetensors only [source: as they are]"
+        ),
     ] = None,
     size: ImageSize = None,
     out: Out = None,

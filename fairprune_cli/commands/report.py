@@ -17,7 +17,7 @@ from fairprune_cli.core.plugins import REPORT_WRITER
 
 def command(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="run folder or report.json")],
-    to: Annotated[str, typer.Option("--to", help=f"one of {', '.join(REPORT_WRITER.names())}")],
+    to: Annotated[str, typer.Option("--to", metavar="<format>", help=f"one of {', '.join(REPORT_WRITER.names())}")],
     base: Annotated[
         Path | None, typer.Option("--base", help="run folder or report.json of the base branch, for --to comment")
     ] = None,

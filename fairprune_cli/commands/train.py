@@ -24,11 +24,15 @@ EPOCHS = "15"
 )  # fmt: skip
 def command(
     given: Given,
-    arch: Annotated[str, typer.Option("--arch", help="architecture, such as resnet10, resnet10-w16 or vit-tiny")],
-    epochs: Annotated[str | None, typer.Option("--epochs", help=f"epochs [{EPOCHS}]")] = None,
-    out: Annotated[Path, typer.Option("--out", help="checkpoint to write [model.pt]")] = Path("model.pt"),
+    arch: Annotated[
+        str, typer.Option("--arch", metavar="<name>", help="architecture, such as resnet10, resnet10-w16 or vit-tiny")
+    ],
+    epochs: Annotated[str | None, typer.Option("--epochs", metavar="<integer>", help=f"epochs [{EPOCHS}]")] = None,
+    out: Annotated[Path, typer.Option("--out", help="checkpoint to write")] = Path("model.pt"),
     force: Force = False,
-    lr: Annotated[str | None, typer.Option("--lr", help="peak learning rate [0.1; vit-tiny 0.02]")] = None,
+    lr: Annotated[
+        str | None, typer.Option("--lr", metavar="<number>", help="peak learning rate [0.1; vit-tiny 0.02]")
+    ] = None,
     config: Config = None,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -53,7 +57,8 @@ def command(
     if dry_run:
         say_again(terminal, as_json)
     else:
-        say_next(terminal, as_json, "prune", out, "--data", manifest, "--sparsity", "0.8")
+        attr = [word for name in document["attributes"][:1] for word in ("--attr", name)]
+        say_next(terminal, as_json, "prune", out, "--data", manifest, "--sparsity", "0.8", *attr)
     return int(ExitCode.OK)
 
 

@@ -64,7 +64,7 @@ def train_checkpoint(request: TrainRequest, terminal: Terminal) -> dict[str, Any
     document: dict[str, Any] = {
         "architecture": settings.arch, "classes": list(manifest.classes), "path": str(request.out),
         "images": {name: len(data.rows(name)) for name in ("train", "val", "test")}, "epochs": settings.epochs,
-        "device": str(device),
+        "device": str(device), "attributes": [grouping.name for grouping in data.groupings],
     }  # fmt: skip
     if request.dry_run:
         return document | {"dry_run": True}

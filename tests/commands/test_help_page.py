@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 
@@ -48,10 +49,15 @@ def test_the_common_options_come_first_and_all_in_groups(capsys: pytest.CaptureF
     assert "<str>" not in full
 
 
-def test_every_command_knows_help_all(capsys: pytest.CaptureFixture[str]) -> None:
-    for words in (["demo"], ["data", "init"], ["config", "list"], ["report"], ["inspect"]):
-        assert run([*words, "--help-all"]) == 0
-        assert "Usage" in capsys.readouterr().out
+@pytest.mark.parametrize(
+    "words", ["demo", "train", "prune", "audit", "compare", "export", "inspect", "measure", "report", "data init",
+              "data check", "data sample", "data stats", "data cache", "config list", "config explain"],
+)  # fmt: skip
+def test_every_command_knows_help_all_and_says_what_a_value_is(words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([*words.split(), "--help-all"]) == 0
+    full = capsys.readouterr().out
+    assert "Usage" in full
+    assert not re.findall(r"--\S+ <(?:str|list\[str\]|int range)>", full)
 
 
 def test_names_are_completed_without_torch() -> None:
