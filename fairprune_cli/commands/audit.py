@@ -20,7 +20,7 @@ from fairprune_cli.commands.flags import (
     flags,
     resolved,
 )
-from fairprune_cli.commands.output import conclude, say_again, say_next, terminal_of
+from fairprune_cli.commands.output import conclude, free, say_again, say_next, terminal_of
 from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.core.launch import is_first
 from fairprune_cli.core.plugins import is_import_path
@@ -66,11 +66,9 @@ def command(
     settings = resolved(config, given)
     _refuse_mixture(models, against, predictions, against_predictions, trust, given)
     warn_of_idle(given, settings.settings, "audit", terminal)
-    subject: tuple[object, ...] = tuple(models or ())
     if predictions is not None:
         from fairprune_cli.run.audit_predictions import PredictionsRequest, audit_predictions
 
-        subject = ("--predictions", predictions)
         table = PredictionsRequest(predictions, settings, against_predictions, out, force, dry_run)
         outcome = audit_predictions(table, terminal)
     else:
@@ -82,7 +80,7 @@ def command(
         request = AuditRequest(tuple(models or ()), settings, against, out, force, trust, dry_run)
         outcome = auditing.audit(request, terminal)
     code = conclude(outcome, terminal, as_json, dry_run)
-    _say_next(outcome, subject, dry_run, as_json, terminal)
+    _say_next(outcome, dry_run, as_json, terminal)
     return code
 
 
@@ -104,13 +102,13 @@ def _look_ahead(
     terminal.note(f"{', '.join(map(str, models))}{beside}: auditing the {told.split} split of {manifest}")
 
 
-def _say_next(outcome: Outcome, subject: tuple[object, ...], dry_run: bool, as_json: bool, terminal: Terminal) -> None:
+def _say_next(outcome: Outcome, dry_run: bool, as_json: bool, terminal: Terminal) -> None:
     if dry_run:
         say_again(terminal, as_json)
     elif outcome.folder is not None:
         say_next(terminal, as_json, "report", outcome.folder, "--to", "md")
     else:
-        say_next(terminal, as_json, "audit", *subject, "--out", "audit")
+        say_again(terminal, as_json, "--out", free("audit"))  # of the same data, by the same gates
 
 
 def _refuse_mixture(

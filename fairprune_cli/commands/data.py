@@ -24,7 +24,7 @@ from fairprune_cli.commands.flags import (
     resolved,
     size_of,
 )
-from fairprune_cli.commands.output import say_next, terminal_of
+from fairprune_cli.commands.output import free, say_next, terminal_of
 from fairprune_cli.core.errors import ExitCode, FairpruneError
 from fairprune_cli.core.terminal import Terminal
 from fairprune_cli.data.options import MOST_SEED, DataOptions
@@ -82,7 +82,7 @@ def check_command(
     terminal, settings = terminal_of(quiet), resolved(config, _with_manifest(given, manifest)).settings
     code = check(settings, terminal, as_json)
     if code is ExitCode.OK:
-        say_next(terminal, as_json, "train", "--arch", "resnet10", "--data", _found(settings))
+        _say_train(terminal, as_json, settings)
     return int(code)
 
 
@@ -126,7 +126,7 @@ def stats_command(
         raise FairpruneError("says which split a picture shows, and none was asked for", where="--split",
                              hint="add --out groups.html, or leave it out")  # fmt: skip
     code = stats(settings, terminal, as_json, out, split or "train", force)
-    say_next(terminal, as_json, "train", "--arch", "resnet10", "--data", _found(settings))
+    _say_train(terminal, as_json, settings)
     return int(code)
 
 
@@ -139,6 +139,11 @@ def cache_command(
     if not clear:
         say_next(terminal, as_json, "data", "cache", "--clear")
     return int(code)
+
+
+def _say_train(terminal: Terminal, as_json: bool, settings: DataOptions) -> None:
+    taken = ["--out", free("model.pt")] if Path("model.pt").exists() else []
+    say_next(terminal, as_json, "train", "--arch", "resnet10", "--data", _found(settings), *taken)
 
 
 def _with_manifest(given: Given, manifest: Path | None) -> Given:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import shlex
@@ -86,6 +87,13 @@ def say_next(terminal: Terminal, as_json: bool, *words: object) -> None:
         terminal.note(f"next: {shlex.join(['fairprune', *map(str, words)])}")
 
 
-def say_again(terminal: Terminal, as_json: bool) -> None:
-    """After a --dry-run: the same command without it."""
-    say_next(terminal, as_json, *(word for word in sys.argv[1:] if word != "--dry-run"))
+def say_again(terminal: Terminal, as_json: bool, *more: object) -> None:
+    """The same command: after a --dry-run without that, and with what is given here in the end."""
+    say_next(terminal, as_json, *(word for word in sys.argv[1:] if word != "--dry-run"), *more)
+
+
+def free(path: str) -> str:
+    """This path, or the first of `NAME-2.SUFFIX` and so on that is not there yet."""
+    first = Path(path)
+    tries = (first.with_stem(f"{first.stem}-{number}") for number in itertools.count(2))
+    return str(next(one for one in itertools.chain([first], tries) if not os.path.lexists(one)))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import io
 import shlex
+from pathlib import Path
 
 import pytest
 
-from fairprune_cli.commands.output import say_again, say_next
+from fairprune_cli.commands.output import free, say_again, say_next
 from fairprune_cli.core.terminal import Terminal
 
 
@@ -37,3 +38,19 @@ def test_after_a_dry_run_it_is_the_same_command_in_earnest(monkeypatch: pytest.M
     terminal, _, err = said()
     say_again(terminal, False)
     assert err.getvalue() == "next: fairprune prune 'my model.pt' --attr gender\n"
+
+
+def test_a_file_that_is_there_gives_way_to_a_free_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command that names a taken file as its result would be refused."""
+    monkeypatch.chdir(tmp_path)
+    assert free("model.pt") == "model.pt"
+    for name in ("model.pt", "model-2.pt"):
+        Path(name).touch()
+    assert free("model.pt") == "model-3.pt"
+
+
+def test_the_same_command_keeps_its_data_and_gates(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["fairprune", "audit", "m.pt", "--data", "a b.yaml", "--max-gap", "0.1"])
+    terminal, _, err = said()
+    say_again(terminal, False, "--out", "audit")
+    assert err.getvalue() == "next: fairprune audit m.pt --data 'a b.yaml' --max-gap 0.1 --out audit\n"
