@@ -129,7 +129,7 @@ def test_the_sparsity_is_one_half_or_an_error() -> None:
     assert resolve({"granularity": "weight"}, {}, None).settings.sparsity == 0.8
     with pytest.raises(FairpruneError, match=r"0\.8 cannot be had by 2:4"):
         resolve({"granularity": "2:4", "sparsity": 0.8}, {}, None)
-    with pytest.raises(FairpruneError, match=r"environment: sparsity: 0\.7 cannot be had"):
+    with pytest.raises(FairpruneError, match=r"FAIRPRUNE_SPARSITY: 0\.7 cannot be had"):
         resolve({"granularity": "2:4"}, {"FAIRPRUNE_SPARSITY": "0.7"}, None)
 
 
