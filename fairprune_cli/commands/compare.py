@@ -41,9 +41,7 @@ def command(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="dense checkpoint; {seed} in it is each seed in turn")],
     methods: Annotated[list[str], typer.Option("--methods", metavar="A,B", help="methods to compare")],
     sparsities: Annotated[list[str], typer.Option("--sparsities", metavar="S,T", help="sparsities to compare them at")],
-    seeds: Annotated[
-        int, typer.Option("--seeds", metavar="<integer>", min=1, max=MOST_SEEDS, help="how many seeds, from --seed on")
-    ] = 5,
+    seeds: Annotated[int, typer.Option("--seeds", metavar="<integer>", min=1, max=MOST_SEEDS, help="how many")] = 5,
     granularities: Annotated[
         list[str] | None,
         typer.Option("--granularities", metavar="A,B", help="any of channel, weight and 2:4 [channel]"),
@@ -53,9 +51,7 @@ def command(
     ] = None,
     reference: Annotated[
         list[str] | None,
-        typer.Option(
-            "--reference", metavar="A,B", help="method that the others are held against [magnitude, or the first]"
-        ),
+        typer.Option("--reference", metavar="A,B", help="what the others are held against [magnitude, or the first]"),
     ] = None,
     gather: Annotated[bool, typer.Option("--gather", help="tables of what is there; compute nothing")] = False,
     list_commands: Annotated[

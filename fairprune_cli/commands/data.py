@@ -50,9 +50,7 @@ def init_command(
     ] = None,
     size: ImageSize = None,
     images: Annotated[Path | None, typer.Option("--images", help="folder that the image paths begin at")] = None,
-    split_column: Annotated[
-        str, typer.Option("--split-column", metavar="<column>", help="column that names the splits")
-    ] = "",
+    split_column: Annotated[str, typer.Option("--split-column", metavar="<column>", help="column of the splits")] = "",
     splits: Annotated[
         str, typer.Option("--splits", metavar="YAML", help="section `splits`, as '{names: {0: train, 1: test}}'")
     ] = "",
