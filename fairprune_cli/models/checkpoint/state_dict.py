@@ -67,6 +67,8 @@ def converted(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str]
             problems.add(f"{name} holds {tensor.dtype} numbers in a form that no supported layer has")
     problems.raise_if_any(hint="save the network with real, dense numbers, before any quantisation")
     for name, tensor in result.items():
+        # A counter that is no single number is still as it was: of eight bits, for which torch has no arithmetic.
+        tensor = tensor.float() if tensor.is_floating_point() and tensor.itemsize == 1 else tensor
         if tensor.is_floating_point() and not _finite(tensor):
             count = int((~torch.isfinite(tensor)).sum())
             problems.add(f"{name} has {count} of {tensor.numel()} numbers that are NaN or infinite")
