@@ -67,8 +67,6 @@ def converted(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str]
             problems.add(f"{name} holds {tensor.dtype} numbers in a form that no supported layer has")
     problems.raise_if_any(hint="save the network with real, dense numbers, before any quantisation")
     for name, tensor in result.items():
-        # A counter that is no single number is still as it was: of eight bits, for which torch has no arithmetic.
-        tensor = tensor.float() if tensor.is_floating_point() and tensor.itemsize == 1 else tensor
         if tensor.is_floating_point() and not _finite(tensor):
             count = int((~torch.isfinite(tensor)).sum())
             problems.add(f"{name} has {count} of {tensor.numel()} numbers that are NaN or infinite")
@@ -90,7 +88,9 @@ def _finite(tensor: Tensor) -> bool:
 
 
 def _narrow(name: str, tensor: Tensor) -> bool:
-    return tensor.is_floating_point() and tensor.dtype != torch.float32 and not name.endswith(COUNTER)
+    if not tensor.is_floating_point() or tensor.dtype == torch.float32:
+        return False
+    return tensor.itemsize == 1 or not name.endswith(COUNTER)  # for eight bits torch has no arithmetic
 
 
 def _fold_masks(state: dict[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
