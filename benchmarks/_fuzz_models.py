@@ -116,6 +116,9 @@ def answer_paths(pipe: Connection, folder: str) -> None:
             seen.append(f"{event} {arguments[:1]}")
 
     sys.addaudithook(hook)
+    # importlib's own import is not audited: a module that notes it lies where one of the user's would be found.
+    Path("evil.py").write_text("import os\nos.system('true')\ndef make(n): pass\n")
+    sys.path.insert(0, folder)
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     space = pages * os.sysconf("SC_PAGE_SIZE") + SPACE
     resource.setrlimit(resource.RLIMIT_AS, (space, space))

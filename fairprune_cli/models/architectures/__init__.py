@@ -33,7 +33,15 @@ from fairprune_cli.models.architectures.placement import (
     placed,
     placements,
 )
-from fairprune_cli.models.architectures.registry import build, default_lr, is_supported, names, other_names, skeleton
+from fairprune_cli.models.architectures.registry import (
+    build,
+    default_lr,
+    is_supported,
+    names,
+    other_names,
+    refuse_code,
+    skeleton,
+)
 from fairprune_cli.models.architectures.signatures import Signature, shortened, signature
 
 __all__ = [
@@ -65,6 +73,7 @@ __all__ = [
     "parts_beside",
     "placed",
     "placements",
+    "refuse_code",
     "refuse_lazy",
     "refuse_other_image_size",
     "settle_heads",

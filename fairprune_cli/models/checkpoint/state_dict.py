@@ -88,7 +88,9 @@ def _finite(tensor: Tensor) -> bool:
 
 
 def _narrow(name: str, tensor: Tensor) -> bool:
-    return tensor.is_floating_point() and tensor.dtype != torch.float32 and not name.endswith(COUNTER)
+    if not tensor.is_floating_point() or tensor.dtype == torch.float32:
+        return False
+    return tensor.itemsize == 1 or not name.endswith(COUNTER)  # for eight bits torch has no arithmetic
 
 
 def _fold_masks(state: dict[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:

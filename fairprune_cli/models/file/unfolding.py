@@ -40,6 +40,8 @@ def refuse_unfit(header: ModelHeader, shapes: Mapping[str, Sequence[int]], arch:
 
     if isinstance(arch, nn.Module) or (isinstance(arch, str) and architectures.is_import_path(arch)) or not shapes:
         return
+    if arch is None:
+        architectures.refuse_code(header.architecture, header.built_for)  # a signature imports what it is asked for
     signature, problems = architectures.signature(arch or header.architecture), Problems("", limit=12)
     for name, shape in shapes.items():
         whole = signature.shapes.get(name)

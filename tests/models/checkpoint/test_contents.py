@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import torch
 
+from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.models import architectures
 from fairprune_cli.models.checkpoint.contents import weights_of_each
+from fairprune_cli.models.checkpoint.state_dict import converted
 from fairprune_cli.models.file.codec import ModelHeader, save_model
 
 
@@ -21,3 +24,10 @@ def test_weights_is_said_of_the_files_that_may_hold_several(tmp_path: Path) -> N
     assert weights_of_each([run, raw], "ema") == {run: None, raw: "ema"}
     assert weights_of_each([run], "ema") == {run: "ema"}  # which is then told that it says nothing
     assert weights_of_each([raw], "raw") == {raw: "raw"}
+
+
+def test_counters_of_eight_bits_are_looked_at_like_any_other_number() -> None:
+    counter = torch.ones(2, 3).to(torch.float8_e5m2)
+    assert converted({"bn.num_batches_tracked": counter})[0]["bn.num_batches_tracked"].dtype == torch.float32
+    with pytest.raises(FairpruneError, match="6 of 6 numbers that are NaN"):
+        converted({"bn.num_batches_tracked": (counter.float() * float("nan")).to(torch.float8_e5m2)})

@@ -619,3 +619,12 @@ def test_a_transform_of_another_form_is_a_fault_of_the_file(transform: str, soun
     rewrite(sound, lambda m, d, s: m.update(transform=transform))
     with pytest.raises(FairpruneError, match="transform"):
         read_model(sound)
+
+
+def test_a_header_names_no_code(sound: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "named_by_header.py").write_text("import pathlib\npathlib.Path('trace').touch()\ndef make(n): pass\n")
+    monkeypatch.chdir(tmp_path)
+    rewrite(sound, lambda m, d, s: m.update(architecture="named_by_header:make"))
+    with pytest.raises(FairpruneError, match="no reason to import code"):
+        load_with_header(sound)
+    assert not (tmp_path / "trace").exists()
