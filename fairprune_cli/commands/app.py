@@ -17,6 +17,7 @@ from fairprune_cli.commands import (
     compare,
     config,
     data,
+    decoded_images,
     demo,
     export,
     inspect,
@@ -109,7 +110,9 @@ _DATA = {
         data.stats_command, "counts per split, label and group, and a picture", (),
         ("fairprune data stats manifest.yaml --out groups.html",),
     ),
-    "cache": _Command(data.cache_command, "show or empty the cache of decoded images", (), ("fairprune data cache",)),
+    "cache": _Command(
+        decoded_images.cache_command, "show or empty the cache of decoded images", (), ("fairprune data cache",)
+    ),
 }  # fmt: skip
 _CONFIG = {
     "list": _Command(config.list_command, "every setting with its meaning, default and range"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections import Counter
 from contextlib import ExitStack
 from pathlib import Path
@@ -128,17 +127,6 @@ def stats_command(
     return int(code)
 
 
-def cache_command(
-    clear: Annotated[bool, typer.Option("--clear", help="remove everything in it")] = False, as_json: Json = False
-) -> int:
-    """Show or empty the cache of decoded images."""
-    terminal = terminal_of()
-    code = cache(clear, terminal, as_json)
-    if not clear:
-        say_next(terminal, as_json, "data", "cache", "--clear")
-    return int(code)
-
-
 def _say_train(terminal: Terminal, as_json: bool, settings: DataOptions) -> None:
     taken = ["--out", free("model.pt")] if Path("model.pt").exists() else []
     say_next(terminal, as_json, "train", "--arch", "resnet10", "--data", _found(settings), *taken)
@@ -236,36 +224,6 @@ def sample(out: Path, seed: int, force: bool, terminal: Terminal) -> Path:
             display.update(done, total=total)
 
         return write_sample(out, seed=seed, force=force, progress=on_progress)
-
-
-def cache(clear: bool, terminal: Terminal, as_json: bool) -> ExitCode:
-    """What the cache of decoded images holds, or, with `clear`, what was removed from it."""
-    from fairprune_cli.data.images import cache_store
-
-    limit = cache_store.cache_limit()
-    entries = cache_store.clear_cache() if clear else cache_store.entries()
-    total = sum(entry.bytes for entry in entries)
-    document = {
-        "folder": str(cache_store.root()), "limit": limit, "bytes": 0 if clear else total,
-        "entries": [] if clear else [entry.document() for entry in entries],
-        "removed": [entry.document() for entry in entries] if clear else [],
-    }  # fmt: skip
-    if as_json:
-        terminal.json(json.dumps(document, indent=2, ensure_ascii=False))
-        return ExitCode.OK
-    if clear:
-        terminal.result(f"{cache_store.root()}: {len(entries)} entries removed, {total / 1e6:,.1f} MB")
-        return ExitCode.OK
-    rows = [
-        [entry.name or entry.folder.name, f"{entry.images:,}", "-" if entry.shape is None else entry.shape.pixels,
-         f"{entry.bytes / 1e6:,.1f}",
-         time.strftime("%Y-%m-%d %H:%M", time.localtime(entry.used))]
-        for entry in reversed(entries)
-    ]  # fmt: skip
-    if rows:
-        terminal.table("decoded images, last used first", ["data set", "images", "pixels", "MB", "used"], rows)
-    terminal.result(f"{cache_store.root()}: {total / 1e6:,.1f} MB of at most {limit / 1e6:,.0f} MB")
-    return ExitCode.OK
 
 
 def stats(
