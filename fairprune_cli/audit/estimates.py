@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from fairprune_cli.audit.evidence import Evidence
+if TYPE_CHECKING:
+    from fairprune_cli.audit.evidence import Evidence
 
 
 @dataclass(frozen=True)

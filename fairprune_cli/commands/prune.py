@@ -24,6 +24,7 @@ from fairprune_cli.commands.flags import (
 from fairprune_cli.commands.output import conclude, say_again, say_next, terminal_of
 from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.core.launch import is_first
+from fairprune_cli.core.locks import refuse_in_use
 from fairprune_cli.core.terminal import Terminal
 from fairprune_cli.run.folder import RunFolder, default_folder
 from fairprune_cli.run.idle import warn_of_idle
@@ -80,6 +81,7 @@ def _look_ahead(model: Path, settings: Resolved, folder: Path, force: bool, term
     """Refuse what can be refused at once, and say what begins."""
     from fairprune_cli.run.early import look_ahead
 
+    refuse_in_use(folder, folder=True)
     RunFolder.check_free(folder, force)
     manifest = look_ahead(settings, [model])
     told = settings.settings

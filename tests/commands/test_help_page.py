@@ -70,7 +70,7 @@ def test_names_are_completed_without_torch() -> None:
         env=os.environ | {"_FAIRPRUNE_COMPLETE": "complete_bash", "COMP_WORDS": "fairprune prune --method b",
                           "COMP_CWORD": "3"},
     )  # fmt: skip
-    assert done.stdout.split() == ["bifp", "bip"]
+    assert done.stdout.split() == ["balanced", "bifp", "bip"]
     assert done.stderr.split() == ["False"]
 
 

@@ -27,6 +27,7 @@ from fairprune_cli.compare.status import BEGUN, DONE, MISSING, refuse_difference
 from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.core.locks import holder
 from fairprune_cli.data.drawn_faces.write import write_sample
+from fairprune_cli.run import early
 from fairprune_cli.run import prune as pipeline
 from fairprune_cli.run.options import Resolved, Settings, resolve
 from tests.support.comparisons import drawn, finish, layout
@@ -86,6 +87,7 @@ def parsed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[pipeline.Pru
 
     monkeypatch.setattr(pipeline, "prune", prune)
     monkeypatch.delenv("FAIRPRUNE_DEVICE")  # the shell that runs the command has none of the variables of this one
+    monkeypatch.setattr(early, "look_ahead", lambda *_: Path("manifest.yaml"))  # what is named is nowhere
     monkeypatch.chdir(tmp_path)
     return requests
 

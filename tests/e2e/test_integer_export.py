@@ -101,7 +101,7 @@ def test_only_val_calibrates_and_every_combination_of_groups_alike(
         (("--to", "onnx", "--int8", "--store", "fp16"), "--int8 and --store both say how weights are stored"),
         (("--to", "onnx", "--attr", "gender"), "--attr: says how --int8 is calibrated and audited"),
         (("--to", "onnx", "--calibration-images", "9"), "--calibration-images: says how --int8"),
-        (("--to", "onnx", "--int8", "--calibration-images", "0"), "calibration_images"),
+        (("--to", "onnx", "--int8", "--calibration-images", "0"), "--calibration-images: 0 is not"),
         (("--to", "onnx", "--int8", "--attr", "height"), "height"),
     ],
 )

@@ -46,10 +46,13 @@ NAMES = {"female": "♀ weiblich", "male": "männlich", "neutral": "neutral → 
 
 # The words of each command, and the exit code that is right.
 CASES: dict[str, tuple[list[str], int]] = {
-    "prune": (["model.pt", "--attr", "gender", "--max-gap", "0.01"], 1),
+    "prune": (["model.pt", "--data", "faces", "--attr", "gender", "--max-gap", "0.01"], 1),
     "audit": (["--predictions", "said.csv", "--data", "faces", "--attr", "gender", "--min-accuracy", "0.99"], 1),
-    "compare": (["model.pt", "--methods", "magnitude,bifp", "--sparsities", "0.8"], 0),
-    "train": (["--arch", "resnet10-w16"], 0),
+    "compare": (
+        ["model.pt", "--methods", "magnitude,bifp", "--sparsities", "0.8", "--data", "faces", "--attr", "gender"],
+        0,
+    ),
+    "train": (["--arch", "resnet10-w16", "--data", "faces", "--out", "mödel.pt"], 0),
     "export": (["model.pt", "--to", "safetensors", "--out", "written.safetensors", "--force"], 0),
     "inspect": (["model.pt"], 0),
     "measure": (["model.pt", "--against", "model.pt"], 0),
@@ -119,7 +122,7 @@ def computed(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> It
     outcome = Outcome(report, ExitCode.GATE_FAILED, tmp_path / "läufe")
     trained = {
         "path": "mödel.pt", "architecture": "resnet10-w16", "val_accuracy": 0.953, "training": [{}] * 12,
-        "seconds": 21.4,
+        "seconds": 21.4, "attributes": ["gender"],
     }  # fmt: skip
     plan = layout(tmp_path / "vergleich–x")
     for cell in plan.cells:

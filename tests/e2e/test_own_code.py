@@ -109,9 +109,12 @@ def test_a_file_that_merely_is_there_chooses_no_code(key: str, place: Path, tmp_
         return
     assert fairprune(*arguments, "--config", "fairprune.yaml", cwd=folder).code == 0
     (folder / "fairprune.yaml").unlink()
-    named = fairprune(*arguments, "--granularity", "weight", cwd=folder, env={f"FAIRPRUNE_{key.upper()}": name})
-    assert named.code == 0, named.err
     assert canary.exists()
+    canary.unlink()
+    named = fairprune(*arguments, "--granularity", "weight", cwd=folder, env={f"FAIRPRUNE_{key.upper()}": name})
+    assert named.code == 2
+    assert f"say so with --{key} {name}" in named.err
+    assert not canary.exists()
 
 
 @pytest.mark.parametrize(
