@@ -87,13 +87,13 @@ def command(
     made = comparison.compare(request, terminal)
     if as_json:
         print_json(made.document, terminal)
+    elif dry_run:
+        printed.print_dry(made.document, terminal)
+    else:
+        printed.print_comparison(made.document, made.plan, terminal)
     if dry_run:
-        if not as_json:
-            printed.print_dry(made.document, terminal)
         say_again(terminal, as_json)
     else:
-        if not as_json:
-            printed.print_comparison(made.document, made.plan, terminal)
         say_next(terminal, as_json, *_first_done(made.document, model, settings.settings.attr))
     return int(made.code)
 

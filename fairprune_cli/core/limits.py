@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from functools import lru_cache
 
 from fairprune_cli.core.errors import FairpruneError, nearest
 
@@ -53,7 +54,7 @@ def limit(name: str) -> int:
     Raises:
         FairpruneError: FAIRPRUNE_LIMITS is not as `NAME=NUMBER,NAME=NUMBER`, or names a limit that there is not.
     """
-    return {**DEFAULTS, **_raised(os.environ.get(VARIABLE, ""))}[name]
+    return _raised(os.environ.get(VARIABLE, "")).get(name, DEFAULTS[name])
 
 
 def excess(value: int, name: str, what: str = "") -> str:
@@ -98,7 +99,8 @@ def figure(value: int) -> str:
     return f"{value:,}" if abs(value).bit_length() <= 64 else f"more than 10^{int(value.bit_length() * 0.30103)}"
 
 
-def _raised(text: str) -> dict[str, int]:
+@lru_cache(maxsize=8)  # it is asked for at every operator of a graph
+def _raised(text: str) -> Mapping[str, int]:
     """What FAIRPRUNE_LIMITS says."""
     raised = {}
     for part in filter(None, (part.strip() for part in text.split(","))):

@@ -228,9 +228,6 @@ def read_config(file: Path, problems: Problems, never_empty: Container[str] = ()
     from fairprune_cli.core.files import read_plain
     from fairprune_cli.core.yaml_text import yaml_nodes, yaml_values
 
-    if file.exists() and not file.is_file():  # a pipe would be waited for, and a device has no end
-        problems.add(f"{file}: is no regular file")
-        return {}
     try:
         text = read_plain(file, "yaml_bytes").decode("utf-8")
         content = yaml_values(text)

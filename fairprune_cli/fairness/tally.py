@@ -68,7 +68,7 @@ def add_batch(
     """
     cells = rows.cells(labels, groups)
     first = cells * rows.classes  # of an image's row and label, the cell of the first class
-    exact = exact_counts(rows, logits, labels, groups, weights)
+    exact = exact_counts(rows, logits, cells, weights)
     seen = rows.images(cells, None)
     with torch.no_grad():
         soft = indicator(class_margins(torch.from_numpy(logits))).numpy().astype(float)
@@ -84,12 +84,13 @@ def add_batch(
         tally.add(counts, own, images)
 
 
-def exact_counts(
-    rows: GroupRows, logits: np.ndarray, labels: np.ndarray, groups: np.ndarray, weights: np.ndarray | None
-) -> np.ndarray:
-    """Group x label x prediction of a batch, float [R, K, K]; arguments as in `add_batch`."""
+def exact_counts(rows: GroupRows, logits: np.ndarray, cells: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
+    """Group x label x prediction of a batch, float [R, K, K].
+
+    Args:
+        cells: as from `rows.cells`; logits, weights: as in `add_batch`.
+    """
     shape = (rows.total + 1, rows.classes, rows.classes)
     each = None if weights is None else np.repeat(weights, len(rows.counts))
-    cells = rows.cells(labels, groups) * rows.classes + logits.argmax(axis=1)[:, None]
-    exact = np.bincount(cells.reshape(-1), each, np.prod(shape))
-    return exact.reshape(shape)[:-1].astype(float, copy=False)
+    at = cells * rows.classes + logits.argmax(axis=1)[:, None]
+    return np.bincount(at.reshape(-1), each, np.prod(shape)).reshape(shape)[:-1].astype(float, copy=False)

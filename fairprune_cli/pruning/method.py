@@ -67,6 +67,7 @@ class Method:
         balanced: its lower batches hold all groups (or label x group, `balance_over`) in equal shares, and each image
             of them counts alike in the loss.
         by_group: its loss weighs the same groups, by `group_weights`.
+        on_magnitude: the same method on the magnitude mask, which `mask_score` can ask for; None where it has one mask.
         retrains: at the end the last layer is trained again on balanced upper data.
     """
 
@@ -81,6 +82,7 @@ class Method:
     balanced = False
     by_group = False
     retrains = False
+    on_magnitude: type[Method] | None = None
 
     def __init__(self, masks: Masks, options: MethodOptions) -> None:
         self.masks = masks
@@ -99,6 +101,8 @@ class Method:
             own.add("saliency_batches")
         if cls.balanced or cls.by_group or cls.retrains:
             own.add("balance_over")
+        if cls.on_magnitude is not None:
+            own.add("mask_score")
         if cls.retrains:
             own |= RETRAINING
         if cls.constrained and cls.dual.notion is not None:
@@ -110,8 +114,8 @@ class Method:
 
     @classmethod
     def formed(cls, options: MethodOptions) -> type[Method]:
-        """The class that these options make of it, where they decide about what it declares."""
-        return cls
+        """The class that these options make of it."""
+        return cls.on_magnitude if cls.on_magnitude is not None and options.mask_score == "magnitude" else cls
 
     @classmethod
     def own_budget(cls, options: MethodOptions, sparsity: float) -> Mapping[str, Any]:

@@ -63,5 +63,5 @@ def dense_counts(
                 table = network(batch.images).float().cpu().numpy()
             labels = known.labels.reshape(len(table), -1).T
             for own, place, label, total in zip(rows, columns, labels, counts, strict=True):
-                total += exact_counts(own, table[:, place], label, known.groups, known.weights)
+                total += exact_counts(own, table[:, place], own.cells(label, known.groups), known.weights)
     return [own.per_attribute(total) for own, total in zip(rows, counts, strict=True)], batches

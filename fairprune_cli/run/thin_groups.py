@@ -18,10 +18,10 @@ from fairprune_cli.fairness.group_rows import GroupRows
 from fairprune_cli.fairness.notion import Notion
 from fairprune_cli.run.dense_reference import images_in
 from fairprune_cli.run.opened_data import Data
+from fairprune_cli.run.watch import some_images
 from fairprune_cli.training.sources import BatchSource
 
 NAMED = 5  # of each kind, in a warning
-LOOK_AT = 2000  # images that say well enough how often the dense model is right
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def readings_of(
         memory: images that the running rates look back on, of each group where `per_group`.
     """
     tasks, groups = data.manifest.tasks, [len(grouping.groups) for grouping in data.groupings]
-    some = _some(next(iter(drawn)))
+    some = some_images(next(iter(drawn)), 0)
     counted = audit_tasks({"dense": dense}, some, data.groupings, [task.classes for task in tasks], device)
     found: list[RateRead] = []
     for number, (task, notion, result) in enumerate(zip(tasks, notions, counted, strict=True)):
@@ -110,8 +110,3 @@ def _errors(notion: Notion, counts: np.ndarray, sizes: np.ndarray) -> np.ndarray
     rate = (notion.hits(counts) + 1.0) / (looked_at + 2.0)  # a model that was always right may err yet
     errors: np.ndarray = np.sqrt(rate * (1.0 - rate) / np.maximum(sizes, 1.0))
     return errors
-
-
-def _some(pool: Pool) -> Pool:
-    chosen = np.random.default_rng(0).permutation(len(pool))[:LOOK_AT]
-    return pool.images.pool(pool.rows[np.sort(chosen)])

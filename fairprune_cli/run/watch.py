@@ -76,6 +76,12 @@ class Watch:
         return find_signs(self._records, replace(self.limits, constrained=acts))
 
 
+def some_images(pool: Pool, seed: int) -> Pool:
+    """So many of a pool's images as say well enough how often the dense model is right."""
+    chosen = np.random.default_rng(seed).permutation(len(pool))[:LOOK_AT]
+    return pool.images.pool(pool.rows[np.sort(chosen)])
+
+
 def limits_of(
     settings: Settings, method: type[Method], plan: Plan, dense: nn.Module, upper: Pool, device: torch.device
 ) -> Limits:
@@ -83,8 +89,7 @@ def limits_of(
 
     Of several tasks these are means, as the accuracy of an epoch is.
     """
-    chosen = np.random.default_rng(settings.seed).permutation(len(upper))[:LOOK_AT]
-    some = upper.images.pool(upper.rows[np.sort(chosen)])
+    some = some_images(upper, settings.seed)
     labels = some.labels.reshape(len(some), -1).T
     cap = settings.multiplier_cap if method.dual.cap is None else method.dual.cap
     return Limits(

@@ -3,25 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from html.parser import HTMLParser
-from typing import Any
 
 import pytest
 
 from fairprune_cli import report
 from fairprune_cli.report.figures.plots import MOST_ROWS
-from tests.support import many_groups
 from tests.support import reports as fixture
+from tests.support.kinds_of_report import REPORTS
 
-REPORTS: dict[str, Callable[[], dict[str, Any]]] = {
-    "full": fixture.full,
-    "audit": fixture.audit_only,
-    "hostile": fixture.hostile,
-    "several": fixture.several,
-    "examples": fixture.with_examples,
-    "many": many_groups.many_groups,
-}
 LIMIT = 500_000
 VOID = {"meta", "link", "br", "img", "input", "hr"}
 

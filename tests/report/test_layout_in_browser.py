@@ -8,18 +8,10 @@ from pathlib import Path
 import pytest
 
 from fairprune_cli import report
-from tests.support import many_groups
 from tests.support import reports as fixture
 from tests.support.browser import laid_out, needs_chromium, printed_pages
+from tests.support.kinds_of_report import REPORTS
 
-REPORTS = {
-    "full": fixture.full,
-    "audit": fixture.audit_only,
-    "hostile": fixture.hostile,
-    "several": fixture.several,
-    "examples": fixture.with_examples,
-    "many": many_groups.many_groups,
-}
 WIDTHS = (1280, 390)
 HIGHEST = 8000  # pixels of a page that is 1280 wide, before anything is unfolded
 

@@ -7,24 +7,20 @@ mask goes by: the second-order score of bifp (as `mask_step` has it), or the wei
 
 from __future__ import annotations
 
-from fairprune_cli.pruning import method
 from fairprune_cli.pruning.methods import bip, magnitude
 
 ALSO = ("group-balanced", "rwg", "resampling")
-
-
-class Method(bip.Method):
-    """On the mask of bip."""
-
-    reads = (*bip.Method.reads, "mask_score")
-    balanced = True
-
-    @classmethod
-    def formed(cls, options: method.MethodOptions) -> type[method.Method]:
-        return OnMagnitude if options.mask_score == "magnitude" else cls
 
 
 class OnMagnitude(magnitude.Method):
     """On the magnitude mask."""
 
     balanced = True
+
+
+class Method(bip.Method):
+    """On the mask of bip."""
+
+    reads = bip.Method.reads
+    balanced = True
+    on_magnitude = OnMagnitude

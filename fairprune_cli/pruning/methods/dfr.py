@@ -7,24 +7,20 @@ them (`balance_over`, `dfr_penalty`, `dfr_c`, `dfr_subsets`). What is masked in 
 
 from __future__ import annotations
 
-from fairprune_cli.pruning import method
 from fairprune_cli.pruning.methods import bip, magnitude
 
 ALSO = ("deep-feature-reweighting", "last-layer-retraining")
-
-
-class Method(bip.Method):
-    """After bip."""
-
-    reads = (*bip.Method.reads, "mask_score")
-    retrains = True
-
-    @classmethod
-    def formed(cls, options: method.MethodOptions) -> type[method.Method]:
-        return OnMagnitude if options.mask_score == "magnitude" else cls
 
 
 class OnMagnitude(magnitude.Method):
     """After gradual magnitude pruning."""
 
     retrains = True
+
+
+class Method(bip.Method):
+    """After bip."""
+
+    reads = bip.Method.reads
+    retrains = True
+    on_magnitude = OnMagnitude

@@ -16,6 +16,8 @@ from fairprune_cli.pruning import method
 from fairprune_cli.pruning.group_weights import GroupWeights
 from fairprune_cli.pruning.methods import bip, magnitude
 
+ALSO = ("gdro", "dro", "distributionally-robust")
+
 
 class _Robust(method.Method):
     """The weights of the groups, whatever the mask goes by."""
@@ -41,18 +43,12 @@ class _Robust(method.Method):
         self._weights.q.copy_(state["q"])
 
 
-ALSO = ("gdro", "dro", "distributionally-robust")
+class OnMagnitude(_Robust, magnitude.Method):
+    """On the magnitude mask."""
 
 
 class Method(_Robust, bip.Method):
     """On the mask of bip."""
 
-    reads = (*bip.Method.reads, "mask_score", "dro_step", "size_adjustment")
-
-    @classmethod
-    def formed(cls, options: method.MethodOptions) -> type[method.Method]:
-        return OnMagnitude if options.mask_score == "magnitude" else cls
-
-
-class OnMagnitude(_Robust, magnitude.Method):
-    """On the magnitude mask."""
+    reads = (*bip.Method.reads, "dro_step", "size_adjustment")
+    on_magnitude = OnMagnitude
