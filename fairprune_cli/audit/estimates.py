@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from fairprune_cli.audit.evidence import Evidence
+from fairprune_cli.audit.evidence import Evidence
 
 
 @dataclass(frozen=True)

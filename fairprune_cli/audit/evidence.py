@@ -1,19 +1,20 @@
 """What a judged figure was computed from, so that its interval can be computed again for other counts.
 
-The ends are those that the gates look at (intervals.py, simultaneous.py): nothing is approximated here.
+The ends are those that the gates look at (intervals.py, simultaneous.py): nothing is approximated here. Figures, which
+hold it, are read for reports without numpy, so that is imported where something is computed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
-from fairprune_cli.audit import intervals, simultaneous
-from fairprune_cli.audit.outcomes import Array, Outcomes
+    from fairprune_cli.audit.outcomes import Array, Outcomes
 
 Extreme = Literal["gap", "largest", "lowest"]
 
@@ -40,6 +41,8 @@ class Evidence:
 
     def value(self, rates: Sequence[Outcomes]) -> Array:
         """The figure itself; rates: as its own, for any counts and groups, [..., G]. Gives [...]."""
+        import numpy as np
+
         if self.extreme == "gap":
             return np.max([np.ptp(one.values, -1) for one in rates], 0)
         (one,) = rates
@@ -48,6 +51,8 @@ class Evidence:
 
     def low(self, rates: Sequence[Outcomes]) -> Array:
         """The lower end of its interval, likewise; rates that are not given count as lying lower."""
+        from fairprune_cli.audit import intervals, simultaneous
+
         if self.extreme == "gap":
             return simultaneous.gap_low(rates, self.confidence, self.family, len(self.rates))
         if self.extreme == "largest":
@@ -56,6 +61,8 @@ class Evidence:
 
     def high(self, rates: Sequence[Outcomes]) -> Array:
         """The upper end, likewise."""
+        from fairprune_cli.audit import intervals, simultaneous
+
         if self.extreme == "gap":
             return simultaneous.gap_high(rates, self.confidence)
         if self.extreme == "largest":

@@ -15,7 +15,7 @@ import PIL
 import pytest
 import torch
 
-from fairprune_cli.commands import data as datasets
+from fairprune_cli.commands import decoded_images
 from fairprune_cli.core import files
 from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.core.terminal import Terminal
@@ -178,7 +178,7 @@ class TestLimit:
 def test_the_command_shows_and_empties_it(tmp_path: Path) -> None:
     def run(clear: bool, as_json: bool) -> str:
         out = io.StringIO()
-        assert datasets.cache(clear, Terminal(out, io.StringIO(), {}), as_json) == 0
+        assert decoded_images.cache(clear, Terminal(out, io.StringIO(), {}), as_json) == 0
         return out.getvalue()
 
     assert json.loads(run(False, True))["entries"] == []

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from fairprune_cli.commands import data as datasets
+from fairprune_cli.commands import decoded_images
 from fairprune_cli.core import files
 from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.core.terminal import Terminal
@@ -256,7 +257,7 @@ def test_pictures_and_samples_come_from_shards(folder: Path) -> None:
 def test_the_cache_command_forgets_the_indices_too(folder: Path) -> None:
     load_manifest(sharded(folder))
     assert len(list(shard_index.index_folder().iterdir())) == 3
-    datasets.cache(True, Terminal(io.StringIO(), io.StringIO(), {}), False)
+    decoded_images.cache(True, Terminal(io.StringIO(), io.StringIO(), {}), False)
     assert not shard_index.index_folder().exists()
 
 
