@@ -84,7 +84,7 @@ def _overview(document: Data) -> Section:
 
 def target_section(document: Data, target: Data, index: int) -> Section | None:
     """All tables of one granularity and sparsity; None where no method works there."""
-    rows = [row for row in document["rows"] if _at(row, target)]
+    rows = [row for row in document["rows"] if is_at(row, target)]
     if not rows:
         return None
     blocks: list[Block] = []
@@ -152,7 +152,7 @@ def attribute_blocks(document: Data, target: Data, rows: Sequence[Data], attribu
         blocks.append(_means(document, with_figures, attribute))
         if len(document["seeds"]) > 1:
             blocks.append(_intervals(document, with_figures, attribute))
-    differences = [c for c in document["comparisons"] if _at(c, target) and attribute in c["attributes"]]
+    differences = [c for c in document["comparisons"] if is_at(c, target) and attribute in c["attributes"]]
     if differences:
         blocks.append(_differences(differences, attribute, gap_title(row["notion"] for row in rows)))
     if with_figures:
@@ -290,5 +290,6 @@ def _training(rows: Sequence[Data], attribute: str) -> Table:
     return Table("Gap that the training saw", columns, cells, note, folded=True)
 
 
-def _at(row: Data, target: Data) -> bool:
+def is_at(row: Data, target: Data) -> bool:
+    """Whether a row, or a comparison of two, is of a target: a granularity and a sparsity."""
     return bool(row["granularity"] == target["granularity"] and row["sparsity"] == target["sparsity"])

@@ -65,24 +65,24 @@ def comparison_figure(
         and (target is None or (row["granularity"], row["sparsity"]) == (target["granularity"], target["sparsity"]))
     ]  # fmt: skip
     methods = list(document["methods"])
-    points = []
+    made = []
     for entry in document["dense"]:
         if attribute in entry["figures"]["attributes"]:
-            points.append(_point(0, entry["figures"], attribute, "", "dense"))
+            made.append((_point(0, entry["figures"], attribute, "", "dense"), "dense"))
     tell = _tell_apart(document)
     for row in rows:
         values = " ".join(words.shown(value) for value in row["grid"].values())
         text = row["label"] if target is not None else " ".join(filter(None, (tell(row), values)))
         where = f"{row['label']}, {row['granularity']} {row['sparsity']:g}"
-        points.append(_point(methods.index(row["method"]) + 1, row["figures"], attribute, text, where))
-    known = [point for point in points if point is not None]
+        made.append((_point(methods.index(row["method"]) + 1, row["figures"], attribute, text, where), where))
+    placed = [(point, where) for point, where in made if point is not None]
+    known = [point for point, _ in placed]
     if not any(point.series for point in known):
         return None
     title = gap_title(row["notion"] for row in rows)
     front = pareto_front(known) if target is None else []
     if front:
-        named = {at: replace(known[at], text=known[at].hint.split(": ")[0]) for at in front}
-        known = [named.get(at, point) for at, point in enumerate(known)]
+        known = [replace(point, text=where) if at in front else point for at, (point, where) in enumerate(placed)]
     return Scatter(known, ["dense", *methods], f"{title}, points", "accuracy, percent", front)
 
 

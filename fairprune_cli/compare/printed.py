@@ -11,7 +11,6 @@ from fairprune_cli.compare.pairs import gap_title
 from fairprune_cli.core.terminal import Terminal
 from fairprune_cli.report import words
 from fairprune_cli.report.figure_cells import percents
-from fairprune_cli.report.values import ordered
 
 
 def print_comparison(document: Mapping[str, Any], plan: ComparisonPlan, terminal: Terminal) -> None:
@@ -28,14 +27,11 @@ def print_comparison(document: Mapping[str, Any], plan: ComparisonPlan, terminal
 
 
 def _table(document: Mapping[str, Any], target: Mapping[str, Any], attribute: str, terminal: Terminal) -> None:
-    rows = [
-        row for row in document["rows"]
-        if (row["granularity"], row["sparsity"]) == (target["granularity"], target["sparsity"])
-    ]  # fmt: skip
+    rows = [row for row in document["rows"] if page.is_at(row, target)]
     shown = [row for row in rows if row["figures"] and attribute in row["figures"]["attributes"]]
     if not shown:
         return
-    groups = ordered(shown[0]["figures"]["attributes"][attribute]["groups"])
+    groups = list(shown[0]["figures"]["attributes"][attribute]["groups"])
     gap = gap_title(row["notion"] for row in shown)
     columns = ["%", "accuracy", *groups, gap]
     lines = [[label, *_figures(found, attribute, groups)] for label, found in page.dense_rows(document, attribute)]
@@ -43,15 +39,16 @@ def _table(document: Mapping[str, Any], target: Mapping[str, Any], attribute: st
     title = f"{target['granularity']} {target['sparsity']:g}, {attribute}: mean ± standard deviation over seeds"
     terminal.table(title, columns, lines)
     for one in document["comparisons"]:
-        if (one["granularity"], one["sparsity"]) == (target["granularity"], target["sparsity"]):
+        if page.is_at(one, target) and attribute in one["attributes"]:
             terminal.result(_pair(one, attribute, gap))
 
 
 def _pair(one: Mapping[str, Any], attribute: str, gap: str) -> str:
     """A row against its reference: each difference with its interval, and what may be said of it."""
-    gaps = one["attributes"].get(attribute, {})
-    compared = (("accuracy", one["accuracy"]), (gap, gaps.get("notion_gap") or gaps.get("gap")))
-    told = [f"{title} {_difference(record)}" for title, record in compared if record is not None]
+    gaps = one["attributes"][attribute]
+    # Gaps of two notions cannot be compared; then the gap of accuracies was.
+    made = (gap, gaps["notion_gap"]) if gaps.get("notion_gap") else ("gap", gaps["gap"])
+    told = [f"{title} {_difference(record)}" for title, record in (("accuracy", one["accuracy"]), made)]
     return f"{one['label']} against {one['against']}: {'; '.join(told)}"
 
 

@@ -17,6 +17,7 @@ from fairprune_cli.core.plugins import own_code
 from fairprune_cli.core.progress import Progress
 from fairprune_cli.core.settings import values_of
 from fairprune_cli.core.terminal import Terminal
+from fairprune_cli.report.figure_cells import percents
 from fairprune_cli.run import prune as pipeline
 from fairprune_cli.run.audit_report import Outcome
 from fairprune_cli.run.folder import RunFolder
@@ -115,8 +116,8 @@ def _run(plan: ComparisonPlan, cell: Cell, number: int, terminal: Terminal) -> N
         own.note(f"failed: {error.what}")
         return
     found = measures.of_report(outcome.report)
-    gaps = ", ".join(f"{name} gap {_points(entry['gap'])}" for name, entry in found["attributes"].items())
-    own.note(f"accuracy {_points(found['accuracy'])}, {gaps}, {found['seconds']:.0f} s")
+    gaps = ", ".join(f"{name} gap {percents(entry['gap'])}" for name, entry in found["attributes"].items())
+    own.note(f"accuracy {percents(found['accuracy'])}, {gaps}, {found['seconds']:.0f} s")
 
 
 def _compute(plan: ComparisonPlan, cell: Cell, found: Standing, terminal: Terminal) -> Outcome:
@@ -132,7 +133,3 @@ def _compute(plan: ComparisonPlan, cell: Cell, found: Standing, terminal: Termin
             terminal.note("the saved state cannot be read, so the cell starts again")
     request = pipeline.PruneRequest(cell.model, cell.resolved, path, force=True, trust=plan.request.trust)
     return pipeline.prune(request, terminal)
-
-
-def _points(value: float | None) -> str:
-    return "–" if value is None else f"{100 * value:.1f}"

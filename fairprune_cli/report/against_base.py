@@ -30,7 +30,7 @@ def sections_against(view: View, base: View | None) -> list[Section]:
     blocks += [Note(str(text), "notice") for text in view.items("notices") if isinstance(text, str) and text]
     found = [Section("verdict", "Verdict", (), blocks)]
     if view.gates:
-        positive = view.positive_of(*(gate.notion for gate in view.gates))
+        positive = view.positive_of_gates
         found.append(Section("gates", "Gates", [positive] if positive else (), [gates_table(view, base)]))
     shown = None if apart else base
     for title, build in (("Accuracy of the groups", _groups), ("Gaps between groups", _gaps)):

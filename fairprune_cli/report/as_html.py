@@ -43,17 +43,20 @@ def laid_out(section: Section) -> list[Block]:
 
 
 def _narrow(table: Table) -> list[Table]:
-    """The table, or several with the first column in each where it has more columns than a page has room for."""
-    width = MOST_COLUMNS - 1
+    """The table, or several with what names the rows in each where it has more columns than a page has room for."""
     if len(table.columns) <= MOST_COLUMNS:
         return [table]
-    parts = -(-(len(table.columns) - 1) // width)
+    names = max(next((i for i, column in enumerate(table.columns) if column.kind == "number"), 1), 1)
+    width = MOST_COLUMNS - names
+    starts = range(names, len(table.columns), width)
     return [
-        Table(
-            f"{table.title}, part {i + 1} of {parts}", [table.columns[0], *table.columns[at : at + width]],
-            [[row[0], *row[at : at + width]] for row in table.rows], table.note if i + 1 == parts else "", table.folded,
+        replace(
+            table, title=f"{table.title}, part {part} of {len(starts)}",
+            columns=[*table.columns[:names], *table.columns[at : at + width]],
+            rows=[[*row[:names], *row[at : at + width]] for row in table.rows],
+            note=table.note if part == len(starts) else "",
         )
-        for i, at in enumerate(range(1, len(table.columns), width))
+        for part, at in enumerate(starts, 1)
     ]  # fmt: skip
 
 
@@ -72,6 +75,8 @@ def _template() -> Template:
 
 def whole(text: str) -> Markup:
     """The text, escaped; names and numbers with hyphens in them, such as 60-120, stay on one line."""
+    if "-" not in text:
+        return escape(text)
     # Pieces between the matches are escaped one by one: what is escaped first would hold characters of its own.
     parts, at = [], 0
     for found in _HYPHENED.finditer(text):

@@ -129,13 +129,18 @@ class View(Lookups):
         """In a sentence which class true positives, parity and opportunity speak of; "" where that is not known."""
         if len(self.classes) == 2:
             return f"{self.classes[1]} counts as positive."
-        return "With more than two classes a rate is that of each class, and a gap the largest over them." * (
-            len(self.classes) > 2
-        )
+        if len(self.classes) > 2:
+            return "With more than two classes a rate is that of each class, and a gap the largest over them."
+        return ""
 
     def positive_of(self, *told: str) -> str:
         """The sentence of `positive` where one of the names or texts speaks of rates by class; else ""."""
         return self.positive if any(name in text for text in told for name in _OF_POSITIVES) else ""
+
+    @property
+    def positive_of_gates(self) -> str:
+        """The same, of all gates."""
+        return self.positive_of(*(gate.notion for gate in self.gates))
 
     @property
     def attributes(self) -> list[str]:

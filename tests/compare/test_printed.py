@@ -44,3 +44,19 @@ def test_every_row_and_every_pair_with_its_intervals(
     words = " ".join(shown).split()
     assert set(" ".join(pairs).split()) <= set(words)
     assert sum(line.startswith(("magnitude  ", " magnitude  ")) for line in lines) == 2
+
+
+def test_a_pair_is_told_once_for_each_attribute_it_was_compared_in(tmp_path: Path) -> None:
+    plan = layout(tmp_path, ("magnitude", "bifp"), attr=("gender", "age"))
+    for cell in plan.cells:
+        finish(plan, cell, drawn(cell, 0.93, 0.05, ("gender", "age")))
+    document = gather(plan)
+    (pair,) = document["comparisons"]
+    del pair["attributes"]["age"]  # as where an attribute lacks a seed that both have
+    pair["attributes"]["gender"]["gap"] = pair["attributes"]["gender"].pop(
+        "notion_gap"
+    )  # as where the two hold different notions equal
+    out = io.StringIO()
+    printed.print_comparison(document, plan, Terminal(out, io.StringIO(), {}))
+    (line,) = [line for line in out.getvalue().splitlines() if " against " in line]
+    assert "; gap " in line

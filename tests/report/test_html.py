@@ -8,6 +8,8 @@ from html.parser import HTMLParser
 import pytest
 
 from fairprune_cli import report
+from fairprune_cli.report import as_html
+from fairprune_cli.report.document import Column, Section, Table
 from fairprune_cli.report.figures.plots import MOST_ROWS
 from tests.support import reports as fixture
 from tests.support.kinds_of_report import REPORTS
@@ -114,3 +116,13 @@ def test_links_lead_to_sections_and_figures_have_titles() -> None:
     assert links - {""} == identifiers  # that of the whole page folds everything again
     assert page.tags.count("svg") == 2 * page.tags.count("figure") > 20
     assert page.tags.count("title") > page.tags.count("svg")
+
+
+def test_a_wide_table_repeats_all_that_names_its_rows() -> None:
+    columns = [Column("group"), Column("split"), *(Column(f"label {i}", "number") for i in range(12))]
+    rows = [["female", split, *map(str, range(12))] for split in ("train", "test")]
+    made = as_html.laid_out(Section("data", "Data", [], [Table("Images", columns, rows)]))
+    parts = [block for block in made if isinstance(block, Table)]
+    assert len(parts) == 2
+    assert all([row[:2] for row in part.rows] == [["female", "train"], ["female", "test"]] for part in parts)
+    assert [cell for part in parts for cell in part.rows[0][2:]] == list(map(str, range(12)))

@@ -83,7 +83,8 @@ def _front(points: Sequence[Point], across: Scale, up: Scale) -> str:
 def _named_first(figure: Scatter) -> list[Point]:
     """Points in the order in which they are given room for their text: those of the front first."""
     front = set(figure.front)
-    return sorted(figure.points, key=lambda point: figure.points.index(point) not in front)
+    order = sorted(range(len(figure.points)), key=lambda at: at not in front)
+    return [figure.points[at] for at in order]
 
 
 def _domain(values: Sequence[tuple[float, tuple[float, float] | None]]) -> tuple[float, float]:

@@ -17,7 +17,7 @@ def build(view: View) -> Section | None:
         "within, "
         "and is inconclusive otherwise: then the images are too few to decide.",
     ]
-    if positive := view.positive_of(*(gate.notion for gate in view.gates)):
+    if positive := view.positive_of_gates:
         lead.append(positive)
     if view.leniency:
         lead.append(view.leniency)

@@ -26,7 +26,7 @@ def build(view: View) -> Section | None:
 def _summary(view: View) -> list[Block]:
     """The main figures of one task, in sentences and as a table."""
     blocks: list[Block] = [Note(text) for text in findings(view)]
-    if positive := view.positive_of(*(gate.notion for gate in view.gates)):
+    if positive := view.positive_of_gates:
         blocks.append(Note(positive, "aside"))
     blocks += [Note(str(text), "notice") for text in view.items("notices") if isinstance(text, str) and text]
     table = _glance(view)
