@@ -11,7 +11,6 @@ import contextlib
 import io
 import itertools
 import json
-import multiprocessing
 import os
 import random
 import re
@@ -28,6 +27,7 @@ from typing import Any
 from PIL import Image
 
 from benchmarks import _fuzz_data_files as made_by_hand
+from benchmarks._fuzz_child import Child, Lost, memory
 from fairprune_cli.__main__ import run as run_command
 from tests.support import data_fuzz, reports, shards
 
@@ -160,12 +160,12 @@ def read_files(pipe: Connection, folder: str) -> None:
     ran: list[str] = []
     sys.addaudithook(lambda event, _: ran.append(event) if event in _RUNS else None)
     sys.path.insert(0, folder)
-    space = _memory("VmSize") + SPACE
+    space = memory("VmSize") + SPACE
     resource.setrlimit(resource.RLIMIT_AS, (space, space))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     while (command := pipe.recv()) is not None:
         Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
-        before, begun = _memory("VmRSS"), time.monotonic()
+        before, begun = memory("VmRSS"), time.monotonic()
         ran.clear()
         said = io.StringIO()
         try:
@@ -173,44 +173,22 @@ def read_files(pipe: Connection, folder: str) -> None:
                 code = int(run_command(list(command)))
         except BaseException as error:
             code, said = -1, io.StringIO(f"{type(error).__name__}: {error}")
-        pipe.send((code, said.getvalue()[-300:], _memory("VmHWM") - before, time.monotonic() - begun, list(ran)))
-
-
-def _memory(name: str) -> int:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(name))
+        pipe.send((code, said.getvalue()[-300:], memory("VmHWM") - before, time.monotonic() - begun, list(ran)))
 
 
 class Reader:
-    """A process that runs commands, replaced when one of them ends it or takes too long."""
+    """Runs commands in a process of its own."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._begin()
-
-    def _begin(self) -> None:
-        self.pipe, theirs = multiprocessing.Pipe()
-        self.process = multiprocessing.get_context("fork").Process(
-            target=read_files, args=(theirs, str(self.folder)), daemon=True
-        )
-        self.process.start()
-        theirs.close()
+        # The machine may be shared: seconds are counted by the process's own clock.
+        self.folder, self.child = folder, Child(read_files, folder, 2 * SECONDS)
 
     def read(self, kind: str, case: Case) -> tuple[str, str, int]:
         """What came of the file, what was said, and the bytes needed."""
-        self.pipe.send(case.command)
         try:
-            if not self.pipe.poll(2 * SECONDS):  # the machine may be shared: seconds are counted by its own clock
-                self.process.kill()
-                self.process.join()
-                self._begin()
-                return "over a minute", "", 0
-            code, said, needed, seconds, ran = self.pipe.recv()
-        except EOFError:
-            self.process.join()
-            ended = self.process.exitcode
-            self._begin()
-            return "crash", f"exit code {ended}", 0
+            code, said, needed, seconds, ran = self.child.ask(case.command)
+        except Lost as lost:
+            return lost.outcome, lost.said, 0
         if ran or (self.folder / CANARY).exists():
             (self.folder / CANARY).unlink(missing_ok=True)
             return "something ran", f"{ran} {said}", needed
@@ -220,10 +198,6 @@ class Reader:
             return "over the limit", said, needed
         outcome = _CODES.get(code, f"exit code {code}")
         return ("exit code 1" if code == 1 and not kind.startswith(_GATED) else outcome), said, needed
-
-    def end(self) -> None:
-        self.pipe.send(None)
-        self.process.join(10)
 
 
 def run(count: int, seed: int, folder: Path) -> Iterator[tuple[str, str, str, str, int]]:
@@ -249,4 +223,4 @@ def run(count: int, seed: int, folder: Path) -> Iterator[tuple[str, str, str, st
             yield kind, name, *reader.read(kind, case)
         finally:
             case.path.write_bytes(sound)
-    reader.end()
+    reader.child.end()

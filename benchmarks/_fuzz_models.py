@@ -9,13 +9,11 @@ None may end in an internal error, take a minute or two gigabytes, start a progr
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
 import os
 import random
 import resource
 import signal
 import sys
-import time
 import warnings
 from collections.abc import Iterator
 from multiprocessing.connection import Connection
@@ -26,6 +24,7 @@ import torch
 import yaml
 from torch import nn
 
+from benchmarks._fuzz_child import Child, Lost, memory
 from benchmarks._fuzz_models_by_hand import by_hand
 from benchmarks._fuzz_models_mutations import STRUCTURED
 from fairprune_cli.core.errors import ExitCode, FairpruneError
@@ -126,7 +125,7 @@ def answer_paths(pipe: Connection, folder: str) -> None:
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     while (asked := pipe.recv()) is not None:
         Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
-        before, started = _memory("VmRSS"), time.monotonic()
+        before = memory("VmRSS")
         try:
             read(*asked)
             outcome, said = "loaded", ""
@@ -135,53 +134,12 @@ def answer_paths(pipe: Connection, folder: str) -> None:
             said = str(error)
         except BaseException as error:
             outcome, said = "another exception", f"{type(error).__name__}: {error}"
-        needed = _memory("VmHWM") - before
+        needed = memory("VmHWM") - before
         if seen:
             outcome, said = "code of the file ran", seen.pop()
         elif outcome == "refused" and needed > LIMIT:
             outcome = "over the limit"
-        pipe.send((outcome, said[:300], needed, time.monotonic() - started))
-
-
-def _memory(name: str) -> int:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(name))
-
-
-class Reader:
-    """A process that reads files, replaced when one of them ends it."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.slowest = folder, 0.0
-        self._begin()
-
-    def _begin(self) -> None:
-        self.pipe, theirs = multiprocessing.Pipe()
-        context = multiprocessing.get_context("fork")
-        self.process = context.Process(target=answer_paths, args=(theirs, str(self.folder)), daemon=True)
-        self.process.start()
-        theirs.close()
-
-    def read(self, kind: str, path: Path) -> tuple[str, str, int]:
-        self.pipe.send((kind, path))
-        try:
-            if not self.pipe.poll(SECONDS):
-                self.process.kill()
-                self.process.join()
-                self._begin()
-                return "over a minute", "", 0
-            outcome, said, needed, seconds = self.pipe.recv()
-        except EOFError:
-            self.process.join()
-            code = self.process.exitcode
-            self._begin()
-            return "crash", f"exit code {code}", 0
-        self.slowest = max(self.slowest, seconds)
-        return outcome, said, needed
-
-    def end(self) -> None:
-        self.pipe.send(None)
-        self.process.join(10)
+        pipe.send((outcome, said[:300], needed))
 
 
 def run(
@@ -195,17 +153,26 @@ def run(
     """
     files = write_files(folder, sound)
     contents = {name: path.read_bytes() for name, path in files.items()}
-    reader = Reader(folder)
+    child = Child(answer_paths, folder, SECONDS)
     for name, path in files.items():
-        yield (name, "none", *reader.read(name, path))
+        yield (name, "none", *_read(child, name, path))
     for name, what, data in by_hand(contents) if hand else ():
-        yield (name, f"by hand: {what}", *reader.read(name, _put(files[name], data)))
+        yield (name, f"by hand: {what}", *_read(child, name, _put(files[name], data)))
     kinds = [(name, mutate) for name in files for mutate in STRUCTURED[name]]
     for i in range(count):
         name, mutate = kinds[i % len(kinds)]
         data = mutate(contents[name], random.Random(f"{seed} {i}"))
-        yield (name, "by structure", *reader.read(name, _put(files[name], data)))
-    reader.end()
+        yield (name, "by structure", *_read(child, name, _put(files[name], data)))
+    child.end()
+
+
+def _read(child: Child, kind: str, path: Path) -> tuple[str, str, int]:
+    """What came of the file, what was said, and the bytes needed."""
+    try:
+        outcome, said, needed = child.ask((kind, path))
+    except Lost as lost:
+        return lost.outcome, lost.said, 0
+    return outcome, said, needed
 
 
 def _put(path: Path, data: bytes) -> Path:

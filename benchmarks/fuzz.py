@@ -12,7 +12,6 @@ import argparse
 import collections
 import io
 import json
-import multiprocessing
 import os
 import pickle
 import random
@@ -31,6 +30,7 @@ import torch
 from safetensors.torch import save_file
 
 from benchmarks import _fuzz_data, _fuzz_models
+from benchmarks._fuzz_child import Child, Lost, memory
 from fairprune_cli.core.errors import ExitCode, FairpruneError
 from fairprune_cli.models import architectures
 from fairprune_cli.models.checkpoint.load import load_model, save_checkpoint
@@ -193,7 +193,7 @@ def load_files(pipe: Connection, folder: str) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     while (path := pipe.recv()) is not None:
         Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
-        before = _memory("VmRSS")
+        before = memory("VmRSS")
         try:
             load_model(Path(path))
             outcome, said = "loaded", ""
@@ -202,50 +202,25 @@ def load_files(pipe: Connection, folder: str) -> None:
             said = error.what
         except BaseException as error:
             outcome, said = "another exception", f"{type(error).__name__}: {error}"
-        pipe.send((outcome, said[:200], _memory("VmHWM") - before))
-
-
-def _memory(name: str) -> int:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(name))
+        pipe.send((outcome, said[:200], memory("VmHWM") - before))
 
 
 class Loader:
-    """A process that loads files, replaced when one of them ends it."""
+    """Loads files in a process of its own."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._begin()
-
-    def _begin(self) -> None:
-        self.pipe, theirs = multiprocessing.Pipe()
-        context = multiprocessing.get_context("fork")
-        self.process = context.Process(target=load_files, args=(theirs, str(self.folder)), daemon=True)
-        self.process.start()
-        theirs.close()
+        self.folder, self.child = folder, Child(load_files, folder, 60)
 
     def load(self, path: Path) -> tuple[str, str, int]:
-        self.pipe.send(str(path))
+        """What came of the file, what was said, and the bytes needed."""
         try:
-            if not self.pipe.poll(60):
-                self.process.kill()
-                self.process.join()
-                self._begin()
-                return "over a minute", "", 0
-            answer: tuple[str, str, int] = self.pipe.recv()
-        except EOFError:
-            self.process.join()
-            code = self.process.exitcode
-            self._begin()
-            return "crash", f"exit code {code}", 0
+            answer: tuple[str, str, int] = self.child.ask(str(path))
+        except Lost as lost:
+            return lost.outcome, lost.said, 0
         if (self.folder / CANARY).exists():
             (self.folder / CANARY).unlink()
             return "code of the file ran", answer[1], answer[2]
         return ("over the limit", *answer[1:]) if answer[2] > LIMIT else answer
-
-    def end(self) -> None:
-        self.pipe.send(None)
-        self.process.join(10)
 
 
 def run(count: int, seed: int, folder: Path, programs: bool = True) -> Iterator[tuple[str, str, str, str, int]]:
@@ -261,7 +236,7 @@ def run(count: int, seed: int, folder: Path, programs: bool = True) -> Iterator[
         mutated = path.with_stem("mutated")
         mutated.write_bytes(mutation(data, random.Random(f"{seed} {i}")))
         yield (name, mutation.__name__, *loader.load(mutated))
-    loader.end()
+    loader.child.end()
 
 
 PARTS = ("all", "bytes", "models", "data")
