@@ -279,7 +279,7 @@ def main() -> None:
         "count": args.count,
         "seed": args.seed,
         "most_bytes": most,
-        "limit_bytes": LIMIT,
+        "limit_bytes": {"bytes": LIMIT, "models": _fuzz_models.LIMIT, "data": _fuzz_data.LIMIT},
         "rows": rows,
         "bad": bad,
     }

@@ -23,7 +23,7 @@ COMMANDS = (
     "train --arch resnet10-w16 --epochs 2 --out dense-{width}.pt",
     "prune model.pt --attr gender,age --epochs 2 --max-gap 0.05 --max-degradation 0.01 --out run-{width}",
     "audit runs/demo --against model.pt --attr gender --max-gap 0.05 --max-churn 0.02 --min-accuracy 0.9",
-    "compare model.pt --methods bifp,magnitude --sparsities 0.8 --seeds 2 --epochs 1 --attr gender --out compare",
+    "compare model.pt --methods bifp,magnitude --sparsities 0.8 --seeds 2 --epochs 1 --attr gender --out both-{width}",
 )
 KEPT = 5
 SEEN_EVERY = 0.5

@@ -27,7 +27,7 @@ from fairprune_cli.audit.judging import evaluate
 from fairprune_cli.audit.options import AuditOptions, GateOptions
 from fairprune_cli.core.errors import FairpruneError, Problems, cut_text, nearest
 from fairprune_cli.core.files import read_document, sha256_file
-from fairprune_cli.core.limits import excess, how_to_raise
+from fairprune_cli.core.limits import refusal
 from fairprune_cli.core.settings import Resolved, check_value
 from fairprune_cli.fairness import notions
 
@@ -207,8 +207,8 @@ def _parsed(content: Mapping[str, Any], settings: GateOptions, where: str, sha25
     if not isinstance(listed, list):
         problems.add("rules: must be a list of rules")
         listed = []
-    if over := excess(len(listed), "policy_rules"):
-        problems.add(f"rules: {over}; {how_to_raise(len(listed), 'policy_rules')}")
+    if over := refusal(len(listed), "policy_rules"):
+        problems.add(f"rules: {over}")
         listed = []
     for number, item in enumerate(listed, 1):
         rule = _rule(item, settings, problems, f"rule {number}: ")

@@ -79,6 +79,12 @@ def how_to_raise(value: int, name: str) -> str:
     return f"if you trust where it comes from, {VARIABLE}={name}={wanted} raises the limit"
 
 
+def refusal(value: int, name: str, what: str = "") -> str:
+    """An `excess` and how to raise the limit, in one text; "" where it is not above."""
+    over = excess(value, name, what)
+    return f"{over}; {how_to_raise(value, name)}" if over else ""
+
+
 def refuse_above(value: int, name: str, where: str = "", what: str = "", hint: str = "") -> None:
     """Hold what a file asks for against a limit, before the work is begun.
 

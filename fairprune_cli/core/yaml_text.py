@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from fairprune_cli.core.limits import excess, how_to_raise, limit
+from fairprune_cli.core.limits import how_to_raise, limit, refusal
 
 _NUMBERS = frozenset({"tag:yaml.org,2002:int", "tag:yaml.org,2002:float"})
 _LONGEST_NUMBER = 1_000
@@ -113,8 +113,8 @@ def yaml_values(text: str) -> Any:
 
 
 def _loaded(kind: Any, text: str, what: str) -> Any:
-    if over := excess(size := len(text.encode("utf-8", "surrogatepass")), "yaml_bytes"):
-        raise yaml.YAMLError(f"{over}; {how_to_raise(size, 'yaml_bytes')}")
+    if over := refusal(len(text.encode("utf-8", "surrogatepass")), "yaml_bytes"):
+        raise yaml.YAMLError(over)
     try:
         loader = kind(text)
         return getattr(loader, what)()

@@ -23,8 +23,11 @@ def refuse_unknown(name: str) -> None:
     """
     if is_import_path(name) or is_pickled_network(name) or name.startswith(TIMM):
         return
-    supported, others = supported_names(), registered_names()
-    if supported is None or not others or name in supported or name in others:
+    supported = supported_names()
+    if supported is None or name in supported:
+        return
+    others = registered_names()
+    if not others or name in others:
         return
     hint = nearest(name, [*supported, *others])
     if hint.startswith("known"):

@@ -25,6 +25,7 @@ MISTAKES: list[tuple[str, str]] = [
     ("prune empty.pt --attr gender", "the file is empty"),
     ("prune model.pt --data absent.yaml", "no such manifest"),
     ("prune model.pt --data key.yaml --attr gender", "did you mean 'columns'?"),
+    ("prune model.pt --data table.csv --attr gender", "this is a table: `fairprune data init table.csv`"),
     ("prune model.pt --data table.yaml --attr gender", "the table"),
     ("prune model.pt --attr gendr", "did you mean 'gender'?"),
     ("prune model.pt --attr gender*agee", "did you mean 'age'?"),

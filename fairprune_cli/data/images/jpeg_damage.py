@@ -136,9 +136,8 @@ def _lacks_scans(data: bytes) -> bool:
                 break  # cut within the header of a scan
             begin, end, position = body[-3:]
             for component in body[1 : 1 + 2 * body[0] : 2]:
-                bits.setdefault(component, {}).update(
-                    dict.fromkeys(range(begin, min(end, _BLOCK**2) + 1), position & 15)
-                )
+                if component in bits:  # of a progressive frame
+                    bits[component].update(dict.fromkeys(range(begin, min(end, _BLOCK**2) + 1), position & 15))
             found = _BEHIND_A_SCAN.search(data, at)
             if found is None:
                 return False  # without an end; decoding says so

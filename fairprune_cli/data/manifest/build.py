@@ -17,6 +17,7 @@ from fairprune_cli.data.manifest.columns import AttributeSpec
 from fairprune_cli.data.manifest.groups import SourceColumn, coded
 from fairprune_cli.data.manifest.located import located, unlike, unseen
 from fairprune_cli.data.manifest.manifest import DROP_COPIES, Grouping, Manifest, untested
+from fairprune_cli.data.manifest.own_words import how_to_mend
 from fairprune_cli.data.manifest.rows import Records, read_records
 from fairprune_cli.data.manifest.spec import Spec, parse
 from fairprune_cli.data.manifest.splits import assign_splits
@@ -45,12 +46,7 @@ def build_manifest(
     """
     problems = Problems(str(path))
     manifest = examine(data, path, problems, progress, images, split)
-    table = path.suffix.lower() in (".csv", ".tsv", ".parquet")
-    problems.raise_if_any(
-        f"this is a table: `fairprune data init {path}` writes a manifest of it"
-        if table
-        else "run `fairprune data check` again after mending them"
-    )
+    problems.raise_if_any(how_to_mend(path))
     assert manifest is not None
     return manifest
 

@@ -17,7 +17,7 @@ from fairprune_cli.data.manifest.build import build_manifest, examine
 from fairprune_cli.data.manifest.columns import AttributeSpec
 from fairprune_cli.data.manifest.init import init_manifest
 from fairprune_cli.data.manifest.manifest import Grouping, Manifest
-from fairprune_cli.data.manifest.own_words import check_outline
+from fairprune_cli.data.manifest.own_words import TABLES, check_outline, how_to_mend
 from fairprune_cli.data.manifest.spec import transform_in
 from fairprune_cli.data.manifest.transform import Transform
 from fairprune_cli.data.tables.table import SPLITS
@@ -66,7 +66,7 @@ def examine_manifest(path: Path, problems: Problems, progress: Progress | None =
 
 
 def check_manifest(path: Path, attributes: Sequence[str] = (), every: bool = True) -> None:
-    """Look at a manifest without reading a table or an image: see `outline.check_outline`."""
+    """Look at a manifest without reading a table or an image: see `own_words.check_outline`."""
     check_outline(*_read(path), attributes, every)
 
 
@@ -89,6 +89,9 @@ def _read(path: Path) -> tuple[bytes, Path]:
         path = path / "manifest.yaml"
     try:
         return read_plain(path, "yaml_bytes"), path
+    except FairpruneError as error:  # it is too large, as tables are
+        error.hint = how_to_mend(path) if path.suffix.lower() in TABLES else error.hint
+        raise
     except OSError as error:
         raise FairpruneError(
             f"the manifest cannot be read: {error.strerror or error}",

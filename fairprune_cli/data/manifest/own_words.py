@@ -5,9 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from fairprune_cli.core.errors import Problems
+from fairprune_cli.core.errors import FairpruneError, Problems
 from fairprune_cli.data.manifest.attribute_names import refuse_unknown_attribute, refuse_unnamed_attribute
 from fairprune_cli.data.manifest.spec import Spec, parse
+
+TABLES = (".csv", ".tsv", ".parquet")
+
+
+def how_to_mend(path: Path) -> str:
+    """What to do about a manifest at fault."""
+    if path.suffix.lower() in TABLES:
+        return f"this is a table: `fairprune data init {path}` writes a manifest of it"
+    return "run `fairprune data check` again after mending them"
 
 
 def check_outline(data: bytes, path: Path, attributes: Sequence[str], every: bool) -> None:
@@ -25,9 +34,13 @@ def check_outline(data: bytes, path: Path, attributes: Sequence[str], every: boo
     except UnicodeDecodeError:
         return  # who reads it says where
     problems = Problems(str(path))
-    spec = parse(text, path.absolute().parent.name, problems)
+    try:
+        spec = parse(text, path.absolute().parent.name, problems)
+    except FairpruneError as error:
+        error.hint = error.hint or how_to_mend(path)
+        raise
     _check_places(spec, path.parent, problems)
-    problems.raise_if_any("run `fairprune data check` again after mending them")
+    problems.raise_if_any(how_to_mend(path))
     known = [attribute.name for attribute in spec.attributes]
     if not every:
         refuse_unnamed_attribute(attributes, known)

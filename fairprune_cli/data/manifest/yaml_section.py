@@ -8,7 +8,7 @@ from collections import Counter
 import yaml
 
 from fairprune_cli.core.errors import Problems, cut_text, nearest
-from fairprune_cli.core.limits import excess, how_to_raise
+from fairprune_cli.core.limits import refusal
 from fairprune_cli.core.printable import is_printable, tidy
 
 
@@ -48,8 +48,8 @@ class YamlSection:
 
     def within(self, most: str) -> bool:
         """Whether it has no more keys than the limit of this name allows; a fault is noted."""
-        if over := excess(len(self.nodes), most):
-            self.problems.add(f"{self.place.rstrip('.')}: {over}; {how_to_raise(len(self.nodes), most)}")
+        if over := refusal(len(self.nodes), most):
+            self.problems.add(f"{self.place.rstrip('.')}: {over}")
         return not over
 
     def has(self, key: str) -> bool:

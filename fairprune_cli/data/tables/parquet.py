@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from fairprune_cli.core.errors import Problems
-from fairprune_cli.core.limits import excess, how_to_raise, limit
+from fairprune_cli.core.limits import how_to_raise, limit, refusal
 from fairprune_cli.core.printable import tidy
 from fairprune_cli.data.tables.parquet_pages import Stored, page_sizes
 
@@ -126,8 +126,8 @@ def unfolds_too_far(rows: int, wanted: Collection[str], data: Stored, whole: boo
                 f"column {column!r} has a page that unfolds to {size >> 20:,} MiB; at most {page >> 20:,} are read: "
                 f"write it with smaller pages; {how_to_raise(size, 'parquet_page_bytes')}"
             )
-    if over := excess(rows, "table_rows"):
-        return f"{over}; {how_to_raise(rows, 'table_rows')}"
+    if over := refusal(rows, "table_rows"):
+        return over
     if not whole:
         return ""
     if unpacked > (most := limit("parquet_bytes")):
@@ -135,8 +135,7 @@ def unfolds_too_far(rows: int, wanted: Collection[str], data: Stored, whole: boo
             f"its columns unfold to {unpacked >> 20:,} MiB; at most {most >> 20:,} are read; "
             f"{how_to_raise(unpacked, 'parquet_bytes')}"
         )
-    over = excess(cells := rows * len(wanted), "table_cells")
-    return f"{over}; {how_to_raise(cells, 'table_cells')}" if over else ""
+    return refusal(rows * len(wanted), "table_cells")
 
 
 class _NotText(ValueError):

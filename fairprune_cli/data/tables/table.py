@@ -22,7 +22,7 @@ import numpy as np
 
 from fairprune_cli.core.errors import Problem, Problems, nearest
 from fairprune_cli.core.files import read_plain
-from fairprune_cli.core.limits import excess, how_to_raise
+from fairprune_cli.core.limits import refusal
 from fairprune_cli.core.printable import is_printable, tidy
 from fairprune_cli.data.tables.image_names import is_image_name
 from fairprune_cli.data.tables.parquet import parquet_cells
@@ -104,8 +104,8 @@ def read_table(path: Path, problems: Problems, wanted: Sequence[str] | None = No
 def _sound_header(name: str, header: Sequence[str], problems: Problems, doubled: bool = True) -> bool:
     """Whether the names of the columns can be read; what is wrong is noted."""
     before = len(problems.found)
-    if over := excess(len(header), "table_columns", name):
-        problems.add(f"{over}; {how_to_raise(len(header), 'table_columns')}", "bad-table", name, 1)
+    if over := refusal(len(header), "table_columns", name):
+        problems.add(over, "bad-table", name, 1)
         return False
     if odd := [column for column in header if not is_printable(column)]:
         text = f"{name}: names of columns cannot be printed: {', '.join(repr(column[:60]) for column in odd[:SHOWN])}"

@@ -6,7 +6,6 @@ device; those tensors are small. What is large are weights, whose numbers no con
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -61,7 +60,7 @@ def within_memory(make: Callable[[], nn.Module]) -> nn.Module:
 
     def place(planned: Tensor) -> str:
         nonlocal taken
-        taken += planned.numel() * planned.element_size()
+        taken += planned.nbytes
         limits.refuse_above(taken, "network_bytes", what="the network, as far as it was built,")
         return "cpu"
 
@@ -71,5 +70,4 @@ def within_memory(make: Callable[[], nn.Module]) -> nn.Module:
 
 def bytes_of(model: nn.Module) -> int:
     """Bytes of all parameters and buffers, those that state dicts leave out included, with and without numbers."""
-    tensors = {id(one): one for one in (*model.parameters(), *model.buffers())}
-    return sum(math.prod(one.shape) * one.element_size() for one in tensors.values())
+    return sum(one.nbytes for one in (*model.parameters(), *model.buffers()))

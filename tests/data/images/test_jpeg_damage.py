@@ -162,3 +162,13 @@ def test_a_progressive_file_that_was_cut_and_closed_lacks_scans(mode: str, share
     assert jpeg_damage(content[: int(len(content) * share)] + b"\xff\xd9") == (
         "its data ends before its picture is complete"
     )
+
+
+def test_scans_of_a_frame_that_is_not_progressive_are_no_matter_here() -> None:
+    stream = io.BytesIO()
+    noise = np.random.default_rng(2).integers(0, 256, (64, 64), np.uint8)
+    Image.fromarray(noise).save(stream, "JPEG", progressive=True)
+    content = stream.getvalue()
+    cut = content[: len(content) // 3] + b"\xff\xd9"
+    assert jpeg_damage(cut) is not None
+    assert jpeg_damage(cut.replace(b"\xff\xc2", b"\xff\xc3", 1)) is None  # lossless, of which the rule says nothing
