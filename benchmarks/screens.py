@@ -45,7 +45,8 @@ def copy(folder: Path, here: Path) -> None:
 
 def shown(command: str, here: Path, width: int) -> tuple[str, str]:
     """What stands on the screen at the end, with the exit code, and a line of progress from the middle ("": none)."""
-    server = ["tmux", "-S", str(here / "tmux")]
+    socket = str(Path(tempfile.mkdtemp(dir=here), "tmux"))  # its own: the last server may not have ended yet
+    server = ["tmux", "-S", socket]
     ended = here / "ended"
     program = f"{shlex.quote(sys.executable)} -m fairprune_cli {command}"
     then = f"cd {shlex.quote(str(here))}; {program}; echo exit $?; : > {ended.name}; sleep 600"
