@@ -17,13 +17,14 @@ from torch import Tensor
 
 from fairprune_cli.core.transfer import Arriving, on_host, sent
 from fairprune_cli.fairness import surrogate
+from fairprune_cli.fairness.accuracy_budget import AccuracyWatch
 from fairprune_cli.fairness.group_rows import GroupRows
 from fairprune_cli.fairness.multipliers import Multipliers
 from fairprune_cli.fairness.notion import Notion
 from fairprune_cli.fairness.options import BOUNDS, ConstraintOptions
 from fairprune_cli.fairness.relaxations import Relaxation
 from fairprune_cli.fairness.tally import GroupTally, add_batch
-from fairprune_cli.fairness.term import lagrangian_part, pull_of, term_of
+from fairprune_cli.fairness.term import lagrangian_part, prior_shift, pull_of, term_of
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,8 @@ class Constraint:
         dense_eval: the same in eval mode, where batches may be observed in both modes.
         data: per attribute [G, K], images of the data that batches come from; a rate that has fewer than `least` there
             leaves its multiplier alone, too.
+        exponentiated, errors: as in `Multipliers`.
+        accuracy: is told of the accuracy over all groups at each update, and weighs it against the multipliers.
 
     Attributes:
         multipliers: float64 [2, M, G] per attribute, "too low" and "too high".
@@ -98,6 +101,9 @@ class Constraint:
         dense: Sequence[np.ndarray] | None = None,
         dense_eval: Sequence[np.ndarray] | None = None,
         data: Sequence[np.ndarray] | None = None,
+        exponentiated: bool = False,
+        errors: float = 0.0,
+        accuracy: AccuracyWatch | None = None,
     ) -> None:
         if bound not in BOUNDS:
             raise ValueError(f"bound {bound!r} is none of {BOUNDS}")
@@ -109,12 +115,18 @@ class Constraint:
         self.tolerances = [tolerance] * len(groups) if isinstance(tolerance, int | float) else list(tolerance)
         self._dual = Multipliers(
             notion, self._rows, rate=rate, cap=cap, tolerance=self.tolerances, decay=decay, least=least, dense=dense,
-            data=data,
+            data=data, exponentiated=exponentiated, errors=errors,
         )  # fmt: skip
+        self._accuracy = accuracy
+        self._strata: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
         self._dense = {False: dense, True: dense_eval}  # by whether in eval mode
         self._evaluated = False
         self.multipliers = self._dual.of
         self._waiting: _Observed | None = None
+
+    def balance(self, images: Sequence[np.ndarray]) -> None:
+        """Start the multipliers where they balance the groups; images: per attribute [G, K], of the lower data."""
+        self._dual.balance(images)
 
     def observe(
         self, logits: Tensor, labels: ArrayLike, groups: ArrayLike, weights: ArrayLike | None = None,
@@ -150,6 +162,18 @@ class Constraint:
     def update(self) -> None:
         """One step of dual ascent on the exact violation; undefined violations leave a multiplier alone."""
         self._dual.ascend([tally.counts for tally in self.tallies], [tally.seen for tally in self.tallies])
+        if self._accuracy is not None:
+            self._accuracy.update(self._whole_accuracy())
+
+    def _whole_accuracy(self) -> float:
+        """Running accuracy over all groups of the first attribute; NaN before an image was counted."""
+        counts = self.tallies[0].counts.sum(axis=0)
+        return float(counts.trace() / counts.sum()) if counts.sum() else float("nan")
+
+    @property
+    def _table(self) -> np.ndarray:
+        """The multipliers as they count beside that of accuracy, [2, M, R]."""
+        return self._dual.table if self._accuracy is None else self._dual.table / (1.0 + self._accuracy.weight)
 
     def term(self, labels: ArrayLike, groups: ArrayLike, weights: ArrayLike | None = None) -> np.ndarray:
         """The Lagrangian's term of a batch, but for its soft events: what `soften` multiplies them by.
@@ -158,7 +182,7 @@ class Constraint:
             float32 [S, B, K], of zeros where no multiplier is above zero; S = 1 for a matched bound, else 2.
         """
         return term_of(
-            self._dual.table, self.notion, self._rows, self.levelling, len(self._surrogates) == 1,
+            self._table, self.notion, self._rows, self.levelling, len(self._surrogates) == 1,
             np.asarray(labels), np.asarray(groups), None if weights is None else np.asarray(weights),
         )  # fmt: skip
 
@@ -180,7 +204,7 @@ class Constraint:
     @property
     def weight(self) -> float:
         """Sum of all multipliers, by which the Lagrangian is divided on top of 1; 0 where it is not."""
-        return float(self._dual.table.sum()) if self.normalise else 0.0
+        return float(self._table.sum()) if self.normalise else 0.0
 
     @property
     def share(self) -> float:
@@ -197,7 +221,19 @@ class Constraint:
 
     def part(self, labels: np.ndarray, groups: np.ndarray, sizes: np.ndarray) -> np.ndarray:
         """The part of an image of each stratum in the Lagrangian, [C]; arguments as in `pull`."""
-        return lagrangian_part(self._dual.table, self.notion, self._rows, self.levelling, labels, groups, sizes)
+        return lagrangian_part(self._table, self.notion, self._rows, self.levelling, labels, groups, sizes)
+
+    def adjust(self, labels: np.ndarray, groups: np.ndarray, sizes: np.ndarray) -> None:
+        """From now on `shift` makes up for the classes' shares in the Lagrangian; arguments as in `pull`."""
+        self._strata = labels, groups, sizes
+
+    @property
+    def shift(self) -> np.ndarray | None:
+        """What is added to the scores in loss and term, float32 [K]; None where nothing is."""
+        if self._strata is None:
+            return None
+        labels, _, sizes = self._strata
+        return prior_shift(self.part(*self._strata), labels, sizes, self.notion.event.shape[1])
 
     def forget(self) -> None:
         """Drop the running counts: what was counted so far belongs to another stage."""
@@ -242,6 +278,7 @@ class Constraint:
                 "multipliers": self.multipliers, "pairs": self._dual.pairs, "waiting": waiting,
                 "counts": [t.counts for t in self.tallies], "soft": [t.soft for t in self.tallies],
                 "seen": [t.seen for t in self.tallies], "evaluated": [np.array(self._evaluated)],
+                "accuracy": [np.array([watch.weight, watch.updates]) for watch in [self._accuracy] if watch],
             }.items()
         }  # fmt: skip
 
@@ -254,6 +291,9 @@ class Constraint:
         for name in ("counts", "soft", "seen"):
             for tally, saved in zip(self.tallies, state[name], strict=True):
                 setattr(tally, name, saved.numpy().copy())
+        if self._accuracy is not None:
+            weight, updates = state["accuracy"][0].tolist()
+            self._accuracy.weight, self._accuracy.updates = float(weight), int(updates)
         self._waiting = None
         if state["waiting"]:
             logits, labels, groups, *weights = state["waiting"]

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from fairprune_cli.fairness.constraint import Constraint, Violation
-from fairprune_cli.fairness.term import pull_of
+from fairprune_cli.fairness.term import prior_shift, pull_of
 
 
 class JointConstraint:
@@ -33,6 +33,7 @@ class JointConstraint:
         self.multipliers = [mu for part in parts for mu in part.multipliers]
         self.tallies = [tally for part in parts for tally in part.tallies]
         self.tolerances = [tolerance for part in parts for tolerance in part.tolerances]
+        self._strata: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
 
     def observe(
         self, logits: Tensor, labels: ArrayLike, groups: ArrayLike, weights: ArrayLike | None = None,
@@ -84,9 +85,29 @@ class JointConstraint:
         Args:
             labels: int [C], or [C, T'] with the labels of the first T' tasks, which are then all that pull.
         """
+        return pull_of(self._part(labels, groups, sizes))
+
+    def _part(self, labels: np.ndarray, groups: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+        """The part of an image of each stratum in the Lagrangian, [C]."""
         by_task = zip(self.parts, _by_task(labels), strict=False)
         parts = [part.part(own, groups, sizes) - 1.0 for part, own in by_task]
-        return pull_of(1.0 + np.sum(parts, axis=0) / len(self.parts))
+        whole: np.ndarray = 1.0 + np.sum(parts, axis=0) / len(self.parts)
+        return whole
+
+    def adjust(self, labels: np.ndarray, groups: np.ndarray, sizes: np.ndarray) -> None:
+        """From now on `shift` makes up for the classes' shares in the Lagrangian; arguments as in `pull`."""
+        self._strata = labels, groups, sizes
+
+    @property
+    def shift(self) -> np.ndarray | None:
+        """What is added to the scores in losses and terms, float32 [W]; tasks whose labels strata lack have zeros."""
+        if self._strata is None:
+            return None
+        labels, _, sizes = self._strata
+        part, whole = self._part(*self._strata), np.zeros(self.width, dtype=np.float32)
+        for columns, own in zip(self.columns, _by_task(labels), strict=False):
+            whole[columns] = prior_shift(part, own, sizes, columns.stop - columns.start)
+        return whole
 
     def forget(self) -> None:
         """Drop the running counts."""

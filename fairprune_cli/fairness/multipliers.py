@@ -21,7 +21,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from fairprune_cli.fairness.group_rows import GroupRows
-from fairprune_cli.fairness.notion import Notion
+from fairprune_cli.fairness.notion import Notion, allowed_differences
+
+UNIT = 0.1  # multiplier about which an exponentiated step turns from adding to multiplying
 
 
 class Multipliers:
@@ -36,6 +38,8 @@ class Multipliers:
         least: images in a rate's population below which it leaves its multiplier alone.
         dense: per attribute [G, K, K], the dense model's counts, for notions relative to it.
         data: per attribute [G, K], images of the data that rates come from; however often one is seen, it is one.
+        exponentiated: mu + u is multiplied by exp(eta violation), u = 0.1, instead of eta times the violation added.
+        errors: a difference is allowed to be as large as so many of its standard errors, where that is above tau.
 
     Attributes:
         table: float64 [2, M, R], "too low" and "too high".
@@ -46,9 +50,11 @@ class Multipliers:
     def __init__(
         self, notion: Notion, rows: GroupRows, *, rate: float, cap: float, tolerance: Sequence[float], decay: float,
         least: float, dense: Sequence[np.ndarray] | None, data: Sequence[np.ndarray] | None = None,
+        exponentiated: bool = False, errors: float = 0.0,
     ) -> None:  # fmt: skip
         self.notion, self.rate, self.cap, self.tolerance = notion, rate, cap, tolerance
         self.decay, self.least = decay, least
+        self.exponentiated, self.errors = exponentiated, errors
         self.table = np.zeros((2, len(notion.event), rows.total))
         self.of = rows.per_attribute(self.table, axis=2)
         self._two_sided = np.flatnonzero(notion.direction == 0)
@@ -58,6 +64,24 @@ class Multipliers:
         if dense is not None:
             self.refer(dense)
         self.most = [np.inf if data is None else notion.sizes(data[a]) for a in range(len(rows.counts))]
+
+    def balance(self, images: Sequence[np.ndarray]) -> None:
+        """Start where, within each rate's population, every group has the same part in the Lagrangian as the largest.
+
+        An image of the loss counts 1 / N, one of group g in rate m another mu[m, g] / n[m, g]; so
+
+            mu[m, g] = (max over h of n[m, h] - n[m, g]) / N
+
+        for the rates of right answers, which are those that a larger part in the loss raises; the others start at 0.
+
+        Args:
+            images: per attribute [G, K], images of the data that the loss is a mean over.
+        """
+        wrong = ~np.eye(self.notion.event.shape[1], dtype=bool)
+        right = (self.notion.direction > 0) & ~self.notion.event[:, wrong].any(axis=1)
+        for mu, table in zip(self.of, images, strict=True):
+            size = self.notion.sizes(table)[right]
+            mu[0, right] = np.minimum((size.max(axis=1, keepdims=True) - size) / table.sum(), self.cap)
 
     def refer(self, dense: Sequence[np.ndarray]) -> None:
         """Hold relative notions against these counts of the dense model, per attribute [G, K, K]."""
@@ -74,18 +98,29 @@ class Multipliers:
         for a, running in enumerate(counts):
             mu, pairs = self.of[a], self.pairs[a]
             images = np.minimum(self.notion.sizes(running.sum(axis=2) if seen is None else seen[a]), self.most[a])
+            errors = self._errors(running, images) if self.errors else None
             if len(self._two_sided) < mu.shape[1]:
                 violation = self.notion.violation(
-                    running, self.tolerance[a], self.dense[a], self.least, self.dense_whole[a], images
+                    running, self.tolerance[a], self.dense[a], self.least, self.dense_whole[a], images, errors
                 )
                 self._step(mu, violation)
             if len(self._two_sided):
                 rate = self.notion.usable_rates(running, self.dense[a], self.least, images)[self._two_sided]
-                self._step(pairs, rate[:, :, None] - rate[:, None, :] - self.tolerance[a])
+                allowed = allowed_differences(self.tolerance[a], None if errors is None else errors[self._two_sided])
+                self._step(pairs, rate[:, :, None] - rate[:, None, :] - allowed)
                 mu[0, self._two_sided], mu[1, self._two_sided] = pairs.sum(axis=1), pairs.sum(axis=2)
 
+    def _errors(self, running: np.ndarray, images: np.ndarray) -> np.ndarray:
+        """`errors` standard errors of each rate, [M, G]; half an image more is right and half is wrong (never 0)."""
+        hits = np.nan_to_num(self.notion.rates(running)[0]) * images + 0.5
+        rate = hits / (images + 1.0)
+        return self.errors * np.sqrt(rate * (1.0 - rate) / (images + 1.0))
+
     def _step(self, mu: np.ndarray, violation: np.ndarray) -> None:
-        """mu <- clip(mu + rate violation, 0, cap) in place."""
+        """The dual step, in place."""
         step = np.where(np.isnan(violation), 0.0, violation)
         kept = np.where(step < 0, (1.0 - self.decay) * mu, mu) if self.decay else mu
+        if self.exponentiated:
+            np.clip((kept + UNIT) * np.exp(self.rate * step) - UNIT, 0.0, self.cap, out=mu)
+            return
         np.clip(kept + self.rate * step, 0.0, self.cap, out=mu)

@@ -152,6 +152,7 @@ class Notion:
         least: float = 1.0,
         dense_whole: np.ndarray | None = None,
         images: np.ndarray | None = None,
+        errors: np.ndarray | None = None,
     ) -> np.ndarray:
         """How far each rate of each group is beyond the tolerance; negative inside it.
 
@@ -162,6 +163,8 @@ class Notion:
             least: groups with a smaller population in rate m neither give nor get a violation there.
             dense_whole: [M] rates of the dense model over all groups, for relative notions held against the whole.
             images: as in `usable_rates`.
+            errors: [M, G], noise of each rate. The allowed difference of two groups is then theirs together (the root
+                of the sum of squares) where that is above the tolerance; of a group to the whole, its own.
 
         Returns:
             [2, M, G]: first row "too low" (reference - rate - tolerance), second "too high"
@@ -179,7 +182,14 @@ class Notion:
         for side, sign, asked in ((0, 1.0, self.direction >= 0), (1, -1.0, self.direction <= 0)):
             if asked.any():
                 own = sign * rate[asked]
-                result[side, asked] = (best_of_others(own) if whole is None else sign * whole[asked]) - own - tolerance
+                noise = None if errors is None else errors[asked]
+                if whole is not None:
+                    beyond = sign * whole[asked] - own
+                    result[side, asked] = beyond - (tolerance if noise is None else np.maximum(tolerance, noise))
+                elif noise is None:
+                    result[side, asked] = best_of_others(own) - own - tolerance
+                else:
+                    result[side, asked] = _worst_pair(own, allowed_differences(tolerance, noise))
         return result
 
     def _needed(self, dense: np.ndarray | None) -> np.ndarray:
@@ -218,6 +228,24 @@ def best_of_others(rate: np.ndarray) -> np.ndarray:
     at = filled.argmax(axis=1)[:, None]
     others = np.where(np.arange(rate.shape[1]) == at, top[:, :1], top[:, 1:])
     return np.where(np.isnan(rate) | np.isinf(others), np.nan, others)
+
+
+def allowed_differences(tolerance: float, errors: np.ndarray | None) -> float | np.ndarray:
+    """The larger of the tolerance and the noise of a difference, for each pair of groups, [M, G, G]; errors: [M, G]."""
+    return tolerance if errors is None else np.maximum(tolerance, np.hypot(errors[:, :, None], errors[:, None, :]))
+
+
+def _worst_pair(rate: np.ndarray, allowed: float | np.ndarray) -> np.ndarray:
+    """By how much the rate of each group is below that of another one more than allowed, at worst, [M, G].
+
+    Args:
+        rate: [M, G] with NaN for what is left out; allowed: [M, G, G].
+    """
+    beyond = rate[:, None, :] - rate[:, :, None] - allowed
+    beyond[:, np.eye(rate.shape[1], dtype=bool)] = np.nan
+    known = ~np.isnan(beyond)
+    worst = np.where(known, beyond, -np.inf).max(axis=2)
+    return np.where(known.any(axis=2), worst, np.nan)
 
 
 def correct_only(classes: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

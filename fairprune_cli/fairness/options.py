@@ -41,6 +41,22 @@ class ConstraintOptions(NotionOptions):
         "absolute", "what a gap is to come down to: the tolerance, or the dense model's own gap where that is larger",
         choices=("absolute", "dense"), by_method=True, needs=_ACTS,
     )  # fmt: skip
+    max_accuracy_loss: float = setting(
+        1.0, "share of all images that fairness may cost, against the same run without the constraint, which is then "
+        "trained first; 1 sets no bound", above=0.0, high=1.0, share=True, by_method=True, needs=_ACTS,
+    )  # fmt: skip
+    tolerance_errors: float = setting(
+        0.0, "the tolerance is at least so many standard errors of the difference that the multipliers read", low=0.0,
+        high=10.0, by_method=True, needs=_ACTS,
+    )  # fmt: skip
+    multiplier_start: str = setting(
+        "zero", "multipliers before the first step: none, or those that balance the groups within each label",
+        choices=("zero", "balanced"), by_method=True, needs=_ACTS,
+    )  # fmt: skip
+    multiplier_step: str = setting(
+        "additive", "dual step: the violation is added, or multiplies (exponentiated gradient)",
+        choices=("additive", "exponentiated"), by_method=True, needs=_ACTS,
+    )  # fmt: skip
     multiplier_rate: float = setting(0.05, "step of the multipliers", low=0.0, by_method=True, needs=_ACTS)
     multiplier_cap: float = setting(3.0, "largest multiplier", low=0.0, by_method=True, needs=_ACTS)
     multiplier_decay: float = setting(

@@ -102,6 +102,23 @@ def lagrangian_part(
     return part
 
 
+def prior_shift(part: np.ndarray, labels: np.ndarray, sizes: np.ndarray, classes: int) -> np.ndarray:
+    """log of how much more of each class the Lagrangian has than the data, float32 [K]; 0 for a class without images.
+
+    A network that is trained on scores + shift has, in its scores, the classes' shares of the data, although the loss
+    has others (logit adjustment, Menon et al., arXiv 2007.07314).
+
+    Args:
+        part: [C], as from `lagrangian_part`; labels, sizes: [C].
+    """
+    natural = np.bincount(labels, sizes, classes)
+    mass = np.bincount(labels, sizes * np.maximum(part, LEAST_PULL), classes)
+    there = natural > 0
+    shift = np.zeros(classes, dtype=np.float32)
+    shift[there] = np.log(mass[there] / natural[there] * (natural.sum() / mass.sum()))
+    return shift
+
+
 def pull_of(part: np.ndarray) -> np.ndarray:
     """How much more often than it occurs a stratum is wanted in a batch, up to a factor: the size of its part, [C].
 

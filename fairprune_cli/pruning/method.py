@@ -42,7 +42,8 @@ class Dual:
 
 # Settings of the constraint, by the name of what prescribes them in `Dual`; "" where nothing does.
 CONSTRAINT = {
-    "fairness_on": "", "tolerance": "", "target": "", "multiplier_rate": "", "multiplier_memory": "",
+    "fairness_on": "", "tolerance": "", "target": "", "max_accuracy_loss": "", "tolerance_errors": "",
+    "multiplier_start": "", "multiplier_step": "", "multiplier_rate": "", "multiplier_memory": "",
     "relaxation": "relaxation", "bound": "bound", "levelling": "levelling", "multiplier_cap": "cap",
     "multiplier_decay": "decay", "multiplier_data": "data",
 }  # fmt: skip
@@ -69,6 +70,7 @@ class Method:
         by_group: its loss weighs the same groups, by `group_weights`.
         on_magnitude: the same method on the magnitude mask, which `mask_score` can ask for; None where it has one mask.
         retrains: at the end the last layer is trained again on balanced upper data.
+        operating_point: as in the settings, where these leave it to the method.
     """
 
     constrained = False
@@ -82,6 +84,7 @@ class Method:
     balanced = False
     by_group = False
     retrains = False
+    operating_point = "as-trained"
     on_magnitude: type[Method] | None = None
 
     def __init__(self, masks: Masks, options: MethodOptions) -> None:
@@ -116,6 +119,20 @@ class Method:
     def formed(cls, options: MethodOptions) -> type[Method]:
         """The class that these options make of it."""
         return cls.on_magnitude if cls.on_magnitude is not None and options.mask_score == "magnitude" else cls
+
+    @classmethod
+    def fits_biases(cls, operating_point: str) -> bool:
+        """Whether one bias per class is fitted at the end, given the setting of that name."""
+        return cls._point(operating_point) in ("fitted", "both")
+
+    @classmethod
+    def shifts_scores(cls, operating_point: str) -> bool:
+        """Whether scores are shifted while training, given the setting of that name."""
+        return cls.constrained and cls._point(operating_point) in ("shifted", "both")
+
+    @classmethod
+    def _point(cls, operating_point: str) -> str:
+        return cls.operating_point if operating_point == "method" else operating_point
 
     @classmethod
     def own_budget(cls, options: MethodOptions, sparsity: float) -> Mapping[str, Any]:

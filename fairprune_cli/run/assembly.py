@@ -16,6 +16,7 @@ from fairprune_cli.data.batches.sampler import EndlessBatches
 from fairprune_cli.data.batches.stratified import MOST, Strata, StratifiedSampler
 from fairprune_cli.fairness import notions as fairness
 from fairprune_cli.fairness import relaxations
+from fairprune_cli.fairness.accuracy_budget import AccuracyWatch
 from fairprune_cli.fairness.constraint import Constraint
 from fairprune_cli.fairness.group_rows import GroupRows
 from fairprune_cli.fairness.joint import JointConstraint
@@ -52,6 +53,7 @@ class Assembly:
         dense: the model as it came; student: its copy, which is pruned, with `masks` over it.
         ranks: processes that train it together.
         channels_last: whether the student lies so in memory, and wants its images so.
+        accuracies: per task, what is told of its accuracy and weighs it; none where nothing does.
     """
 
     settings: Settings
@@ -64,6 +66,7 @@ class Assembly:
     device: torch.device
     ranks: Ranks = field(default_factory=Ranks)
     channels_last: bool = True
+    accuracies: tuple[AccuracyWatch, ...] = ()
 
     def trainer(self, pools: PruningPools) -> Trainer:
         """A trainer at its first step; what it spends on references beforehand is in its budget."""
@@ -71,9 +74,13 @@ class Assembly:
         method = self.method(self.masks, settings)
         plan = self.method.plan(method.options)
         constraint, reference = self._constraint(pools)
+        if self._acts and self.method.shifts_scores(settings.operating_point):
+            strata = Strata.of(pools.lower)
+            constraint.adjust(strata.labels, strata.groups, strata.sizes)
         teacher, spread, outputs = self._teacher(pools)
         groups = self._strata(pools.lower, method)
-        features = FORWARD_ONLY * len(pools.upper) / settings.batch_size if self.method.retrains else 0.0
+        looks = self.method.retrains + self.method.fits_biases(settings.operating_point)
+        features = looks * FORWARD_ONLY * len(pools.upper) / settings.batch_size
         saliency = plan.rounds * settings.saliency_batches if self.method.upper_gradient else 0
         return Trainer(
             self.student, self.masks,
@@ -112,7 +119,11 @@ class Assembly:
                 modes[1], more = self._references(pools, evaluated=True)
                 cost += more
         data = [images_in(self._pools_counted(pools), rows, task) for task, rows in enumerate(self._rows)]
-        parts = [self._task_constraint(*own) for own in zip(self.notions, *modes, data, strict=True)]
+        watches = self.accuracies or [None] * len(self.notions)
+        parts = [self._task_constraint(*own) for own in zip(self.notions, *modes, data, watches, strict=True)]
+        if self._acts and self.settings.multiplier_start != "zero":
+            for task, (part, rows) in enumerate(zip(parts, self._rows, strict=True)):
+                part.balance(images_in([pools.lower], rows, task))
         if read_out is None or read_out.plain:
             return parts[0], cost
         return JointConstraint(parts, read_out.columns, read_out.width), cost
@@ -149,7 +160,7 @@ class Assembly:
 
     def _task_constraint(
         self, notion: fairness.Notion, dense: list[np.ndarray] | None, dense_eval: list[np.ndarray] | None,
-        data: list[np.ndarray],
+        data: list[np.ndarray], accuracy: AccuracyWatch | None,
     ) -> Constraint:  # fmt: skip
         settings, dual = self.settings, self.method.dual
         groups = [len(g.groups) for g in self.data.groupings]
@@ -161,7 +172,9 @@ class Assembly:
             memory=settings.multiplier_memory / (max(groups) if dual.per_group else 1),
             bound=dual.bound or settings.bound, dense=dense if notion.relative else None,
             dense_eval=dense_eval if notion.relative else None, data=data, normalise=dual.normalise,
-            per_group=dual.per_group,
+            per_group=dual.per_group, exponentiated=settings.multiplier_step == "exponentiated",
+            errors=settings.tolerance_errors,
+            accuracy=accuracy,
             levelling=settings.levelling if dual.levelling is None else dual.levelling,
             decay=settings.multiplier_decay if dual.decay is None else dual.decay,
         )  # fmt: skip

@@ -23,6 +23,7 @@ from fairprune_cli.run.left_files import events_of, read_state
 from fairprune_cli.run.options import FIELDS, Resolved, Settings, resolve
 
 MODEL, REPORT, EVENTS, STATE = "model.safetensors", "report.json", "events.jsonl", "state"
+UNCONSTRAINED = "unconstrained.safetensors"  # the same run without its constraint
 EXEMPLARS = "changed.csv"  # the images whose prediction is not the dense model's
 BEST = "best.safetensors"  # of a run that diverged
 
@@ -58,6 +59,7 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.model, self.report, self.best = path / MODEL, path / REPORT, path / BEST
+        self.unconstrained = path / UNCONSTRAINED
         self.state, self.former = path / STATE / "state.pt", path / STATE / "former.pt"
 
     @staticmethod
@@ -211,7 +213,7 @@ class RunFolder:
     def discard_unless_resumable(self) -> None:
         """Leave nothing half-written behind: without a state to continue from or to look at, the folder goes."""
         if not any(path.exists() for path in (self.state, self.report, self.best)):
-            for name in (MODEL, EVENTS, CONFIG):
+            for name in (MODEL, UNCONSTRAINED, EVENTS, CONFIG):
                 (self.path / name).unlink(missing_ok=True)
             shutil.rmtree(self.path / STATE, ignore_errors=True)
             with contextlib.suppress(OSError):  # something of the user's own is in it

@@ -17,7 +17,7 @@ from fairprune_cli.core.device import choose_device
 from fairprune_cli.core.distributed import Ranks, joined
 from fairprune_cli.core.errors import ExitCode, FairpruneError
 from fairprune_cli.core.locks import refuse_in_use, written_alone
-from fairprune_cli.core.signals import if_stopped, stop_on_signals
+from fairprune_cli.core.signals import StopRequest, if_stopped, stop_on_signals
 from fairprune_cli.core.terminal import Terminal
 from fairprune_cli.data.batches.pool import ImageSet
 from fairprune_cli.models.checkpoint.contents import sha256_of_model
@@ -28,12 +28,13 @@ from fairprune_cli.run.first_look import look_at_dense
 from fairprune_cli.run.folder import RunFolder, SilentFolder, default_folder, resumed_in_python
 from fairprune_cli.run.inputs import PruningPools, decoded_images
 from fairprune_cli.run.options import Resolved
-from fairprune_cli.run.origin import origin_of, refuse_other_origin
+from fairprune_cli.run.origin import of_this_form, origin_of, refuse_other_origin
 from fairprune_cli.run.prepare import Prepared, prepare
 from fairprune_cli.run.pruned import Pruned, as_written, report_parts
-from fairprune_cli.run.save import reestimate, retrain, write_model
+from fairprune_cli.run.save import calibrate, reestimate, retrain, write_model
 from fairprune_cli.run.train import train, trainer_of, what_was_kept
 from fairprune_cli.run.trial import try_out
+from fairprune_cli.run.unconstrained import Unconstrained, is_wanted, spent_of, train_unconstrained
 from fairprune_cli.training.trainer import Trainer
 
 
@@ -192,10 +193,13 @@ def _steps(run: Prepared, folder: RunFolder, resolved: Resolved, state: Mapping[
     if state is not None:
         refuse_other_origin(state["origin"], origin, str(folder.state))
     with stop_on_signals() as stop:
-        trainer = trainer_of(run, pools, folder, None if state is None else state["trainer"])
+        free = _unconstrained(run, pools, folder, stop, state)
+        budgets = [] if free is None else free.budgets(run.settings.max_accuracy_loss)
+        trainer = trainer_of(run, pools, folder, None if state is None else state["trainer"], budgets)
 
         def save_state() -> None:
-            folder.save_state({"trainer": trainer.state_dict(), "origin": origin})
+            kept = {} if free is None else {"unconstrained": free.to_state()}
+            folder.save_state({"trainer": trainer.state_dict(), "origin": origin, **kept})
 
         train(run, trainer, pools, folder, save_state, stop)
     with group.together():
@@ -203,13 +207,27 @@ def _steps(run: Prepared, folder: RunFolder, resolved: Resolved, state: Mapping[
             save_state()  # an interrupted audit loses no training
             reestimate(run, pools.lower, trainer.lower)
             retrain(run, pools.upper)
+            calibrate(run, pools.upper)
             write_model(run, folder.model, run.student, run.masks.sparse_entries(run.masks.keep))
-    return _audit(run, trainer, images, pools, folder, resolved)
+    return _audit(run, trainer, images, pools, folder, resolved, free)
+
+
+def _unconstrained(
+    run: Prepared, pools: PruningPools, folder: RunFolder, stop: StopRequest, state: Mapping[str, Any] | None
+) -> Unconstrained | None:
+    """What the accuracy is held against, if it is; trained where no state holds it."""
+    if not is_wanted(run):
+        return None
+    if state is None:
+        return train_unconstrained(run, pools, folder, stop)
+    with of_this_form(str(folder.state)):
+        return Unconstrained.of_state(state["unconstrained"])
 
 
 def _audit(
-    run: Prepared, trainer: Trainer, images: ImageSet, pools: PruningPools, folder: RunFolder, resolved: Resolved
-) -> Outcome:
+    run: Prepared, trainer: Trainer, images: ImageSet, pools: PruningPools, folder: RunFolder, resolved: Resolved,
+    free: Unconstrained | None,
+) -> Outcome:  # fmt: skip
     pruned = as_written(folder.model, run.loaded.structure, run.group)
     if (read_out := read_out_of(run.dense)) is not None:
         attach(pruned, read_out)
@@ -218,5 +236,6 @@ def _audit(
         images.regrouped(run.audited.groupings).pool(pools.audit.rows), run.audited, run.settings, run.policy,
         run.device, run.terminal, run.group, searches=False,
     )  # fmt: skip
-    told = Pruned(run, resolved, trainer, pruned, folder.model, pools.audit)
+    spent = None if free is None else spent_of(free, run, pruned, pools.upper)
+    told = Pruned(run, resolved, trainer, pruned, folder.model, pools.audit, spent)
     return step.take(lambda: report_parts(told), folder.path, folder.finish)

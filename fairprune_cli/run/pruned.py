@@ -21,8 +21,10 @@ from fairprune_cli.models.file import codec
 from fairprune_cli.models.file.rounding import shorter_formats
 from fairprune_cli.pruning import target
 from fairprune_cli.run.audit_report import judgement_of
+from fairprune_cli.run.folder import UNCONSTRAINED
 from fairprune_cli.run.options import Resolved
 from fairprune_cli.run.prepare import Prepared
+from fairprune_cli.run.unconstrained import AccuracySpent
 from fairprune_cli.training.trainer import Trainer
 
 
@@ -33,6 +35,7 @@ class Pruned:
     Attributes:
         stored: the pruned model as it was read back from `file`.
         audited: the images of the audit.
+        spent: what fairness cost in accuracy, where that had a bound.
     """
 
     run: Prepared
@@ -41,6 +44,7 @@ class Pruned:
     stored: nn.Module
     file: Path
     audited: Pool
+    spent: AccuracySpent | None = None
 
 
 def report_parts(made: Pruned) -> dict[str, Any]:
@@ -61,7 +65,8 @@ def report_parts(made: Pruned) -> dict[str, Any]:
         },
         "sparsity": target.sparsity_block(run.masks, settings, run.dense, pruned, run.before),
         "cost": {
-            "passes": trainer.passes if settings.sparsity else 0.0, "steps": trainer.done,
+            "passes": (trainer.passes if settings.sparsity else 0.0) + (made.spent.passes if made.spent else 0.0),
+            "steps": trainer.done,
             "seconds": finished - run.started, "peak_bytes": process_peak_bytes(run.device),
             "precision": "bf16" if trainer.compute.bf16 else "fp32",
             "arithmetic": arithmetic(run.device, trainer.compute.bf16),
@@ -72,6 +77,7 @@ def report_parts(made: Pruned) -> dict[str, Any]:
             "parameters": measure.kept_parameters(pruned, kept),
             "dense_macs": measure.macs(run.dense, shape), "macs": measure.macs(pruned, shape),
         },
+        "accuracy_budget": None if made.spent is None else {**asdict(made.spent), "file": UNCONSTRAINED},
         "training": [asdict(record) for record in trainer.records],
         "layers": measure.layer_sparsity(pruned, run.dense, kept),
         "speed": footprint.add_peaks(measure.latency(models, shape), models, shape),

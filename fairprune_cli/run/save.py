@@ -8,6 +8,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from fairprune_cli.core.device import tf32
+from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.data.batches.pool import Pool
 from fairprune_cli.data.batches.stratified import StratifiedSampler
 from fairprune_cli.data.manifest.task import described, with_heads
@@ -16,6 +17,7 @@ from fairprune_cli.models.file.rounding import rounded
 from fairprune_cli.pruning import target
 from fairprune_cli.run.prepare import Prepared
 from fairprune_cli.training.last_layer import last_layers, retrain_last_layers
+from fairprune_cli.training.operating_point import set_operating_point
 from fairprune_cli.training.reestimate import reestimate_batch_norm
 from fairprune_cli.training.sources import BatchSource
 
@@ -59,6 +61,25 @@ def retrain(run: Prepared, upper: Pool) -> None:
         )  # fmt: skip
         display.update(1)
     run.terminal.note(f"the last layer was trained again, with C = {', '.join(f'{c:g}' for c in strengths)}")
+
+
+def calibrate(run: Prepared, upper: Pool) -> None:
+    """Fit one bias per class of the last layer, where method or settings have it so and the network has such biases."""
+    if not run.method.fits_biases(run.settings.operating_point) or run.settings.sparsity == 0:
+        return
+    try:
+        layers = last_layers(run.dense, run.transform.shape)
+        without = [layer.name for layer in layers if run.student.get_submodule(layer.name).bias is None]
+        if without:
+            raise FairpruneError(f"its last layer, {without[0]}, has no bias")
+    except FairpruneError as error:
+        run.terminal.note(f"the operating point stays as it was trained: {error.what}")
+        return
+    with run.terminal.progress("operating point", 1) as display, tf32(run.device, False):
+        biases = set_operating_point(run.student, layers, upper, run.settings.batch_size)
+        display.update(1)
+    told = "; ".join(" ".join(f"{bias:+.2f}" for bias in own) for own in biases)
+    run.terminal.note(f"one bias per class was fitted to upper images: {told}")
 
 
 def write_model(run: Prepared, path: Path, model: nn.Module, sparse: Mapping[str, Tensor]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -13,6 +13,7 @@ from fairprune_cli.core.device import strictly_repeatable, tf32
 from fairprune_cli.core.errors import ExitCode, FairpruneError
 from fairprune_cli.core.launch import started_as
 from fairprune_cli.core.signals import StopRequest
+from fairprune_cli.fairness.accuracy_budget import AccuracyWatch
 from fairprune_cli.models.inference import fault_of_training
 from fairprune_cli.run.assembly import Assembly
 from fairprune_cli.run.folder import RunFolder, resume_arguments, resumed_in_python
@@ -27,8 +28,14 @@ from fairprune_cli.training.state_form import refuse_other_form
 from fairprune_cli.training.trainer import Diverged, Trainer
 
 
-def trainer_of(run: Prepared, pools: PruningPools, folder: RunFolder, state: Mapping[str, Any] | None) -> Trainer:
+def trainer_of(
+    run: Prepared, pools: PruningPools, folder: RunFolder, state: Mapping[str, Any] | None,
+    accuracies: Sequence[AccuracyWatch] = (),
+) -> Trainer:  # fmt: skip
     """A trainer at its first step, or where `state`, a trainer's own, was taken.
+
+    Args:
+        accuracies: per task, what is told of its accuracy and weighs it.
 
     Raises:
         FairpruneError: the state has another form.
@@ -36,7 +43,7 @@ def trainer_of(run: Prepared, pools: PruningPools, folder: RunFolder, state: Map
     torch.manual_seed(run.settings.seed)
     trainer = Assembly(
         run.settings, run.method, run.notions, run.dense, run.student, run.masks, run.data, run.device, run.group,
-        run.channels_last,
+        run.channels_last, tuple(accuracies),
     ).trainer(pools)  # fmt: skip
     if state is not None:
         with of_this_form(str(folder.state)):

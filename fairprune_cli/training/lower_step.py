@@ -55,7 +55,7 @@ class LowerStep:
         logits, losses = self.compute.fitting(
             len(batch.images),
             lambda: self._passes(
-                batch.images, batch.labels, batch.rows, weights_of(batch), dense, *(terms or (None, None))
+                batch.images, batch.labels, batch.rows, weights_of(batch), dense, *(terms or (None, None, None))
             ),
         )
         self.objective.learn(logits, Answers(batch.labels, batch.rows, None, dense))
@@ -80,12 +80,12 @@ class LowerStep:
 
     def _gradient(
         self, images: Tensor, labels: Tensor, rows: Tensor, weights: Tensor | None, dense: Tensor | None,
-        term: Tensor | None, scale: Tensor | None,
+        term: Tensor | None, scale: Tensor | None, shift: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:  # fmt: skip
         """Leave the objective's gradient in the parameters; logits [B, K], and loss and objective, [2]."""
         done = self.compute.forward(self.model, images, self.compute.ranks.counts(len(labels)))
-        loss = self.objective.lower(done.logits, Answers(labels, rows, weights, dense))
-        terms = None if term is None or scale is None else Terms(term, scale)
+        loss = self.objective.lower(done.logits, Answers(labels, rows, weights, dense), shift)
+        terms = None if term is None or scale is None else Terms(term, scale, shift)
         whole = self.objective.lagrangian(loss, done.logits, terms)
         self.model.zero_grad(set_to_none=True)
         done.backward(whole)

@@ -34,6 +34,7 @@ class Terms(NamedTuple):
 
     term: Tensor  # float32 [S, B, K], as from `Constraint.term`, or [S, B, W]
     scale: Tensor  # float32 [], 1 + the sum of the multipliers
+    shift: Tensor | None = None  # float32 [W], added to the scores in loss and term; nothing where None
 
 
 @dataclass(frozen=True)
@@ -82,9 +83,9 @@ class Objective:
         """Logits [B, K] and labels [B] of the first task."""
         return next(iter(by_task(self.read_out, logits, labels)))
 
-    def lower(self, logits: Tensor, batch: Any) -> Tensor:
-        """Mean loss of a lower batch, a scalar."""
-        losses = self._lower_losses(logits, batch)
+    def lower(self, logits: Tensor, batch: Any, shift: Tensor | None = None) -> Tensor:
+        """Mean loss of a lower batch, a scalar; shift: [W], as in `Terms`, of no account to what is distilled."""
+        losses = self._lower_losses(logits, batch, shift)
         if self.method.by_group and self.groups is not None:
             losses = losses * self.method.group_weights(losses.detach(), self.groups[batch.rows])
         weights = None if self.method.balanced else weights_of(batch)
@@ -95,13 +96,15 @@ class Objective:
         if self.method.by_group and self.groups is not None:
             self.method.after_lower(self._lower_losses(logits, batch), self.groups[batch.rows])
 
-    def _lower_losses(self, logits: Tensor, batch: Any) -> Tensor:
+    def _lower_losses(self, logits: Tensor, batch: Any, shift: Tensor | None = None) -> Tensor:
         """The tasks' mean loss of each image, [B]."""
+        moved = [scores for scores, _ in by_task(self.read_out, shifted(logits, shift), batch.labels)]
         parts = list(by_task(self.read_out, logits, batch.labels))
         # A table that serves the outputs that are held alone is nothing to the tasks.
         known = self.teacher[batch.rows] if self.teacher is not None and self.method.teacher else None
         tables = (self._scores(known, batch), self._scores(batch.dense if self.distill else None, batch))
-        return _mean_of([self._image_loss(*part, *own) for part, *own in zip(parts, *tables, strict=True)])
+        every = zip(parts, moved, *tables, strict=True)
+        return _mean_of([self._image_loss(*part, own, *known) for part, own, *known in every])
 
     def _scores(self, table: Tensor | None, batch: Any) -> list[Tensor] | list[None]:
         """The scores of each task in a table [B, W]; None of each without one."""
@@ -109,19 +112,21 @@ class Objective:
             return [None] * (1 if self.read_out is None else len(self.read_out.tasks))
         return [scores for scores, _ in by_task(self.read_out, table, batch.labels)]
 
-    def _image_loss(self, logits: Tensor, labels: Tensor, teacher: Tensor | None, seen: Tensor | None) -> Tensor:
-        losses = self.method.image_loss(logits, labels, teacher)
+    def _image_loss(
+        self, logits: Tensor, labels: Tensor, moved: Tensor, teacher: Tensor | None, seen: Tensor | None
+    ) -> Tensor:
+        losses = self.method.image_loss(moved, labels, teacher)
         if seen is not None:
             losses = (1.0 - self.distill) * losses + self.distill * distillation(logits, seen, self.temperature)
         return losses
 
     def upper(
-        self, logits: Tensor, labels: Tensor, weights: Tensor | None = None, rows: Tensor | None = None
-    ) -> Tensor:
+        self, logits: Tensor, labels: Tensor, weights: Tensor | None = None, rows: Tensor | None = None,
+        shift: Tensor | None = None,
+    ) -> Tensor:  # fmt: skip
         """Mean cross-entropy of (a part of) an upper batch, a scalar; rows [B] where outputs are held."""
-        losses = _mean_of(
-            [F.cross_entropy(scores, own, reduction="none") for scores, own in by_task(self.read_out, logits, labels)]
-        )
+        tasks = by_task(self.read_out, shifted(logits, shift), labels)
+        losses = _mean_of([F.cross_entropy(scores, own, reduction="none") for scores, own in tasks])
         return mean(losses if rows is None else self._with_held(losses, logits, rows), weights)
 
     def _with_held(self, losses: Tensor, logits: Tensor, rows: Tensor) -> Tensor:
@@ -140,13 +145,19 @@ class Objective:
         if not self.constraint.active and on_host(device):
             return None
         term = self.constraint.term(known.labels, known.groups, known.weights)
-        return Terms(sent(term, device), sent(np.asarray(1.0 + self.constraint.weight, dtype=np.float32), device))
+        scale, shift = np.asarray(1.0 + self.constraint.weight, dtype=np.float32), self.constraint.shift
+        return Terms(sent(term, device), sent(scale, device), None if shift is None else sent(shift, device))
 
     def lagrangian(self, loss: Tensor, logits: Tensor, terms: Terms | None) -> Tensor:
         """(loss + penalty) / (1 + sum of multipliers): growing multipliers turn the step, not lengthen it."""
         if terms is None:
             return loss
-        return (loss + self.constraint.soften(logits, terms.term)) / terms.scale
+        return (loss + self.constraint.soften(shifted(logits, terms.shift), terms.term)) / terms.scale
+
+
+def shifted(logits: Tensor, shift: Tensor | None) -> Tensor:
+    """Logits [B, W] with the shift [W], if there is one."""
+    return logits if shift is None else logits + shift
 
 
 def weights_of(batch: Any) -> Tensor | None:

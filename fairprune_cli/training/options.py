@@ -52,6 +52,11 @@ class TrainOptions(DenseOptions, MaskOptions):
         1.0, "weight with which outputs that no task uses are held to the dense model's; 0 lets them go", low=0.0,
         high=1000.0,
     )  # fmt: skip
+    operating_point: str = setting(
+        "method", "how scores get the classes' shares of the data where the constraint trains on others: shifted while "
+        "training, by a bias fitted to upper images at the end, both, not at all, or as the method has it",
+        choices=("method", "shifted", "fitted", "both", "as-trained"),
+    )  # fmt: skip
     average: float = setting(0.0, "last share of the steps whose weights are averaged", low=0.0, high=1.0, share=True)
 
     @property

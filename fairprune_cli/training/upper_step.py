@@ -66,7 +66,7 @@ class UpperStep:
         return self.compute.fitting(
             len(batch.images),
             lambda: self._passes(
-                batch.images, batch.labels, weights_of(batch), self._rows(batch), *(terms or (None, None))
+                batch.images, batch.labels, weights_of(batch), self._rows(batch), *(terms or (None, None, None))
             ),
         )[0]
 
@@ -85,14 +85,15 @@ class UpperStep:
 
     def _gradient(
         self, images: Tensor, labels: Tensor, weights: Tensor | None, rows: Tensor | None = None,
-        term: Tensor | None = None, scale: Tensor | None = None, *, counts: Sequence[int] | None = None,
+        term: Tensor | None = None, scale: Tensor | None = None, shift: Tensor | None = None, *,
+        counts: Sequence[int] | None = None,
     ) -> tuple[Tensor]:  # fmt: skip
         """Leave the gradient in the parameters; logits [B, K]."""
         every = self.compute.ranks.counts(len(labels)) if counts is None else list(counts)
         done = self.compute.forward(self.model, images, every)
-        loss = self.objective.upper(done.logits, labels, weights, rows)
+        loss = self.objective.upper(done.logits, labels, weights, rows, shift)
         if term is not None and scale is not None:
-            loss = self.objective.lagrangian(loss, done.logits, Terms(term, scale))
+            loss = self.objective.lagrangian(loss, done.logits, Terms(term, scale, shift))
         self.model.zero_grad(set_to_none=True)
         done.backward(loss)
         for weight in self.masks.unused:

@@ -11,4 +11,5 @@ class Method(bifp.Method):
     """The same scores and steps; the Lagrangian is the loss alone."""
 
     constrained = False
+    operating_point = "as-trained"
     reads = bifp.Method.reads

@@ -1,0 +1,144 @@
+"""The same run without its constraint, trained first where `max_accuracy_loss` holds the accuracy against it."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from fairprune_cli.core.device import strictly_repeatable, tf32
+from fairprune_cli.core.errors import ExitCode, FairpruneError
+from fairprune_cli.core.signals import StopRequest
+from fairprune_cli.data.batches.pool import Pool
+from fairprune_cli.fairness.accuracy_budget import AccuracyBudget, AccuracyRecord
+from fairprune_cli.models.inference import evaluating
+from fairprune_cli.models.read_out import read_out_of
+from fairprune_cli.pruning import target
+from fairprune_cli.run.folder import RunFolder
+from fairprune_cli.run.inputs import PruningPools
+from fairprune_cli.run.prepare import Prepared
+from fairprune_cli.run.save import reestimate, write_model
+from fairprune_cli.run.train import trainer_of
+
+NO_BUDGET = 1.0  # as `max_accuracy_loss`: all of the accuracy may go
+
+
+@dataclass(frozen=True)
+class Unconstrained:
+    """What the accuracy is held against.
+
+    Attributes:
+        running: of each task, its accuracy after each update of the multipliers, 0..1.
+        reached: of each task, the accuracy of the finished network on the upper images, 0..1.
+        passes: that were spent on it.
+    """
+
+    running: tuple[tuple[float, ...], ...]
+    reached: tuple[float, ...]
+    passes: float
+
+    def budgets(self, loss: float) -> list[AccuracyBudget]:
+        """One per task."""
+        return [AccuracyBudget(accuracies, loss) for accuracies in self.running]
+
+    def to_state(self) -> dict[str, Any]:
+        """Plain values, for the state that a run is continued from."""
+        return asdict(self)
+
+    @classmethod
+    def of_state(cls, state: Mapping[str, Any]) -> Unconstrained:
+        """Back from `to_state`."""
+        running = tuple(tuple(float(a) for a in accuracies) for accuracies in state["running"])
+        return cls(running, tuple(float(a) for a in state["reached"]), float(state["passes"]))
+
+
+def is_wanted(run: Prepared) -> bool:
+    """Whether the run has a budget of accuracy, and a constraint that it could hold back."""
+    settings = run.settings
+    acts = run.method.constrained and settings.fairness_on != "none" and settings.sparsity > 0
+    return acts and settings.max_accuracy_loss < NO_BUDGET
+
+
+def train_unconstrained(run: Prepared, pools: PruningPools, folder: RunFolder, stop: StopRequest) -> Unconstrained:
+    """Train it on the same batches of upper images, and write it into the run's folder.
+
+    Raises:
+        FairpruneError: it was stopped, or diverged.
+    """
+    settings = dataclasses.replace(run.settings, multiplier_rate=0.0, multiplier_start="zero")
+    student = copy.deepcopy(run.student)
+    masks = target.build_masks(settings, student, run.transform.shape, run.before)
+    own = dataclasses.replace(run, settings=settings, student=student, masks=masks)
+    records = [AccuracyRecord() for _ in run.notions]
+    trainer = trainer_of(own, pools, folder, None, records)
+    with run.terminal.progress("without the constraint", trainer.steps) as display:
+        trainer.on_progress = lambda step: display.update(step.step)
+        with tf32(run.device, True), strictly_repeatable(run.device, lambda: ""):
+            done = trainer.run(stop)
+    if not done:
+        raise FairpruneError(
+            f"stopped at step {trainer.done} of {trainer.steps} of the network without the constraint",
+            hint="run the same command again", code=stop.code or ExitCode.TERMINATED,
+        )  # fmt: skip
+    reached: tuple[float, ...] = ()
+    with run.group.together():
+        if run.group.number == 0:
+            reestimate(own, pools.lower, trainer.lower)
+            reached = accuracies_on(pools.upper, student, settings.batch_size)
+            write_model(own, folder.unconstrained, student, masks.sparse_entries(masks.keep))
+    reached = run.group.from_first(reached)
+    return Unconstrained(tuple(tuple(record.seen) for record in records), reached, trainer.passes)
+
+
+def accuracies_on(pool: Pool, model: nn.Module, batch_size: int) -> tuple[float, ...]:
+    """Accuracy of each task on the images of a pool as they are, 0..1."""
+    read_out = read_out_of(model)
+    columns = (slice(None),) if read_out is None or read_out.plain else read_out.columns
+    right = np.zeros(len(columns))
+    with evaluating(model), torch.no_grad():
+        for batch in pool.batches(batch_size, next(model.parameters()).device):
+            table = model(batch.images)
+            labels = batch.labels.reshape(len(table), -1).T
+            right += [int((table[:, own].argmax(1) == label).sum()) for own, label in zip(columns, labels, strict=True)]
+    return tuple((right / len(pool)).tolist())
+
+
+@dataclass(frozen=True)
+class AccuracySpent:
+    """What fairness cost, on the upper images as they are.
+
+    Attributes:
+        allowed: share of all images.
+        unconstrained, reached: accuracy of each task, without the constraint and with it, 0..1.
+        images: that were looked at.
+        passes: that the unconstrained network took.
+    """
+
+    allowed: float
+    unconstrained: tuple[float, ...]
+    reached: tuple[float, ...]
+    images: int
+    passes: float
+
+
+def spent_of(free: Unconstrained, run: Prepared, pruned: nn.Module, upper: Pool) -> AccuracySpent:
+    """Look what was spent of the budget, say it, and warn where it was more than allowed."""
+    allowed, reached = run.settings.max_accuracy_loss, accuracies_on(upper, pruned, run.settings.batch_size)
+    spent = AccuracySpent(allowed, free.reached, reached, len(upper), free.passes)
+    for task, before, now in zip(run.data.manifest.tasks, free.reached, reached, strict=True):
+        name = f"{task.name}: " if len(reached) > 1 else ""
+        text = (
+            f"{name}{now:.1%} right on the {len(upper)} upper images, {before:.1%} without the constraint; fairness "
+            f"may cost {100 * allowed:g} points"
+        )
+        if before - now > allowed:
+            run.terminal.warn(f"{text} and cost {100 * (before - now):.1f}", code="accuracy-budget")
+        else:
+            run.terminal.note(text)
+    return spent
