@@ -163,12 +163,7 @@ class Constraint:
         """One step of dual ascent on the exact violation; undefined violations leave a multiplier alone."""
         self._dual.ascend([tally.counts for tally in self.tallies], [tally.seen for tally in self.tallies])
         if self._accuracy is not None:
-            self._accuracy.update(self._whole_accuracy())
-
-    def _whole_accuracy(self) -> float:
-        """Running accuracy over all groups of the first attribute; NaN before an image was counted."""
-        counts = self.tallies[0].counts.sum(axis=0)
-        return float(counts.trace() / counts.sum()) if counts.sum() else float("nan")
+            self._accuracy.update(self.tallies[0].whole_accuracy)
 
     @property
     def _table(self) -> np.ndarray:
@@ -258,13 +253,7 @@ class Constraint:
 
     def group_accuracy(self) -> list[np.ndarray]:
         """Running accuracy per attribute, [G]; NaN where a group has not been seen."""
-        result = []
-        for tally in self.tallies:
-            size = tally.counts.sum(axis=(1, 2))
-            right = np.einsum("gyy->g", tally.counts)
-            with np.errstate(invalid="ignore", divide="ignore"):
-                result.append(np.where(size > 0, right / size, np.nan))
-        return result
+        return [tally.accuracy for tally in self.tallies]
 
     def state_dict(self) -> dict[str, list[Tensor]]:
         """What decides how the multipliers go on; a batch that waits to be counted goes with it, uncounted."""

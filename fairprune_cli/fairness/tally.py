@@ -43,6 +43,19 @@ class GroupTally:
         for table in (self.counts, self.soft, self.seen):
             table[...] = 0.0
 
+    @property
+    def accuracy(self) -> np.ndarray:
+        """Running accuracy of each group, [G]; NaN where it has not been seen."""
+        size, right = self.counts.sum(axis=(1, 2)), np.einsum("gyy->g", self.counts)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.where(size > 0, right / size, np.nan)
+
+    @property
+    def whole_accuracy(self) -> float:
+        """Running accuracy over all groups; NaN before an image was counted."""
+        counts = self.counts.sum(axis=0)
+        return float(counts.trace() / counts.sum()) if counts.sum() else float("nan")
+
     def surrogate_gap(self) -> float:
         """Largest difference of relaxed rates between two groups; NaN with fewer than two."""
         hits, size = self.soft

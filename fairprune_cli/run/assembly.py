@@ -160,7 +160,7 @@ class Assembly:
 
     def _task_constraint(
         self, notion: fairness.Notion, dense: list[np.ndarray] | None, dense_eval: list[np.ndarray] | None,
-        data: list[np.ndarray], accuracy: AccuracyWatch | None,
+        data: list[np.ndarray], accuracy: AccuracyWatch | None = None,
     ) -> Constraint:  # fmt: skip
         settings, dual = self.settings, self.method.dual
         groups = [len(g.groups) for g in self.data.groupings]

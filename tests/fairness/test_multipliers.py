@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -9,6 +11,7 @@ from fairprune_cli.fairness import notions as fairness
 from fairprune_cli.fairness.group_rows import GroupRows
 from fairprune_cli.fairness.multipliers import Multipliers
 from fairprune_cli.fairness.notion import Notion
+from fairprune_cli.fairness.term import lagrangian_part
 
 
 def dual_of(notion: Notion) -> Multipliers:
@@ -44,3 +47,79 @@ def test_pairs_by_hand_and_their_cap() -> None:
     assert dual.pairs[0] == pytest.approx(expected)
     assert dual.of[0][:, 0] == pytest.approx(np.array([[0.0, 0.2, 0.0], [0.2, 0.0, 0.0]]))
     assert not dual.of[1].any()
+
+
+def alone(notion: Notion, groups: int, **given: Any) -> Multipliers:
+    """Multipliers of one attribute, at rate 1, without tolerance."""
+    settings = {"rate": 1.0, "cap": 9.0, "tolerance": [0.0], "decay": 0.0, "least": 1.0, "dense": None} | given
+    return Multipliers(notion, GroupRows([groups], notion.event.shape[1]), **settings)
+
+
+@pytest.mark.parametrize("name", ["accuracy", "odds", "worst-group"])
+def test_a_balanced_start_gives_each_group_the_same_part(name: str) -> None:
+    notion, images = fairness.get(name, 2), np.array([[40.0, 10.0], [5.0, 15.0], [20.0, 10.0]])
+    dual = alone(notion, 3)
+    dual.balance([images])
+    labels, groups = np.array([0, 1] * 3), np.repeat([0, 1, 2], 2)[:, None]
+    rows = GroupRows([3], 2)
+    part = lagrangian_part(dual.table, notion, rows, 0.0, labels, groups, images.reshape(-1))
+    mass = (part * images.reshape(-1)).reshape(3, 2)
+    if name == "odds":
+        assert mass == pytest.approx(np.tile([40.0, 15.0], (3, 1)))
+    else:
+        assert mass.sum(axis=1) == pytest.approx([50.0] * 3)
+    assert part.min() >= 1.0
+
+
+def test_a_balanced_start_leaves_rates_that_more_images_do_not_raise() -> None:
+    dual = alone(fairness.get("parity", 2), 2)
+    dual.balance([np.array([[40.0, 10.0], [5.0, 15.0]])])
+    assert not dual.table.any()
+    many = alone(fairness.get("odds", 3), 2)
+    many.balance([np.array([[40.0, 10.0, 5.0], [5.0, 15.0, 5.0]])])
+    assert np.flatnonzero(many.table[0].any(axis=1)).tolist() == [0, 4]  # recall of the first two classes
+    assert not many.table[1].any()
+
+
+def test_exponentiated_steps_by_hand() -> None:
+    notion, counts = fairness.get("accuracy", 2), np.array([[[9.0, 1.0], [0.0, 0.0]], [[6.0, 4.0], [0.0, 0.0]]])
+    dual = alone(notion, 2, exponentiated=True, rate=2.0)
+    dual.of[0][0, 0] = [0.5, 0.2]
+    dual.ascend([counts])
+    expected = [0.6 * np.exp(2 * -0.3) - 0.1, 0.3 * np.exp(2 * 0.3) - 0.1]
+    assert dual.of[0][0, 0] == pytest.approx(expected)
+    for _ in range(200):
+        dual.ascend([counts])
+    assert dual.of[0][0, 0] == pytest.approx([0.0, 9.0])  # from 0 to the cap
+
+
+@pytest.mark.parametrize("name", [n for n in fairness.names() if n != "degradation"])
+def test_a_difference_below_its_standard_errors_is_none(name: str) -> None:
+    """By hand: p = (hits + 1/2) / (n + 1), se = sqrt(p (1 - p) / (n + 1)), of a difference the root of the squares."""
+    notion = fairness.get(name, 2)
+    counts = np.array([[[45.0, 5.0], [8.0, 42.0]], [[12.0, 8.0], [5.0, 15.0]], [[7.0, 3.0], [4.0, 6.0]]])
+    dual = alone(notion, 3, errors=1.5, tolerance=[0.05])
+    dual.ascend([counts])
+    rate, size = notion.rates(counts)
+    p = (rate * size + 0.5) / (size + 1)
+    error = 1.5 * np.sqrt(p * (1 - p) / (size + 1))
+    whole = notion.rates(counts.sum(axis=0, keepdims=True))[0]
+    for m, direction in enumerate(notion.direction):
+        for g in range(3):
+            others = [h for h in range(3) if h != g]
+            beyond = [rate[m, h] - rate[m, g] - max(0.05, np.hypot(error[m, g], error[m, h])) for h in others]
+            if direction == 0:
+                assert dual.of[0][0, m, g] == pytest.approx(sum(max(b, 0.0) for b in beyond))
+            elif notion.against == "whole":
+                assert dual.of[0][0, m, g] == pytest.approx(max(whole[m, 0] - rate[m, g] - max(0.05, error[m, g]), 0.0))
+            else:
+                assert dual.of[0][0, m, g] == pytest.approx(max(0.0, *beyond))
+
+
+def test_many_copies_of_few_images_are_no_more_certain() -> None:
+    notion, counts = fairness.get("accuracy", 2), np.array([[[9.0, 1.0], [0.0, 0.0]], [[6.0, 4.0], [0.0, 0.0]]])
+    data = [np.array([[10.0, 0.0], [10.0, 0.0]])]
+    few, seen_again = (alone(notion, 2, errors=1.0, data=data) for _ in range(2))
+    few.ascend([counts])
+    seen_again.ascend([50 * counts])
+    assert few.table == pytest.approx(seen_again.table)

@@ -25,8 +25,8 @@ WITHIN = {
         "measure", "peak_memory",
     ),
     "fairness": (
-        "options", "relaxations", "notion", "notions", "margins", "surrogate", "group_rows", "tally", "multipliers",
-        "term", "constraint", "joint",
+        "options", "relaxations", "notion", "notions", "margins", "surrogate", "group_rows", "tally", "accuracy_budget",
+        "multipliers", "term", "constraint", "joint",
     ),
     "pruning": (
         "options", "channels", "masks", "schedule", "method", "group_method", "group_weights", "methods", "target",

@@ -156,3 +156,40 @@ def test_the_tasks_get_the_dense_scores_only_where_something_asks_for_them(disti
     )
     assert handed == ([(3, 2)] * 4 if asks else [None] * 4)
     assert torch.equal(plain, mixed) == (not distill)
+
+
+def test_a_shift_is_added_to_the_scores_in_loss_and_term_and_not_in_what_is_distilled() -> None:
+    torch.manual_seed(1)
+    held = constraint()
+    held.multipliers[0][0] = [[0.5, 2.0]]
+    held.adjust(np.array([0, 0, 1, 2]), np.array([[0], [1], [1], [0]]), np.array([40.0, 10.0, 20.0, 30.0]))
+    method = methods.get("magnitude")(WeightMasks(nn.Linear(2, 3)), MethodOptions())
+    objective = Objective(method, held, distill=0.25, temperature=2.0)
+    logits, seen, labels = torch.randn(2, 3), torch.randn(2, 3), torch.tensor([0, 2])
+    known = Known(labels.numpy(), np.array([[0], [1]]))
+    terms = objective.terms(known, torch.device("cpu"))
+    assert terms is not None
+    assert terms.shift is not None
+    # n = 70 and 30 of 100, mu / n: an image of the first group counts 1 + .5 * 100 / 70, one of the second 1 + 200 / 30
+    parts = np.array([1 + 50 / 70, 1 + 200 / 30])
+    mass = np.array([40 * parts[0] + 10 * parts[1], 20 * parts[1], 30 * parts[0]])
+    shift = np.log(mass / mass.sum() / [0.5, 0.2, 0.3])
+    assert terms.shift.numpy() == pytest.approx(shift, rel=1e-5)
+    moved = logits + terms.shift
+    batch = SimpleNamespace(labels=labels, rows=torch.tensor([0, 1]), weights=None, dense=seen)
+    plain = nn.functional.cross_entropy(moved, labels, reduction="none")
+    loss = objective.lower(logits, batch, terms.shift)
+    assert float(loss) == pytest.approx(float((0.75 * plain + 0.25 * distillation(logits, seen, 2.0)).mean()), rel=1e-5)
+    whole = objective.lagrangian(loss, logits, terms)
+    penalty = held.penalty(moved, known.labels, known.groups)
+    assert float(whole) == pytest.approx(float((loss + penalty) / (1 + held.weight)), rel=1e-5)
+    assert float(objective.upper(logits, labels, shift=terms.shift)) == pytest.approx(float(plain.mean()), rel=1e-5)
+
+
+def test_nothing_is_shifted_unless_asked() -> None:
+    held = constraint()
+    held.multipliers[0][0] = 1.0
+    objective = Objective(methods.get("magnitude")(WeightMasks(nn.Linear(2, 3)), MethodOptions()), held)
+    terms = objective.terms(Known(np.array([0]), np.array([[0]])), torch.device("cpu"))
+    assert terms is not None
+    assert terms.shift is None

@@ -69,7 +69,28 @@ def build(view: View) -> Section | None:
     if notion and notion != words.NOTHING:
         text = f"The gap here is that of the notion that the run was asked to keep fair: {notion}."
         lead.append(" ".join(filter(None, [text, view.positive_of(notion)])))
+    lead += filter(None, [_price(view)])
     return Section("training", "During pruning", lead, blocks, folded=True)
+
+
+def _price(view: View) -> str:
+    """What fairness cost in accuracy, where that had a bound."""
+    pairs = [
+        (number(free), number(held))
+        for free, held in zip(
+            view.items("accuracy_budget", "unconstrained"), view.items("accuracy_budget", "reached"), strict=False
+        )
+    ]
+    told = [f"{words.percent(held)} ({words.percent(free)} without the constraint)"
+            for free, held in pairs if free is not None and held is not None]  # fmt: skip
+    allowed, file = view.number("accuracy_budget", "allowed"), view.text("accuracy_budget", "file")
+    if not told or allowed is None:
+        return ""
+    beside = f" The network without the constraint is in {file}." if file else ""
+    return (
+        f"Fairness was to cost at most {words.points(allowed)} of accuracy: on the images of the mask steps it is "
+        f"{words.join(told)}.{beside}"
+    )
 
 
 _MULTIPLIERS = (
