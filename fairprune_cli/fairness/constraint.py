@@ -74,6 +74,8 @@ class Constraint:
         data: per attribute [G, K], images of the data that batches come from; a rate that has fewer than `least` there
             leaves its multiplier alone, too.
         exponentiated, errors: as in `Multipliers`.
+        start: per attribute [G, K], images of the lower data, for multipliers that start where they balance its groups;
+            they start at 0 where None.
         accuracy: is told of the accuracy over all groups at each update, and weighs it against the multipliers.
 
     Attributes:
@@ -103,6 +105,7 @@ class Constraint:
         data: Sequence[np.ndarray] | None = None,
         exponentiated: bool = False,
         errors: float = 0.0,
+        start: Sequence[np.ndarray] | None = None,
         accuracy: AccuracyWatch | None = None,
     ) -> None:
         if bound not in BOUNDS:
@@ -117,16 +120,17 @@ class Constraint:
             notion, self._rows, rate=rate, cap=cap, tolerance=self.tolerances, decay=decay, least=least, dense=dense,
             data=data, exponentiated=exponentiated, errors=errors,
         )  # fmt: skip
-        self._accuracy = accuracy
+        self._start, self._accuracy = start, accuracy
         self._strata: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
         self._dense = {False: dense, True: dense_eval}  # by whether in eval mode
         self._evaluated = False
         self.multipliers = self._dual.of
         self._waiting: _Observed | None = None
 
-    def balance(self, images: Sequence[np.ndarray]) -> None:
-        """Start the multipliers where they balance the groups; images: per attribute [G, K], of the lower data."""
-        self._dual.balance(images)
+    def start(self) -> None:
+        """The stage begins in which the constraint acts: put the multipliers where they start."""
+        if self._start is not None:
+            self._dual.balance(self._start)
 
     def observe(
         self, logits: Tensor, labels: ArrayLike, groups: ArrayLike, weights: ArrayLike | None = None,

@@ -109,6 +109,11 @@ class JointConstraint:
             whole[columns] = prior_shift(part, own, sizes, columns.stop - columns.start)
         return whole
 
+    def start(self) -> None:
+        """The stage begins in which the constraints act."""
+        for part in self.parts:
+            part.start()
+
     def forget(self) -> None:
         """Drop the running counts."""
         for part in self.parts:

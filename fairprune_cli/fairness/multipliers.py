@@ -38,7 +38,7 @@ class Multipliers:
         least: images in a rate's population below which it leaves its multiplier alone.
         dense: per attribute [G, K, K], the dense model's counts, for notions relative to it.
         data: per attribute [G, K], images of the data that rates come from; however often one is seen, it is one.
-        exponentiated: mu + u is multiplied by exp(eta violation), u = 0.1, instead of eta times the violation added.
+        exponentiated: mu + u is multiplied by exp(eta violation / u), u = 0.1; else eta violation is added.
         errors: a difference is allowed to be as large as so many of its standard errors, where that is above tau.
 
     Attributes:
@@ -121,6 +121,6 @@ class Multipliers:
         step = np.where(np.isnan(violation), 0.0, violation)
         kept = np.where(step < 0, (1.0 - self.decay) * mu, mu) if self.decay else mu
         if self.exponentiated:
-            np.clip((kept + UNIT) * np.exp(self.rate * step) - UNIT, 0.0, self.cap, out=mu)
+            np.clip((kept + UNIT) * np.exp(self.rate * step / UNIT) - UNIT, 0.0, self.cap, out=mu)
             return
         np.clip(kept + self.rate * step, 0.0, self.cap, out=mu)

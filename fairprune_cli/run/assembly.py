@@ -119,11 +119,11 @@ class Assembly:
                 modes[1], more = self._references(pools, evaluated=True)
                 cost += more
         data = [images_in(self._pools_counted(pools), rows, task) for task, rows in enumerate(self._rows)]
+        starts: list[list[np.ndarray] | None] = [None] * len(self.notions)
+        if (self.method.dual.start or self.settings.multiplier_start) == "balanced":
+            starts = [images_in([pools.lower], rows, task) for task, rows in enumerate(self._rows)]
         watches = self.accuracies or [None] * len(self.notions)
-        parts = [self._task_constraint(*own) for own in zip(self.notions, *modes, data, watches, strict=True)]
-        if self._acts and self.settings.multiplier_start != "zero":
-            for task, (part, rows) in enumerate(zip(parts, self._rows, strict=True)):
-                part.balance(images_in([pools.lower], rows, task))
+        parts = [self._task_constraint(*own) for own in zip(self.notions, *modes, data, starts, watches, strict=True)]
         if read_out is None or read_out.plain:
             return parts[0], cost
         return JointConstraint(parts, read_out.columns, read_out.width), cost
@@ -160,7 +160,7 @@ class Assembly:
 
     def _task_constraint(
         self, notion: fairness.Notion, dense: list[np.ndarray] | None, dense_eval: list[np.ndarray] | None,
-        data: list[np.ndarray], accuracy: AccuracyWatch | None = None,
+        data: list[np.ndarray], start: list[np.ndarray] | None = None, accuracy: AccuracyWatch | None = None,
     ) -> Constraint:  # fmt: skip
         settings, dual = self.settings, self.method.dual
         groups = [len(g.groups) for g in self.data.groupings]
@@ -172,8 +172,9 @@ class Assembly:
             memory=settings.multiplier_memory / (max(groups) if dual.per_group else 1),
             bound=dual.bound or settings.bound, dense=dense if notion.relative else None,
             dense_eval=dense_eval if notion.relative else None, data=data, normalise=dual.normalise,
-            per_group=dual.per_group, exponentiated=settings.multiplier_step == "exponentiated",
-            errors=settings.tolerance_errors,
+            per_group=dual.per_group, start=start,
+            exponentiated=(dual.step or settings.multiplier_step) == "exponentiated",
+            errors=settings.tolerance_errors if dual.errors is None else dual.errors,
             accuracy=accuracy,
             levelling=settings.levelling if dual.levelling is None else dual.levelling,
             decay=settings.multiplier_decay if dual.decay is None else dual.decay,

@@ -148,6 +148,8 @@ class Trainer:
             self._prune(self._wanted())
         if self.done == self._fair_edges[0] > 0:
             self.constraint.forget()
+        if self.done == self._fair_edges[0] and self._fair != "none":
+            self.constraint.start()
 
     def _train(self) -> None:
         """A lower step, and what is due after it: an upper step, a move of the mask, multipliers."""

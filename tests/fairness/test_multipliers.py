@@ -83,7 +83,7 @@ def test_a_balanced_start_leaves_rates_that_more_images_do_not_raise() -> None:
 
 def test_exponentiated_steps_by_hand() -> None:
     notion, counts = fairness.get("accuracy", 2), np.array([[[9.0, 1.0], [0.0, 0.0]], [[6.0, 4.0], [0.0, 0.0]]])
-    dual = alone(notion, 2, exponentiated=True, rate=2.0)
+    dual = alone(notion, 2, exponentiated=True, rate=0.2)
     dual.of[0][0, 0] = [0.5, 0.2]
     dual.ascend([counts])
     expected = [0.6 * np.exp(2 * -0.3) - 0.1, 0.3 * np.exp(2 * 0.3) - 0.1]
