@@ -15,6 +15,7 @@ from typing import IO, Any
 
 from PIL import Image, UnidentifiedImageError
 
+from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.core.files import read_plain
 from fairprune_cli.core.limits import DEFAULTS, figure, how_to_raise, limit
 from fairprune_cli.data.images.depth import eight_bit, is_deep
@@ -77,7 +78,9 @@ def read_image_file(path: str | Path) -> bytes:
         ImageFault: missing or unreadable.
     """
     try:
-        return read_plain(path)
+        return read_plain(path, "image_bytes")
+    except FairpruneError as error:
+        raise ImageFault("too-large", f"{error.what}: {error.hint}") from error
     except FileNotFoundError as error:
         raise ImageFault("missing", "does not exist") from error
     except (OSError, ValueError) as error:
