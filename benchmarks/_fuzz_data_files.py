@@ -118,7 +118,10 @@ def _bombs() -> Iterator[tuple[str, bytes]]:
     ):  # fmt: skip
         with contextlib.suppress(OSError, KeyError, ValueError):
             large = wide.convert("RGB") if kind in ("WEBP", "AVIF", "QOI", "JPEG2000") else wide
-            yield f"large {kind}", _saved(large.crop((0, 0, 4000, 4000)) if kind == "AVIF" else large, kind, **options)
+            yield (
+                f"large {kind}",
+                _saved(large.crop((0, 0, 3000, 3000)) if kind in ("AVIF", "QOI") else large, kind, **options),
+            )
     yield "large 16-bit TIFF", _saved(Image.new("I;16", (9_900, 9_900), 999), "TIFF", compression="tiff_deflate")
     small = [Image.new("L", (1000, 1000), n % 251) for n in range(300)]
     for kind, options in (("GIF", {}), ("TIFF", {"compression": "tiff_deflate"}), ("WEBP", {"lossless": True})):

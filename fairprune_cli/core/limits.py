@@ -40,6 +40,8 @@ DEFAULTS: Mapping[str, int] = {
     "tasks": 1_000,
     "policy_rules": 1_000,
     "image_pixels": 100_000_000,
+    "slow_image_pixels": 4_000_000,
+    "wide_image_pixels": 40_000_000,
     "table_cells": 24_000_000,
     "table_columns": 10_000,
     "table_rows": 16_000_000,

@@ -169,6 +169,7 @@ def _sentence(text: str, category: type[Warning]) -> str:
 
 _one_large = threading.Lock()
 _LARGE = 24_000_000  # pixels
+_WIDE = ("JPEG2000", "WEBP", "AVIF")  # whose decoders take up to 36 bytes a pixel
 
 
 @contextlib.contextmanager
@@ -187,13 +188,19 @@ def _opened(data: bytes) -> Iterator[Image.Image]:
         pixels = image.width * image.height
         if pixels > most:
             raise _too_large(pixels)
+        # Pillow has decoders in Python for rare forms, which take a microsecond and more for each pixel.
+        if pixels > limit("slow_image_pixels") and any(part[0] in Image.DECODERS for part in image.tile):
+            raise _too_large(pixels, "slow_image_pixels")
+        if pixels > limit("wide_image_pixels") and image.format in _WIDE:
+            raise _too_large(pixels, "wide_image_pixels")
         with _one_large if pixels > _LARGE else contextlib.nullcontext():
             yield image
 
 
-def _too_large(pixels: int) -> ImageFault:
-    most = limit("image_pixels")
-    text = f"has {figure(pixels)} pixels; at most {most:,} are read: {how_to_raise(pixels, 'image_pixels')}"
+def _too_large(pixels: int, name: str = "image_pixels") -> ImageFault:
+    most = limit(name)
+    form = "" if name == "image_pixels" else " in this form"
+    text = f"has {figure(pixels)} pixels; at most {most:,} are read{form}: {how_to_raise(pixels, name)}"
     return ImageFault("too-large", text)
 
 
