@@ -181,9 +181,8 @@ def _opened(data: bytes) -> Iterator[Image.Image]:
     """
     most = limit("image_pixels")
     if most > DEFAULTS["image_pixels"] and Image.MAX_IMAGE_PIXELS is not None:
-        Image.MAX_IMAGE_PIXELS = max(
-            most, Image.MAX_IMAGE_PIXELS
-        )  # or Pillow would refuse what FAIRPRUNE_LIMITS asks for
+        # or Pillow would refuse what FAIRPRUNE_LIMITS asks for
+        Image.MAX_IMAGE_PIXELS = max(most, Image.MAX_IMAGE_PIXELS)
     with Image.open(io.BytesIO(data), formats=image_formats()) as image:
         pixels = image.width * image.height
         if pixels > most:

@@ -9,8 +9,9 @@ from fairprune_cli.core.files import open_plain
 
 MODEL_FILE = "model.safetensors"
 """The model's name in a run folder."""
+_TABLES = (".csv", ".tsv", ".parquet", ".pq")
 _OTHERS = frozenset((
-    ".yaml", ".yml", ".csv", ".tsv", ".json", ".jsonl", ".parquet", ".pq", ".txt", ".md", ".html", ".xml", ".toml",
+    ".yaml", ".yml", ".json", ".jsonl", ".txt", ".md", ".html", ".xml", ".toml",
     ".ini", ".log", ".py", ".ipynb", ".sh", ".pdf", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".zst", ".7z", ".rar",
     ".zip", ".png", ".jpg", ".jpeg", ".gif", ".bmp", ".tif", ".tiff", ".webp", ".npy", ".npz", ".xlsx", ".h5",
     ".hdf5", ".keras", ".tflite", ".mlmodel", ".gguf",
@@ -67,6 +68,10 @@ def _refuse_other_kinds(path: Path, graphs: bool) -> None:
             "an ONNX graph, which has no layers to look into or to prune", where=str(path),
             hint="`fairprune audit` runs it; give the checkpoint that it was exported from",
         )  # fmt: skip
+    if suffix in _TABLES and not of_torch:
+        raise FairpruneError(
+            "a table, not a model", where=str(path), hint="tables of predictions: audit --predictions FILE"
+        )
     if suffix in _OTHERS and not of_torch:
         raise FairpruneError(
             f"a {suffix} file is no model", where=str(path), hint="give the path of a .pt, .pth or .safetensors file"

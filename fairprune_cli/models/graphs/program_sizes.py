@@ -39,7 +39,8 @@ class ProgramBudget:
         Raises:
             FairpruneError: it is too much, or came too late.
         """
-        held = sum(leaf.nbytes for leaf in values if isinstance(leaf, Tensor))
+        stores = [leaf.untyped_storage() for leaf in values if isinstance(leaf, Tensor)]
+        held = sum({store.data_ptr(): store.nbytes() for store in stores}.values())  # views share what they show
         self._most = max(self._most, held)
         most = limits.limit("graph_bytes")
         if held > max(most, self._images * min(most, 4 * (self._each or most))):
