@@ -170,6 +170,8 @@ def _bound_memory(more: int) -> None:
     except (ImportError, OSError):  # not Linux
         return
     space = pages * resource.getpagesize() + more
+    hard = resource.getrlimit(resource.RLIMIT_AS)[1]  # whoever started this one may have set one
+    space = space if hard == resource.RLIM_INFINITY else min(space, hard)
     resource.setrlimit(resource.RLIMIT_AS, (space, space))
 
 
