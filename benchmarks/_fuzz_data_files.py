@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import struct
@@ -9,6 +10,9 @@ import tarfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+
+from PIL import Image
 
 SETTINGS = """seed: 3
 max_gap: 0.4
@@ -62,6 +66,8 @@ def _yaml() -> Iterator[tuple[str, str]]:
     yield "many tasks", "tasks: {" + ", ".join(f"t{i}: {{label: x}}" for i in range(10_000)) + "}\n"
     yield "many attributes", "attributes: {" + ", ".join(f"t{i}: {{column: x}}" for i in range(20_000)) + "}\n"
     yield "many rules", "rules:\n" + "- {max_gap: 0.1}\n" * 30_000
+    for tag in ("python/name:os.system", "python/object/apply:os.system", "python/tuple", "python/module:os"):
+        yield f"tag {tag}", f"seed: !!{tag} []\n"
     yield "nine megabytes", "#" * (9 << 20)
     yield "a long text", "seed: '" + "x" * 1_900_000 + "'\n"
     for i, value in enumerate(ODD):
@@ -99,7 +105,39 @@ def _images() -> Iterator[tuple[str, bytes]]:
     yield "pixels", png(13_000, 13_000, 16, 0, 13_000)
     yield "pixels within", png(9_990, 9_990, 16, 0, 9_990)
     yield "3 rows of 9,000", png(64, 9_000, 8, 2, 3)
+    yield from _bombs()
     yield "65,000 x 65,000", png(65_000, 65_000, 1, 0, 100)
+
+
+def _bombs() -> Iterator[tuple[str, bytes]]:
+    """Pictures of far more pixels than bytes, of many frames and of many pages, in each format that can be written."""
+    wide = Image.new("L", (9_900, 9_900), 7)
+    for kind, options in (
+        ("GIF", {}), ("WEBP", {"lossless": True}), ("TIFF", {"compression": "tiff_deflate"}), ("JPEG2000", {}),
+        ("JPEG", {"progressive": True}), ("PNG", {}), ("AVIF", {}), ("TGA", {"compression": "tga_rle"}), ("QOI", {}),
+    ):  # fmt: skip
+        with contextlib.suppress(OSError, KeyError, ValueError):
+            large = wide.convert("RGB") if kind in ("WEBP", "AVIF", "QOI", "JPEG2000") else wide
+            yield (
+                f"large {kind}",
+                _saved(large.crop((0, 0, 3000, 3000)) if kind in ("AVIF", "QOI") else large, kind, **options),
+            )
+    yield "large 16-bit TIFF", _saved(Image.new("I;16", (9_900, 9_900), 999), "TIFF", compression="tiff_deflate")
+    small = [Image.new("L", (1000, 1000), n % 251) for n in range(300)]
+    for kind, options in (("GIF", {}), ("TIFF", {"compression": "tiff_deflate"}), ("WEBP", {"lossless": True})):
+        yield f"frames {kind}", _saved(small[0], kind, save_all=True, append_images=small[1:], **options)
+    for kind, at, form in (("BMP", 18, "<ii"), ("GIF", 6, "<HH"), ("QOI", 4, ">II"), ("TGA", 12, "<HH")):
+        data = bytearray(_saved(Image.new("RGB", (40, 40), (1, 2, 3)), kind))
+        data[at : at + struct.calcsize(form)] = struct.pack(
+            form, *((65_000, 65_000) if "H" in form else (1 << 30,) * 2)
+        )
+        yield f"claims of {kind}", bytes(data)
+
+
+def _saved(image: Image.Image, kind: str, **options: Any) -> bytes:
+    stream = io.BytesIO()
+    image.save(stream, kind, **options)
+    return stream.getvalue()
 
 
 def _tables() -> Iterator[tuple[str, bytes]]:
@@ -127,6 +165,14 @@ def _parquet() -> Iterator[tuple[str, bytes]]:
     places = arrow.array(np.zeros(60_000_000, np.int32))
     constant = arrow.DictionaryArray.from_arrays(places, arrow.array(["x"]))
     yield "rows", packed(dict.fromkeys(names, constant), compression="zstd", store_schema=False)
+    count = 8_000_000
+    thousand = arrow.array([f"train/{i}.png" for i in range(1000)])
+    of_thousand = arrow.array(np.arange(count, dtype=np.int32) % 1000)
+    same = arrow.DictionaryArray.from_arrays(arrow.array(np.zeros(count, np.int32)), arrow.array(["a"]))
+    coded = {**dict.fromkeys(names, same), "file": arrow.DictionaryArray.from_arrays(of_thousand, thousand)}
+    for some in (3_000_000, count):
+        part = {name: column[:some] for name, column in coded.items()}
+        yield f"{some:,} coded rows", packed(part, compression="zstd", store_schema=False)
     yield "columns", packed({f"c{i}": ["x"] for i in range(20_000)})
 
 
@@ -140,6 +186,18 @@ def _shards() -> Iterator[tuple[str, bytes]]:
     yield "a header that lies", archive(tarfile.XHDTYPE, 1 << 60, bytes(2048))
     yield "a file that lies", archive(tarfile.REGTYPE, 1 << 60, bytes(2048))
     yield "headers of headers", archive(tarfile.XHDTYPE, 512, b"27 path=x" + bytes(503)) * 9000
+    for kind, name in (
+        (tarfile.SYMTYPE, "link"),
+        (tarfile.LNKTYPE, "hard"),
+        (tarfile.REGTYPE, "../../up"),
+        (tarfile.REGTYPE, "/etc/x.png"),
+        (tarfile.FIFOTYPE, "pipe"),
+        (tarfile.CHRTYPE, "device"),
+    ):
+        member = tarfile.TarInfo(name)
+        member.type, member.linkname = kind, "/etc/passwd"
+        yield f"member {name}", member.tobuf(tarfile.GNU_FORMAT) + bytes(1024)
+    yield "a sparse member", archive(tarfile.GNUTYPE_SPARSE, 512, bytes(2048))
     yield "compressed", b"\x1f\x8b" + bytes(1000)
 
 

@@ -46,6 +46,7 @@ def by_hand(contents: dict[str, bytes]) -> Iterator[tuple[str, str, bytes]]:
     for count in (3000, 900_000):
         value: Any = deep("(", "t", count)
         yield "state-dict", f"{count} deep", b"\x80\x02" + value.encode() + b"."
+    yield from _graphs() if "onnx" in contents else ()
     nested = contents.get("program", b"")
     for level in range(40):
         inner = io.BytesIO()
@@ -55,6 +56,20 @@ def by_hand(contents: dict[str, bytes]) -> Iterator[tuple[str, str, bytes]]:
         nested = inner.getvalue()
         if level in (0, 1, 39):
             yield "program", f"nested {level + 1} times", nested
+
+
+def _graphs() -> Iterator[tuple[str, str, bytes]]:
+    from tests.support import hostile_graphs as made
+
+    for name, parts in (
+        ("a sound one", made.usual()), ("loop of 3", made.loop(3)), ("loop of 2^62", made.loop(1 << 62)),
+        ("range of 2^34", made.range_of_product()), ("size from pixels", made.size_from_pixels(float(1 << 34))),
+        ("sizes times", made.shape_of_images("Mul")), ("sizes to the fifth", made.shape_of_images("Pow")),
+        ("matrices", made.matrices()),
+    ):  # fmt: skip
+        yield "onnx", name, made.graph(parts, 40).SerializeToString()
+    yield "onnx", "functions of functions", made.with_functions(24).SerializeToString()
+    yield "onnx", "empty nodes", made.empty_nodes(4_500_000)
 
 
 def _narrow(name: str) -> dict[str, torch.Tensor]:

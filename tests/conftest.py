@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,13 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 # this process torch sees no GPU (below). Those marked `cuda` name their device.
 os.environ["FAIRPRUNE_DEVICE"] = "cpu"
 _KEPT = {"FAIRPRUNE_DATA_ROOT", "FAIRPRUNE_DEVICE"}
+
+# Under nohup, or behind a shell that runs this in the background, signals would not reach what is tested.
+for _number in (signal.SIGHUP, signal.SIGTERM):
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, signal.SIG_DFL)
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # How long an example takes says nothing about the code on a machine that others use too.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])

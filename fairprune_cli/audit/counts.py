@@ -21,7 +21,7 @@ from fairprune_cli.audit.logits import ImagePool, InPieces, Seen, ToHost
 from fairprune_cli.audit.result import AuditResult
 from fairprune_cli.core.device import tf32
 from fairprune_cli.core.distributed import Ranks
-from fairprune_cli.core.errors import ExitCode, FairpruneError
+from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.models.inference import evaluating
 from fairprune_cli.models.read_out import shift_of, without_shift
 
@@ -137,6 +137,10 @@ def _by_task(
         start += width
 
 
+class BrokenScores(FairpruneError):
+    """Scores are NaN or infinite for some images: a fault of the model's file, unless the model was made here."""
+
+
 class _Scores(GroupCounts):
     """Running counts of a task, from scores."""
 
@@ -162,9 +166,8 @@ class _Scores(GroupCounts):
         broken = {name: int(count[0]) for name, count in self.broken.items() if count[0]}
         if broken:
             images = ", ".join(f"{name} for {count} images" for name, count in broken.items())
-            raise FairpruneError(
+            raise BrokenScores(
                 f"logits are not finite: {images}",
                 hint="the weights hold NaN or infinity, or the model diverged; figures would mean nothing",
-                code=ExitCode.RUNTIME,
             )
         return super().result(classes, groups)

@@ -135,10 +135,10 @@ def _look_ahead(
     first = settings.settings.seed
     paths = [Path(model.replace("{seed}", str(seed))) for seed in range(first, first + seeds)]
     if "data" in varied:
-        look_at_models(settings.settings.arch, dict.fromkeys(paths))
+        look_at_models(settings.settings.arch, dict.fromkeys(paths), graphs=False)
         manifest = "several manifests"
     else:
-        manifest = str(look_ahead(settings, dict.fromkeys(paths), every="attr" in varied))
+        manifest = str(look_ahead(settings, dict.fromkeys(paths), every="attr" in varied, graphs=False))
     terminal.note(f"{model}: comparing {', '.join(methods)} on {manifest}")
 
 

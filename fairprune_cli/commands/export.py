@@ -100,7 +100,7 @@ def _in_integers(
     from fairprune_cli.core.files import refuse_taken
     from fairprune_cli.run.early import look_at_models
 
-    look_at_models(settings.arch, [model])
+    look_at_models(settings.arch, [model], graphs=False)
     if out is not None:
         refuse_taken(out, force)
     from fairprune_cli.report.int8_table import print_int8
@@ -122,7 +122,7 @@ def _look_ahead(model: Path, to: str, out: Path | None, force: bool, given: Give
     from fairprune_cli.run.early import look_at_models
 
     suffix = EXPORT_FORMAT.load(to, "--to").SUFFIX
-    look_at_models(given.get("arch"), [model])
+    look_at_models(given.get("arch"), [model], graphs=False)
     destination(model, out, suffix, force)
     if (data := given.get("data")) is not None:
         from fairprune_cli.data.manifest.load import check_manifest, find_manifest

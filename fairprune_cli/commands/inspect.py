@@ -25,7 +25,7 @@ def command(
     from fairprune_cli.run.early import look_at_models
 
     size_of(size)
-    look_at_models(given.get("arch"), [model])
+    look_at_models(given.get("arch"), [model], graphs=False)
     from fairprune_cli.report import console
 
     document, warnings = inspected(model, given.get("arch"), trust, size_of(size), given.get("weights"))

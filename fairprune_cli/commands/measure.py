@@ -36,7 +36,7 @@ def command(
     from fairprune_cli.run.early import look_at_models
 
     size_of(size)
-    look_at_models(given.get("arch"), [model, *([] if against is None else [against])])
+    look_at_models(given.get("arch"), [model, *([] if against is None else [against])], graphs=False)
     document = measure_models(
         model, against, arch=given.get("arch"), trust=trust, weights=given.get("weights"),
         size=size_of(size), device=settings.device, threads=settings.threads, terminal=terminal,

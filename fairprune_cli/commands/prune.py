@@ -83,6 +83,6 @@ def _look_ahead(model: Path, settings: Resolved, folder: Path, force: bool, term
 
     refuse_in_use(folder, folder=True)
     RunFolder.check_free(folder, force)
-    manifest = look_ahead(settings, [model])
+    manifest = look_ahead(settings, [model], graphs=False)
     told = settings.settings
     terminal.note(f"{model}: {told.method} by {told.granularity} to {told.sparsity:g}, on {manifest}, into {folder}")

@@ -10,6 +10,7 @@ from typing import Any
 
 from fairprune_cli.compare.cells import Cell, ComparisonPlan
 from fairprune_cli.core.errors import FairpruneError, Problems
+from fairprune_cli.core.files import read_plain
 from fairprune_cli.core.settings import values_of
 from fairprune_cli.run.config_file import read_config_of
 from fairprune_cli.run.folder import RunFolder
@@ -75,9 +76,9 @@ def differences(folder: Path, cell: Cell) -> str:
 def failed(plan: ComparisonPlan, cell: Cell) -> dict[str, Any] | None:
     """The record of a failure, if it was one of these very settings."""
     try:
-        record = json.loads(plan.failure(cell).read_text(encoding="utf-8"))
+        record = json.loads(read_plain(plan.failure(cell), "written_bytes"))
         return record if record["made_from"] == made_from(cell) else None
-    except (OSError, ValueError, TypeError, KeyError):
+    except (OSError, ValueError, TypeError, KeyError, RecursionError, FairpruneError):
         return None
 
 

@@ -62,7 +62,7 @@ def read_csv(path: Path, needed: Sequence[str]) -> Iterator[dict[str, str]]:
         FairpruneError: it cannot be read, or lacks a column or a cell.
     """
     try:
-        lines = csv.reader(io.StringIO(read_plain(path).decode("utf-8"), newline=""), strict=True)
+        lines = csv.reader(io.StringIO(read_plain(path, "written_bytes").decode("utf-8"), newline=""), strict=True)
         header = list(map(from_text, next(lines, [])))
         if lacking := [name for name in needed if name not in header]:
             raise ValueError(f"no column {lacking[0]!r}")

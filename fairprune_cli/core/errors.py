@@ -27,6 +27,14 @@ class _Lines(str):
     """Lines that each are one, whatever they were made from: no line break in them but those between them."""
 
 
+_LONG = re.compile(r"\S{400,}")
+
+
+def _shown(line: str) -> str:
+    """A line of a message, in which a value without end is cut, as a number of 5,000 digits in a file."""
+    return one_line(_LONG.sub(lambda word: cut_text(word[0], 200), line))
+
+
 class FairpruneError(Exception):
     """An error with a message for the user: what is wrong, where, and how to mend it.
 
@@ -42,7 +50,7 @@ class FairpruneError(Exception):
         self, what: str | Sequence[str], *, where: str = "", hint: str = "", code: ExitCode = ExitCode.BAD_INPUT
     ) -> None:
         lines = [what] if isinstance(what, str) else what
-        self.what: str = what if isinstance(what, _Lines) else _Lines("\n".join(map(one_line, lines)))
+        self.what: str = what if isinstance(what, _Lines) else _Lines("\n".join(map(_shown, lines)))
         super().__init__(self.what)
         self.where = where
         self.hint = hint

@@ -155,20 +155,34 @@ def open_plain(path: str | Path) -> IO[bytes]:
     raise OSError(errno.EINVAL, _SPECIAL, str(path))
 
 
-def read_plain(path: str | Path, most: str = "") -> bytes:
+def refuse_large(stream: IO[bytes], path: str | Path, most: str) -> None:
+    """Refuse a file before it is read: one with holes takes no place on a disk, and as many bytes of memory as it says.
+
+    Args:
+        most: name of the limit of its size.
+
+    Raises:
+        FairpruneError: it is larger.
+    """
+    refuse_above(os.fstat(stream.fileno()).st_size, most, str(path), "the file")
+
+
+def read_plain(path: str | Path, most: str) -> bytes:
     """The bytes of a plain file.
 
     Args:
-        most: name of the limit of its size, "" for none.
+        most: name of the limit of its size.
 
     Raises:
-        OSError: as `open_plain`.
+        OSError: as `open_plain`, or it waits for what is to come, as some files of the kernel do.
         FairpruneError: it is larger than the limit.
     """
     with open_plain(path) as stream:
-        if most:
-            refuse_above(os.fstat(stream.fileno()).st_size, most, str(path))
-        return stream.read()
+        refuse_large(stream, path, most)
+        data: bytes | None = stream.read()
+        if data is None:
+            raise OSError(errno.EINVAL, _SPECIAL, str(path))
+        return data
 
 
 def read_document(

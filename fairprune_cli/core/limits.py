@@ -24,6 +24,8 @@ DEFAULTS: Mapping[str, int] = {
     "unfolded_bytes": 1 << 30,
     "network_bytes": 1 << 30,
     "graph_bytes": 1 << 30,
+    "graph_nodes": 50_000,
+    "graph_seconds": 30,
     "classes": 1_000_000,
     # Tables, manifests, images and YAML.
     "image_side_pixels": 4096,
@@ -38,12 +40,20 @@ DEFAULTS: Mapping[str, int] = {
     "tasks": 1_000,
     "policy_rules": 1_000,
     "image_pixels": 100_000_000,
-    "table_cells": 50_000_000,
+    "slow_image_pixels": 4_000_000,
+    "wide_image_pixels": 40_000_000,
+    "table_cells": 24_000_000,
     "table_columns": 10_000,
-    "table_rows": 50_000_000,
+    "table_rows": 16_000_000,
+    "table_faults": 100_000,
     "parquet_page_bytes": 256 << 20,
     "parquet_bytes": 2 << 30,
     "shards": 100_000,
+    # Files as they lie there, by what they are; they are looked at before they are read.
+    "image_bytes": 512 << 20,
+    "table_bytes": 2 << 30,
+    "predictions_bytes": 64 << 30,
+    "written_bytes": 64 << 20,
 }
 """The most that is borne without the option, by name; the name ends in the unit."""
 

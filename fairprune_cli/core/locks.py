@@ -14,6 +14,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from fairprune_cli.core.errors import FairpruneError
+from fairprune_cli.core.files import read_plain
 from fairprune_cli.core.provenance import command
 from fairprune_cli.core.signals import to_be_undone
 
@@ -66,8 +67,8 @@ def write_holder(path: Path) -> None:
 def read_holder(path: Path) -> dict[str, Any]:
     """What `write_holder` wrote; {} where it cannot be read."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        content = json.loads(read_plain(path, "written_bytes"))
+    except (OSError, ValueError, RecursionError, FairpruneError):
         return {}
     return content if isinstance(content, dict) else {}
 

@@ -12,10 +12,14 @@ from typing import Any
 
 import yaml
 
+from fairprune_cli.core.errors import cut_text
 from fairprune_cli.core.limits import how_to_raise, limit, refusal
 
 _NUMBERS = frozenset({"tag:yaml.org,2002:int", "tag:yaml.org,2002:float"})
 _LONGEST_NUMBER = 1_000
+_PLAIN = ("null", "bool", "int", "float", "str", "seq", "map", "timestamp", "merge", "value", "binary", "omap", "set",
+          "pairs")  # fmt: skip
+_TAGS = frozenset({None, "!", *(f"tag:yaml.org,2002:{name}" for name in _PLAIN)})
 
 
 class _Bounded(yaml.composer.Composer):
@@ -36,6 +40,7 @@ class _Bounded(yaml.composer.Composer):
             self._count += self._sizes[id(node)]
             self._refuse_excess(mark)
             return node
+        _refuse_tag(self.peek_event(), mark)  # type: ignore[attr-defined]
         before = self._count
         self._count += 1
         self._depth += 1
@@ -54,6 +59,14 @@ class _Bounded(yaml.composer.Composer):
         else:
             return
         raise yaml.MarkedYAMLError(problem=f"{text}; {how_to_raise(*over)}", problem_mark=mark)
+
+
+def _refuse_tag(event: Any, mark: yaml.Mark) -> None:
+    """Refuse a tag that asks for more than plain values: other programs run code for it."""
+    tag = getattr(event, "tag", None)
+    if tag not in _TAGS:
+        text = f"the tag {cut_text(str(tag), 60)!r} is none of plain values, which are all that is read"
+        raise yaml.MarkedYAMLError(problem=text, problem_mark=mark)
 
 
 class _TextLoader(_Bounded, yaml.BaseLoader):

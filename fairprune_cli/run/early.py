@@ -12,11 +12,14 @@ from fairprune_cli.models.checkpoint.location import locate
 from fairprune_cli.run.options import Resolved
 
 
-def look_ahead(resolved: Resolved, models: Iterable[Path], every: bool = False, beside: Path | None = None) -> Path:
+def look_ahead(
+    resolved: Resolved, models: Iterable[Path], every: bool = False, beside: Path | None = None, graphs: bool = True
+) -> Path:  # fmt: skip
     """Check the files and names of a call that works on images.
 
     Args:
         models: that are read; the first one's folder may hold the manifest.
+        graphs: whether a graph in ONNX will do as a model.
         beside: a file whose folder may hold the manifest, where no model is read.
         every: whether all attributes of the manifest are meant where none is named.
 
@@ -28,7 +31,7 @@ def look_ahead(resolved: Resolved, models: Iterable[Path], every: bool = False, 
             unsound policy, or fairness asked of a method that has none.
     """
     settings, paths = resolved.settings, list(models)
-    look_at_models(settings.arch, paths)
+    look_at_models(settings.arch, paths, graphs)
     _refuse_fairness_of_none(resolved)
     # They take numpy, which what was looked at so far does without.
     from fairprune_cli.audit.policy import policy_of
@@ -40,10 +43,10 @@ def look_ahead(resolved: Resolved, models: Iterable[Path], every: bool = False, 
     return found
 
 
-def look_at_models(arch: str | None, models: Iterable[Path]) -> None:
+def look_at_models(arch: str | None, models: Iterable[Path], graphs: bool = True) -> None:
     """Check that models are there, and that an architecture of this name is."""
     for path in models:
-        locate(path)
+        locate(path, graphs)
     if arch is not None:
         architecture_names.refuse_unknown(arch)
 

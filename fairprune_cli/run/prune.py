@@ -13,6 +13,7 @@ from typing import Any
 
 from torch import nn
 
+from fairprune_cli.audit.counts import BrokenScores
 from fairprune_cli.core.device import choose_device
 from fairprune_cli.core.distributed import Ranks, joined
 from fairprune_cli.core.errors import ExitCode, FairpruneError
@@ -238,4 +239,8 @@ def _audit(
     )  # fmt: skip
     spent = None if free is None else spent_of(free, run, pruned, pools.upper)
     told = Pruned(run, resolved, trainer, pruned, folder.model, pools.audit, spent)
-    return step.take(lambda: report_parts(told), folder.path, folder.finish)
+    try:
+        return step.take(lambda: report_parts(told), folder.path, folder.finish)
+    except BrokenScores as error:
+        error.code = ExitCode.RUNTIME  # the dense model gave scores at the first look
+        raise

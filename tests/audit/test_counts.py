@@ -194,7 +194,7 @@ def test_logits_that_are_not_finite_are_an_error_that_names_the_model(value: flo
     data.images[[3, 500], 2] = value
     with pytest.raises(FairpruneError, match="pruned for 2 images") as caught:
         audit_models(models(), data, [GENDER, AGE], CLASSES)
-    assert caught.value.code == ExitCode.RUNTIME
+    assert caught.value.code == ExitCode.BAD_INPUT
     assert "dense" not in caught.value.what
 
 

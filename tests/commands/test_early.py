@@ -24,6 +24,11 @@ MISTAKES: list[tuple[str, str]] = [
     ("prune modle.pt --attr gender", "did you mean 'model.pt'?"),
     ("prune empty.pt --attr gender", "the file is empty"),
     ("prune model.pt --data absent.yaml", "no such manifest"),
+    ("prune key.yaml --attr gender", "a .yaml file is no model"),
+    ("prune table.csv --attr gender", "a table, not a model"),
+    ("prune graph.onnx --attr gender", "an ONNX graph"),
+    ("inspect graph.onnx", "`fairprune audit` runs it"),
+    ("audit model.pt --data /dev/null", "no plain file"),
     ("prune model.pt --data key.yaml --attr gender", "did you mean 'columns'?"),
     ("prune model.pt --data table.csv --attr gender", "this is a table: `fairprune data init table.csv`"),
     ("prune model.pt --data table.yaml --attr gender", "the table"),
@@ -78,6 +83,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     tmp_path.joinpath("table.csv").write_text("file,label,split,gender,age\n")
     tmp_path.joinpath("model.pt").write_text("no model, which nobody looks at")
     tmp_path.joinpath("empty.pt").touch()
+    tmp_path.joinpath("graph.onnx").write_text("no graph, which nobody looks at")
     tmp_path.joinpath("report.json").write_text("{}")
     return tmp_path
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fairprune_cli.core.errors import nearest
+from fairprune_cli.core.errors import FairpruneError, nearest
 from fairprune_cli.core.plugins import METHOD, NOTION
 
 
@@ -33,3 +33,9 @@ def test_notions_by_their_other_names(word: str, meant: str) -> None:
 def test_what_is_like_nothing_lists_what_there_is() -> None:
     assert nearest("xyz", ["b", "a"]) == "known: a, b"
     assert NOTION.nearest("mine.gap") == "a notion of your own is written package.module:name"
+
+
+def test_a_value_without_end_is_cut() -> None:
+    text = str(FairpruneError(f"format version {'9' * 5000}, this one reads 1"))
+    assert len(text) < 300
+    assert text.endswith("… this one reads 1")

@@ -30,7 +30,7 @@ def test_what_is_no_plain_file_is_refused_at_once(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path / "pipe", Path("/dev/zero"), tmp_path):
         with pytest.raises(OSError, match=r"no plain file|Is a directory"):
-            read_plain(path)
+            read_plain(path, "yaml_bytes")
     with pytest.raises(FairpruneError, match="no plain file"):
         read_document(tmp_path / "pipe", "policy", str, "yaml_bytes", "")
     (tmp_path / "a").write_bytes(b"abc")
@@ -50,3 +50,10 @@ def test_a_device_or_pipe_is_never_renamed_over(tmp_path: Path) -> None:
             temporary.write_text("text")
     assert pipe.is_fifo()
     assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_file_of_holes_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    with open(tmp_path / "holes.yaml", "wb") as stream:
+        stream.truncate(1 << 40)
+    with pytest.raises(FairpruneError, match=r"the file has 1,099,511,627,776 yaml bytes; at most 2,097,152 are read"):
+        read_plain(tmp_path / "holes.yaml", "yaml_bytes")

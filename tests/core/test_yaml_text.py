@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import yaml
@@ -89,3 +91,11 @@ def test_aliases_and_merges_of_ordinary_size_are_read() -> None:
 def test_what_was_written_is_read_as_the_safe_loader_reads_it(value: object) -> None:
     text = yaml.safe_dump(value)
     assert yaml_values(text) == value == yaml.safe_load(text)
+
+
+@pytest.mark.parametrize("tag", ["!!python/name:os.system", "!!python/object/apply:os.system", "!mine"])
+@pytest.mark.parametrize("reader", [yaml_nodes, yaml_values])
+def test_a_tag_that_asks_for_more_than_values_is_refused(reader: Callable[[str], Any], tag: str) -> None:
+    for text in (f"threshold: {tag} ''", f"{tag} {{a: 1}}", f"a: {tag} [1]"):
+        with pytest.raises(yaml.YAMLError, match=r"^line 1: the tag .* is none of plain values"):
+            reader(text)

@@ -19,6 +19,7 @@ from fairprune_cli.data.manifest.load import examine_manifest
 from fairprune_cli.data.manifest.manifest import DROP_COPIES, Grouping, Manifest
 from fairprune_cli.data.options import LEAST_IMAGES
 from fairprune_cli.data.tables.image_names import is_image_file
+from fairprune_cli.data.tables.image_paths import MANY_FAULTS
 from fairprune_cli.data.tables.spellings import alike_names
 from fairprune_cli.data.tables.table import SPLITS
 
@@ -60,7 +61,7 @@ def check_data(path: Path, progress: Progress | None = None, reading: Progress |
     problems = Problems(str(path), every=True)
     manifest = examine_manifest(path, problems, reading)
     findings = [Finding.of(problem) for problem in problems.found]
-    if manifest is None:
+    if manifest is None or any(problem.code == MANY_FAULTS for problem in problems.found):
         findings += [Finding.of(note, NOTE) for note in problems.notes]
         return Checked(path, 0, tuple(findings), (), None)
     alike = _alike(manifest)

@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 
 from fairprune_cli.core.errors import ExitCode, FairpruneError, Problems
-from fairprune_cli.core.files import refuse_no_room
+from fairprune_cli.core.files import read_plain, refuse_no_room
 from fairprune_cli.core.signals import to_be_undone, uncut
 from fairprune_cli.data.drawn_faces.draw import Ints, draw_faces, draw_integers
 
@@ -149,7 +149,7 @@ def _refuse(folder: Path, sizes: Mapping[str, int], size: int, force: bool) -> N
     if not force:
         raise FairpruneError("the folder is not empty", where=str(folder), hint="name another folder or use --force")
     manifest = folder / "manifest.yaml"
-    ours = manifest.is_file() and f"name: {NAME}\n" in manifest.read_text(encoding="utf-8", errors="replace")
+    ours = manifest.is_file() and f"name: {NAME}\n" in read_plain(manifest, "yaml_bytes").decode("utf-8", "replace")
     if not ours and any((folder / part).exists() for part in _PARTS):
         raise FairpruneError(
             "holds other data than an embedded sample, which is never overwritten",

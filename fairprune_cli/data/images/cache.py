@@ -106,7 +106,7 @@ class Cache:
     def _open(self) -> np.ndarray | None:
         """The entry's pixels, or None when there is no entry or it is damaged."""
         try:
-            meta = json.loads(read_plain(self.folder / cache_store.META))
+            meta = json.loads(read_plain(self.folder / cache_store.META, "written_bytes"))
             sums = np.array(meta["crc32"], dtype=np.int64)
             path = self.folder / cache_store.PIXELS
             if tuple(meta["shape"]) != self.shape or path.stat().st_size != np.prod(self.shape):

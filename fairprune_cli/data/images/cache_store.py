@@ -84,7 +84,7 @@ def _entry(folder: Path) -> Entry:
     used = folder.stat().st_mtime
     try:
         used = (folder / META).stat().st_mtime
-        meta = json.loads(read_plain(folder / META))
+        meta = json.loads(read_plain(folder / META, "written_bytes"))
         count, *shape = [int(n) for n in meta["shape"]]
         return Entry(folder, str(meta.get("manifest", "")), count, ImageShape(*shape), size, used)
     except Exception:  # absent or damaged in any way

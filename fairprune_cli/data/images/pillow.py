@@ -15,6 +15,7 @@ from typing import IO, Any
 
 from PIL import Image, UnidentifiedImageError
 
+from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.core.files import read_plain
 from fairprune_cli.core.limits import DEFAULTS, figure, how_to_raise, limit
 from fairprune_cli.data.images.depth import eight_bit, is_deep
@@ -77,7 +78,9 @@ def read_image_file(path: str | Path) -> bytes:
         ImageFault: missing or unreadable.
     """
     try:
-        return read_plain(path)
+        return read_plain(path, "image_bytes")
+    except FairpruneError as error:
+        raise ImageFault("too-large", f"{error.what}: {error.hint}") from error
     except FileNotFoundError as error:
         raise ImageFault("missing", "does not exist") from error
     except (OSError, ValueError) as error:
@@ -166,6 +169,7 @@ def _sentence(text: str, category: type[Warning]) -> str:
 
 _one_large = threading.Lock()
 _LARGE = 24_000_000  # pixels
+_WIDE = ("JPEG2000", "WEBP", "AVIF")  # whose decoders take up to 36 bytes a pixel
 
 
 @contextlib.contextmanager
@@ -177,20 +181,25 @@ def _opened(data: bytes) -> Iterator[Image.Image]:
     """
     most = limit("image_pixels")
     if most > DEFAULTS["image_pixels"] and Image.MAX_IMAGE_PIXELS is not None:
-        Image.MAX_IMAGE_PIXELS = max(
-            most, Image.MAX_IMAGE_PIXELS
-        )  # or Pillow would refuse what FAIRPRUNE_LIMITS asks for
+        # or Pillow would refuse what FAIRPRUNE_LIMITS asks for
+        Image.MAX_IMAGE_PIXELS = max(most, Image.MAX_IMAGE_PIXELS)
     with Image.open(io.BytesIO(data), formats=image_formats()) as image:
         pixels = image.width * image.height
         if pixels > most:
             raise _too_large(pixels)
+        # Pillow has decoders in Python for rare forms, which take a microsecond and more for each pixel.
+        if pixels > limit("slow_image_pixels") and any(part[0] in Image.DECODERS for part in image.tile):
+            raise _too_large(pixels, "slow_image_pixels")
+        if pixels > limit("wide_image_pixels") and image.format in _WIDE:
+            raise _too_large(pixels, "wide_image_pixels")
         with _one_large if pixels > _LARGE else contextlib.nullcontext():
             yield image
 
 
-def _too_large(pixels: int) -> ImageFault:
-    most = limit("image_pixels")
-    text = f"has {figure(pixels)} pixels; at most {most:,} are read: {how_to_raise(pixels, 'image_pixels')}"
+def _too_large(pixels: int, name: str = "image_pixels") -> ImageFault:
+    most = limit(name)
+    form = "" if name == "image_pixels" else " in this form"
+    text = f"has {figure(pixels)} pixels; at most {most:,} are read{form}: {how_to_raise(pixels, name)}"
     return ImageFault("too-large", text)
 
 

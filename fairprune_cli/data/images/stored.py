@@ -9,6 +9,7 @@ from typing import cast
 
 import numpy as np
 
+from fairprune_cli.core.limits import refusal
 from fairprune_cli.core.parallel import Progress, decoding_threads
 from fairprune_cli.data.content_hashes import content_hashes
 from fairprune_cli.data.images.pillow import ImageFault, read_image_file
@@ -59,6 +60,9 @@ def _from_shards(root: str, places: ShardPlaces, rows: Iterable[int]) -> Iterato
                 yield first, ImageFault("missing", "does not exist")
                 continue
             name = places.names[shard]
+            if over := refusal(int(places.size[first]), "image_bytes"):  # a large one is never read along with others
+                yield from ((row, ImageFault("too-large", over)) for row in run)
+                continue
             try:
                 if shard != opened:
                     if handle >= 0:

@@ -117,7 +117,7 @@ def find_manifest(explicit: Path | None, model: Path | None, configured: Path | 
     for source, path in named:
         if path is not None:
             found = path / "manifest.yaml" if path.is_dir() else path
-            if not found.is_file():
+            if not found.exists():
                 raise FairpruneError(
                     "no such manifest", where=f"{source} = {path}",
                     hint="give the path of one, or write it with `fairprune data init PATH`",

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from fairprune_cli.core.errors import FairpruneError, Problems, said_by
-from fairprune_cli.core.files import open_plain
+from fairprune_cli.core.files import open_plain, refuse_large
 from fairprune_cli.core.printable import tidy
 from fairprune_cli.data.tables.parquet import (
     cell_text,
@@ -196,6 +196,7 @@ def open_long_table(path: Path) -> LongTable:
     """
     try:
         with open_plain(path) as stream:
+            refuse_large(stream, path, "predictions_bytes")
             start = stream.read(1 << 16)
             while b"\n" not in start and len(start) <= _LONGEST_HEADER and (more := stream.read(1 << 16)):
                 start += more

@@ -11,9 +11,13 @@ from functools import cached_property
 from pathlib import Path
 
 from fairprune_cli.core.errors import Problem, Problems
+from fairprune_cli.core.limits import limit
 from fairprune_cli.core.printable import is_printable, tidy
 from fairprune_cli.data.tables.codes import table_of
 from fairprune_cli.data.tables.table import SHOWN, SPLITS
+
+MANY_FAULTS = "many-faults"
+"""The code of what says that no further row was looked at."""
 
 
 def check_files(
@@ -42,24 +46,30 @@ def check_files(
         absent: takes the positions of those.
     """
     look_up = _Folders(root).look_up if fault_of is None else lambda path: (path, fault_of(path))
-    places = [f"{table_of(table, row)} row {row}" if row else table for row in rows]
+    most = limit("table_faults")
     normal = [_normalised(path) for path in files]
     first: dict[str, int] = {}
     faults: dict[str, list[Problem]] = {}
 
+    def place(n: int) -> str:
+        return f"{table_of(table, rows[n])} row {rows[n]}" if rows[n] else table
+
     def note(kind: str, text: str) -> None:
-        faults.setdefault(kind, []).append(Problem(f"{places[i]}: {text}", kind, path, int(rows[i])))
+        faults.setdefault(kind, []).append(Problem(f"{place(i)}: {text}", kind, path, int(rows[i])))
 
     for i, path in enumerate(normal):
+        if max(map(len, faults.values()), default=0) > most:
+            text = f"more than {most:,} {what}s with a fault; those from {place(i)} on were not looked at"
+            problems.add(text, MANY_FAULTS)
+            break
         if fault := _path_fault(path):
             note("outside" if "root" in fault else "path", f"{what} {path[:200]!r} {fault}")
             continue
         earlier = first.setdefault(path, i)
         if earlier != i:
-            text = f"{what} {path!r} stands already at {places[earlier]}"
-            if splits is not None and splits[i] != splits[earlier]:
-                text += f", and in two splits ({SPLITS[splits[earlier]]} and {SPLITS[splits[i]]})"
-            note("doubled", text)
+            two = splits is not None and splits[i] != splits[earlier] and (splits[earlier], splits[i])
+            both = f", and in two splits ({SPLITS[two[0]]} and {SPLITS[two[1]]})" if two else ""
+            note("doubled", f"{what} {path!r} stands already at {place(earlier)}{both}")
             continue
         normal[i], found = look_up(path)
         if found and found[0] == "missing" and spare is not None and spare[i]:

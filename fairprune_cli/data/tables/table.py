@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fairprune_cli.core.errors import Problem, Problems, nearest
+from fairprune_cli.core.errors import FairpruneError, Problem, Problems, nearest
 from fairprune_cli.core.files import read_plain
 from fairprune_cli.core.limits import refusal
 from fairprune_cli.core.printable import is_printable, tidy
@@ -118,7 +118,10 @@ def _sound_header(name: str, header: Sequence[str], problems: Problems, doubled:
 
 def _bytes(path: Path, problems: Problems) -> bytes | None:
     try:
-        return read_plain(path)
+        return read_plain(path, "table_bytes")
+    except FairpruneError as error:
+        problems.add(f"the table {str(path)!r}: {error.what}; {error.hint}", "bad-table", path.name)
+        return None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         problems.add(f"the table {str(path)!r} cannot be read: {reason}", "missing-table", path.name)

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from typing import Any
 
 from fairprune_cli.core import limits
 from fairprune_cli.models.graphs.network import GraphInput
-
-Shapes = Mapping[str, tuple[int, ...]]
+from fairprune_cli.models.graphs.onnx_bounds import Shapes, can_be_inferred, declared_sizes, inferred_shapes
 
 
 def multiply_adds_of(model: Any, takes: GraphInput) -> int | None:
@@ -22,25 +20,14 @@ def multiply_adds_of(model: Any, takes: GraphInput) -> int | None:
     Returns:
         None where a shape cannot be told, or the products are of kinds that are not known here.
     """
-    import onnx
-
-    if None in (takes.channels, takes.height, takes.width):
+    batch, channels, height, width = takes.batch or 1, takes.channels, takes.height, takes.width
+    if channels is None or height is None or width is None:
         return None
-    trial = onnx.ModelProto()
-    trial.CopyFrom(model)
-    held = {tensor.name for tensor in trial.graph.initializer}
-    (images,) = (one for one in trial.graph.input if one.name not in held)
-    batch = takes.batch or 1
-    images.type.tensor_type.shape.dim[0].dim_value = batch
-    for output in trial.graph.output:
-        output.type.tensor_type.ClearField("shape")  # the batch may have a name there
-    del trial.graph.value_info[:]
+    image = (height, width, channels) if takes.channels_last else (channels, height, width)
+    shapes = inferred_shapes(model, (batch, *image))
     try:
-        known = onnx.shape_inference.infer_shapes(trial, data_prop=True).graph
-        shapes = {one.name: _sizes(one) for one in (*known.value_info, *known.input, *known.output)}
-        shapes |= {tensor.name: tuple(tensor.dims) for tensor in known.initializer}
-        return sum(_products(node, shapes) for node in known.node) // batch
-    except (_Unknown, KeyError, IndexError, onnx.shape_inference.InferenceError):
+        return sum(_products(node, shapes) for node in model.graph.node) // batch
+    except (_Unknown, KeyError, IndexError):
         return None
 
 
@@ -55,21 +42,19 @@ def refuse_large_values(model: Any, where: str) -> None:
     """
     import onnx
 
+    if not can_be_inferred(model):
+        return
     try:
         known = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
     except Exception:  # damaged, or too large for it: the runtime says what is wrong
         return
     for one in (*known.value_info, *known.output, *known.input):
-        count = math.prod(max(size, 1) for size in _sizes(one))
+        count = math.prod(max(size, 1) for size in declared_sizes(one))
         limits.refuse_above(4 * count, "graph_bytes", where, f"the value {one.name[:60]!r} of the graph")
 
 
 class _Unknown(Exception):
     """A shape that was not found, or products of an unknown kind."""
-
-
-def _sizes(value: Any) -> tuple[int, ...]:
-    return tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim)
 
 
 def _products(node: Any, shapes: Shapes) -> int:

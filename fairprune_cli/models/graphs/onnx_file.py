@@ -6,20 +6,26 @@ that hold its weights lie beside it.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.util
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from fairprune_cli.core import limits
 from fairprune_cli.core.errors import FairpruneError, said_by
 from fairprune_cli.core.files import sha256_file
+from fairprune_cli.data.manifest.transform import CHANNELS, Transform
 from fairprune_cli.models.graphs.multiply_adds_of_onnx import multiply_adds_of, refuse_large_values
 from fairprune_cli.models.graphs.network import GraphInput, GraphNetwork
+from fairprune_cli.models.graphs.onnx_bounds import declared_sizes, shapes_within, strip_weights
+from fairprune_cli.models.graphs.onnx_served import ServedSession
+from fairprune_cli.models.graphs.onnx_session import OwnSession, Session
 from fairprune_cli.models.read_out import Key
 
 SUFFIX = ".onnx"
@@ -27,6 +33,8 @@ _PACKAGES = ("onnx", "onnxruntime")
 # Operations that move numbers and leave them what they are.
 _MOVES = ("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Cast", "Transpose")
 _UNDONE = {"Softmax": "log", "Sigmoid": "logit"}
+_MOST_MOVES = 100
+_USUAL = (2, 3, 224, 224)  # images, where a graph takes any
 # Of ONNX's types: those of weights, full or quantised, in contrast to shapes and indices.
 _WEIGHTS = ("FLOAT", "FLOAT16", "BFLOAT16", "DOUBLE", "INT8", "UINT8", "INT4", "UINT4", "INT32")
 
@@ -52,11 +60,13 @@ class OnnxNetwork(GraphNetwork):
         graph, self.external = _read(path)
         self.metadata = {prop.key: prop.value for prop in graph.metadata_props}
         refuse_large_values(graph, str(path))
-        session = _session(path, device)
+        self._path, self._cuda = path, (device.index or 0) if device.type == "cuda" else None
+        self._outline, self._within = graph, set[tuple[int, ...]]()
+        session = self._opened(_assumed_images(graph))
         self._input, takes = _input(session, path)
         super().__init__(str(path), takes)
         self._session = session
-        self._names = [output.name for output in session.get_outputs() if output.type.startswith("tensor(")]
+        self._names = [output.name for output in session.outputs if output.kind.startswith("tensor(")]
         keys: Sequence[Key] = self._names if len(self._names) > 1 else [None]
         self._keys = dict(zip(self._names, keys, strict=True))
         self.undoes = {self._keys[name]: _ends_with(graph.graph, name) for name in self._names}
@@ -65,6 +75,25 @@ class OnnxNetwork(GraphNetwork):
         self._parameters_held = sum(_entries(tensor) for tensor in weights)
         self._bytes_held = sum(_entries(tensor) * _bits(tensor) // 8 for tensor in weights)
         self.multiply_adds = multiply_adds_of(graph, takes)
+
+    def accept(self, transform: Transform, named_by: str) -> None:
+        """As `GraphNetwork.accept`; what no shape can tell is tried with one image, before all are read."""
+        super().accept(transform, named_by)
+        if isinstance(self._session, ServedSession):
+            shape = transform.shape
+            with contextlib.suppress(RuntimeError):  # which the first images tell of
+                self(torch.zeros(1, shape.channels, shape.height, shape.width))
+
+    def _opened(self, images: Sequence[int], now: Session | None = None) -> Session:
+        """A session that takes a batch of this shape: `now`, or one in a process of its own.
+
+        The latter is for graphs whose shapes do not tell what they cost.
+        """
+        threads = torch.get_num_threads()
+        if shapes_within(self._outline, images) is None:
+            return _session(self._path, lambda: ServedSession(self._path, self.external, threads, self._cuda))
+        self._within.add(tuple(images))
+        return now or _session(self._path, lambda: OwnSession(self._path, threads, self._cuda))
 
     def parameter_count(self) -> int | None:
         return self._parameters_held
@@ -75,8 +104,12 @@ class OnnxNetwork(GraphNetwork):
     def run(self, images: Tensor) -> dict[Key, Tensor]:
         """As `GraphNetwork.run`."""
         given = images.detach().cpu().numpy()
+        if isinstance(self._session, OwnSession) and given.shape not in self._within:
+            self._session = self._opened(given.shape, self._session)
         try:
             found = self._session.run(self._names, {self._input: given})
+        except FairpruneError:
+            raise
         except Exception as error:  # the runtime has many exceptions
             raise RuntimeError(f"ONNX Runtime: {said_by(error)}") from error
         return {
@@ -107,6 +140,10 @@ def _read(path: Path) -> tuple[Any, tuple[Path, ...]]:
         graph = onnx.load(str(path), load_external_data=False)
         if not graph.graph.output:
             raise ValueError("it has no outputs")
+        limits.refuse_above(len(graph.graph.node), "graph_nodes", str(path), "the graph")
+        strip_weights(graph)
+    except FairpruneError:
+        raise
     except Exception as error:  # parsers of damaged bytes raise nearly anything
         raise FairpruneError(
             f"not a readable ONNX file: {said_by(error)}", where=str(path), hint="copy or export it again"
@@ -132,18 +169,12 @@ def _beside(path: Path, name: str) -> Path:
     return Path(found)
 
 
-def _session(path: Path, device: torch.device) -> Any:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
-    options.log_severity_level = 4  # what is wrong is raised
-    options.add_session_config_entry("session.load_model_format", "ONNX")
-    usual: list[Any] = ["CPUExecutionProvider"]
-    if device.type == "cuda" and "CUDAExecutionProvider" in onnxruntime.get_available_providers():
-        usual.insert(0, ("CUDAExecutionProvider", {"device_id": device.index or 0}))
+def _session(path: Path, opened: Callable[[], Session]) -> Session:
+    """The session, or what is wrong with the file, in words."""
     try:
-        return onnxruntime.InferenceSession(str(path), options, providers=usual)
+        return opened()
+    except FairpruneError:
+        raise
     except Exception as error:  # the runtime has many exceptions
         text = said_by(error)
         own = "is not a registered function/op" in text or "No opset import for domain" in text
@@ -155,20 +186,30 @@ def _session(path: Path, device: torch.device) -> Any:
         ) from error  # fmt: skip
 
 
-def _input(session: Any, path: Path) -> tuple[str, GraphInput]:
+def _assumed_images(model: Any) -> list[int]:
+    """The shape of a batch as the graph says it, with usual sizes where it leaves them free."""
+    held = {tensor.name for tensor in model.graph.initializer}
+    given = [declared_sizes(one) for one in model.graph.input if one.name not in held]
+    if len(given) != 1 or len(given[0]) != len(_USUAL):
+        return list(_USUAL)
+    last = given[0][3] in CHANNELS and given[0][1] not in CHANNELS
+    usual = (_USUAL[0], _USUAL[2], _USUAL[3], _USUAL[1]) if last else _USUAL
+    return [own if own > 0 else size for own, size in zip(given[0], usual, strict=True)]
+
+
+def _input(session: Session, path: Path) -> tuple[str, GraphInput]:
     """The name of the one input and the images that it takes."""
-    inputs = session.get_inputs()
+    inputs = session.inputs
     if len(inputs) != 1:
         names = ", ".join(one.name for one in inputs) or "none"
         raise FairpruneError(f"it has {len(inputs)} inputs ({names}), and images are one", where=str(path),
                              hint="export the network with the other inputs fixed")  # fmt: skip
     (one,) = inputs
-    kind = one.type.removeprefix("tensor(").removesuffix(")")
+    kind = one.kind.removeprefix("tensor(").removesuffix(")")
     kind = {"float": "float32", "double": "float64"}.get(kind, kind)
     if kind == "bfloat16":
         kind = "bfloat16 (which ONNX Runtime takes from no array)"
-    sizes = [size if isinstance(size, int) and size > 0 else None for size in one.shape]
-    return one.name, GraphInput.of(one.name, kind, sizes, str(path))
+    return one.name, GraphInput.of(one.name, kind, one.sizes, str(path))
 
 
 def _refuse_training(graph: Any, path: Path) -> None:
@@ -179,16 +220,21 @@ def _refuse_training(graph: Any, path: Path) -> None:
                                  where=str(path), hint="export it again after model.eval()")  # fmt: skip
 
 
-def _ends_with(graph: Any, output: str, depth: int = 0) -> str:
+def _ends_with(graph: Any, output: str) -> str:
     """What undoes the operation that makes an output: "log", "logit" or ""; of all parts of a whole, if they agree."""
-    makers: Mapping[str, Any] = {name: node for node in graph.node for name in node.output}
+    return _undone({name: node for node in graph.node for name in node.output}, output, 2)
+
+
+def _undone(makers: Mapping[str, Any], output: str, levels: int) -> str:
     node = makers.get(output)
-    while node is not None and node.op_type in _MOVES and node.input:
+    for _ in range(_MOST_MOVES):
+        if node is None or node.op_type not in _MOVES or not node.input:
+            break
         node = makers.get(node.input[0])
     if node is None:
         return ""
-    if node.op_type == "Concat" and depth < 2:
-        kinds = {_ends_with(graph, part, depth + 1) for part in node.input}
+    if node.op_type == "Concat" and levels and len(node.input) <= _MOST_MOVES:
+        kinds = {_undone(makers, part, levels - 1) for part in node.input}
         return kinds.pop() if len(kinds) == 1 else ""
     return _UNDONE.get(node.op_type, "")
 

@@ -7,11 +7,12 @@ own ATen ones, shapes are those of the tensors at hand, and what is anything els
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import operator
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +21,7 @@ from torch import Tensor, nn
 
 from fairprune_cli.core.errors import FairpruneError, said_by
 from fairprune_cli.models.graphs.network import GraphInput, GraphNetwork
-from fairprune_cli.models.graphs.program_sizes import refuse_large_results
+from fairprune_cli.models.graphs.program_sizes import ProgramBudget, refuse_large_results
 from fairprune_cli.models.graphs.program_values import (
     SCALAR_TYPES,
     Inside,
@@ -33,6 +34,7 @@ from fairprune_cli.models.graphs.program_values import (
 )
 from fairprune_cli.models.read_out import Key
 
+Hold = Callable[[Iterable[Any]], None]
 _ATEN = re.compile(r"torch\.ops\.aten\.(\w+)\.(\w+)", re.ASCII)
 _REFUSED = ("from_file", "as_strided_scatter", "set_", "resize_")  # files of any name, and memory of any place
 # Of the operators that torch keeps to itself, some of which trust their arguments: those that exports are made of.
@@ -103,6 +105,7 @@ class ProgramNetwork(GraphNetwork):
         sizes = [size.get("as_int") for size in meta["sizes"]]
         kind = SCALAR_TYPES.get(meta["dtype"])
         super().__init__(where, GraphInput.of(images, str(kind).removeprefix("torch."), sizes, where))
+        self._budget = ProgramBudget()
         self._images, self._stores = images, {name: key.replace(".", "/") for name, key in bound.items()}
         for name, key in bound.items():
             self._store(self._stores[name], tensors[key], name.startswith("p_"))
@@ -128,7 +131,10 @@ class ProgramNetwork(GraphNetwork):
         """As `GraphNetwork.run`."""
         held: dict[str, Any] = {name: getattr(self, key) for name, key in self._stores.items()}
         held[self._images] = images.clone()  # the program may change what it is given
-        _run(self._steps, held, self.place.device, len(images))  # type: ignore[arg-type]
+        self._budget.begin(len(images))
+        hold = functools.partial(self._budget.hold, where=self.where)
+        _run(self._steps, held, self.place.device, len(images), hold)  # type: ignore[arg-type]
+        self._budget.end()
         return {key: held[name] for key, name in self._outputs.items()}
 
 
@@ -224,17 +230,19 @@ def _is_operator(found: object) -> bool:
     return bool(torch._C._dispatch_has_kernel(found.name()))  # noqa: SLF001
 
 
-def _part(steps: tuple[Sequence[_Step], Sequence[str], Sequence[str]], *given: Any, images: int) -> Any:
+def _part(steps: tuple[Sequence[_Step], Sequence[str], Sequence[str]], *given: Any, images: int, hold: Hold) -> Any:
     """A graph within the graph."""
     inside, inputs, outputs = steps
     held = dict(zip(inputs, given, strict=True))
     device = next((one.device for one in given if isinstance(one, Tensor)), torch.device("cpu"))
-    _run(inside, held, device, images)
+    _run(inside, held, device, images, hold)
     return tuple(held[name] for name in outputs)
 
 
-def _run(steps: Sequence[_Step], held: dict[str, Any], device: torch.device, images: int) -> None:
-    """Run the steps for so many images; `held` has the inputs and gets the outputs."""
+def _run(
+    steps: Sequence[_Step], held: dict[str, Any], device: torch.device, images: int, hold: Hold
+) -> None:  # fmt: skip
+    """Run the steps for so many images; `held` has the inputs and gets the outputs, `hold` is told of it."""
 
     def at(value: Any) -> Any:
         if isinstance(value, Ref):
@@ -243,11 +251,12 @@ def _run(steps: Sequence[_Step], held: dict[str, Any], device: torch.device, ima
             return [at(one) for one in value]
         return device if isinstance(value, OnDevice) else value
 
+    given = set(held)
     for step in steps:
         try:
             args, kwargs = [at(value) for value in step.args], {name: at(value) for name, value in step.kwargs.items()}
             if step.run is _part:
-                kwargs["images"] = images
+                kwargs |= {"images": images, "hold": hold}
             else:
                 refuse_large_results(step.run, args, kwargs, images)
             found = step.run(*args, **kwargs)
@@ -261,6 +270,7 @@ def _run(steps: Sequence[_Step], held: dict[str, Any], device: torch.device, ima
                 held.update(zip(output, value, strict=True))
             elif output is not None:
                 held[output] = value
+        hold(value for name, value in held.items() if name not in given)
 
 
 def _ends_with(nodes: Sequence[Mapping[str, Any]], output: str) -> str:

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from fairprune_cli.data.images.decode import decode
-from fairprune_cli.data.images.pillow import ImageFault, heard_warnings, open_image, verify_image
+from fairprune_cli.data.images.pillow import ImageFault, heard_warnings, open_image, read_image_file, verify_image
 from fairprune_cli.data.manifest.image_shape import ImageShape
 
 SIDE = 40
@@ -203,3 +203,20 @@ def test_the_option_raises_the_limit_of_pixels_beyond_that_of_pillow(monkeypatch
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 500)
     monkeypatch.setenv("FAIRPRUNE_LIMITS", "image_pixels=200000000")
     assert verify_image(saved(Image.new("RGB", (40, 40)), "PNG")).size == (40, 40)
+
+
+def test_a_file_of_holes_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    with open(tmp_path / "a.png", "wb") as stream:
+        stream.truncate(1 << 40)
+    with pytest.raises(ImageFault, match=r"1,099,511,627,776 image bytes; at most .*FAIRPRUNE_LIMITS=image_bytes="):
+        read_image_file(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize(("form", "name"), [("QOI", "slow_image_pixels"), ("WEBP", "wide_image_pixels")])
+def test_a_form_that_costs_more_has_fewer_pixels(form: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = io.BytesIO()
+    Image.new("RGB", (40, 40), (1, 2, 3)).save(stream, form)
+    verify_image(stream.getvalue())
+    monkeypatch.setenv("FAIRPRUNE_LIMITS", f"{name}=1599")
+    with pytest.raises(ImageFault, match=r"has 1,600 pixels; at most 1,599 are read in this form"):
+        verify_image(stream.getvalue())
