@@ -127,9 +127,10 @@ class Constraint:
         self.multipliers = self._dual.of
         self._waiting: _Observed | None = None
 
-    def start(self) -> None:
-        """The stage begins in which the constraint acts: put the multipliers where they start."""
-        if self._start is not None:
+    def begin(self, acts: bool) -> None:
+        """A stage begins: forget what was counted and, where the constraint acts, put multipliers where they start."""
+        self.forget()
+        if acts and self._start is not None:
             self._dual.balance(self._start)
 
     def observe(

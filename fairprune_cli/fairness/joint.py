@@ -109,10 +109,10 @@ class JointConstraint:
             whole[columns] = prior_shift(part, own, sizes, columns.stop - columns.start)
         return whole
 
-    def start(self) -> None:
-        """The stage begins in which the constraints act."""
+    def begin(self, acts: bool) -> None:
+        """A stage begins; see `Constraint.begin`."""
         for part in self.parts:
-            part.start()
+            part.begin(acts)
 
     def forget(self) -> None:
         """Drop the running counts."""

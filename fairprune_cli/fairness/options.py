@@ -46,15 +46,15 @@ class ConstraintOptions(NotionOptions):
         "trained first; 1 sets no bound", above=0.0, high=1.0, share=True, by_method=True, needs=_ACTS,
     )  # fmt: skip
     tolerance_errors: float = setting(
-        0.0, "the tolerance is at least so many standard errors of the difference that the multipliers read", low=0.0,
+        1.0, "the tolerance is at least so many standard errors of the difference that the multipliers read", low=0.0,
         high=10.0, by_method=True, needs=_ACTS,
     )  # fmt: skip
     multiplier_start: str = setting(
-        "zero", "multipliers before the first step: none, or those that balance the groups within each label",
+        "balanced", "multipliers before the first step: none, or those that balance the groups within each label",
         choices=("zero", "balanced"), by_method=True, needs=_ACTS,
     )  # fmt: skip
     multiplier_step: str = setting(
-        "additive", "dual step: the violation is added, or multiplies (exponentiated gradient)",
+        "exponentiated", "dual step: the violation is added, or multiplies (exponentiated gradient)",
         choices=("additive", "exponentiated"), by_method=True, needs=_ACTS,
     )  # fmt: skip
     multiplier_rate: float = setting(0.05, "step of the multipliers", low=0.0, by_method=True, needs=_ACTS)

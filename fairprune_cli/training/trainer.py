@@ -146,10 +146,8 @@ class Trainer:
             self._fix()
         elif self.phase is Phase.ROUNDS and self.done in self._round_steps:
             self._prune(self._wanted())
-        if self.done == self._fair_edges[0] > 0:
-            self.constraint.forget()
-        if self.done == self._fair_edges[0] and self._fair != "none":
-            self.constraint.start()
+        if self.done == self._fair_edges[0]:
+            self.constraint.begin(acts=self._fair != "none")
 
     def _train(self) -> None:
         """A lower step, and what is due after it: an upper step, a move of the mask, multipliers."""

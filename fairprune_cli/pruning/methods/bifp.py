@@ -42,7 +42,7 @@ class Method(method.Method):
     constrained = True
     upper_gradient = True
     eval_gradient = True
-    operating_point = "both"
+    operating_point = "shifted"
 
     def __init__(self, masks: Masks, options: method.MethodOptions) -> None:
         super().__init__(masks, options)

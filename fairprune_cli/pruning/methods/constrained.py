@@ -14,3 +14,4 @@ class Method(magnitude.Method):
 
     reads = ("ramp_share",)
     constrained = True
+    operating_point = "shifted"

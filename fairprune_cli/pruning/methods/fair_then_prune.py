@@ -16,6 +16,7 @@ class Method(magnitude.Method):
 
     reads = ("ramp_share",)
     constrained = True
+    operating_point = "shifted"
 
     @classmethod
     def gradual(cls, options: method.MethodOptions) -> Plan:
