@@ -39,8 +39,12 @@ class RateRead:
     error: float
 
 
-def warn_of_thin_groups(readings: Sequence[RateRead], tolerance: float, terminal: Terminal) -> None:
-    """Name the rates that no multiplier follows, and those whose noise is larger than the tolerance."""
+def warn_of_thin_groups(readings: Sequence[RateRead], tolerance: float, errors: float, terminal: Terminal) -> None:
+    """Name the rates that no multiplier follows, and those whose noise is larger than the tolerance.
+
+    Args:
+        errors: standard errors up to which a difference is no violation, `tolerance_errors`.
+    """
     rare = [r for r in readings if r.images < LEAST]
     noisy = sorted((r for r in readings if r.images >= LEAST and r.error > tolerance), key=lambda r: -r.error)
     if rare:
@@ -50,10 +54,11 @@ def warn_of_thin_groups(readings: Sequence[RateRead], tolerance: float, terminal
             code="rare-groups",
         )  # fmt: skip
     if noisy:
+        left = f"what is within {errors:g} of them is left alone there" if errors > 0 else "they follow noise there"
         named = _listed([f"{r.name} {r.error:.3f} ({r.images:.0f} images)" for r in noisy])
         terminal.warn(
             f"the tolerance {tolerance:g} is below one standard error of the rates that the multipliers read: {named}; "
-            "they follow noise there: give more images in val, or a larger --tolerance",
+            f"{left}: give more images in val, or a larger --tolerance",
             code="noisy-rates",
         )  # fmt: skip
 

@@ -106,7 +106,8 @@ def _warn_of_thin_groups(run: Prepared, trainer: Trainer, pools: PruningPools) -
         run.data, run.notions, drawn[trainer.options.multiplier_data], tallies[0].memory if tallies else 0.0,
         run.method.dual.per_group, run.dense, run.device,
     )  # fmt: skip
-    warn_of_thin_groups(readings, run.settings.tolerance, run.terminal)
+    errors = run.settings.tolerance_errors if run.method.dual.errors is None else run.method.dual.errors
+    warn_of_thin_groups(readings, run.settings.tolerance, errors, run.terminal)
 
 
 def what_was_kept(run: Prepared, folder: RunFolder) -> tuple[str, str]:
