@@ -26,7 +26,7 @@ WITHIN = {
     ),
     "fairness": (
         "options", "relaxations", "notion", "notions", "margins", "surrogate", "group_rows", "tally", "multipliers",
-        "term", "constraint", "joint",
+        "term", "constraint", "joint", "window_search", "bias_descent", "group_biases",
     ),
     "pruning": (
         "options", "channels", "masks", "schedule", "method", "group_method", "group_weights", "methods", "target",
