@@ -41,7 +41,7 @@ def _of_model(view: View, model: str, record: dict[str, Any], named: bool) -> li
         Heading(f"{attribute}, {model}" if named else attribute),
         Note(f"{text}. {_sentence(record, attribute)}"),
     ]
-    groups = view.order_groups(attribute, record.get("groups", {}))
+    groups = view.order_groups(attribute, _mapping(record, "groups"))
     return [*blocks, _accuracies(record, groups, attribute), _gaps(record, attribute),
             *_rates(view, record, groups, attribute), _fitted(view, record, attribute)]  # fmt: skip
 
@@ -103,7 +103,7 @@ def _rates(view: View, record: dict[str, Any], groups: list[str], attribute: str
     """The rates of the notion, in one table."""
     columns = [Column("Rate"), Column("Group"), Column(_COMMON, "number"), Column(_OWN, "number")]
     rates, rows = record.get("rates"), []
-    for rate in rates if isinstance(rates, list) else []:
+    for rate in [one for one in rates if isinstance(one, dict)] if isinstance(rates, list) else []:
         of = _mapping(rate, "groups")
         named = [(group, of[group]) for group in groups if isinstance(of.get(group), dict)]
         rows += [[str(rate.get("rate")), group, *(words.estimate(m) for m in _both(own, ""))] for group, own in named]
@@ -120,8 +120,8 @@ def _fitted(view: View, record: dict[str, Any], attribute: str) -> Table:
     columns += [Column(f"Bias of {name}", "number") for name in shown]
     rows = []
     for group in view.order_groups(attribute, fitted):
-        biases = [number(_mapping(fitted[group], "biases").get(name)) for name in shown]
+        biases = [number(_mapping(_mapping(fitted, group), "biases").get(name)) for name in shown]
         cells = [words.NOTHING if bias is None else words.fixed(bias, 3) for bias in biases]
-        rows.append([group, words.whole_number(number(fitted[group].get("images"))), *cells])
+        rows.append([group, words.whole_number(number(_mapping(fitted, group).get("images"))), *cells])
     note = "What is added to the class's score; the class with the largest sum is predicted."
     return Table(f"Biases by {attribute}", columns, rows, note, folded=True)
