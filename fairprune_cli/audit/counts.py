@@ -65,10 +65,9 @@ def audit_tasks(
     batch_size: int = 256,
     progress: Callable[[int, int], None] | None = None,
     watches: Sequence[Watch] | None = None,
-    ranks: Ranks | None = None,
-    say: Callable[[str], None] = lambda _: None,
+    ranks: Ranks | None = None, say: Callable[[str], None] = lambda _: None,
     points: Sequence[Mapping[str, PointsInUse]] | None = None,
-) -> list[AuditResult]:
+) -> list[AuditResult]:  # fmt: skip
     """Count what every model predicts, all of them on the same batches, in float32 throughout; a result for each task.
 
     Args:
@@ -81,8 +80,7 @@ def audit_tasks(
         ranks: several processes with the same models and images, all of which call this: they take turns at the
             batches, which are the same as in one process, and all have the whole result. `pool` is then a `Pool`.
         say: told when memory ran out and what is done about it.
-        points: of each task, by model, thresholds of groups that its predictions are made with; confidence is the
-            network's all the same. The batches then have `rows`.
+        points: of each task, by model, thresholds of groups that predictions are made with; batches then have `rows`.
 
     Raises:
         FairpruneError: no images, or outputs that do not fit the classes (exit code 2); logits that are not
@@ -92,9 +90,8 @@ def audit_tasks(
         raise FairpruneError("there is no image to audit", hint="choose a split that has images, or another manifest")
     device = torch.device(device)
     sizes, widths = [len(grouping.groups) for grouping in groupings], [len(names) for names in classes]
-    tallies = [
-        _Scores(models, task, sizes, width, {} if points is None else points[task]) for task, width in enumerate(widths)
-    ]
+    used = points or [{}] * len(widths)
+    tallies = [_Scores(models, task, sizes, width, used[task]) for task, width in enumerate(widths)]
     batches, at_once = _turns(pool, ranks)
     done = 0
     for model in models.values():

@@ -12,11 +12,12 @@ several differences is large by chance alone: none between two groups, and among
     s_g = z sqrt(r (1 - r) / 2 n) at the common point,    z = Phi^-1(1 - 1 / 2 (G - 1))
 
 by which, of G - 1 differences between equal rates, one goes further in at most every other case (between groups of one
-size the allowance is z standard errors of the difference). On faces of five groups it kept eleven points of accuracy
-that were spent on nothing (docs/method.md). Hardt, Price and Srebro 2016 ask for equal rates and draw lots between two
-thresholds; here the decision is the same for the same image. With two classes every threshold between two scores is a
-candidate, and the search is exact (window_search.py) for notions of one rate or two, which all listed ones are; of more
-than MOST_CUTS thresholds those at even ranks are looked at. Otherwise it is a coordinate search (bias_descent.py).
+size the allowance is z standard errors of the difference). For the odds of faces of five groups it keeps eleven points
+of accuracy that would be spent on nothing (docs/method.md). Hardt, Price and Srebro 2016 ask for equal rates and draw
+lots between two thresholds; here the decision is the same for the same image. With two classes every threshold between
+two scores is a candidate, and the search is exact (window_search.py) for notions of one rate or two, which all listed
+ones are; of more than MOST_CUTS thresholds those at even ranks are looked at. Otherwise it is a coordinate search
+(bias_descent.py).
 
 - Where the common point keeps the bound, nothing is moved, even if that would make fewer errors.
 - A group with fewer than `least` images in a population of the notion keeps the common point, and does not count in the
