@@ -64,7 +64,7 @@ def _audit(
         sources = open_sources(request, data, terminal)
         refuse_itself(sources, policy, len(data.manifest.classes))
         transform = common_transform(sources, data, terminal)
-        points = points_of_sources(sources, data) if settings.group_thresholds else {}
+        points = points_of_sources(sources, data, terminal) if settings.group_thresholds else {}
     if request.dry_run:
         plan = plan_of({name: str(loaded.source) for name, loaded in sources.items()}, data, settings, policy)
         return Outcome(plan | {"device": str(device)}, ExitCode.OK)

@@ -102,8 +102,12 @@ def described_sources(request: AuditRequest, sources: dict[str, LoadedModel], tr
     return parts
 
 
-def points_of_sources(sources: Mapping[str, LoadedModel], data: Data) -> dict[str, list[PointsInUse | None]]:
+def points_of_sources(
+    sources: Mapping[str, LoadedModel], data: Data, terminal: Terminal
+) -> dict[str, list[PointsInUse | None]]:
     """The thresholds of groups that the models' files hold, by model; not the dense model's, if others are beside it.
+
+    Groups of the manifest without one are named in a warning.
 
     Raises:
         FairpruneError: no model has any, or not for what the manifest tells.
@@ -123,6 +127,12 @@ def points_of_sources(sources: Mapping[str, LoadedModel], data: Data) -> dict[st
             ) from error  # fmt: skip
         if any(uses):
             found[name] = uses
+        for use in filter(None, uses):
+            if lacking := [group for group in use.names if group not in use.points.biases]:
+                terminal.warn(
+                    f"{loaded.source} has no threshold for {', '.join(lacking)} of {use.points.attribute}: the common "
+                    "one is taken", code="group-thresholds",
+                )  # fmt: skip
     if found:
         return found
     why = "are for other classes than the manifest's" if told else "are in no model's file"

@@ -55,7 +55,8 @@ def fit_thresholds(run: Prepared, upper: Pool) -> tuple[GroupPoints, ...]:
             notion.rates(counts)[0] if counts is not None and notion.relative else None,
         )  # fmt: skip
         tolerance = _tolerance(settings, notion, counts)
-        fitted = fitted_group_biases(images, notion, tolerance, settings.min_group)
+        with run.terminal.progress("fitting thresholds", None):  # of a hundred classes it takes minutes
+            fitted = fitted_group_biases(images, notion, tolerance, settings.min_group)
         name = f"{task.name}, {grouping.name}" if len(run.data.manifest.tasks) > 1 else grouping.name
         _tell(fitted, name, grouping, settings, run.terminal)
         found.append(_points(fitted, task, grouping, run, number, tolerance))

@@ -133,3 +133,16 @@ def test_a_manifest_without_the_attribute_is_refused(work: Work, fitted: Path) -
     ran = fairprune("audit", str(fitted), "--data", "ages.yaml", "--group-thresholds", cwd=work.folder)
     assert ran.code == 2
     assert "groups that the manifest does not tell" in ran.err
+
+
+def test_a_group_without_a_threshold_is_named(work: Work, fitted: Path) -> None:
+    text = (work.folder / "manifest.yaml").read_text("utf-8")
+    table = (work.folder / "table.csv").read_text("utf-8").replace(",female", ",woman")
+    (work.folder / "women.csv").write_text(table, "utf-8")
+    other = text.replace("table.csv", "women.csv").replace("[female, male]", "[woman, male]")
+    (work.folder / "women.yaml").write_text(other, "utf-8")
+    ran = fairprune("audit", str(fitted), "--data", "women.yaml", "--group-thresholds", "--json", cwd=work.folder)
+    assert ran.code == 0, ran.err
+    assert "has no threshold for woman of gender: the common one is taken" in ran.err
+    told = json.loads(ran.out)["group_thresholds"]["dense"]
+    assert told["groups"]["woman"]["change"]["change"] == 0.0
