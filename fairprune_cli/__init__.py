@@ -1,8 +1,8 @@
 """Prune image classifiers without making them unfairer.
 
-Importing this package is cheap: torch is imported on first use of `prune`, `audit`, `load`, `audit_report` or
-`architectures`, whose `architectures.build(name, num_classes)` gives the network that a checkpoint of that name belongs
-to.
+Importing this package is cheap: torch is imported on first use of `prune`, `audit`, `load`, `audit_report`,
+`group_thresholds` or `architectures`, whose `architectures.build(name, num_classes)` gives the network that a
+checkpoint of that name belongs to.
 """
 
 from __future__ import annotations
@@ -18,12 +18,13 @@ if TYPE_CHECKING:
     from fairprune_cli.audit.policy import Policy
     from fairprune_cli.core.errors import FairpruneError, FairpruneWarning
     from fairprune_cli.models import architectures
+    from fairprune_cli.models.file.group_points import GroupPoints
     from fairprune_cli.run.report_handle import Report
 
 __version__ = "0.2.0"
 __all__ = [
     "FairpruneError", "FairpruneWarning", "Policy", "Report", "__version__", "architectures", "audit", "audit_report",
-    "load", "prune",
+    "group_thresholds", "load", "prune",
 ]  # fmt: skip
 
 
@@ -44,6 +45,30 @@ def load(path: str | PathLike[str], arch: str | nn.Module | None = None) -> nn.M
     from fairprune_cli.models.file.codec import load_network as load_file
 
     return load_file(Path(path), arch).float()
+
+
+def group_thresholds(path: str | PathLike[str], task: str | None = None) -> GroupPoints:
+    """The operating points of groups that `fairprune prune --group-thresholds` fitted, to be applied to scores.
+
+    `group_thresholds("model.safetensors").predicted(scores, groups)` gives the classes of n images with these scores
+    of the network, [n, K], and names of groups. They need each image's group, whose use may be unlawful:
+    docs/evidence.md.
+
+    Args:
+        path: a `model.safetensors` written by fairprune, or the run folder that holds it.
+        task: which one's, where the network has several; the first one's where None.
+
+    Raises:
+        FairpruneError: the file is missing, damaged or not one of fairprune's, or holds no such points.
+    """
+    from pathlib import Path
+
+    from fairprune_cli.models.checkpoint.location import locate
+    from fairprune_cli.models.file.codec import read_header
+    from fairprune_cli.models.file.group_points import points_of_task
+
+    file = locate(Path(path))
+    return points_of_task(read_header(file).group_thresholds, task, str(file))
 
 
 def prune(

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+import torch
+
 from fairprune_cli.audit.changed_images import ChangedImages
+from fairprune_cli.audit.points_in_use import PointsInUse, predictions
 from fairprune_cli.models.read_out import without_shift
 
 if TYPE_CHECKING:
@@ -17,12 +20,14 @@ if TYPE_CHECKING:
 class ChangesWatch(ChangedImages):
     """For `audit_models(..., watch=...)`.
 
-    `shift` is what the logits of the second of two classes lack, for a threshold other than one half.
+    Args:
+        shift: what the logits of the second of two classes lack, for a threshold other than one half.
+        points: thresholds of groups by which models other than the dense one predict.
     """
 
-    def __init__(self, shift: float = 0.0) -> None:
+    def __init__(self, shift: float = 0.0, points: Mapping[str, PointsInUse] | None = None) -> None:
         super().__init__()
-        self.shift = shift
+        self.shift, self.points = shift, points or {}
 
     def __call__(self, batch: Seen, logits: Mapping[str, Tensor]) -> None:
         """`batch` has `rows`, or nothing is remembered; `logits` [B, K] by model."""
@@ -33,7 +38,7 @@ class ChangesWatch(ChangedImages):
         for name, other in logits.items():
             if name == "dense":
                 continue
-            now = other.argmax(1)
+            now = torch.from_numpy(predictions(other, batch, self.points.get(name)))
             changed = (now != classes).nonzero().squeeze(1)
             of = classes[changed]
             before, after = (

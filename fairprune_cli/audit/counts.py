@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from fairprune_cli.audit import calibration
 from fairprune_cli.audit.group_counts import GroupCounts
 from fairprune_cli.audit.logits import ImagePool, InPieces, Seen, ToHost
+from fairprune_cli.audit.points_in_use import PointsInUse, predictions
 from fairprune_cli.audit.result import AuditResult
 from fairprune_cli.core.device import tf32
 from fairprune_cli.core.distributed import Ranks
@@ -64,9 +65,9 @@ def audit_tasks(
     batch_size: int = 256,
     progress: Callable[[int, int], None] | None = None,
     watches: Sequence[Watch] | None = None,
-    ranks: Ranks | None = None,
-    say: Callable[[str], None] = lambda _: None,
-) -> list[AuditResult]:
+    ranks: Ranks | None = None, say: Callable[[str], None] = lambda _: None,
+    points: Sequence[Mapping[str, PointsInUse]] | None = None,
+) -> list[AuditResult]:  # fmt: skip
     """Count what every model predicts, all of them on the same batches, in float32 throughout; a result for each task.
 
     Args:
@@ -79,6 +80,7 @@ def audit_tasks(
         ranks: several processes with the same models and images, all of which call this: they take turns at the
             batches, which are the same as in one process, and all have the whole result. `pool` is then a `Pool`.
         say: told when memory ran out and what is done about it.
+        points: of each task, by model, thresholds of groups that predictions are made with; batches then have `rows`.
 
     Raises:
         FairpruneError: no images, or outputs that do not fit the classes (exit code 2); logits that are not
@@ -88,7 +90,8 @@ def audit_tasks(
         raise FairpruneError("there is no image to audit", hint="choose a split that has images, or another manifest")
     device = torch.device(device)
     sizes, widths = [len(grouping.groups) for grouping in groupings], [len(names) for names in classes]
-    tallies = [_Scores(models, task, sizes, width) for task, width in enumerate(widths)]
+    used = points or [{}] * len(widths)
+    tallies = [_Scores(models, task, sizes, width, used[task]) for task, width in enumerate(widths)]
     batches, at_once = _turns(pool, ranks)
     done = 0
     for model in models.values():
@@ -144,8 +147,12 @@ class BrokenScores(FairpruneError):
 class _Scores(GroupCounts):
     """Running counts of a task, from scores."""
 
-    def __init__(self, models: Mapping[str, nn.Module], task: int, sizes: Sequence[int], classes: int) -> None:
+    def __init__(
+        self, models: Mapping[str, nn.Module], task: int, sizes: Sequence[int], classes: int,
+        points: Mapping[str, PointsInUse],
+    ) -> None:  # fmt: skip
         super().__init__(list(models), sizes, classes)
+        self.points = points
         self.shifts = {name: shift_of(model, task) for name, model in models.items()}
         self.broken = {m: np.zeros(1, np.int64) for m in models}
 
@@ -157,9 +164,10 @@ class _Scores(GroupCounts):
         predicted, confidence = {}, {}
         for name, table in logits.items():
             self.broken[name] += int((~table.isfinite()).any(1).sum())
-            predicted[name] = table.argmax(1).numpy()
+            predicted[name] = predictions(table, images, self.points.get(name))
             scores = without_shift(table, self.shifts[name])
-            confidence[name] = calibration.confidence_of(scores, None if scores is table else predicted[name])
+            largest = scores is table and name not in self.points
+            confidence[name] = calibration.confidence_of(scores, None if largest else predicted[name])
         self.add(images.labels.numpy(), images.groups.numpy(), predicted, confidence)
 
     def result(self, classes: tuple[str, ...], groups: dict[str, tuple[str, ...]]) -> AuditResult:

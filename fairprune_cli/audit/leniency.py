@@ -11,11 +11,12 @@ from fairprune_cli.audit.unseen import in_words
 USUAL_SPLIT = "test"
 
 
-def leniencies(gates: Sequence[GateResult], split: str = USUAL_SPLIT) -> list[str]:
+def leniencies(gates: Sequence[GateResult], split: str = USUAL_SPLIT, points: Sequence[str] = ()) -> list[str]:
     """One phrase for each way in which gates were judged more leniently than by default; none without gates.
 
     Args:
         split: whose images were audited.
+        points: attributes whose groups have thresholds of their own, which predictions were made with.
     """
     if not gates:
         return []
@@ -37,6 +38,7 @@ def leniencies(gates: Sequence[GateResult], split: str = USUAL_SPLIT) -> list[st
             found.append(f"without these groups of {attribute}: {in_words(small.values())}")
     lost = {gate.attribute: gate.ungrouped for gate in gates if gate.ungrouped}
     found += [f"without {n:,} images that are in no group of {attribute}" for attribute, n in lost.items()]
+    found += [f"with a threshold for each group of {name}, which needs the group at use" for name in points]
     if split != USUAL_SPLIT:
         found.append(f"on the {split} split instead of {USUAL_SPLIT}")
     return found

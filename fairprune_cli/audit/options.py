@@ -57,5 +57,8 @@ class AuditOptions(GateOptions):
         "test", "split that the audit reads", choices=("train", "val", "test"),
         also={"valid": "val", "validation": "val", "dev": "val", "eval": "test", "training": "train"},
     )  # fmt: skip
+    group_thresholds: bool = setting(
+        False, "a threshold per group, which needs the group at use: prune fits them, audit judges by them"
+    )
     list_changed: bool = setting(False, "changed.csv: all images whose prediction is not the dense model's")
     show_examples: int = setting(0, "images that each group lost through pruning, shown in the report", low=0, high=100)

@@ -63,7 +63,7 @@ def model_record(found: ModelFigures) -> Record:
     """A model's entry in `results`."""
     record = _accuracy(found.accuracy) | {"n": found.n, "correct": found.correct, "predicted": dict(found.predicted)}
     if found.against_dense is not None:
-        record["against_dense"] = _change(found.against_dense)
+        record["against_dense"] = change_record(found.against_dense)
     if found.churn is not None:
         record["faithfulness"] = faithfulness_record(found.churn, found.faithfulness)
     record["attributes"] = {name: attribute_record(of) for name, of in found.attributes.items()}
@@ -105,8 +105,8 @@ def attribute_record(found: AttributeFigures) -> Record:
     record |= _flat_gap(found.gap) | {"ungrouped": found.ungrouped, "metrics": {}}
     for name, gap in found.gaps.items():
         if gap.compares == "rates":
-            record["metrics"] |= _nested(metric_key(name), gap)
-    record["metrics"] |= _nested("worst_group", found.worst_group)
+            record["metrics"] |= nested_figure(metric_key(name), gap)
+    record["metrics"] |= nested_figure("worst_group", found.worst_group)
     return record if found.bias is None else record | {"bias": bias_record(found.bias)}
 
 
@@ -122,9 +122,9 @@ def degradation_record(found: ModelFigures) -> Record:
 
 def attribute_degradation_record(found: DegradationFigures) -> Record:
     """One attribute's losses: a group's `change` is accuracy pruned minus dense, so a loss is negative."""
-    record: Record = {"groups": {name: _change(of) for name, of in found.groups.items()}}
+    record: Record = {"groups": {name: change_record(of) for name, of in found.groups.items()}}
     record |= _flat_gap(found.gap)
-    largest = _nested("largest", found.largest)
+    largest = nested_figure("largest", found.largest)
     if largest["largest"] is not None:
         del largest["largest"]["small_groups"]  # they stand beside the gap already
     for name, change in (("gap_change", found.gap_change), ("worst_change", found.worst_change)):
@@ -202,7 +202,8 @@ def _flat_gap(gap: GapFigure) -> Record:
     return record | {"small_groups": list(gap.small)}
 
 
-def _nested(name: str, found: GapFigure | WorstFigure) -> Record:
+def nested_figure(name: str, found: GapFigure | WorstFigure) -> Record:
+    """A gap or the worst group's figure under a name."""
     record = nested_estimate(name, found)
     if found.value is not None:
         if isinstance(found, GapFigure):
@@ -213,7 +214,8 @@ def _nested(name: str, found: GapFigure | WorstFigure) -> Record:
     return record
 
 
-def _change(found: ChangeFigure) -> Record:
+def change_record(found: ChangeFigure) -> Record:
+    """A change of accuracy on the same images."""
     record = _estimate("change", found, "low", "high")
     record |= {"n": found.n, "lost": found.lost, "gained": found.gained}
     return record | {"lost_low": found.lost_low, "lost_high": found.lost_high}

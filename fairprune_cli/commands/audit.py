@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 
 
 @flags(
-    "models", "against", "predictions", "against_predictions", "attr", "notion", "weights", "classes_from", *GATES,
-    *SHOWN, "batch_size", SET, "out", "force", *COMMON,
+    "models", "against", "predictions", "against_predictions", "attr", "notion", "group_thresholds", "weights",
+    "classes_from", *GATES, *SHOWN, "batch_size", SET, "out", "force", *COMMON,
 )  # fmt: skip
 def command(
     given: Given,

@@ -73,6 +73,7 @@ def command(
         transform=inputs.transform_if_any(data, model), manifest=inputs.manifest_if_any(data, model),
     )  # fmt: skip
     _tell_unused(size, result, terminal)
+    _tell_thresholds(result, terminal)
     if as_json:
         print_json(result.to_dict(), terminal)
     else:
@@ -108,6 +109,7 @@ def _in_integers(
 
     made = export_int8(Int8Request(model, settings, out, force, trust), terminal)
     _tell_unused(size, made.file, terminal)
+    _tell_thresholds(made.file, terminal)
     if as_json:
         print_json(made.to_dict(), terminal)
     else:
@@ -143,6 +145,14 @@ def _refuse_flags_of_int8(given: Given) -> None:
                 "says how --int8 is calibrated and audited, and --int8 was not given", where=flag_of(key),
                 hint="add --int8, or leave it out",
             )  # fmt: skip
+
+
+def _tell_thresholds(result: ExportResult, terminal: Terminal) -> None:
+    if result.group_thresholds is not None:
+        terminal.note(
+            f"{result.group_thresholds}: the thresholds of groups, of which the file's network knows nothing; using "
+            "them needs each image's group, and may be unlawful"
+        )
 
 
 def _tell_unused(size: str | None, result: ExportResult, terminal: Terminal) -> None:

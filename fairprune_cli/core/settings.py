@@ -55,6 +55,7 @@ def setting(
     may_be_empty: bool = True,
     needs: tuple[Need, ...] = (),
     by_method: bool = False,
+    besides: tuple[Need, ...] = (),
 ) -> Any:
     """A field with its help text and range: low <= value <= high, above < value < below.
 
@@ -68,11 +69,12 @@ def setting(
             that would silently lose what was meant, it is an error; null, or no variable, says that nothing is meant.
         needs: it has an effect where any of them is met; always where there are none.
         by_method: it has an effect where the pruning method reads it.
+        besides: it has an effect where any of them is met, whatever the method and the needs are.
     """
     meta = {
         "text": text, "low": low, "high": high, "above": above, "below": below, "share": share, "choices": choices,
         "also": also or {}, "plugins": plugins, "form": form, "metavar": metavar, "may_be_empty": may_be_empty,
-        "needs": needs, "by_method": by_method,
+        "needs": needs, "by_method": by_method, "besides": besides,
     }  # fmt: skip
     return dataclasses.field(default=default, metadata=meta)
 

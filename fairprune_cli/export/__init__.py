@@ -6,6 +6,7 @@ file; the first line of its docstring is its help text. Importing this package o
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
@@ -13,13 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 from fairprune_cli.core import plugins
 from fairprune_cli.core.errors import ExitCode, FairpruneError
-from fairprune_cli.core.files import atomic_path, refuse_no_room
+from fairprune_cli.core.files import atomic_path, atomic_write_text, refuse_no_room
 from fairprune_cli.core.locks import refuse_in_use, written_alone
+from fairprune_cli.models.options import GROUP_TABLE
 
 if TYPE_CHECKING:
     from fairprune_cli.data.manifest.image_shape import ImageShape, Size
     from fairprune_cli.data.manifest.load import Manifest, Transform
     from fairprune_cli.export.job import Exportable, ExportJob
+    from fairprune_cli.models.file.group_points import GroupPoints
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,7 @@ class ExportResult:
         rounding: largest absolute difference of a logit that rounding to `store` made, on the same images.
         real_images: how many images of a manifest were among those compared.
         shape: of the images that the file takes.
+        group_thresholds: the table of them that was written beside the file, where the model has any.
     """
 
     path: Path
@@ -47,6 +51,7 @@ class ExportResult:
     store: str | None = None
     rounding: float | None = None
     real_images: int = 0
+    group_thresholds: Path | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -60,6 +65,7 @@ class ExportResult:
             "store": self.store,
             "rounding": self.rounding,
             "real_images": self.real_images,
+            "group_thresholds": None if self.group_thresholds is None else str(self.group_thresholds),
         }
 
 
@@ -122,6 +128,8 @@ def export_model(
 
     module = _check_store(to, store)
     path = destination(Path(loaded.source), out, module.SUFFIX, force)
+    points = points_of_file(Path(loaded.source))
+    refuse_table(path, points, force)
     transform = manifest.transform if transform is None and manifest is not None else transform
     job, rounding = job_of(loaded, transform or input_size), None
     if manifest is not None:
@@ -141,7 +149,43 @@ def export_model(
                 code=ExitCode.RUNTIME,
             )
     return ExportResult(path, to, path.stat().st_size, difference, job.shape, store, rounding,
-                        0 if job.samples is None else len(job.samples))  # fmt: skip
+                        0 if job.samples is None else len(job.samples), write_table(path, points))  # fmt: skip
+
+
+def table_beside(path: Path) -> Path:
+    """Where the thresholds of groups stand that belong to an exported file."""
+    return path.with_name(f"{path.name}.{GROUP_TABLE}")
+
+
+def points_of_file(source: Path) -> Sequence[GroupPoints]:
+    """The thresholds of groups that a model file of fairprune holds; none of any other."""
+    from fairprune_cli.models.checkpoint.location import locate
+    from fairprune_cli.models.file import codec
+
+    if not source.exists():
+        return ()  # a network in memory
+    file = locate(source)
+    return codec.read_header(file).group_thresholds if codec.is_model_file(file) else ()
+
+
+def refuse_table(path: Path, points: Sequence[GroupPoints], force: bool) -> None:
+    """Refuse to replace a table of thresholds, before anything is written."""
+    if points and not force and table_beside(path).exists():
+        raise FairpruneError("exists already", where=str(table_beside(path)), hint="give another --out, or --force")
+
+
+def write_table(path: Path, points: Sequence[GroupPoints]) -> Path | None:
+    """Write the thresholds of groups beside an exported file, as no file's network takes a group; where there are any.
+
+    Args:
+        path: of the exported file.
+    """
+    if not points:
+        return None
+    from fairprune_cli.models.file.group_points import points_csv
+
+    atomic_write_text(table_beside(path), points_csv(points))
+    return table_beside(path)
 
 
 def destination(source: Path, out: Path | None, suffix: str, force: bool) -> Path:

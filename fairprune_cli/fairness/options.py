@@ -11,6 +11,7 @@ from fairprune_cli.core.settings import Need, setting
 
 BOUNDS = ("matched", "upper", "lower")
 _ACTS = (Need("fairness_on", ("both", "weights", "mask")),)  # there is a constraint
+_FITS = (Need("group_thresholds"),)
 
 
 @dataclass(frozen=True)
@@ -35,11 +36,12 @@ class ConstraintOptions(NotionOptions):
     )
     bound: str = setting("matched", "side from which the surrogate bounds", choices=BOUNDS, by_method=True, needs=_ACTS)
     tolerance: float = setting(
-        0.02, "allowed difference between groups", low=0.0, high=1.0, share=True, by_method=True, needs=_ACTS
-    )
+        0.02, "allowed difference between groups", low=0.0, high=1.0, share=True, by_method=True, needs=_ACTS,
+        besides=_FITS,
+    )  # fmt: skip
     target: str = setting(
         "absolute", "what a gap is to come down to: the tolerance, or the dense model's own gap where that is larger",
-        choices=("absolute", "dense"), by_method=True, needs=_ACTS,
+        choices=("absolute", "dense"), by_method=True, needs=_ACTS, besides=_FITS,
     )  # fmt: skip
     max_accuracy_loss: float = setting(
         1.0, "share of all images that fairness may cost, against the same run without the constraint, which is then "

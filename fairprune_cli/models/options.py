@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from fairprune_cli.core.settings import setting
 
+GROUP_TABLE = "group-thresholds.csv"  # thresholds of groups, beside the model
 GRANULARITIES = ("channel", "weight", "2:4")  # what can be removed
 
 

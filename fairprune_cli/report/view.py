@@ -56,7 +56,7 @@ class View(Lookups):
         left = {
             key: value
             for key, value in self.report.items()
-            if key not in ("task", "tasks", "examples", "exemplars", "size", "causes")
+            if key not in ("task", "tasks", "examples", "exemplars", "size", "causes", "group_thresholds")
         }
         return left | {"degradation": None, "degradations": None, **record, "data": data}
 

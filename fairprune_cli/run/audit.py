@@ -19,6 +19,7 @@ from fairprune_cli.run.audit_sources import (
     common_transform,
     described_sources,
     open_sources,
+    points_of_sources,
     refuse_itself,
 )
 from fairprune_cli.run.audit_step import AuditStep
@@ -63,6 +64,7 @@ def _audit(
         sources = open_sources(request, data, terminal)
         refuse_itself(sources, policy, len(data.manifest.classes))
         transform = common_transform(sources, data, terminal)
+        points = points_of_sources(sources, data, terminal) if settings.group_thresholds else {}
     if request.dry_run:
         plan = plan_of({name: str(loaded.source) for name, loaded in sources.items()}, data, settings, policy)
         return Outcome(plan | {"device": str(device)}, ExitCode.OK)
@@ -70,7 +72,7 @@ def _audit(
         pool = decoded_images(data, transform, terminal, rows).pool(rows)
     step = AuditStep(
         {name: loaded.model for name, loaded in sources.items()}, pool, data, settings, policy, device, terminal,
-        group, settings.batch_size,
+        group, settings.batch_size, points=points, judged=bool(points),
     )  # fmt: skip
 
     def describe() -> dict[str, Any]:

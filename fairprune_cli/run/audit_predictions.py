@@ -42,7 +42,7 @@ from fairprune_cli.run.options import Resolved
 from fairprune_cli.run.plug_ins import refuse_broken_plug_ins
 
 KIND = "predictions"
-_OF_MODELS = ("arch", "weights", "classes_from", "batch_size", "device")  # settings that say how a model is run
+_OF_MODELS = ("arch", "weights", "classes_from", "batch_size", "device", "group_thresholds")  # how a model is run
 _AT_ONCE = 1 << 20  # images that are counted
 _SHOWN = 6
 _NO_MODEL = "predictions were audited, and no model"

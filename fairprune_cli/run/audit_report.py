@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ from fairprune_cli.audit.gates import GateResult, Unseen, exit_code, verdict
 from fairprune_cli.audit.group_counts import DENSE
 from fairprune_cli.audit.leniency import leniencies
 from fairprune_cli.audit.notices import notices
+from fairprune_cli.audit.points_in_use import PointsFigures
+from fairprune_cli.audit.points_json import points_record, used_points
 from fairprune_cli.audit.policy import Policy
 from fairprune_cli.audit.rates import Counts
 from fairprune_cli.audit.result import AuditResult
@@ -52,12 +54,14 @@ class Counted:
     Attributes:
         examples: the images to show, where such were asked for.
         changed: those whose prediction is not the dense model's, where there are models beside it; `images` names them.
+        points: what thresholds of groups do, by model that has them.
     """
 
     result: AuditResult
     examples: Examples | None = None
     changed: ChangedImages | None = None
     images: Images | None = None
+    points: Mapping[str, PointsFigures] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -88,7 +92,7 @@ class AuditReport:
         document = {
             "schema_version": report.SCHEMA_VERSION, "tool_version": __version__,
             "data": _data(self.data, self.settings.split), **judged[0].record, **describe(),
-            **self._verdict(gates, overall, judged[0]),
+            **self._verdict(gates, overall, judged),
         }  # fmt: skip
         if len(judged) > 1:
             document["task"] = judged[0].task.name
@@ -125,7 +129,10 @@ class AuditReport:
             record["exemplars"] = exemplars_record(listed, EXEMPLARS if self.settings.list_changed else None)
         if counted.examples is not None:
             record["examples"] = to_json.examples_record(counted.examples)
-        return _Judged(task, gates, record, notices(figures))
+        if counted.points:
+            record["group_thresholds"] = {name: points_record(of) for name, of in counted.points.items()}
+        with_points = tuple(of.points.attribute for of in counted.points.values() if of.judged)
+        return _Judged(task, gates, record, notices(figures) + used_points(counted.points), with_points)
 
     def _doubted(self, result: AuditResult, figures: AuditFigures, number: int) -> AuditFigures:
         """The figures with a word on models that are not better than one answer to all images, and a warning each."""
@@ -148,28 +155,33 @@ class AuditReport:
             "counts": _data(self.data.of_task(judged.task.name), self.settings.split)["counts"],
         }  # fmt: skip
 
-    def _verdict(self, gates: Sequence[GateResult], overall: str, first: _Judged) -> dict[str, Any]:
+    def _verdict(self, gates: Sequence[GateResult], overall: str, judged: Sequence[_Judged]) -> dict[str, Any]:
         """Gates, notices, and the warnings of the whole command."""
         document: dict[str, Any] = {
             "gates": [to_json.gate_record(gate) for gate in gates], "verdict": overall, "notion": self.settings.notion,
         }  # fmt: skip
-        if lenient := leniencies(gates, self.settings.split):
+        used = dict.fromkeys(attribute for one in judged for attribute in one.with_points)
+        if lenient := leniencies(gates, self.settings.split, tuple(used)):
             document["leniency"] = lenient
         if self.policy.source:
             document["policy"] = {"source": self.policy.source, "sha256": self.policy.sha256}
-        document["notices"] = first.notices + absent_combinations(self.data, self.settings.split)
+        document["notices"] = judged[0].notices + absent_combinations(self.data, self.settings.split)
         document["warnings"] = list(self.terminal.warnings)
         return document
 
 
 @dataclass(frozen=True)
 class _Judged:
-    """What the audit says of a task: its gates, its parts of the report, and remarks."""
+    """What the audit says of a task: its gates, its parts of the report, and remarks.
+
+    `with_points` are the attributes whose groups' thresholds the predictions were made with.
+    """
 
     task: Task
     gates: list[GateResult]
     record: dict[str, Any]
     notices: list[str]
+    with_points: tuple[str, ...] = ()
 
 
 def unseen_of(groupings: Sequence[Grouping]) -> dict[str, Unseen]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import nn
 
+from fairprune_cli.audit.points_in_use import PointsInUse
 from fairprune_cli.audit.policy import Policy
 from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.core.terminal import Terminal
@@ -18,10 +19,12 @@ from fairprune_cli.models.checkpoint.contents import weights_of_each
 from fairprune_cli.models.checkpoint.in_memory import FunctionScores, InMemory
 from fairprune_cli.models.checkpoint.load import LoadedModel
 from fairprune_cli.models.file import codec
+from fairprune_cli.models.file.group_points import GroupPoints
 from fairprune_cli.models.graphs.load import file_bytes
 from fairprune_cli.models.graphs.network import GraphNetwork
 from fairprune_cli.models.graphs.onnx_file import OnnxNetwork
 from fairprune_cli.run.audit_checks import unknown_sizes
+from fairprune_cli.run.audit_step import points_in_use
 from fairprune_cli.run.folder import MODEL
 from fairprune_cli.run.inputs import open_model, transform_of
 from fairprune_cli.run.opened_data import Data
@@ -97,6 +100,46 @@ def described_sources(request: AuditRequest, sources: dict[str, LoadedModel], tr
     if len(judged) > 1:
         parts["models"] = {name: _described(loaded) | _own_size(loaded, transform) for name, loaded in sources.items()}
     return parts
+
+
+def points_of_sources(
+    sources: Mapping[str, LoadedModel], data: Data, terminal: Terminal
+) -> dict[str, list[PointsInUse | None]]:
+    """The thresholds of groups that the models' files hold, by model; not the dense model's, if others are beside it.
+
+    Groups of the manifest without one are named in a warning.
+
+    Raises:
+        FairpruneError: no model has any, or not for what the manifest tells.
+    """
+    found, told = {}, False
+    for name, loaded in sources.items():
+        if name == "dense" and len(sources) > 1:
+            continue
+        points = [GroupPoints(**one) for one in loaded.metadata.get("group_thresholds", ())]
+        told = told or bool(points)
+        try:
+            uses = points_in_use(points, data.manifest)
+        except FairpruneError as error:
+            raise FairpruneError(
+                f"its thresholds are those of groups that the manifest does not tell: {error.what}",
+                where=str(loaded.source), hint=error.hint or "leave out --group-thresholds",
+            ) from error  # fmt: skip
+        if any(uses):
+            found[name] = uses
+        for use in filter(None, uses):
+            if lacking := [group for group in use.names if group not in use.points.biases]:
+                terminal.warn(
+                    f"{loaded.source} has no threshold for {', '.join(lacking)} of {use.points.attribute}: the common "
+                    "one is taken", code="group-thresholds",
+                )  # fmt: skip
+    if found:
+        return found
+    why = "are for other classes than the manifest's" if told else "are in no model's file"
+    raise FairpruneError(
+        f"thresholds of groups {why}", where="--group-thresholds",
+        hint="leave it out, or audit what `fairprune prune --group-thresholds` wrote",
+    )  # fmt: skip
 
 
 def refuse_itself(sources: Mapping[str, LoadedModel], policy: Policy, classes: int) -> None:

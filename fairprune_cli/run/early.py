@@ -9,7 +9,7 @@ from fairprune_cli.core import plugins
 from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.models import architecture_names
 from fairprune_cli.models.checkpoint.location import locate
-from fairprune_cli.run.options import Resolved
+from fairprune_cli.run.options import Resolved, Settings
 
 
 def look_ahead(
@@ -33,6 +33,8 @@ def look_ahead(
     settings, paths = resolved.settings, list(models)
     look_at_models(settings.arch, paths, graphs)
     _refuse_fairness_of_none(resolved)
+    if not every:  # an audit takes them from the model's file
+        refuse_several_thresholds(settings)
     # They take numpy, which what was looked at so far does without.
     from fairprune_cli.audit.policy import policy_of
     from fairprune_cli.data.manifest.load import check_manifest, find_manifest
@@ -49,6 +51,17 @@ def look_at_models(arch: str | None, models: Iterable[Path], graphs: bool = True
         locate(path, graphs)
     if arch is not None:
         architecture_names.refuse_unknown(arch)
+
+
+def refuse_several_thresholds(settings: Settings) -> None:
+    """Refuse to fit thresholds for groups of several attributes: an image is in one group of each."""
+    if settings.group_thresholds and len(settings.attr) > 1:
+        both = "*".join(settings.attr)
+        raise FairpruneError(
+            f"an image can have one threshold, and {' and '.join(settings.attr)} are {len(settings.attr)} attributes",
+            where="--group-thresholds", hint=f"give one --attr, such as {settings.attr[0]}, or their groups at once, "
+            f"{both}",
+        )  # fmt: skip
 
 
 def _refuse_fairness_of_none(resolved: Resolved) -> None:

@@ -18,6 +18,7 @@ from fairprune_cli.core.files import atomic_path, atomic_write_text, file_name, 
 from fairprune_cli.core.locks import holds_nothing
 from fairprune_cli.core.plugins import is_pickled_network, own_code, short_name
 from fairprune_cli.core.settings import values_of
+from fairprune_cli.models.options import GROUP_TABLE
 from fairprune_cli.run.config_file import CONFIG, read_config_of, resolved_again
 from fairprune_cli.run.left_files import events_of, read_state
 from fairprune_cli.run.options import FIELDS, Resolved, Settings, resolve
@@ -89,7 +90,7 @@ class RunFolder:
             if path.exists():
                 # config.yaml stays until it is replaced: whenever this is cut short, the folder is still a run's.
                 shutil.rmtree(path / STATE, ignore_errors=True)
-                for name in (MODEL, BEST, REPORT, EXEMPLARS, "report.html", "report.md", EVENTS):
+                for name in (MODEL, BEST, REPORT, EXEMPLARS, GROUP_TABLE, "report.html", "report.md", EVENTS):
                     (path / name).unlink(missing_ok=True)
                 remove_leftovers(path)
             path.mkdir(parents=True, exist_ok=True)

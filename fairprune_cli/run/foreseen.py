@@ -12,7 +12,10 @@ from fairprune_cli.audit.unseen import in_words
 from fairprune_cli.core.errors import FairpruneError, Problems
 from fairprune_cli.core.terminal import Terminal
 from fairprune_cli.data.manifest.manifest import Grouping
+from fairprune_cli.fairness.bias_descent import MOST_CLASSES
+from fairprune_cli.run.early import refuse_several_thresholds
 from fairprune_cli.run.opened_data import Data
+from fairprune_cli.run.options import Settings
 
 
 def refuse_gates_without_groups(policy: Policy, data: Data) -> None:
@@ -38,6 +41,23 @@ def refuse_gates_without_groups(policy: Policy, data: Data) -> None:
                 if text not in problems.texts:
                     problems.add(text)
     problems.raise_if_any("ask for no gap of it, or give the data its other groups")
+
+
+def refuse_thresholds(settings: Settings, data: Data) -> None:
+    """Refuse to fit thresholds of groups where it is not said of which, or for more classes than are searched.
+
+    Args:
+        data: with the attributes of the constraint.
+    """
+    if not settings.group_thresholds:
+        return
+    refuse_several_thresholds(settings)
+    most = max(len(task.classes) for task in data.manifest.tasks)
+    if most > MOST_CLASSES:
+        raise FairpruneError(
+            f"biases are fitted for up to {MOST_CLASSES} classes, and the data have {most}", where="--group-thresholds",
+            hint="leave it out",
+        )  # fmt: skip
 
 
 def warn_of_undecidable_gates(policy: Policy, data: Data, split: str, terminal: Terminal) -> None:

@@ -48,6 +48,8 @@ def idle(given: Iterable[str], settings: Settings, command: str, methods: Sequen
         meta = FIELDS[key].metadata
         if key not in READ_BY[command]:
             yield f"{flag_of(key)} changes nothing: fairprune {command} does not read it"
+        elif any(need.met(settings) for need in meta["besides"]):
+            continue
         elif meta["by_method"] and command in ("prune", "compare") and not _reads(methods, key):
             verb = "does" if len(methods) == 1 else "do"
             yield f"{flag_of(key)} changes nothing: {', '.join(methods)} {verb} not read it"

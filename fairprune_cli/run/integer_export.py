@@ -99,6 +99,8 @@ def export_int8(request: Int8Request, terminal: Terminal) -> Int8Export:
     """
     settings = request.settings
     path = exports.destination(request.model, request.out, SUFFIX, request.force)
+    points = exports.points_of_file(request.model)
+    exports.refuse_table(path, points, request.force)
     int8.refuse_missing_packages()
     _refuse_without_manifest(request)
     data = open_data(settings, request.model, terminal, every=True)
@@ -120,7 +122,8 @@ def export_int8(request: Int8Request, terminal: Terminal) -> Int8Export:
         graph, integers = (_network(job, loaded, file) for file in (folder / "float.onnx", temporary))
         agreement = _agreement(graph, integers, images, rows.compared, data, terminal)
         audits = _audits(loaded.model, integers, images, rows.audited, data, settings, terminal)
-    file = exports.ExportResult(path, "onnx", path.stat().st_size, difference, job.shape)
+    table = exports.write_table(path, points)
+    file = exports.ExportResult(path, "onnx", path.stat().st_size, difference, job.shape, group_thresholds=table)
     return Int8Export(file, float_bytes, quantised, calibration, agreement, settings.split, audits)
 
 

@@ -65,9 +65,8 @@ class Settings(
 # Settings of a run that have a flag of their own, in the order in which --help lists them; others go through --set.
 PRUNING = (
     "sparsity", "attr", "method", "granularity", "prune_frozen", "sparsity_of", "round_to", "store", "weights",
-    "classes_from", "fairness_on", "mask_step", "notion", "relaxation", "tolerance", "target",
-    "max_accuracy_loss", "epochs", "batch_size",
-    "lr", "precision", "compile", "upper_every",
+    "classes_from", "fairness_on", "mask_step", "notion", "relaxation", "tolerance", "target", "max_accuracy_loss",
+    "group_thresholds", "epochs", "batch_size", "lr", "precision", "compile", "upper_every",
 )  # fmt: skip
 GATES = (
     "max_gap", "max_degradation", "max_churn", "min_accuracy", "min_group", "allow_small_groups", "confidence",

@@ -28,7 +28,11 @@ from fairprune_cli.models.soundness import refuse_unsound
 from fairprune_cli.pruning import methods, target
 from fairprune_cli.pruning.masks import Masks
 from fairprune_cli.run.assembly import constrained_notion
-from fairprune_cli.run.foreseen import refuse_gates_without_groups, warn_of_undecidable_gates
+from fairprune_cli.run.foreseen import (
+    refuse_gates_without_groups,
+    refuse_thresholds,
+    warn_of_undecidable_gates,
+)
 from fairprune_cli.run.inputs import PruningRows, open_model, pruning_rows, transform_of
 from fairprune_cli.run.opened_data import Data, open_data
 from fairprune_cli.run.options import Settings
@@ -107,6 +111,7 @@ def prepare(
     # A policy may ask about more attributes than the constraint looks at.
     audited = data.with_attributes(policy.attributes)
     refuse_gates_without_groups(policy, audited)
+    refuse_thresholds(settings, data)
     warn_of_undecidable_gates(policy, audited, settings.split, terminal)
     rows = pruning_rows(data, settings)
     notions = tuple(constrained_notion(settings, method, len(task.classes)) for task in data.manifest.tasks)

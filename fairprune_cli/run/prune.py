@@ -24,9 +24,10 @@ from fairprune_cli.data.batches.pool import ImageSet
 from fairprune_cli.models.checkpoint.contents import sha256_of_model
 from fairprune_cli.models.read_out import attach, read_out_of
 from fairprune_cli.run.audit_report import Outcome
-from fairprune_cli.run.audit_step import AuditStep
+from fairprune_cli.run.audit_step import AuditStep, points_in_use
 from fairprune_cli.run.first_look import look_at_dense
 from fairprune_cli.run.folder import RunFolder, SilentFolder, default_folder, resumed_in_python
+from fairprune_cli.run.group_fit import fit_thresholds, write_points
 from fairprune_cli.run.inputs import PruningPools, decoded_images
 from fairprune_cli.run.options import Resolved
 from fairprune_cli.run.origin import of_this_form, origin_of, refuse_other_origin
@@ -209,7 +210,9 @@ def _steps(run: Prepared, folder: RunFolder, resolved: Resolved, state: Mapping[
             reestimate(run, pools.lower, trainer.lower)
             retrain(run, pools.upper)
             calibrate(run, pools.upper)
-            write_model(run, folder.model, run.student, run.masks.sparse_entries(run.masks.keep))
+            points = fit_thresholds(run, pools.upper)
+            write_model(run, folder.model, run.student, run.masks.sparse_entries(run.masks.keep), points)
+            write_points(points, folder.path)
     return _audit(run, trainer, images, pools, folder, resolved, free)
 
 
@@ -229,13 +232,14 @@ def _audit(
     run: Prepared, trainer: Trainer, images: ImageSet, pools: PruningPools, folder: RunFolder, resolved: Resolved,
     free: Unconstrained | None,
 ) -> Outcome:  # fmt: skip
-    pruned = as_written(folder.model, run.loaded.structure, run.group)
+    pruned, points = as_written(folder.model, run.loaded.structure, run.group)
     if (read_out := read_out_of(run.dense)) is not None:
         attach(pruned, read_out)
     step = AuditStep(
         {"dense": run.dense, "pruned": pruned},
         images.regrouped(run.audited.groupings).pool(pools.audit.rows), run.audited, run.settings, run.policy,
         run.device, run.terminal, run.group, searches=False,
+        points={"pruned": points_in_use(points, run.data.manifest)} if points else {},
     )  # fmt: skip
     spent = None if free is None else spent_of(free, run, pruned, pools.upper)
     told = Pruned(run, resolved, trainer, pruned, folder.model, pools.audit, spent)

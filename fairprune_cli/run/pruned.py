@@ -18,6 +18,7 @@ from fairprune_cli.data.batches.pool import Pool
 from fairprune_cli.models import measure
 from fairprune_cli.models import peak_memory as footprint
 from fairprune_cli.models.file import codec
+from fairprune_cli.models.file.group_points import GroupPoints
 from fairprune_cli.models.file.rounding import shorter_formats
 from fairprune_cli.pruning import target
 from fairprune_cli.run.audit_report import judgement_of
@@ -97,18 +98,23 @@ def report_parts(made: Pruned) -> dict[str, Any]:
     return document
 
 
-def as_written(file: Path, structure: str | nn.Module, group: Ranks) -> nn.Module:
-    """The model as its file has it, on all processes; those on other machines do not see the run folder.
+def as_written(file: Path, structure: str | nn.Module, group: Ranks) -> tuple[nn.Module, tuple[GroupPoints, ...]]:
+    """The model as its file has it, and the thresholds of groups, on all processes: some may not see the run folder.
 
     Args:
         structure: as in `LoadedModel`.
     """
     if not group.several:
-        return codec.load_network(file, structure).float()
+        return _read(file, structure)
     content = group.from_first(file.read_bytes() if group.number == 0 else None)
     if group.number == 0:
-        return codec.load_network(file, structure).float()
+        return _read(file, structure)
     with temporary_folder() as folder:
         path = folder / file.name
         path.write_bytes(content)
-        return codec.load_network(path, structure).float()
+        return _read(path, structure)
+
+
+def _read(file: Path, structure: str | nn.Module) -> tuple[nn.Module, tuple[GroupPoints, ...]]:
+    network, header = codec.load_with_header(file, structure)
+    return network.float(), header.group_thresholds

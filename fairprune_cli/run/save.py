@@ -13,6 +13,7 @@ from fairprune_cli.data.batches.pool import Pool
 from fairprune_cli.data.batches.stratified import StratifiedSampler
 from fairprune_cli.data.manifest.task import described, with_heads
 from fairprune_cli.models.file import codec
+from fairprune_cli.models.file.group_points import GroupPoints
 from fairprune_cli.models.file.rounding import rounded
 from fairprune_cli.pruning import target
 from fairprune_cli.run.prepare import Prepared
@@ -82,11 +83,14 @@ def calibrate(run: Prepared, upper: Pool) -> None:
     run.terminal.note(f"one bias per class was fitted to upper images: {told}")
 
 
-def write_model(run: Prepared, path: Path, model: nn.Module, sparse: Mapping[str, Tensor]) -> None:
+def write_model(
+    run: Prepared, path: Path, model: nn.Module, sparse: Mapping[str, Tensor], points: tuple[GroupPoints, ...] = ()
+) -> None:
     """Write a pruned model.
 
     Args:
         sparse: True where kept, of the tensor's shape, by name, for the tensors that are stored sparse.
+        points: of groups, which change nothing in the network.
     """
     header = codec.ModelHeader(
         architecture=run.loaded.architecture, classes=tuple(run.data.manifest.classes),
@@ -94,6 +98,7 @@ def write_model(run: Prepared, path: Path, model: nn.Module, sparse: Mapping[str
         removed=target.removed(model, run.dense, sparse, run.before),
         outputs=run.loaded.classes if run.loaded.classes != len(run.data.manifest.classes) else 0,
         tasks=tuple(described(with_heads(run.data.manifest.tasks, run.loaded.metadata.get("tasks", ())))),
+        group_thresholds=points,
     )  # fmt: skip
     tensors = rounded(codec.stored_tensors(model, header.removed), run.settings.store, run.loaded.dtypes)
     codec.save_model(path, tensors, header=header, masks=sparse)

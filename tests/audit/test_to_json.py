@@ -23,6 +23,8 @@ from fairprune_cli.audit.faithfulness_figures import Exemplars
 from fairprune_cli.audit.faithfulness_json import exemplars_record
 from fairprune_cli.audit.figures import AuditFigures, BinaryRates, ClassRates, Examples, StorageCost
 from fairprune_cli.audit.gates import GateResult
+from fairprune_cli.audit.points_in_use import PointsFigures
+from fairprune_cli.audit.points_json import points_record
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs" / "report.schema.json").read_text("utf-8"))
 # Values that are not free: what the schema, or the figure's own meaning, restricts.
@@ -33,7 +35,7 @@ FIXED = {
 # How figures were made, or what gates judge by; the report holds it elsewhere or says it in words.
 NOT_WRITTEN = {
     ("Judgement", "seed"), ("Judgement", "notions"), ("Judgement", "family"), ("GapFigure", "compares"),
-    ("GapFigure", "against"), ("GapFigure", "denominators"),
+    ("GapFigure", "against"), ("GapFigure", "denominators"), ("GroupPoints", "task"), ("GroupPoints", "threshold"),
 }  # fmt: skip
 IN_THE_NAME = {("GateResult", "label"), ("GateResult", "qualifier")}
 
@@ -68,23 +70,24 @@ class Builder:
         return {bool: True, int: self.count, float: self.count / 65536, str: f"text {self.count}"}[kind]
 
 
-Parts = tuple[AuditFigures, GateResult, StorageCost, Examples, Exemplars]
+Parts = tuple[AuditFigures, GateResult, StorageCost, Examples, Exemplars, PointsFigures]
 
 
 def parts(defined: bool, rates: type) -> Parts:
     builder = Builder(defined, rates)
-    figures_, gate, storage, examples, exemplars = (builder.build(k) for k in typing.get_args(Parts))
-    return figures_, gate, storage, examples, exemplars
+    figures_, gate, storage, examples, exemplars, points = (builder.build(k) for k in typing.get_args(Parts))
+    return figures_, gate, storage, examples, exemplars, points
 
 
 def written(made: Parts) -> dict[str, Any]:
-    found, gate, storage, examples, exemplars = made
+    found, gate, storage, examples, exemplars, points = made
     table = None if found.models.keys() == {"dense"} else "changed.csv"
     return to_json.audit_record(found) | {
         "gates": [to_json.gate_record(gate)],
         "storage": to_json.storage_record(storage),
         "examples": to_json.examples_record(examples),
         "exemplars": exemplars_record(exemplars, table),
+        "group_thresholds": {"pruned": points_record(points)},
     }
 
 
@@ -155,7 +158,7 @@ ROOT = {
         key: SCHEMA["properties"][key]
         for key in (
             "confidence", "min_group", "results", "degradation", "degradations", "degradation_undefined", "gates",
-            "storage", "examples", "exemplars", "causes",
+            "storage", "examples", "exemplars", "causes", "group_thresholds",
         )
     }
 }  # fmt: skip

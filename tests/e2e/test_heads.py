@@ -59,7 +59,7 @@ def test_tasks_of_one_network_are_pruned_constrained_and_audited_together(place:
     out = place / "runs" / "tasks"
     report = run(
         "prune", "six.pt", "--data", "tasks.yaml", "--attr", "gender", "--sparsity", "0.5", *LIGHT, "--out", str(out),
-        "--notion", "parity", cwd=place,
+        "--notion", "parity", "--group-thresholds", "--tolerance", "0", cwd=place,
     )  # fmt: skip
     jsonschema.validate(report, SCHEMA)
     assert report["task"] == "smile"
@@ -79,6 +79,15 @@ def test_tasks_of_one_network_are_pruned_constrained_and_audited_together(place:
     assert gates == {"smile: max-gap gender": "pass", "sex: max-gap gender": "inconclusive"}
     for task in ("smile", "sex"):
         assert again["tasks"][task]["results"] == report["tasks"][task]["results"]
+    points = [fairprune_cli.group_thresholds(out, task) for task in ("smile", "sex")]
+    assert [one.threshold for one in points] == [0.5, 0.6]
+    with_points = run(*words, "--group-thresholds", cwd=place, code=4)
+    for one in points:
+        told = report["tasks"][one.task]["group_thresholds"]["pruned"]
+        own = with_points["tasks"][one.task]
+        assert own["results"]["pruned"]["accuracy"] == told["accuracy"]["own"]["value"]
+        assert own["group_thresholds"]["pruned"]["judged"]
+        assert report["tasks"][one.task]["results"]["pruned"]["accuracy"] == told["accuracy"]["common"]["value"]
     # What the figures say is what the raw network gives.
     loaded = fairprune_cli.load(out)
     assert loaded(torch.zeros(2, 3, 40, 40)).shape == (2, 6)

@@ -34,6 +34,7 @@ def test_a_method_says_what_its_code_reads(name: str) -> None:
 
 @pytest.mark.parametrize(("command", "given", "said"), [
     ("prune", {"method": "magnitude", "tolerance": "0.1"}, "--tolerance changes nothing: magnitude does not read it"),
+    ("train", {"group_thresholds": True}, "--group-thresholds changes nothing: fairprune train does not read it"),
     ("prune", {"method": "ceag", "bound": "upper"}, "--bound changes nothing: ceag does not read it"),
     ("prune", {"rho": "0.5", "mask_step": "first-order"}, "--rho changes nothing without --mask-step second-order"),
     ("prune", {"granularity": "weight", "round_to": "8"}, "--round-to changes nothing without --granularity channel"),
@@ -50,6 +51,8 @@ def test_what_changes_nothing_is_told(command: str, given: dict[str, str], said:
 
 @pytest.mark.parametrize(("command", "given"), [
     ("prune", {"tolerance": "0.1"}), ("prune", {"method": "ceag", "tolerance": "0.1"}),
+    ("prune", {"method": "magnitude", "tolerance": "0.1", "group_thresholds": True}),
+    ("prune", {"fairness_on": "none", "target": "dense", "group_thresholds": True}),
     ("prune", {"method": "magnitude", "notion": "odds", "max_gap": "0.1"}),
     ("audit", {"point_estimate": True, "max_gap": "0"}), ("prune", {"temperature": "3", "distill": "0.5"}),
     ("prune", {"method": "snip", "saliency_batches": "4"}), ("train", {"momentum": "0.8"}),

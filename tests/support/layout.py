@@ -26,7 +26,7 @@ WITHIN = {
     ),
     "fairness": (
         "options", "relaxations", "notion", "notions", "margins", "surrogate", "group_rows", "tally", "accuracy_budget",
-        "multipliers", "term", "constraint", "joint",
+        "multipliers", "term", "constraint", "joint", "window_search", "bias_descent", "group_biases",
     ),
     "pruning": (
         "options", "channels", "masks", "schedule", "method", "group_method", "group_weights", "methods", "target",

@@ -11,6 +11,7 @@ from typing import Any
 from fairprune_cli import __version__
 from fairprune_cli.core.errors import FairpruneError, Problems
 from fairprune_cli.data.manifest.transform import Transform
+from fairprune_cli.models.file.group_points import GroupPoints, why_unsound
 from fairprune_cli.models.options import GRANULARITIES
 
 FORMAT = "fairprune"
@@ -18,6 +19,7 @@ FORMAT_VERSION = 1
 STORED_GRANULARITIES = ("dense", *GRANULARITIES)
 ENCODINGS = ("dense", "bitmask", "gaps")  # on a tie of sizes the first wins
 MAX_RANK = 8
+GROUPS = "group_thresholds"
 MEND = "export or prune again; if the file was copied, copy it again"
 
 
@@ -37,6 +39,7 @@ class ModelHeader:
         tasks: where the scores stand, {"name", "classes", "output", "outputs", "threshold"} for each task, as a
             manifest says it; () where the network has one score for each of the classes.
         aliases: further names of weights that are tied, with the name that their tensor has in the file.
+        group_thresholds: operating points of groups, one entry for each task that has any; mostly ().
     """
 
     architecture: str
@@ -48,6 +51,7 @@ class ModelHeader:
     aliases: dict[str, str] = field(default_factory=dict)
     outputs: int = 0
     tasks: tuple[dict[str, Any], ...] = ()
+    group_thresholds: tuple[GroupPoints, ...] = ()
 
     def to_metadata(self) -> dict[str, str]:
         """The header as the strings of a safetensors header, without `encodings`."""
@@ -63,6 +67,7 @@ class ModelHeader:
             **({"aliases": dump(self.aliases)} if self.aliases else {}),
             **({"outputs": str(self.outputs)} if self.outputs else {}),
             **({"tasks": dump(list(self.tasks))} if self.tasks else {}),
+            **({GROUPS: dump([one.to_dict() for one in self.group_thresholds])} if self.group_thresholds else {}),
         }
 
     @property
@@ -105,13 +110,14 @@ class ModelHeader:
         outputs = _outputs(metadata, problems)
         tasks = parsed(metadata, "tasks", list, problems) if "tasks" in metadata else []
         problems.extend(fault for task in tasks for fault in _faults_of_task(task))
+        points = _group_points(metadata, classes, tasks, problems)
         if (granularity := metadata.get("granularity", "")) not in STORED_GRANULARITIES:
             problems.add(f"header: unknown granularity {granularity!r}")
         problems.raise_if_any(MEND)
         version = metadata.get("tool_version", "")
         return cls(
             metadata["architecture"], tuple(classes), transform, granularity, removed, version, aliases, outputs,
-            tuple(tasks),
+            tuple(tasks), points,
         )  # fmt: skip
 
 
@@ -122,6 +128,23 @@ def _outputs(metadata: Mapping[str, str], problems: Problems) -> int:
         return int(text)
     problems.add("header: outputs is no count")
     return 0
+
+
+def _group_points(
+    metadata: Mapping[str, str], classes: list[Any], tasks: list[Any], problems: Problems
+) -> tuple[GroupPoints, ...]:
+    """The entries under `group_thresholds`; () where there are none, or any of them is unsound."""
+    if GROUPS not in metadata:
+        return ()
+    told = parsed(metadata, GROUPS, list, problems)
+    faults = [f"header: {GROUPS}: {why}" for one in told if (why := why_unsound(one))]
+    if not faults:
+        of_task = {one["name"]: one["classes"] for one in tasks if not _faults_of_task(one)} or {"": classes}
+        names = [one["task"] for one in told]
+        if len(set(names)) < len(names) or any(of_task.get(one["task"]) != one["classes"] for one in told):
+            faults.append(f"header: {GROUPS}: an entry is not that of one of the tasks, with its classes")
+    problems.extend(faults)
+    return () if faults else tuple(map(GroupPoints.from_dict, told))
 
 
 def _faults_of_task(task: Any) -> list[str]:

@@ -12,6 +12,7 @@ import torch
 
 from fairprune_cli.models.file import encodings
 from fairprune_cli.models.file.codec import ModelHeader, read_header, read_masks, read_model, save_model
+from fairprune_cli.models.file.group_points import GroupPoints
 
 PAGE = (Path(__file__).parents[3] / "docs" / "format.md").read_text(encoding="utf-8")
 HEADER = ModelHeader("resnet18", ("no", "yes"), {}, "weight", {})
@@ -56,14 +57,20 @@ def test_the_reader_of_the_page_reads_every_encoding(
     assert set(read_masks(path)) == set(masks)
 
 
+POINTS = GroupPoints("", ("no", "yes"), "gender", "odds", 0.02, {"f": (0.0, 0.5)}, {"f": 60}, 0.4)
+
+
 def test_the_page_names_all_metadata(tmp_path: Path, reader: Callable) -> None:
     path = tmp_path / "model.safetensors"
     tied = torch.ones(2)
     tasks = ({"name": "", "classes": ["no", "yes"], "outputs": [3]},)
-    save_model(path, {"a": tied, "b": tied}, header=replace(HEADER, outputs=40, tasks=tasks))
+    header = replace(HEADER, outputs=40, tasks=tasks, group_thresholds=(POINTS,))
+    save_model(path, {"a": tied, "b": tied}, header=header)
     assert np.array_equal(reader(path)[0]["b"], np.ones(2, np.float32))
     table = PAGE.split("## Metadata")[1].split("\n## ")[0]
     assert set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == set(reader(path)[1])
+    told = POINTS.to_dict()
+    assert all(f'"{key}":' in PAGE for key in (*told, *told["groups"][0]))
 
 
 def test_the_examples_of_gaps_are_right() -> None:
