@@ -115,7 +115,7 @@ class Ranks:
 
     def add_counts(self, tables: Sequence[Tensor]) -> None:
         """Replace tables of whole numbers, of one type, by their sums over the processes, in place."""
-        if not self.several:
+        if not self.several or not tables:
             return
         flat = torch.cat([table.reshape(-1) for table in tables])
         dist.all_reduce(flat)

@@ -87,7 +87,7 @@ def parsed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[pipeline.Pru
 
     monkeypatch.setattr(pipeline, "prune", prune)
     monkeypatch.delenv("FAIRPRUNE_DEVICE")  # the shell that runs the command has none of the variables of this one
-    monkeypatch.setattr(early, "look_ahead", lambda *_: Path("manifest.yaml"))  # what is named is nowhere
+    monkeypatch.setattr(early, "look_ahead", lambda *_, **__: Path("manifest.yaml"))  # what is named is nowhere
     monkeypatch.chdir(tmp_path)
     return requests
 
