@@ -10,7 +10,7 @@ from _rivals_grids import DENSE, OURS
 from _rivals_statistics import FIGURES
 from _rivals_tuning import SCORE
 
-from fairprune_cli.report import as_markdown
+from fairprune_cli.report import as_markdown, words
 from fairprune_cli.report.document import Column, Table
 
 TITLES = {"accuracy": "accuracy", "gap": "accuracy gap", "odds": "odds gap", "psi": "largest psi", "worst": "worst"}
@@ -36,7 +36,8 @@ def measured_page(document: Record) -> str:
 
 def _facts(document: Record) -> list[str]:
     texts = [
-        f"{document['arch']}, dense models trained for {document['dense_epochs']} epochs. {document['tuning_words']}",
+        f"{document['arch']}, dense models trained for {words.plural(document['dense_epochs'], 'epoch')}. "
+        f"{document['tuning_words']}",
         f"Intervals of {100 * document['confidence']:.0f} % hold over draws of the data (where there are several), "
         f"seeds and test images: hierarchical bootstrap of {document['resamples']} resamples. Beside the differences "
         "stands Student's interval over runs alone. "

@@ -94,11 +94,13 @@ class Job:
         given = {
             "--data": str(self.draw.manifest), "--attr": self.draw.task.attribute, "--granularity": kind,
             "--sparsity": share, "--method": self.row.method, "--seed": str(self.seed), "--device": place.device,
-            "--threads": "1", "--out": str(self.folder(place)),
+            "--out": str(self.folder(place)),
         } | ({"--notion": self.notion} if self.row.asked else {})  # fmt: skip
         given |= {"--epochs": str(place.epochs)} if place.epochs else {}
         model = str(place.dense_model(self.draw, self.seed))
-        sets = [word for key, value in self.settings.items() for word in ("--set", f"{key}={value}")]
+        sets = [
+            word for key, value in {"threads": "1", **self.settings}.items() for word in ("--set", f"{key}={value}")
+        ]
         return _fairprune("prune", model, *(word for pair in given.items() for word in pair), *sets, "-q", "--force")
 
 
@@ -175,7 +177,7 @@ def _keep_classes(model: Any, draw: Draw, place: Place, target: Path, report: Pa
     """Write what the model predicts on the test split of the draw, with labels and groups; returns the accuracy.
 
     Raises:
-        FairpruneError: the run's own report says another accuracy of the pruned model.
+        FairpruneError: the run's own report says another accuracy of the pruned model, or of other images.
     """
     import torch
 
@@ -188,10 +190,12 @@ def _keep_classes(model: Any, draw: Draw, place: Place, target: Path, report: Pa
     predicted = np.concatenate(found).astype(np.int16)
     accuracy = float(np.mean(predicted == pool.labels))
     if report is not None:
-        said = json.loads(report.read_text(encoding="utf-8"))["results"]["pruned"]["accuracy"]
-        if abs(said - accuracy) > 2.5 / len(predicted):  # rounding may turn an image
-            raise FairpruneError(f"{accuracy:.4f} of the images are right, and its report says {said:.4f}",
-                                 where=str(report), code=ExitCode.RUNTIME)  # fmt: skip
+        said = json.loads(report.read_text(encoding="utf-8"))["results"]["pruned"]
+        if said["n"] != len(predicted) or abs(said["accuracy"] - accuracy) > 2.5 / said["n"]:  # of rounding
+            raise FairpruneError(
+                f"{accuracy:.4f} of {len(predicted)} images are right, and by its report {said['accuracy']:.4f} of "
+                f"{said['n']}", where=str(report), code=ExitCode.RUNTIME,
+            )  # fmt: skip
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f".{target.name}.{os.getpid()}.npz")
     np.savez_compressed(
@@ -205,8 +209,9 @@ def _keep_classes(model: Any, draw: Draw, place: Place, target: Path, report: Pa
 @lru_cache(maxsize=16)
 def _test_images(manifest: Path, attribute: str) -> Any:
     from fairprune_cli.data.batches.pool import load_images
+    from fairprune_cli.data.images.duplicates import parted
     from fairprune_cli.data.manifest.load import SPLITS, load_manifest
 
-    opened = load_manifest(manifest)
+    opened = parted(load_manifest(manifest))
     rows = np.flatnonzero(opened.splits == SPLITS.index("test"))
     return load_images(opened, [attribute]).pool(rows)

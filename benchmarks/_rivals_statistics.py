@@ -1,14 +1,15 @@
 """Figures of runs from their predicted classes, intervals that hold beyond these runs, and many comparisons at once.
 
-The interval of a figure comes from a hierarchical bootstrap: draws of the data with replacement, within each the seeds
-with replacement, and test images with replacement, the same ones for every method and seed of a draw. It is the
-estimate with Student's quantile times the standard deviation over the resamples, degrees of freedom one less than the
-runs: quantiles of the resamples themselves are too narrow for a handful of draws and seeds. The p-value is that of the
-same quotient.
+The variance of a mean over draws, seeds and test images comes from a hierarchical bootstrap. Within each draw of the
+data, seeds and images are resampled, the same images for every method and seed: S - 1 of S seeds, which makes the
+variance that of a sample without bias (Rao and Wu 1988). What the draws' own means vary beyond that is added, as
+between-draw variance. Intervals and p-values are Student's, with Satterthwaite's degrees of freedom: D - 1 of D draws,
+S - 1 of each draw's seeds. Quantiles of resamples of a handful of draws are too narrow.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -95,7 +96,8 @@ class Cell:
 
     Args:
         draws: each with the same methods.
-        resamples: of the bootstrap; seed: of its random numbers.
+        resamples: of the bootstrap.
+        seed: of its random numbers.
 
     Attributes:
         runs: by method, [R, 5], the figures of each run, draw by draw.
@@ -119,24 +121,40 @@ class Cell:
     def spread(self, method: str, figure: str) -> dict[str, Any]:
         """A figure of a method in 0..1: {n, mean, low, high, se, over_runs}."""
         at = FIGURES.index(figure)
-        return self._record(self.runs[method][:, at], self._resampled[method][:, at])
+        return self._record(self.runs[method][:, at], self._resampled[method][:, :, at])
 
     def difference(self, method: str, other: str, figure: str) -> dict[str, Any]:
         """A method's figure minus another's, paired: {n, mean, low, high, se, p, over_runs}."""
         at = FIGURES.index(figure)
         return self._record(
             self.runs[method][:, at] - self.runs[other][:, at],
-            self._resampled[method][:, at] - self._resampled[other][:, at],
+            self._resampled[method][:, :, at] - self._resampled[other][:, :, at],
         )
 
     def _record(self, runs: np.ndarray, resampled: np.ndarray) -> dict[str, Any]:
-        mean, error = float(self._mean(runs[:, None])[0]), float(np.nanstd(resampled, ddof=1))
-        freedom = max(len(runs) - 1, 1)
+        """runs: [R]; resampled: [D, resamples]."""
+        mean = float(self._mean(runs[:, None])[0])
+        error, freedom = self._standard_error(runs, resampled)
         half = float(stats.t.ppf(0.5 + CONFIDENCE / 2, freedom)) * error
         p = float(2 * stats.t.sf(abs(mean) / error, freedom)) if error > 0 else float(mean == 0)
         over_runs = seed_spread([float(run) for run in runs], CONFIDENCE)
         return {"n": len(runs), "mean": mean, "low": mean - half, "high": mean + half, "se": error, "p": p,
                 "over_runs": {key: over_runs[key] for key in ("low", "high")}}  # fmt: skip
+
+    def _standard_error(self, runs: np.ndarray, resampled: np.ndarray) -> tuple[float, float]:
+        """Of the mean of runs, and its degrees of freedom."""
+        count = len(self.draws)
+        within = float(np.var(resampled, axis=1, ddof=1).sum()) / count**2
+        between = 0.0
+        if count > 1:
+            means = [runs[self._draw_of_run == draw].mean() for draw in range(count)]
+            between = max(float(np.var(means, ddof=1)) / count - within, 0.0)
+        # A single seed tells nothing of seeds: then images alone are resampled, which are many.
+        seeds = len(runs) - count
+        inverse = within**2 / seeds if seeds else 0.0
+        inverse += between**2 / (count - 1) if count > 1 else 0.0
+        variance = within + between
+        return variance**0.5, variance**2 / inverse if inverse > 0 else math.inf
 
     def _mean(self, runs: np.ndarray) -> np.ndarray:
         """[R, F] to [F]."""
@@ -168,24 +186,21 @@ class Cell:
 
     @cached_property
     def _resampled(self) -> dict[str, np.ndarray]:
-        """By method, [resamples, 5]."""
+        """By method, means over resampled seeds on resampled images of each draw, [D, resamples, 5]."""
         generator = np.random.default_rng(self._seed)
-        count = len(self.draws)
-        result = {method: np.zeros((self._resamples, len(FIGURES))) for method in self.methods}
-        chosen = generator.integers(0, count, (self._resamples, count))
-        for place in range(count):
-            for number, draw in enumerate(self.draws):
-                where = np.flatnonzero(chosen[:, place] == number)
-                for start in range(0, len(where), _PART):
-                    at = where[start : start + _PART]
-                    for method, found in self._resample(draw, len(at), generator).items():
-                        result[method][at] += found / count
+        result = {method: np.zeros((len(self.draws), self._resamples, len(FIGURES))) for method in self.methods}
+        for number, draw in enumerate(self.draws):
+            for start in range(0, self._resamples, _PART):
+                times = min(_PART, self._resamples - start)
+                for method, found in self._resample(draw, times, generator).items():
+                    result[method][number, start : start + times] = found
         return result
 
     def _resample(self, draw: DrawRuns, times: int, generator: np.random.Generator) -> dict[str, np.ndarray]:
-        """By method, [times, 5]: means over resampled seeds of one draw, on resampled images."""
-        seeds = _times(generator, times, draw.seeds) / draw.seeds
-        images = _times(generator, times, len(draw.labels))
+        """By method, [times, 5]."""
+        drawn = max(draw.seeds - 1, 1)
+        seeds = _times(generator, times, draw.seeds, drawn) / drawn
+        images = _times(generator, times, len(draw.labels), len(draw.labels))
         result = {method: np.zeros((times, len(FIGURES))) for method in self.methods}
         for seed in range(draw.seeds):
             dense = self._counts(draw, "dense", seed, images)
@@ -195,10 +210,10 @@ class Cell:
         return result
 
 
-def _times(generator: np.random.Generator, resamples: int, count: int) -> np.ndarray:
-    """How often each of `count` is drawn, `count` draws with replacement, float32 [resamples, count]."""
-    drawn = generator.integers(0, count, (resamples, count)) + count * np.arange(resamples)[:, None]
-    return np.bincount(drawn.ravel(), minlength=resamples * count).reshape(resamples, count).astype(np.float32)
+def _times(generator: np.random.Generator, resamples: int, count: int, drawn: int) -> np.ndarray:
+    """How often each of `count` is among so many drawn with replacement, float32 [resamples, count]."""
+    places = generator.integers(0, count, (resamples, drawn)) + count * np.arange(resamples)[:, None]
+    return np.bincount(places.ravel(), minlength=resamples * count).reshape(resamples, count).astype(np.float32)
 
 
 def holm(p: Sequence[float]) -> list[float]:

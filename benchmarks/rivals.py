@@ -75,7 +75,9 @@ def main() -> None:
     if not args.gather:
         complete(jobs, place)
     failed = sorted({job.failure(place) for job in jobs if job.failure(place).exists()})
-    left_out += [f"Failed: {path.stem}, {path.read_text(encoding='utf-8').strip()}" for path in failed]
+    left_out += [
+        f"Failed: {path.relative_to(place.folder)}: {path.read_text(encoding='utf-8').strip()}" for path in failed
+    ]
     facts = {
         "name": args.name or args.arch, "arch": args.arch, "dense_epochs": args.dense_epochs, "left_out": left_out,
         "machines": costs(jobs, place).get("machines", []), "confidence": CONFIDENCE, "resamples": args.resamples,
@@ -118,9 +120,7 @@ def tried_name(row: str, setting: int) -> str:
     return f"{row} #{setting}"
 
 
-def parts_of(
-    args: argparse.Namespace, rows: Mapping[str, tuple[Row, dict[str, str]]]
-) -> tuple[list[Part], list[str]]:
+def parts_of(args: argparse.Namespace, rows: Mapping[str, tuple[Row, dict[str, str]]]) -> tuple[list[Part], list[str]]:
     """All cells, and sentences about what is left out."""
     parts, left_out = [], []
     cells = TUNING_CELLS if args.tune else LADDER_CELLS if args.ladder else {}
