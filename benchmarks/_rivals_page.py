@@ -28,7 +28,7 @@ def points(record: Record, signed: bool = False) -> str:
 def measured_page(document: Record) -> str:
     """The whole page."""
     lines = [f"# Rivals of {OURS}: {document['name']}", "", *_facts(document), ""]
-    lines += _verdicts(document)
+    lines += [*_verdicts(document), *_overview(document)]
     for cell in document["cells"]:
         lines += [f"## {cell['task']}, {cell['cell']}, asked for {cell['notion']}", "", *_cell(cell)]
     return "\n".join(lines).rstrip() + "\n"
@@ -49,9 +49,38 @@ def _facts(document: Record) -> list[str]:
     return [line for text in texts for line in (as_markdown.escaped(text), "")]
 
 
+def _overview(document: Record) -> list[str]:
+    """Means over the cells of a task and notion, of the methods that all of them have."""
+    lines: list[str] = []
+    asked = dict.fromkeys((cell["task"], cell["notion"]) for cell in document["cells"])
+    for task, notion in asked:
+        cells = [cell for cell in document["cells"] if (cell["task"], cell["notion"]) == (task, notion)]
+        if len(cells) < 2:
+            continue
+        rows = []
+        for name in cells[0]["methods"]:
+            if all(name in cell["methods"] for cell in cells):
+                found = [[cell["methods"][name]["figures"][figure]["mean"] for cell in cells] for figure in FIGURES]
+                rows.append([name, *("" if None in of else f"{100 * sum(of) / len(of):.1f}" for of in found)])
+        titles = ["method", *(TITLES[figure] for figure in FIGURES)]
+        where = ", ".join(cell["cell"] for cell in cells)
+        lines += [
+            f"## Means over cells: {task}, asked for {notion}",
+            "",
+            f"Over {where}.",
+            "",
+            *_lines(titles, rows),
+            "",
+        ]
+    return lines
+
+
 def _cell(cell: Record) -> list[str]:
     runs = ", ".join(f"{draw} {seed}" for draw, seed in cell["runs"])
-    lines = [as_markdown.escaped(f"{len(cell['runs'])} runs (draw, seed): {runs}."), ""]
+    alone = ""
+    if len({seed for _, seed in cell["runs"]}) == 1:
+        alone = " With one seed the intervals hold for these networks alone, and for no others that are trained alike."
+    lines = [as_markdown.escaped(f"{words.plural(len(cell['runs']), 'run')} (draw, seed): {runs}.{alone}"), ""]
     for row, count in cell["incomplete"].items():
         lines += [as_markdown.escaped(f"{row} is left out: {count} of {len(cell['runs'])} runs are there."), ""]
     titles = ["method", *(TITLES[figure] for figure in FIGURES), "groups", "passes"]

@@ -93,9 +93,13 @@ def choices(args: argparse.Namespace) -> tuple[dict[str, Values], str]:
     if args.tune or args.tuning == "none" or not path.exists():
         return {}, "Every row has the tool's default settings: nothing was tuned."
     found = json.loads(path.read_text(encoding="utf-8"))["rows"]
-    return {row: of["chosen"] for row, of in found.items()}, (
-        "Every row has the best of four settings (that of FairGRAPE's own budget its authors'), chosen for all data "
-        "sets together on images that are not read here: tuning.md."
+    chosen = {row: of["chosen"] for row, of in found.items()}
+    if old := [row for row, values in chosen.items() if row not in ROWS or values not in ROWS[row].grid]:
+        raise SystemExit(f"{path} chose for {old[0]!r} what its grid does not hold: tune again, or give --tuning none")
+    untuned = [name for name in args.methods or ROWS if not args.ladder and name not in chosen]
+    return chosen, (
+        "Every row has the best of four settings, chosen for all data sets together on images that are not read here "
+        f"(tuning.md){', but for these, which have their defaults: ' + '; '.join(untuned) if untuned else ''}."
     )
 
 

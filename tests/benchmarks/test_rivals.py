@@ -181,6 +181,20 @@ def test_tuning_picks_the_best_and_each_data_set_counts_alike() -> None:
     assert tuning.score(np.array([0.9, 0.2, 0.3, 0.1, 0.7]), "accuracy") == pytest.approx(0.7)
 
 
+def test_choices_of_another_grid_are_refused_and_rows_without_one_are_named(tmp_path: Path) -> None:
+    def args(chosen: dict[str, dict[str, str]]) -> Any:
+        path = tmp_path / "tuning.json"
+        path.write_text(json.dumps({"rows": {row: {"chosen": values} for row, values in chosen.items()}}))
+        return SimpleNamespace(tune=False, ladder=False, tuning=str(path), methods=["bip", "dfr"])
+
+    best = dict(grids.ROWS["bip"].grid[2])
+    chosen, words = script.choices(args({"bip": best}))
+    assert script.rows_of(args({}), chosen)["bip"][1] == best
+    assert words.endswith("their defaults: dfr.")
+    with pytest.raises(SystemExit, match="tune again"):
+        script.choices(args({"bip": {"rho": "7"}}))
+
+
 def place_with_runs(tmp_path: Path, task: str, notion: str, rows: list[str], seeds: int = 3) -> Any:
     """A place in which every row has predicted classes, the later in the list the more errors; (part, place)."""
     chance = np.random.default_rng(0)
