@@ -1,8 +1,8 @@
 """The data of benchmarks/rivals.py: what is measured on, and for tuning the same without any of its test images.
 
 For tuning the drawn faces are other draws (data seeds from 100 on). Of LFW and UTKFace the test images are left out,
-and a part of the training images takes their place: a quarter of the persons of LFW, 30 % of the files of UTKFace, by
-the SHA-256 of their names, so that every machine carves the same.
+with all copies of them, and a part of the training images takes their place: a quarter of the persons of LFW, 30 % of
+the files of UTKFace, by the SHA-256 of their names, so that every machine carves the same.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import csv
 import hashlib
 import io
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +20,8 @@ from _once import once
 
 from fairprune_cli.core.files import atomic_write_text
 from fairprune_cli.data.drawn_faces.write import write_sample
+from fairprune_cli.data.images.duplicates import parted
+from fairprune_cli.data.manifest.load import load_manifest
 
 FACES, FIRST_FOR_TUNING = "faces", 100
 
@@ -105,12 +107,17 @@ def draws_of(task: Task, work: Path, data_seeds: int, tuning: bool) -> tuple[lis
     content = with_absolute_paths(source)
     content["duplicates"] = "drop"  # UTKFace has images with equal bytes in two splits
     if tuning:
-        table = folder / "table.csv"
-        carved = carve(Path(content["table"]).read_text(encoding="utf-8-sig"), task.key, task.share)
-        if not table.exists() or table.read_text(encoding="utf-8") != carved:
-            atomic_write_text(table, carved)
-        content["table"] = str(table.absolute())
+        whole = write_manifest(content, folder / "whole.yaml")
+        table = (folder / "table.csv").absolute()
+        once(table, lambda: atomic_write_text(table, _carved(whole, Path(content["table"]), task)))
+        content["table"] = str(table)
     return [Draw(task, images, write_manifest(content, folder / "manifest.yaml"))], ""
+
+
+def _carved(whole: Path, table: Path, task: Task) -> str:
+    """The table for tuning of the data set that a manifest describes, which drops copies in earlier splits."""
+    kept = set(parted(load_manifest(whole)).files)
+    return carve(table.read_text(encoding="utf-8-sig"), task.key, task.share, kept)
 
 
 def _drawn(task: Task, work: Path, seed: int) -> Draw:
@@ -120,20 +127,21 @@ def _drawn(task: Task, work: Path, seed: int) -> Draw:
     return Draw(task, images, manifest)
 
 
-def carve(table: str, key: str, share: float) -> str:
+def carve(table: str, key: str, share: float, kept: Container[str]) -> str:
     """A table without its test rows, a share of the training rows in their place.
 
     Args:
-        table: CSV with a column `split`.
+        table: CSV with the columns `file` and `split`.
         key: column whose values go to one split whole.
         share: of these values, 0..1, by the first 32 bits of their SHA-256.
+        kept: files that may stay; no copy of a test image is among those of other splits.
     """
     reader = csv.DictReader(io.StringIO(table))
     out = io.StringIO()
     writer = csv.DictWriter(out, list(reader.fieldnames or ()), lineterminator="\n")
     writer.writeheader()
     for row in reader:
-        if row["split"] != "test":
+        if row["split"] != "test" and row["file"] in kept:
             writer.writerow(_moved(row, key, share))
     return out.getvalue()
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 from scipy import stats
 
 from fairprune_cli.compare import grid as typing_of_settings
@@ -116,7 +117,7 @@ def table_of(rows: list[tuple[str, str, str]]) -> str:
 def test_carved_data_shares_no_image_and_no_person_with_the_test_split(key: str) -> None:
     splits = [("train", 2000), ("val", 300), ("test", 400)]
     rows = [(f"{split}{i}.jpg", f"{split}-{i // 3}", split) for split, count in splits for i in range(count)]
-    carved = list(csv.DictReader(data.carve(table_of(rows), key, 0.25).splitlines()))
+    carved = list(csv.DictReader(data.carve(table_of(rows), key, 0.25, {row[0] for row in rows}).splitlines()))
     measured = [row for row in rows if row[2] == "test"]
     assert {row["file"] for row in carved} == {row[0] for row in rows} - {row[0] for row in measured}
     assert {row["person"] for row in carved}.isdisjoint(row[1] for row in measured)
@@ -131,14 +132,26 @@ def test_real_data_for_tuning_has_its_own_table_and_what_is_absent_is_left_out_i
 ) -> None:
     source = tmp_path / "root" / "lfw-smile"
     source.mkdir(parents=True)
-    (source / "manifest.yaml").write_text("table: table.csv\nimages: images\nclasses: [no, yes]\n")
-    (source / "table.csv").write_text(table_of([("a.jpg", "a", "train"), ("b.jpg", "b", "test")]))
+    (source / "manifest.yaml").write_text(
+        "version: 1\nname: faces\ntable: table.csv\n"
+        "columns: {image: file, label: label, split: split, person: person}\n"
+        "classes: [no, yes]\nattributes: {gender: {column: gender}}\n"
+        "transform: {size: 8, mean: [0.5, 0.5, 0.5], std: [0.25, 0.25, 0.25]}\n"
+    )
+    table = ["file,label,gender,person,split"]
+    for number, split in enumerate(("train", "train", "val", "test", "train", "val", "test", "train")):
+        name = f"{number}.png"
+        # The picture of 1, in train, is that of 6, in test.
+        Image.new("RGB", (8, 8), (40 * (6 if number == 1 else number), 0, 0)).save(source / name)
+        table.append(f"{name},{('no', 'yes')[number % 2]},{('men', 'women')[number // 4]},p{number},{split}")
+    (source / "table.csv").write_text("\n".join(table))
     monkeypatch.setenv("FAIRPRUNE_DATA_ROOT", str(tmp_path / "root"))
     task = data.TASKS["lfw-smile"]
     (for_tuning,), _ = data.draws_of(task, tmp_path / "work", 1, True)
     (measured,), _ = data.draws_of(task, tmp_path / "work", 1, False)
     assert for_tuning.images != measured.images
-    assert "b.jpg" not in (for_tuning.manifest.parent / "table.csv").read_text()
+    left = [line.split(",")[0] for line in (for_tuning.manifest.parent / "table.csv").read_text().splitlines()[1:]]
+    assert left == ["0.png", "2.png", "4.png", "5.png", "7.png"]
     assert str(source / "table.csv") in measured.manifest.read_text()
     assert "duplicates: drop" in measured.manifest.read_text()
     none, why = data.draws_of(data.TASKS["utkface-gender-by-race"], tmp_path / "work", 1, False)
