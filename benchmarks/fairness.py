@@ -14,15 +14,15 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
+from _manifests import with_absolute_paths, write_manifest
+from _once import once
 
 from fairprune_cli import compare as comparison
-from fairprune_cli.compare import claims, page
+from fairprune_cli.compare import page
 from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.core.files import atomic_write_text
 from fairprune_cli.core.terminal import Terminal
@@ -99,15 +99,6 @@ def request_of(args: argparse.Namespace, manifest: Path, template: str, name: st
     )  # fmt: skip
 
 
-def once(path: Path, make: Callable[[], Any]) -> None:
-    """Have `make` write `path` unless it is there; of several processes one makes it and the others wait."""
-    while not path.exists():
-        with claims.claim(path.parent / "claims" / f"{path.name}.json") as ours:
-            if ours and not path.exists():
-                make()
-        time.sleep(0 if path.exists() else 2)
-
-
 def manifest_of(args: argparse.Namespace) -> Path:
     """The manifest of the data set; the embedded one is drawn where it is missing."""
     if args.data == "faces":
@@ -123,26 +114,9 @@ def manifest_of(args: argparse.Namespace) -> Path:
 
 def resized(path: Path, size: int, folder: Path) -> Path:
     """A manifest of the same images with another transform size, written into `folder`."""
-    # All scalars stay the text they are: a class called `no` must not become a truth value.
-    content: dict[str, Any] = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.BaseLoader)
-    base = path.parent.absolute()
+    content = with_absolute_paths(path)
     content["transform"]["size"] = str(size)
-    table, images = ("attributes_table", "root") if "root" in content or "format" in content else ("table", "images")
-    content[images] = str(base / content.get(images, "."))
-    if table in content:
-        content[table] = str(base / content[table])
-    target = folder / "manifest.yaml"
-    text = yaml.safe_dump(_kept(content), sort_keys=False, allow_unicode=True)
-    if not target.exists() or target.read_text(encoding="utf-8") != text:
-        atomic_write_text(target, text)
-    return target
-
-
-def _kept(value: Any) -> Any:
-    """The content with a key that has no value still without one; the base loader gives it an empty text."""
-    if isinstance(value, dict):
-        return {key: _kept(inner) for key, inner in value.items()}
-    return [_kept(inner) for inner in value] if isinstance(value, list) else value or None
+    return write_manifest(content, folder / "manifest.yaml")
 
 
 def train_dense(args: argparse.Namespace, manifest: Path, seed: int, model: Path) -> None:

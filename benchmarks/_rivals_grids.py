@@ -1,0 +1,98 @@
+"""The rows of benchmarks/rivals.py: methods, the grid of settings that each is tuned over, and the parts one by one.
+
+Every row has a grid of four settings, the tool's defaults first, and nothing else of it is tuned. The row `fairgrape,
+own budget` has no grid: it is FairGRAPE as its authors' code runs it, at many times the passes of the others.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+OURS, DENSE = "bifp", "dense"
+Values = Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Row:
+    """A method with its settings.
+
+    Attributes:
+        fixed: settings that make the row what it is.
+        grid: settings that are tried for it.
+        asked: the notion that is asked for changes what it does; else one run serves all notions.
+    """
+
+    name: str
+    method: str
+    fixed: Values = field(default_factory=dict)
+    grid: tuple[Values, ...] = ({},)
+    asked: bool = False
+
+    def settings(self, chosen: Values) -> dict[str, str]:
+        """All settings of a run, by name."""
+        return dict(sorted({**self.fixed, **chosen}.items()))
+
+
+def _grid(**values: str) -> tuple[Values, ...]:
+    """All combinations of the settings' values, which stand with spaces between them; the first varies least."""
+    keys = list(values)
+    return tuple(
+        dict(zip(keys, combination, strict=True))
+        for combination in itertools.product(*(text.split() for text in values.values()))
+    )
+
+
+_MAGNITUDE = {"mask_score": "magnitude"}
+_BALANCED = _grid(lr="0.1 0.05", balance_over="groups label-groups")
+_GROUP_DRO = _grid(dro_step="0.01 0.1", balance_over="groups label-groups")
+_DFR = _grid(dfr_penalty="l1 l2", balance_over="groups label-groups")
+_RATE = _grid(multiplier_rate="0.05 0.02 0.1 0.2")
+ROWS = {
+    row.name: row
+    for row in (
+        Row("magnitude", "magnitude", grid=_grid(lr="0.1 0.02 0.05 0.2")),
+        Row("bip", "bip", grid=_grid(rho="0.35 0.15 0.25 0.5")),
+        Row("balanced", "balanced", grid=_BALANCED),
+        Row("balanced, magnitude", "balanced", _MAGNITUDE, _BALANCED),
+        Row("group-dro", "group-dro", grid=_GROUP_DRO),
+        Row("group-dro, magnitude", "group-dro", _MAGNITUDE, _GROUP_DRO),
+        Row("constrained", "constrained", grid=_RATE, asked=True),
+        Row("dfr", "dfr", grid=_DFR),
+        Row("dfr, magnitude", "dfr", _MAGNITUDE, _DFR),
+        Row("ceag", "ceag", grid=_RATE),
+        Row("ceag, notion asked", "ceag", {"method_notion": "asked"}, _RATE, asked=True),
+        Row("fairgrape", "fairgrape", grid=_grid(rounds="5 3 8 12")),
+        Row("prune-then-fair", "prune-then-fair", grid=_RATE, asked=True),
+        Row("weighted-loss", "weighted-loss", grid=_grid(weight_floor="0.75 0.5", weight_power="5.0 2.0")),
+        Row(OURS, OURS, grid=_grid(multiplier_rate="0.05 0.1", tolerance_errors="1.0 0.0"), asked=True),
+        # Last, as it takes longest.
+        Row("fairgrape, own budget", "fairgrape", {"fairgrape_budget": "own"}),
+    )
+}
+
+# Part by part, each row with those before it. Batch norm is re-estimated in all of them.
+_START = {"multiplier_start": "balanced", "operating_point": "as-trained"}
+LADDER = {
+    row.name: row
+    for row in (
+        Row("magnitude", "magnitude"),
+        Row("+ mask", "bip"),
+        Row("+ balanced start, held", OURS, {**_START, "multiplier_rate": "0"}, asked=True),
+        Row("+ dual steps", OURS, _START, asked=True),
+        Row("+ scores shifted in training", OURS, {**_START, "operating_point": "shifted"}, asked=True),
+        Row("+ bias fitted at the end", OURS, {**_START, "operating_point": "both"}, asked=True),
+        Row("+ distillation", OURS, {**_START, "operating_point": "both", "distill": "0.5"}, asked=True),
+        Row("+ averaged weights", OURS,
+            {**_START, "operating_point": "both", "distill": "0.5", "average": "0.2"}, asked=True),
+    )
+}  # fmt: skip
+# Cells of the ladder, by family of tasks, and those of tuning.
+LADDER_CELLS = {"faces": ("weight:0.99",), "lfw-smile": ("weight:0.95",), "utkface": ("weight:0.95",)}
+TUNING_CELLS = {"faces": ("weight:0.98",), "lfw-smile": ("weight:0.95",), "utkface": ("weight:0.95",)}
+
+
+def ladder_settings(row: Row, chosen: Mapping[str, Values]) -> dict[str, str]:
+    """Settings of a part's row: what tuning chose for its method, under what makes the row what it is."""
+    return row.settings({**chosen.get(row.method, {}), **row.fixed})

@@ -1,0 +1,225 @@
+"""Figures of runs from their predicted classes, intervals that hold beyond these runs, and many comparisons at once.
+
+The variance of a mean over draws, seeds and test images comes from a hierarchical bootstrap. Within each draw of the
+data, seeds and images are resampled, the same images for every method and seed: S - 1 of S seeds, which makes the
+variance that of a sample without bias (Rao and Wu 1988). What the draws' own means vary beyond that is added, as
+between-draw variance. Intervals and p-values are Student's, with Satterthwaite's degrees of freedom: D - 1 of D draws,
+S - 1 of each draw's seeds. Quantiles of resamples of a handful of draws are too narrow.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from fairprune_cli.compare.statistics import seed_spread
+from fairprune_cli.fairness import notions
+
+FIGURES = ("accuracy", "gap", "odds", "psi", "worst")
+LOWER_IS_BETTER = ("gap", "odds", "psi")
+CONFIDENCE = 0.95
+_PART = 250  # resamples at once, for memory's sake
+
+
+@dataclass(frozen=True)
+class DrawRuns:
+    """The runs on one draw of the data: its audited images, and what every method and seed made of them.
+
+    Attributes:
+        labels, groups: int [n]; a group of -1 is none.
+        predicted: by method, int [S, n], the same seeds in the same order; `dense` is among them.
+    """
+
+    labels: np.ndarray
+    groups: np.ndarray
+    predicted: Mapping[str, np.ndarray]
+
+    @property
+    def seeds(self) -> int:
+        return len(next(iter(self.predicted.values())))
+
+    def cells(self, method: str, seed: int, groups: int, classes: int) -> np.ndarray:
+        """Of each image its group x label x prediction as one number, int64 [n]; the last group is none."""
+        group = np.where(self.groups < 0, groups, self.groups).astype(np.int64)
+        return (group * classes + self.labels) * classes + self.predicted[method][seed]
+
+
+def figures(counts: np.ndarray, dense: np.ndarray) -> np.ndarray:
+    """Accuracy, accuracy gap, odds, largest excess degradation and least accuracy of a group.
+
+    Args:
+        counts, dense: [B, G + 1, K, K] group x label x prediction of a model and of the dense one on the same images;
+            the last group holds images of no group, which count in the accuracy alone.
+
+    Returns:
+        [B, 5] in 0..1, in the order of FIGURES; NaN where a group or a rate is empty in all of its groups but one.
+    """
+    whole, group = _accuracies(counts)
+    dense_whole, dense_group = _accuracies(dense)
+    excess = (dense_group - group) - (dense_whole - whole)[:, None]  # Hashemizadeh et al., arXiv 2310.20673
+    notion = notions.get("odds", counts.shape[-1])
+    known = counts[:, :-1]
+    event, member = (notion.event & notion.population[:, :, None]).astype(float), notion.members
+    odds = _spread(_ratio(np.einsum("myp,bgyp->bmg", event, known), np.einsum("my,bgyp->bmg", member, known)))
+    with np.errstate(invalid="ignore"):
+        result = [whole, _spread(group[:, None])[:, 0], np.nanmax(odds, 1), np.nanmax(excess, 1), np.nanmin(group, 1)]
+    return np.stack(result, axis=1)
+
+
+def _accuracies(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of all images [B], and of each group [B, G]."""
+    right = np.einsum("bgyy->bg", counts)
+    size = counts.sum(axis=(2, 3))
+    return right.sum(1) / size.sum(1), _ratio(right, size)[:, :-1]
+
+
+def _ratio(part: np.ndarray, size: np.ndarray) -> np.ndarray:
+    return np.divide(part, size, out=np.full(part.shape, np.nan), where=size > 0)
+
+
+def _spread(rates: np.ndarray) -> np.ndarray:
+    """Largest difference along the last axis of those that are there; NaN where fewer than two are."""
+    there = ~np.isnan(rates)
+    high = np.where(there, rates, -np.inf).max(-1)
+    low = np.where(there, rates, np.inf).min(-1)
+    return np.where(there.sum(-1) >= 2, high - low, np.nan)
+
+
+class Cell:
+    """All runs of one cell, and the resamples that are shared by whatever is asked of them.
+
+    Args:
+        draws: each with the same methods.
+        resamples: of the bootstrap.
+        seed: of its random numbers.
+
+    Attributes:
+        runs: by method, [R, 5], the figures of each run, draw by draw.
+        group_accuracies: by method, [R, G].
+    """
+
+    def __init__(self, draws: Sequence[DrawRuns], resamples: int, seed: int = 0) -> None:
+        self.draws, self._resamples, self._seed = draws, resamples, seed
+        self.methods = list(draws[0].predicted)
+        self._groups = 1 + max(int(draw.groups.max()) for draw in draws)
+        self._classes = 1 + max(
+            int(max(draw.labels.max(), *(seen.max() for seen in draw.predicted.values()))) for draw in draws
+        )
+        self._draw_of_run = np.repeat(np.arange(len(draws)), [draw.seeds for draw in draws])
+        self.runs, self.group_accuracies = self._as_seen()
+
+    def mean(self, method: str) -> np.ndarray:
+        """Mean over draws of the mean over their seeds, [5]."""
+        return self._mean(self.runs[method])
+
+    def spread(self, method: str, figure: str) -> dict[str, Any]:
+        """A figure of a method in 0..1: {n, mean, low, high, se, over_runs}."""
+        at = FIGURES.index(figure)
+        return self._record(self.runs[method][:, at], self._resampled[method][:, :, at])
+
+    def difference(self, method: str, other: str, figure: str) -> dict[str, Any]:
+        """A method's figure minus another's, paired: {n, mean, low, high, se, p, over_runs}."""
+        at = FIGURES.index(figure)
+        return self._record(
+            self.runs[method][:, at] - self.runs[other][:, at],
+            self._resampled[method][:, :, at] - self._resampled[other][:, :, at],
+        )
+
+    def _record(self, runs: np.ndarray, resampled: np.ndarray) -> dict[str, Any]:
+        """runs: [R]; resampled: [D, resamples]."""
+        mean = float(self._mean(runs[:, None])[0])
+        error, freedom = self._standard_error(runs, resampled)
+        half = float(stats.t.ppf(0.5 + CONFIDENCE / 2, freedom)) * error
+        p = float(2 * stats.t.sf(abs(mean) / error, freedom)) if error > 0 else float(mean == 0)
+        over_runs = seed_spread([float(run) for run in runs], CONFIDENCE)
+        return {"n": len(runs), "mean": mean, "low": mean - half, "high": mean + half, "se": error, "p": p,
+                "over_runs": {key: over_runs[key] for key in ("low", "high")}}  # fmt: skip
+
+    def _standard_error(self, runs: np.ndarray, resampled: np.ndarray) -> tuple[float, float]:
+        """Of the mean of runs, and its degrees of freedom."""
+        count = len(self.draws)
+        within = float(np.var(resampled, axis=1, ddof=1).sum()) / count**2
+        between = 0.0
+        if count > 1:
+            means = [runs[self._draw_of_run == draw].mean() for draw in range(count)]
+            between = max(float(np.var(means, ddof=1)) / count - within, 0.0)
+        # A single seed tells nothing of seeds: then images alone are resampled, which are many.
+        seeds = len(runs) - count
+        inverse = within**2 / seeds if seeds else 0.0
+        inverse += between**2 / (count - 1) if count > 1 else 0.0
+        variance = within + between
+        return variance**0.5, variance**2 / inverse if inverse > 0 else math.inf
+
+    def _mean(self, runs: np.ndarray) -> np.ndarray:
+        """[R, F] to [F]."""
+        each = [runs[self._draw_of_run == draw].mean(0) for draw in range(len(self.draws))]
+        result: np.ndarray = np.mean(each, axis=0)
+        return result
+
+    def _as_seen(self) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+        runs: dict[str, list[np.ndarray]] = {method: [] for method in self.methods}
+        groups: dict[str, list[np.ndarray]] = {method: [] for method in self.methods}
+        for draw in self.draws:
+            once = np.ones((1, len(draw.labels)), dtype=np.float32)
+            for seed in range(draw.seeds):
+                dense = self._counts(draw, "dense", seed, once)
+                for method in self.methods:
+                    counts = self._counts(draw, method, seed, once)
+                    runs[method].append(figures(counts, dense)[0])
+                    groups[method].append(_accuracies(counts)[1][0])
+        return ({method: np.array(of) for method, of in runs.items()},
+                {method: np.array(of) for method, of in groups.items()})  # fmt: skip
+
+    def _counts(self, draw: DrawRuns, method: str, seed: int, weights: np.ndarray) -> np.ndarray:
+        """[B, G + 1, K, K] with each image counted as often as the weights [B, n] say."""
+        shape = (self._groups + 1, self._classes, self._classes)
+        cells = draw.cells(method, seed, self._groups, self._classes)
+        one_hot = np.zeros((len(cells), int(np.prod(shape))), dtype=np.float32)
+        one_hot[np.arange(len(cells)), cells] = 1.0
+        return (weights @ one_hot).astype(float).reshape(-1, *shape)
+
+    @cached_property
+    def _resampled(self) -> dict[str, np.ndarray]:
+        """By method, means over resampled seeds on resampled images of each draw, [D, resamples, 5]."""
+        generator = np.random.default_rng(self._seed)
+        result = {method: np.zeros((len(self.draws), self._resamples, len(FIGURES))) for method in self.methods}
+        for number, draw in enumerate(self.draws):
+            for start in range(0, self._resamples, _PART):
+                times = min(_PART, self._resamples - start)
+                for method, found in self._resample(draw, times, generator).items():
+                    result[method][number, start : start + times] = found
+        return result
+
+    def _resample(self, draw: DrawRuns, times: int, generator: np.random.Generator) -> dict[str, np.ndarray]:
+        """By method, [times, 5]."""
+        drawn = max(draw.seeds - 1, 1)
+        seeds = _times(generator, times, draw.seeds, drawn) / drawn
+        images = _times(generator, times, len(draw.labels), len(draw.labels))
+        result = {method: np.zeros((times, len(FIGURES))) for method in self.methods}
+        for seed in range(draw.seeds):
+            dense = self._counts(draw, "dense", seed, images)
+            for method in self.methods:
+                counts = dense if method == "dense" else self._counts(draw, method, seed, images)
+                result[method] += seeds[:, seed, None] * figures(counts, dense)
+        return result
+
+
+def _times(generator: np.random.Generator, resamples: int, count: int, drawn: int) -> np.ndarray:
+    """How often each of `count` is among so many drawn with replacement, float32 [resamples, count]."""
+    places = generator.integers(0, count, (resamples, drawn)) + count * np.arange(resamples)[:, None]
+    return np.bincount(places.ravel(), minlength=resamples * count).reshape(resamples, count).astype(np.float32)
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """P-values adjusted so that all comparisons together err with their level (Holm 1979)."""
+    order = np.argsort(p, kind="stable")
+    adjusted = np.empty(len(order))
+    factors = np.arange(len(order), 0, -1)
+    adjusted[order] = np.minimum(np.maximum.accumulate(factors * np.asarray(p, dtype=float)[order]), 1.0)
+    return [float(value) for value in adjusted]

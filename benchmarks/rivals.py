@@ -1,0 +1,200 @@
+"""Our method beside its rivals: same dense models, data and passes; several draws of the data and seeds, real faces.
+
+    python benchmarks/rivals.py --tune           choose a setting per row, on data that no measurement reads
+    python benchmarks/rivals.py                  measure every row with its choice; tables and verdicts
+    python benchmarks/rivals.py --ladder         the parts of our method one by one, on all data sets
+    python benchmarks/rivals.py --data utkface-gender-by-race --cells weight:0.95 --arch resnet18 --name resnet18
+
+Real faces lie below $FAIRPRUNE_DATA_ROOT (`lfw-smile`, `utkface`) and are left out in a sentence where they do not.
+What is done is kept in --work and not computed again: an interrupted benchmark goes on where it was, and several
+processes, each with one thread, may work on the same --work, which belongs to one version of the code. --gather makes
+the tables of what is there; --list prints the commands that are left. Rows, grids and cells stand in _rivals_grids.py
+and _rivals_data.py. Writes results/rivals-<name>.json and .md, and results/tuning.json and .md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from _rivals_cells import Part, costs, gathered
+from _rivals_data import draws_of, tasks_of
+from _rivals_documents import ladder_cell, measured_cell, with_adjusted
+from _rivals_grids import LADDER, LADDER_CELLS, ROWS, TUNING_CELLS, Row, Values, ladder_settings
+from _rivals_page import ladder_page, measured_page, tuning_page
+from _rivals_runs import Job, Place, complete
+from _rivals_statistics import CONFIDENCE, Cell
+from _rivals_tuning import SCORE, Tried, choose
+
+from fairprune_cli.core.errors import FairpruneError
+from fairprune_cli.core.files import atomic_write_text
+from fairprune_cli.core.terminal import Terminal
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    mode = parser.add_mutually_exclusive_group()
+    mode.add_argument("--tune", action="store_true", help="choose the settings of the rows")
+    mode.add_argument("--ladder", action="store_true", help="the parts one by one")
+    parser.add_argument("--data", nargs="+", default=["faces", "lfw-smile", "utkface"], help="tasks or data sets")
+    parser.add_argument("--cells", nargs="+", help="granularity:sparsity, instead of each task's own")
+    parser.add_argument("--notions", nargs="+", help="instead of each task's own; degradation is a third one")
+    parser.add_argument("--methods", nargs="+", help=f"rows, of {'; '.join(ROWS)}")
+    parser.add_argument("--seeds", type=int, metavar="N", help="of training [5; of faces 3; for tuning 2 and 1]")
+    parser.add_argument("--data-seeds", type=int, metavar="N", help="draws of the faces [3; for tuning 2]")
+    parser.add_argument("--arch", default="resnet10-w16")
+    parser.add_argument("--dense-epochs", type=int, default=12)
+    parser.add_argument("--epochs", type=int, default=0, help="of pruning [the tool's]")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--tuning", default=str(RESULTS / "tuning.json"), help="choices to read; `none` for defaults")
+    parser.add_argument("--resamples", type=int, default=2000)
+    parser.add_argument("--work", type=Path, default=Path("benchmark-runs/rivals"))
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the results")
+    parser.add_argument("--name", help="of the results [the architecture]")
+    parser.add_argument("--gather", action="store_true", help="make the tables from the runs that are there")
+    parser.add_argument("--list", action="store_true", help="print the commands that are left, and do nothing")
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = arguments()
+    place = Place(args.work, args.arch, args.dense_epochs, args.epochs, args.device)
+    chosen, words = choices(args)
+    rows = rows_of(args, chosen)
+    parts, left_out = parts_of(args, rows)
+    jobs = in_order(parts)
+    if args.list:
+        print("\n".join(shlex.join(job.command(place)) for job in jobs if not job.classes(place).exists()))
+        return
+    if not args.gather:
+        complete(jobs, place)
+    failed = sorted({job.failure(place) for job in jobs if job.failure(place).exists()})
+    left_out += [
+        f"Failed: {path.relative_to(place.folder)}: {path.read_text(encoding='utf-8').strip()}" for path in failed
+    ]
+    facts = {
+        "name": args.name or args.arch, "arch": args.arch, "dense_epochs": args.dense_epochs, "left_out": left_out,
+        "machines": costs(jobs, place).get("machines", []), "confidence": CONFIDENCE, "resamples": args.resamples,
+        "tuning_words": words,
+    }  # fmt: skip
+    (tune if args.tune else ladder if args.ladder else measure)(args, place, parts, facts)
+    raise SystemExit(1 if failed else 0)
+
+
+def choices(args: argparse.Namespace) -> tuple[dict[str, Values], str]:
+    """The chosen setting of each row, and a sentence about it."""
+    path = Path(args.tuning)
+    if args.tune or args.tuning == "none" or not path.exists():
+        return {}, "Every row has the tool's default settings: nothing was tuned."
+    found = json.loads(path.read_text(encoding="utf-8"))["rows"]
+    chosen = {row: of["chosen"] for row, of in found.items()}
+    if old := [row for row, values in chosen.items() if row not in ROWS or values not in ROWS[row].grid]:
+        raise SystemExit(f"{path} chose for {old[0]!r} what its grid does not hold: tune again, or give --tuning none")
+    untuned = [name for name in args.methods or ROWS if not args.ladder and name not in chosen]
+    return chosen, (
+        "Every row has the best of four settings, chosen for all data sets together on images that are not read here "
+        f"(tuning.md){', but for these, which have their defaults: ' + '; '.join(untuned) if untuned else ''}."
+    )
+
+
+def rows_of(args: argparse.Namespace, chosen: Mapping[str, Values]) -> dict[str, tuple[Row, dict[str, str]]]:
+    """What is run, by name, with its settings; for tuning each setting of a grid is a row of its own."""
+    table = LADDER if args.ladder else ROWS
+    names = args.methods or list(table)
+    if unknown := [name for name in names if name not in table]:
+        raise SystemExit(f"--methods {unknown[0]!r} is not known; there are {'; '.join(table)}")
+    if args.tune:
+        return {
+            tried_name(name, number): (table[name], table[name].settings(settings))
+            for name in names for number, settings in enumerate(table[name].grid) if len(table[name].grid) > 1
+        }  # fmt: skip
+    if args.ladder:
+        return {name: (table[name], ladder_settings(table[name], chosen)) for name in names}
+    return {name: (table[name], table[name].settings(chosen.get(name, {}))) for name in names}
+
+
+def tried_name(row: str, setting: int) -> str:
+    """Of a row of the grid, by the setting's number."""
+    return f"{row} #{setting}"
+
+
+def parts_of(args: argparse.Namespace, rows: Mapping[str, tuple[Row, dict[str, str]]]) -> tuple[list[Part], list[str]]:
+    """All cells, and sentences about what is left out."""
+    parts, left_out = [], []
+    cells = TUNING_CELLS if args.tune else LADDER_CELLS if args.ladder else {}
+    for task in tasks_of(args.data):
+        faces = task.family == "faces"
+        draws, why = draws_of(task, args.work, args.data_seeds or (2 if args.tune else 3), args.tune)
+        if why:
+            left_out.append(why)
+            print(why, flush=True)
+            continue
+        seeds = range(args.seeds or ((1 if faces else 2) if args.tune else 3 if faces else 5))
+        for cell in args.cells or cells.get(task.family, task.cells):
+            for notion in args.notions or (task.notions[:1] if args.ladder else task.notions):
+                parts.append(Part(task, draws, seeds, cell, notion, rows))
+    return parts, left_out
+
+
+def in_order(parts: Sequence[Part]) -> list[Job]:
+    """All runs, each once: seed by seed, so that tables fill evenly, and what has a budget of its own at the end."""
+    jobs = [job for part in parts for job in part.jobs()]
+    jobs.sort(key=lambda job: ("fairgrape_budget" in job.settings, job.seed))
+    nowhere = Place(Path(), "", 0)
+    first: dict[Path, Job] = {}
+    for job in jobs:
+        first.setdefault(job.folder(nowhere), job)
+    return list(first.values())
+
+
+def measure(args: argparse.Namespace, place: Place, parts: Sequence[Part], facts: Mapping[str, Any]) -> None:
+    """All rows side by side."""
+    cells = [cell for part in parts if (cell := measured_cell(part, place, args.resamples)) is not None]
+    document = with_adjusted({**facts, "cells": cells})
+    write(args.out / f"rivals-{facts['name']}", document, measured_page(document))
+
+
+def ladder(args: argparse.Namespace, place: Place, parts: Sequence[Part], facts: Mapping[str, Any]) -> None:
+    """The parts one by one."""
+    cells = [cell for part in parts if (cell := ladder_cell(part, place, args.resamples)) is not None]
+    document = with_adjusted({**facts, "parts": list(parts[0].rows) if parts else [], "cells": cells})
+    write(args.out / f"rivals-{facts['name']}-ladder", document, ladder_page(document))
+
+
+def tune(args: argparse.Namespace, place: Place, parts: Sequence[Part], facts: Mapping[str, Any]) -> None:
+    """The best setting of each row."""
+    tried = []
+    for part in parts:
+        where = (part.task.family, part.task.name, part.cell, part.notion)
+        for row in args.methods or ROWS:
+            for number in range(len(ROWS[row].grid) if len(ROWS[row].grid) > 1 else 0):
+                name = tried_name(row, number)
+                found = gathered(part, [name], place, name)
+                if found is not None:
+                    runs = Cell(found.draws, args.resamples).runs[name]
+                    tried += [Tried(row, number, where, run, own) for run, own in zip(found.runs, runs, strict=True)]
+    grids = {row: ROWS[row].grid for row in args.methods or ROWS if len(ROWS[row].grid) > 1}
+    cells = [[part.task.name, part.cell, part.notion] for part in parts]
+    document = {**facts, "score": SCORE, "cells": cells, "rows": choose(tried, grids)}
+    write(args.out / "tuning", document, tuning_page(document))
+
+
+def write(stem: Path, document: Mapping[str, Any], page: str) -> None:
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    atomic_write_text(stem.with_name(f"{stem.name}.json"), json.dumps(document, indent=1, allow_nan=False) + "\n")
+    atomic_write_text(stem.with_name(f"{stem.name}.md"), page)
+    print(page)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except FairpruneError as error:
+        Terminal().error(str(error))
+        raise SystemExit(int(error.code)) from None
