@@ -237,11 +237,20 @@ def atomic_write_text(path: Path, text: str) -> None:
 
 
 def sha256_file(path: Path) -> str:
-    """Hexadecimal SHA-256 of a file's bytes, read in pieces of 1 MiB."""
+    """Hexadecimal SHA-256 of a file's bytes, read in pieces of 1 MiB.
+
+    Raises:
+        FairpruneError: what is no regular file cannot be read so.
+    """
     digest = hashlib.sha256()
     with open(path, "rb") as stream:
-        while piece := stream.read(1 << 20):
-            digest.update(piece)
+        try:
+            while piece := stream.read(1 << 20):
+                digest.update(piece)
+        except OSError as error:
+            if error.errno != errno.EIO or os.fstat(stream.fileno()).st_size:
+                raise  # a disk that fails
+            raise FairpruneError(f"cannot be read: {_SPECIAL}", where=str(path)) from error
     return digest.hexdigest()
 
 

@@ -90,7 +90,17 @@ class RunFolder:
             if path.exists():
                 # config.yaml stays until it is replaced: whenever this is cut short, the folder is still a run's.
                 shutil.rmtree(path / STATE, ignore_errors=True)
-                for name in (MODEL, BEST, REPORT, EXEMPLARS, GROUP_TABLE, "report.html", "report.md", EVENTS):
+                for name in (
+                    MODEL,
+                    UNCONSTRAINED,
+                    BEST,
+                    REPORT,
+                    EXEMPLARS,
+                    GROUP_TABLE,
+                    "report.html",
+                    "report.md",
+                    EVENTS,
+                ):
                     (path / name).unlink(missing_ok=True)
                 remove_leftovers(path)
             path.mkdir(parents=True, exist_ok=True)

@@ -39,6 +39,7 @@ from fairprune_cli.run.options import Settings
 from fairprune_cli.run.plug_ins import refuse_broken_plug_ins
 from fairprune_cli.training.last_layer import last_layers
 
+NO_BUDGET = 1.0  # as `max_accuracy_loss`: all of the accuracy may go
 NOTED_START = 0.001  # below it zeros are an accident
 
 
@@ -77,10 +78,20 @@ class Prepared:
     masks: Masks
     channels_last: bool
 
+    @property
+    def has_accuracy_budget(self) -> bool:
+        """Whether accuracy has a budget, and there is a constraint that it could hold back."""
+        settings = self.settings
+        acts = self.method.constrained and settings.fairness_on != "none" and settings.sparsity > 0
+        return acts and settings.max_accuracy_loss < NO_BUDGET
+
     def plan(self, folder: Path) -> dict[str, Any]:
         """What would be done; nothing is trained or written."""
+        first = {}
+        if self.has_accuracy_budget:
+            first["trained_first"] = "the same run without the constraint"
         return {
-            "dry_run": True, "folder": str(folder), "architecture": self.loaded.architecture,
+            "dry_run": True, "folder": str(folder), "architecture": self.loaded.architecture, **first,
             "method": self.settings.method, "granularity": self.settings.granularity,
             "sparsity": self.settings.sparsity, "prunable_parameters": self.masks.total,
             "units": len(self.masks.keep), "attributes": {g.name: list(g.groups) for g in self.data.groupings},

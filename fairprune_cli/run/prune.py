@@ -36,7 +36,7 @@ from fairprune_cli.run.pruned import Pruned, as_written, report_parts
 from fairprune_cli.run.save import calibrate, reestimate, retrain, write_model
 from fairprune_cli.run.train import train, trainer_of, what_was_kept
 from fairprune_cli.run.trial import try_out
-from fairprune_cli.run.unconstrained import Unconstrained, is_wanted, spent_of, train_unconstrained
+from fairprune_cli.run.unconstrained import Unconstrained, spent_of, train_unconstrained
 from fairprune_cli.training.trainer import Trainer
 
 
@@ -195,9 +195,10 @@ def _steps(run: Prepared, folder: RunFolder, resolved: Resolved, state: Mapping[
     if state is not None:
         refuse_other_origin(state["origin"], origin, str(folder.state))
     with stop_on_signals() as stop:
-        free = _unconstrained(run, pools, folder, stop, state)
+        free = _unconstrained(run, pools, folder, stop, state, origin)
         budgets = [] if free is None else free.budgets(run.settings.max_accuracy_loss)
-        trainer = trainer_of(run, pools, folder, None if state is None else state["trainer"], budgets)
+        begun = None if state is None or "seen" in state else state["trainer"]
+        trainer = trainer_of(run, pools, folder, begun, budgets)
 
         def save_state() -> None:
             kept = {} if free is None else {"unconstrained": free.to_state()}
@@ -217,13 +218,16 @@ def _steps(run: Prepared, folder: RunFolder, resolved: Resolved, state: Mapping[
 
 
 def _unconstrained(
-    run: Prepared, pools: PruningPools, folder: RunFolder, stop: StopRequest, state: Mapping[str, Any] | None
-) -> Unconstrained | None:
-    """What the accuracy is held against, if it is; trained where no state holds it."""
-    if not is_wanted(run):
+    run: Prepared, pools: PruningPools, folder: RunFolder, stop: StopRequest, state: Mapping[str, Any] | None,
+    origin: Mapping[str, Any],
+) -> Unconstrained | None:  # fmt: skip
+    """What the accuracy is held against, if it is; trained, or trained on, where no state holds it."""
+    if not run.has_accuracy_budget:
         return None
-    if state is None:
-        return train_unconstrained(run, pools, folder, stop)
+    if state is None or "seen" in state:
+        return train_unconstrained(
+            run, pools, folder, stop, state, lambda kept: folder.save_state({**kept, "origin": origin})
+        )
     with of_this_form(str(folder.state)):
         return Unconstrained.of_state(state["unconstrained"])
 

@@ -92,7 +92,7 @@ def train(
             save()
         raise FairpruneError(
             f"stopped at step {trainer.done} of {trainer.steps}; the state is saved",
-            hint=_how_to_go_on(run, folder),
+            hint=how_to_go_on(run, folder),
             code=stop.code or ExitCode.TERMINATED,  # another process may be the one that was told to
         )
     watch.conclude()
@@ -115,11 +115,11 @@ def what_was_kept(run: Prepared, folder: RunFolder) -> tuple[str, str]:
     if folder.report.exists() and not folder.state.exists():
         return "the run is done", f"see {folder.report}"
     if folder.state.exists():
-        return "the state is saved", _how_to_go_on(run, folder)
+        return "the state is saved", how_to_go_on(run, folder)
     return "no step was saved yet", "run the same command again"
 
 
-def _how_to_go_on(run: Prepared, folder: RunFolder) -> str:
+def how_to_go_on(run: Prepared, folder: RunFolder) -> str:
     arguments = shlex.join(resume_arguments(folder.path, run.settings, run.loaded.trusted))
     again = resumed_in_python(folder.path) if run.loaded.in_memory else f"{started_as()} {arguments}"
     return f"continue with: {again}"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -15,6 +16,7 @@ from torch import nn
 from fairprune_cli.core.device import strictly_repeatable, tf32
 from fairprune_cli.core.errors import ExitCode, FairpruneError
 from fairprune_cli.core.signals import StopRequest
+from fairprune_cli.core.terminal import Progress
 from fairprune_cli.data.batches.pool import Pool
 from fairprune_cli.fairness.accuracy_budget import AccuracyBudget, AccuracyRecord
 from fairprune_cli.models.inference import evaluating
@@ -22,11 +24,11 @@ from fairprune_cli.models.read_out import read_out_of
 from fairprune_cli.pruning import target
 from fairprune_cli.run.folder import RunFolder
 from fairprune_cli.run.inputs import PruningPools
+from fairprune_cli.run.origin import of_this_form
 from fairprune_cli.run.prepare import Prepared
 from fairprune_cli.run.save import reestimate, write_model
-from fairprune_cli.run.train import trainer_of
-
-NO_BUDGET = 1.0  # as `max_accuracy_loss`: all of the accuracy may go
+from fairprune_cli.run.train import how_to_go_on, trainer_of
+from fairprune_cli.training.trainer import StepFigures
 
 
 @dataclass(frozen=True)
@@ -58,15 +60,19 @@ class Unconstrained:
         return cls(running, tuple(float(a) for a in state["reached"]), float(state["passes"]))
 
 
-def is_wanted(run: Prepared) -> bool:
-    """Whether the run has a budget of accuracy, and a constraint that it could hold back."""
-    settings = run.settings
-    acts = run.method.constrained and settings.fairness_on != "none" and settings.sparsity > 0
-    return acts and settings.max_accuracy_loss < NO_BUDGET
-
-
-def train_unconstrained(run: Prepared, pools: PruningPools, folder: RunFolder, stop: StopRequest) -> Unconstrained:
+def train_unconstrained(
+    run: Prepared,
+    pools: PruningPools,
+    folder: RunFolder,
+    stop: StopRequest,
+    state: Mapping[str, Any] | None,
+    keep: Callable[[Mapping[str, Any]], None],
+) -> Unconstrained:
     """Train it on the same batches of upper images, and write it into the run's folder.
+
+    Args:
+        state: what `keep` was given, where this is continued.
+        keep: saves a state; called every `save_minutes`, and where the run is stopped.
 
     Raises:
         FairpruneError: it was stopped, or diverged.
@@ -76,15 +82,25 @@ def train_unconstrained(run: Prepared, pools: PruningPools, folder: RunFolder, s
     masks = target.build_masks(settings, student, run.transform.shape, run.before)
     own = dataclasses.replace(run, settings=settings, student=student, masks=masks)
     records = [AccuracyRecord() for _ in run.notions]
-    trainer = trainer_of(own, pools, folder, None, records)
+    trainer = trainer_of(own, pools, folder, None if state is None else state["trainer"], records)
+    if state is not None:
+        with of_this_form(str(folder.state)):
+            for record, seen in zip(records, state["seen"], strict=True):
+                record.seen.extend(float(accuracy) for accuracy in seen)
+
+    def save() -> None:
+        keep({"trainer": trainer.state_dict(), "seen": [list(record.seen) for record in records]})
+
     with run.terminal.progress("without the constraint", trainer.steps) as display:
-        trainer.on_progress = lambda step: display.update(step.step)
+        trainer.on_progress = _Told(display, save, 60.0 * settings.save_minutes)
         with tf32(run.device, True), strictly_repeatable(run.device, lambda: ""):
             done = trainer.run(stop)
     if not done:
+        with run.group.together():
+            save()
         raise FairpruneError(
-            f"stopped at step {trainer.done} of {trainer.steps} of the network without the constraint",
-            hint="run the same command again", code=stop.code or ExitCode.TERMINATED,
+            f"stopped at step {trainer.done} of {trainer.steps} of the network without the constraint; the state is "
+            "saved", hint=how_to_go_on(run, folder), code=stop.code or ExitCode.TERMINATED,
         )  # fmt: skip
     reached: tuple[float, ...] = ()
     with run.group.together():
@@ -94,6 +110,20 @@ def train_unconstrained(run: Prepared, pools: PruningPools, folder: RunFolder, s
             write_model(own, folder.unconstrained, student, masks.sparse_entries(masks.keep))
     reached = run.group.from_first(reached)
     return Unconstrained(tuple(tuple(record.seen) for record in records), reached, trainer.passes)
+
+
+class _Told:
+    """Shows the steps, and saves every so often."""
+
+    def __init__(self, display: Progress, save: Callable[[], None], seconds: float) -> None:
+        self.display, self.save, self.seconds = display, save, seconds
+        self._saved = time.monotonic()
+
+    def __call__(self, step: StepFigures) -> None:
+        self.display.update(step.step)
+        if step.step < step.total and time.monotonic() - self._saved >= self.seconds:
+            self.save()
+            self._saved = time.monotonic()
 
 
 def accuracies_on(pool: Pool, model: nn.Module, batch_size: int) -> tuple[float, ...]:

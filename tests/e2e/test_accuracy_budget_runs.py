@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 from pathlib import Path
 
@@ -55,17 +56,35 @@ def test_the_report_has_both_accuracies_and_all_passes(held: Path, still: Path) 
     assert "without the constraint" in (held / "report.md").read_text()
 
 
-def test_killed_and_continued_it_ends_with_the_same_bytes(work: Work, held: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("stage", ["without the constraint", "with it"])
+def test_killed_and_continued_it_ends_with_the_same_bytes(work: Work, held: Path, tmp_path: Path, stage: str) -> None:
     out = tmp_path / "run"
-    saved = ("--set", "save_minutes=0")
-    running = start(*PRUNE, *BUDGET, *saved, "--out", str(out), cwd=work.folder, log=tmp_path / "log")
-    assert running.wait_until((out / "state" / "state.pt").exists), running.err
+    reached = out / ("state/state.pt" if stage == "without the constraint" else "events.jsonl")
+    given = (*BUDGET, "--set", "save_minutes=0", "--out", str(out))
+    running = start(*PRUNE, *given, cwd=work.folder, log=tmp_path / "log")
+    assert running.wait_until(reached.exists), running.err
     running.send(signal.SIGKILL)
     running.wait()
+    assert (out / "unconstrained.safetensors").exists() == (stage == "with it")
     ran = fairprune("prune", "--resume", str(out), cwd=work.folder)
     assert ran.code == 0, ran.err
+    assert "continuing at step" in ran.err
     for name in ("model.safetensors", "unconstrained.safetensors"):
         assert (out / name).read_bytes() == (held / name).read_bytes()
+
+
+def test_a_run_that_replaces_it_keeps_nothing_of_it(work: Work, held: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    shutil.copytree(held, out)
+    ran = fairprune(*PRUNE, "--epochs", "1", "--out", str(out), "--force", cwd=work.folder)
+    assert ran.code == 0, ran.err
+    assert not (out / "unconstrained.safetensors").exists()
+
+
+def test_a_dry_run_says_what_is_trained_first(work: Work) -> None:
+    ran = fairprune(*PRUNE, *BUDGET, "--dry-run", cwd=work.folder)
+    assert ran.code == 0, ran.err
+    assert "trained first: the same run without the constraint" in ran.out
 
 
 def test_a_budget_is_a_share_above_zero(work: Work, tmp_path: Path) -> None:

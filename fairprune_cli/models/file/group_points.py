@@ -61,9 +61,13 @@ class GroupPoints:
             groups: the name of each image's group, n; None, or a name that is none of `groups`, is the common point.
 
         Raises:
-            ValueError: shapes that do not fit.
+            ValueError: shapes that do not fit, or scores that are not finite real numbers.
         """
+        if np.iscomplexobj(scores):
+            raise ValueError("scores are real numbers")
         table = np.asarray(scores, dtype=float)
+        if not np.isfinite(table).all():
+            raise ValueError("scores are not finite")
         if len(self.classes) == 2 and (table.ndim == 1 or table.shape[1:] == (1,)):
             own = table.reshape(-1) - _logit(self.threshold)
             table = np.stack([np.zeros_like(own), own], axis=1)
@@ -156,7 +160,7 @@ def points_csv(points: Iterable[GroupPoints]) -> str:
     for one in points:
         for name, biases in [*one.biases.items(), ("", (0.0,) * len(one.classes))]:
             shift = biases[1] - biases[0] - _logit(one.threshold)
-            at = 1.0 / (1.0 + math.exp(min(shift, 700.0)))
+            at = round(1.0 / (1.0 + math.exp(min(shift, 700.0))), 12)  # the rest is the arithmetic's
             for k, (label, bias) in enumerate(zip(one.classes, biases, strict=True)):
                 threshold = at if len(one.classes) == 2 and k == 1 else ""
                 rows.append((one.task, one.attribute, name, one.images.get(name, ""), label, bias, threshold))

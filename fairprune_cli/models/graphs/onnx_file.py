@@ -29,6 +29,7 @@ from fairprune_cli.models.graphs.onnx_session import OwnSession, Session
 from fairprune_cli.models.read_out import Key
 
 SUFFIX = ".onnx"
+MOST_BYTES = 1 << 31  # protobuf reads no more
 _PACKAGES = ("onnx", "onnxruntime")
 # Operations that move numbers and leave them what they are.
 _MOVES = ("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Cast", "Transpose")
@@ -136,6 +137,11 @@ def _read(path: Path) -> tuple[Any, tuple[Path, ...]]:
     import onnx
     from onnx.external_data_helper import uses_external_data
 
+    if path.stat().st_size >= MOST_BYTES:
+        raise FairpruneError(
+            "an ONNX file has less than 2 GB", where=str(path),
+            hint="keep the weights in files beside it, as onnx.save does with save_as_external_data=True",
+        )  # fmt: skip
     try:
         graph = onnx.load(str(path), load_external_data=False)
         if not graph.graph.output:
