@@ -121,7 +121,6 @@ class Constraint:
             data=data, exponentiated=exponentiated, errors=errors,
         )  # fmt: skip
         self._start, self._accuracy = start, accuracy
-        self._strata: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
         self._dense = {False: dense, True: dense_eval}  # by whether in eval mode
         self._evaluated = False
         self.multipliers = self._dual.of
@@ -223,17 +222,9 @@ class Constraint:
         """The part of an image of each stratum in the Lagrangian, [C]; arguments as in `pull`."""
         return lagrangian_part(self._table, self.notion, self._rows, self.levelling, labels, groups, sizes)
 
-    def adjust(self, labels: np.ndarray, groups: np.ndarray, sizes: np.ndarray) -> None:
-        """From now on `shift` makes up for the classes' shares in the Lagrangian; arguments as in `pull`."""
-        self._strata = labels, groups, sizes
-
-    @property
-    def shift(self) -> np.ndarray | None:
-        """What is added to the scores in loss and term, float32 [K]; None where nothing is."""
-        if self._strata is None:
-            return None
-        labels, _, sizes = self._strata
-        return prior_shift(self.part(*self._strata), labels, sizes, self.notion.event.shape[1])
+    def shift(self, labels: np.ndarray, groups: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+        """What makes up for the classes' shares in the Lagrangian, float32 [K]; arguments as in `pull`."""
+        return prior_shift(self.part(labels, groups, sizes), labels, sizes, self.notion.event.shape[1])
 
     def forget(self) -> None:
         """Drop the running counts: what was counted so far belongs to another stage."""

@@ -33,7 +33,6 @@ class JointConstraint:
         self.multipliers = [mu for part in parts for mu in part.multipliers]
         self.tallies = [tally for part in parts for tally in part.tallies]
         self.tolerances = [tolerance for part in parts for tolerance in part.tolerances]
-        self._strata: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
 
     def observe(
         self, logits: Tensor, labels: ArrayLike, groups: ArrayLike, weights: ArrayLike | None = None,
@@ -94,17 +93,12 @@ class JointConstraint:
         whole: np.ndarray = 1.0 + np.sum(parts, axis=0) / len(self.parts)
         return whole
 
-    def adjust(self, labels: np.ndarray, groups: np.ndarray, sizes: np.ndarray) -> None:
-        """From now on `shift` makes up for the classes' shares in the Lagrangian; arguments as in `pull`."""
-        self._strata = labels, groups, sizes
+    def shift(self, labels: np.ndarray, groups: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+        """What makes up for the classes' shares in the Lagrangian, float32 [W]; arguments as in `pull`.
 
-    @property
-    def shift(self) -> np.ndarray | None:
-        """What is added to the scores in losses and terms, float32 [W]; tasks whose labels strata lack have zeros."""
-        if self._strata is None:
-            return None
-        labels, _, sizes = self._strata
-        part, whole = self._part(*self._strata), np.zeros(self.width, dtype=np.float32)
+        Tasks whose labels the strata lack have zeros.
+        """
+        part, whole = self._part(labels, groups, sizes), np.zeros(self.width, dtype=np.float32)
         for columns, own in zip(self.columns, _by_task(labels), strict=False):
             whole[columns] = prior_shift(part, own, sizes, columns.stop - columns.start)
         return whole

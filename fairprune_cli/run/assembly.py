@@ -74,9 +74,7 @@ class Assembly:
         method = self.method(self.masks, settings)
         plan = self.method.plan(method.options)
         constraint, reference = self._constraint(pools)
-        if self._acts and self.method.shifts_scores(settings.operating_point):
-            strata = Strata.of(pools.lower)
-            constraint.adjust(strata.labels, strata.groups, strata.sizes)
+        shifts = self._acts and self.method.shifts_scores(settings.operating_point)
         teacher, spread, outputs = self._teacher(pools)
         groups = self._strata(pools.lower, method)
         looks = self.method.retrains + self.method.fits_biases(settings.operating_point)
@@ -87,6 +85,7 @@ class Assembly:
             Objective(
                 method, constraint, teacher, settings.distill, settings.temperature, read_out_of(self.dense),
                 settings.hold_outputs, spread, groups, self.dense if settings.distill else None,
+                Strata.of(pools.lower) if shifts else None,
             ),
             self._groups,
             self._lower_batches(pools.lower, constraint),

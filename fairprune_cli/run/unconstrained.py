@@ -4,23 +4,17 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
-import torch
 from torch import nn
 
 from fairprune_cli.core.device import strictly_repeatable, tf32
 from fairprune_cli.core.errors import ExitCode, FairpruneError
 from fairprune_cli.core.signals import StopRequest
-from fairprune_cli.core.terminal import Progress
 from fairprune_cli.data.batches.pool import Pool
 from fairprune_cli.fairness.accuracy_budget import AccuracyBudget, AccuracyRecord
-from fairprune_cli.models.inference import evaluating
-from fairprune_cli.models.read_out import read_out_of
 from fairprune_cli.pruning import target
 from fairprune_cli.run.folder import RunFolder
 from fairprune_cli.run.inputs import PruningPools
@@ -28,6 +22,8 @@ from fairprune_cli.run.origin import of_this_form
 from fairprune_cli.run.prepare import Prepared
 from fairprune_cli.run.save import reestimate, write_model
 from fairprune_cli.run.train import how_to_go_on, trainer_of
+from fairprune_cli.run.watch import TimedSave
+from fairprune_cli.training.dense import task_accuracies
 from fairprune_cli.training.trainer import StepFigures
 
 
@@ -92,7 +88,13 @@ def train_unconstrained(
         keep({"trainer": trainer.state_dict(), "seen": [list(record.seen) for record in records]})
 
     with run.terminal.progress("without the constraint", trainer.steps) as display:
-        trainer.on_progress = _Told(display, save, 60.0 * settings.save_minutes)
+        save_in_time = TimedSave(save, 60.0 * settings.save_minutes)
+
+        def after_step(now: StepFigures) -> None:
+            display.update(now.step)
+            save_in_time()
+
+        trainer.on_progress = after_step
         with tf32(run.device, True), strictly_repeatable(run.device, lambda: ""):
             done = trainer.run(stop)
     if not done:
@@ -106,37 +108,10 @@ def train_unconstrained(
     with run.group.together():
         if run.group.number == 0:
             reestimate(own, pools.lower, trainer.lower)
-            reached = accuracies_on(pools.upper, student, settings.batch_size)
+            reached = task_accuracies(student, pools.upper, run.device, settings.batch_size)
             write_model(own, folder.unconstrained, student, masks.sparse_entries(masks.keep))
     reached = run.group.from_first(reached)
     return Unconstrained(tuple(tuple(record.seen) for record in records), reached, trainer.passes)
-
-
-class _Told:
-    """Shows the steps, and saves every so often."""
-
-    def __init__(self, display: Progress, save: Callable[[], None], seconds: float) -> None:
-        self.display, self.save, self.seconds = display, save, seconds
-        self._saved = time.monotonic()
-
-    def __call__(self, step: StepFigures) -> None:
-        self.display.update(step.step)
-        if step.step < step.total and time.monotonic() - self._saved >= self.seconds:
-            self.save()
-            self._saved = time.monotonic()
-
-
-def accuracies_on(pool: Pool, model: nn.Module, batch_size: int) -> tuple[float, ...]:
-    """Accuracy of each task on the images of a pool as they are, 0..1."""
-    read_out = read_out_of(model)
-    columns = (slice(None),) if read_out is None or read_out.plain else read_out.columns
-    right = np.zeros(len(columns))
-    with evaluating(model), torch.no_grad():
-        for batch in pool.batches(batch_size, next(model.parameters()).device):
-            table = model(batch.images)
-            labels = batch.labels.reshape(len(table), -1).T
-            right += [int((table[:, own].argmax(1) == label).sum()) for own, label in zip(columns, labels, strict=True)]
-    return tuple((right / len(pool)).tolist())
 
 
 @dataclass(frozen=True)
@@ -159,7 +134,10 @@ class AccuracySpent:
 
 def spent_of(free: Unconstrained, run: Prepared, pruned: nn.Module, upper: Pool) -> AccuracySpent:
     """Look what was spent of the budget, say it, and warn where it was more than allowed."""
-    allowed, reached = run.settings.max_accuracy_loss, accuracies_on(upper, pruned, run.settings.batch_size)
+    allowed, reached = (
+        run.settings.max_accuracy_loss,
+        task_accuracies(pruned, upper, run.device, run.settings.batch_size),
+    )
     spent = AccuracySpent(allowed, free.reached, reached, len(upper), free.passes)
     for task, before, now in zip(run.data.manifest.tasks, free.reached, reached, strict=True):
         name = f"{task.name}: " if len(reached) > 1 else ""

@@ -25,6 +25,19 @@ from fairprune_cli.training.trainer import StepFigures, Trainer
 LOOK_AT = 2000
 
 
+class TimedSave:
+    """Saves where so many seconds have passed since the last time."""
+
+    def __init__(self, save: Callable[[], None], seconds: float) -> None:
+        self._save, self._seconds, self._saved = save, seconds, time.monotonic()
+
+    def __call__(self) -> None:
+        """Called between two steps."""
+        if time.monotonic() - self._saved >= self._seconds:
+            self._save()
+            self._saved = time.monotonic()
+
+
 class Watch:
     """Called after every step of `trainer`.
 
@@ -38,17 +51,14 @@ class Watch:
     ) -> None:  # fmt: skip
         self.trainer, self.folder, self.terminal, self.display = trainer, folder, terminal, display
         tolerance = max(trainer.constraint.tolerances, default=limits.tolerance)
-        self.limits, self.save, self.save_seconds = replace(limits, tolerance=tolerance), save, save_seconds
+        self.limits, self._save_in_time = replace(limits, tolerance=tolerance), TimedSave(save, save_seconds)
         self._records = [asdict(record) for record in trainer.records]  # an earlier process wrote these
         self._said: set[str] = set()
-        self._saved = time.monotonic()
 
     def __call__(self, now: StepFigures) -> None:
         self.display.update(now.step, _figures(now))
         self.catch_up()
-        if time.monotonic() - self._saved >= self.save_seconds:
-            self.save()
-            self._saved = time.monotonic()
+        self._save_in_time()
 
     def catch_up(self) -> None:
         """Write the events that are not written yet, and say signs that are not said yet."""

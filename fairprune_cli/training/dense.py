@@ -38,14 +38,26 @@ def pool_accuracy(model: nn.Module, pool: Pool, device: torch.device, batch_size
 
     Of a pool with the labels of several tasks it is the mean of theirs; with those of one, the first of the model's.
     """
-    right, tasks = torch.zeros((), dtype=torch.int64, device=device), 1
+    right = _right(model, pool, device, batch_size)
+    return sum(right) / max(len(pool) * len(right), 1)
+
+
+def task_accuracies(model: nn.Module, pool: Pool, device: torch.device, batch_size: int = 256) -> tuple[float, ...]:
+    """As `pool_accuracy`, of each task whose labels the pool has."""
+    return tuple(count / max(len(pool), 1) for count in _right(model, pool, device, batch_size))
+
+
+def _right(model: nn.Module, pool: Pool, device: torch.device, batch_size: int) -> list[int]:
+    """Images of a pool that are classified right, of each task."""
+    tasks = 1 if pool.labels.ndim == 1 else pool.labels.shape[1]
+    right = torch.zeros(tasks, dtype=torch.int64, device=device)
     with evaluating(model), torch.inference_mode():
         for batch in pool.batches(batch_size, device):
             table, labels = model(batch.images), batch.labels.reshape(len(batch.labels), -1)
-            tasks = labels.shape[1]
             for task in range(tasks):
-                right += (scores_of(model, table, task).argmax(1) == labels[:, task]).sum()
-    return int(right) / max(len(pool) * tasks, 1)
+                right[task] += (scores_of(model, table, task).argmax(1) == labels[:, task]).sum()
+    found: list[int] = right.tolist()
+    return found
 
 
 def train_dense(

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from fairprune_cli.core.transfer import on_host, sent
 from fairprune_cli.data.batches.batch import Known
+from fairprune_cli.data.batches.stratified import Strata
 from fairprune_cli.fairness.constraint import Constraint
 from fairprune_cli.fairness.joint import JointConstraint
 from fairprune_cli.models.read_out import ReadOut, by_task
@@ -56,6 +57,7 @@ class Objective:
         spread: [W] variance of the dense model's logits over images; needed by `hold` > 0.
         dense: the dense model itself, in eval mode; needed by `distill` > 0.
         groups: int64 [N], the group of each row of the manifest, -1 for none; needed by methods that weigh groups.
+        strata: of the lower data, where scores are shifted by what makes up for the classes' shares in the Lagrangian.
     """
 
     method: Method
@@ -68,6 +70,7 @@ class Objective:
     spread: Tensor | None = None
     groups: Tensor | None = None
     dense: nn.Module | None = None
+    strata: Strata | None = None
 
     @property
     def columns(self) -> tuple[slice, ...]:
@@ -98,13 +101,13 @@ class Objective:
 
     def _lower_losses(self, logits: Tensor, batch: Any, shift: Tensor | None = None) -> Tensor:
         """The tasks' mean loss of each image, [B]."""
-        moved = [scores for scores, _ in by_task(self.read_out, shifted(logits, shift), batch.labels)]
         parts = list(by_task(self.read_out, logits, batch.labels))
+        moved = parts if shift is None else list(by_task(self.read_out, shifted(logits, shift), batch.labels))
         # A table that serves the outputs that are held alone is nothing to the tasks.
         known = self.teacher[batch.rows] if self.teacher is not None and self.method.teacher else None
         tables = (self._scores(known, batch), self._scores(batch.dense if self.distill else None, batch))
         every = zip(parts, moved, *tables, strict=True)
-        return _mean_of([self._image_loss(*part, own, *known) for part, own, *known in every])
+        return _mean_of([self._image_loss(*part, own, *known) for part, (own, _), *known in every])
 
     def _scores(self, table: Tensor | None, batch: Any) -> list[Tensor] | list[None]:
         """The scores of each task in a table [B, W]; None of each without one."""
@@ -145,8 +148,10 @@ class Objective:
         if not self.constraint.active and on_host(device):
             return None
         term = self.constraint.term(known.labels, known.groups, known.weights)
-        scale, shift = np.asarray(1.0 + self.constraint.weight, dtype=np.float32), self.constraint.shift
-        return Terms(sent(term, device), sent(scale, device), None if shift is None else sent(shift, device))
+        scale, shift = sent(np.asarray(1.0 + self.constraint.weight, dtype=np.float32), device), None
+        if self.strata is not None:
+            shift = sent(self.constraint.shift(self.strata.labels, self.strata.groups, self.strata.sizes), device)
+        return Terms(sent(term, device), scale, shift)
 
     def lagrangian(self, loss: Tensor, logits: Tensor, terms: Terms | None) -> Tensor:
         """(loss + penalty) / (1 + sum of multipliers): growing multipliers turn the step, not lengthen it."""

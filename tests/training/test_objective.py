@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from fairprune_cli.data.batches.batch import Known
+from fairprune_cli.data.batches.stratified import Strata
 from fairprune_cli.fairness import notions as fairness
 from fairprune_cli.fairness import relaxations
 from fairprune_cli.fairness.constraint import Constraint
@@ -162,9 +163,11 @@ def test_a_shift_is_added_to_the_scores_in_loss_and_term_and_not_in_what_is_dist
     torch.manual_seed(1)
     held = constraint()
     held.multipliers[0][0] = [[0.5, 2.0]]
-    held.adjust(np.array([0, 0, 1, 2]), np.array([[0], [1], [1], [0]]), np.array([40.0, 10.0, 20.0, 30.0]))
+    strata = Strata(
+        np.array([0, 0, 1, 2]), np.array([[0], [1], [1], [0]]), np.array([40, 10, 20, 30]), np.zeros(0, dtype=int)
+    )
     method = methods.get("magnitude")(WeightMasks(nn.Linear(2, 3)), MethodOptions())
-    objective = Objective(method, held, distill=0.25, temperature=2.0)
+    objective = Objective(method, held, distill=0.25, temperature=2.0, strata=strata)
     logits, seen, labels = torch.randn(2, 3), torch.randn(2, 3), torch.tensor([0, 2])
     known = Known(labels.numpy(), np.array([[0], [1]]))
     terms = objective.terms(known, torch.device("cpu"))
