@@ -7,13 +7,16 @@ the files of UTKFace, by the SHA-256 of their names, so that every machine carve
 
 from __future__ import annotations
 
+import bisect
 import csv
 import hashlib
 import io
+import itertools
 import os
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from _manifests import with_absolute_paths, write_manifest
 from _once import once
@@ -36,6 +39,7 @@ class Task:
         notions: that methods are asked for.
         cells: granularity:sparsity.
         key, share: for tuning, the column whose values go to one split whole, and how much of train is carved out.
+        bands: attribute of the manifest whose bands are the label, or "" for the manifest's own label.
     """
 
     name: str
@@ -46,6 +50,7 @@ class Task:
     cells: tuple[str, ...]
     key: str = ""
     share: float = 0.0
+    bands: str = ""
 
 
 _REAL = ("weight:0.9", "weight:0.95", "weight:0.98", "channel:0.8", "channel:0.9")
@@ -57,8 +62,8 @@ TASKS = {
              ("weight:0.9", "weight:0.98", "weight:0.99", "channel:0.8", "channel:0.9", "channel:0.98")),
         Task("lfw-smile", "lfw-smile", "manifest.yaml", "gender", _BOTH, _REAL, "person", 0.25),
         Task("utkface-gender-by-race", "utkface", "manifest.yaml", "race", _BOTH, _REAL, "file", 0.3),
-        Task("utkface-race-by-gender", "utkface", "race.yaml", "gender", _BOTH, _REAL, "file", 0.3),
-        Task("utkface-gender-by-age", "utkface", "manifest.yaml", "age", _BOTH, _REAL, "file", 0.3),
+        Task("utkface-race-by-gender", "utkface", "race.yaml", "gender", _BOTH, ("weight:0.95",), "file", 0.3),
+        Task("utkface-age-by-gender", "utkface", "race.yaml", "gender", _BOTH, ("weight:0.95",), "file", 0.3, "age"),
     )
 }  # fmt: skip
 
@@ -102,10 +107,15 @@ def draws_of(task: Task, work: Path, data_seeds: int, tuning: bool) -> tuple[lis
     if not root or not source.exists():
         where = f"{source} is not there" if root else "FAIRPRUNE_DATA_ROOT does not say where it is"
         return [], f"{task.name} is left out: {where}."
-    images = f"{task.family}-{Path(task.manifest).stem}" + ("-tuning" if tuning else "")
+    images = "-".join([task.family, task.bands or Path(task.manifest).stem, *(["tuning"] if tuning else [])])
     folder = work / "data" / images
     content = with_absolute_paths(source)
     content["duplicates"] = "drop"  # UTKFace has images with equal bytes in two splits
+    if task.bands:
+        table = (folder / "bands.csv").absolute()
+        text, content = with_bands(Path(content["table"]).read_text(encoding="utf-8-sig"), content, task.bands)
+        once(table, lambda: atomic_write_text(table, text))
+        content["table"] = str(table)
     if tuning:
         whole = write_manifest(content, folder / "whole.yaml")
         table = (folder / "table.csv").absolute()
@@ -125,6 +135,22 @@ def _drawn(task: Task, work: Path, seed: int) -> Draw:
     manifest = work / "data" / images / "manifest.yaml"
     once(manifest.parent, lambda: write_sample(manifest.parent, seed=seed))
     return Draw(task, images, manifest)
+
+
+def with_bands(table: str, content: Mapping[str, Any], attribute: str) -> tuple[str, dict[str, Any]]:
+    """A table with the column `band`, and the manifest whose label that is, in place of an attribute with bins."""
+    attributes = dict(content["attributes"])
+    of = attributes.pop(attribute)
+    edges = [float(edge) for edge in of["bins"]]
+    classes = [f"{low:g} to {high:g}" for low, high in itertools.pairwise(edges)]
+    reader = csv.DictReader(io.StringIO(table))
+    out = io.StringIO()
+    writer = csv.DictWriter(out, [*(reader.fieldnames or ()), "band"], lineterminator="\n")
+    writer.writeheader()
+    for row in reader:
+        writer.writerow({**row, "band": classes[bisect.bisect_right(edges, float(row[of["column"]])) - 1]})
+    columns = {**content["columns"], "label": "band"}
+    return out.getvalue(), {**content, "columns": columns, "classes": classes, "attributes": attributes}
 
 
 def carve(table: str, key: str, share: float, kept: Container[str]) -> str:

@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import Any
 
 from _rivals_cells import Part, costs, gathered
-from _rivals_data import draws_of, tasks_of
+from _rivals_data import Task, draws_of, tasks_of
 from _rivals_documents import ladder_cell, measured_cell, with_adjusted
-from _rivals_grids import LADDER, LADDER_CELLS, ROWS, TUNING_CELLS, Row, Values, ladder_settings
+from _rivals_grids import LADDER, ONE_CELL, ROWS, TUNING_CELLS, Row, Values, ladder_settings
 from _rivals_page import ladder_page, measured_page, tuning_page
 from _rivals_runs import Job, Place, complete
 from _rivals_statistics import CONFIDENCE, Cell
@@ -35,6 +35,7 @@ from fairprune_cli.core.files import atomic_write_text
 from fairprune_cli.core.terminal import Terminal
 
 RESULTS = Path(__file__).parent / "results"
+Chosen = tuple[Row, dict[str, str]]  # a row with its settings
 
 
 def arguments() -> argparse.Namespace:
@@ -93,7 +94,7 @@ def choices(args: argparse.Namespace) -> tuple[dict[str, Values], str]:
     if args.tune or args.tuning == "none" or not path.exists():
         return {}, "Every row has the tool's default settings: nothing was tuned."
     found = json.loads(path.read_text(encoding="utf-8"))["rows"]
-    chosen = {row: of["chosen"] for row, of in found.items()}
+    chosen = {row: found[like]["chosen"] for row in [*found, *ROWS] if (like := tuned_like(row)) in found}
     if old := [row for row, values in chosen.items() if row not in ROWS or values not in ROWS[row].grid]:
         raise SystemExit(f"{path} chose for {old[0]!r} what its grid does not hold: tune again, or give --tuning none")
     untuned = [name for name in args.methods or ROWS if not args.ladder and name not in chosen]
@@ -103,7 +104,12 @@ def choices(args: argparse.Namespace) -> tuple[dict[str, Values], str]:
     )
 
 
-def rows_of(args: argparse.Namespace, chosen: Mapping[str, Values]) -> dict[str, tuple[Row, dict[str, str]]]:
+def tuned_like(row: str) -> str:
+    """The row whose choice a row takes."""
+    return (ROWS[row].tuned_as if row in ROWS else "") or row
+
+
+def rows_of(args: argparse.Namespace, chosen: Mapping[str, Values]) -> dict[str, Chosen]:
     """What is run, by name, with its settings; for tuning each setting of a grid is a row of its own."""
     table = LADDER if args.ladder else ROWS
     names = args.methods or list(table)
@@ -112,7 +118,7 @@ def rows_of(args: argparse.Namespace, chosen: Mapping[str, Values]) -> dict[str,
     if args.tune:
         return {
             tried_name(name, number): (table[name], table[name].settings(settings))
-            for name in names for number, settings in enumerate(table[name].grid) if len(table[name].grid) > 1
+            for name in names if table[name].tuned for number, settings in enumerate(table[name].grid)
         }  # fmt: skip
     if args.ladder:
         return {name: (table[name], ladder_settings(table[name], chosen)) for name in names}
@@ -124,10 +130,10 @@ def tried_name(row: str, setting: int) -> str:
     return f"{row} #{setting}"
 
 
-def parts_of(args: argparse.Namespace, rows: Mapping[str, tuple[Row, dict[str, str]]]) -> tuple[list[Part], list[str]]:
+def parts_of(args: argparse.Namespace, rows: Mapping[str, Chosen]) -> tuple[list[Part], list[str]]:
     """All cells, and sentences about what is left out."""
     parts, left_out = [], []
-    cells = TUNING_CELLS if args.tune else LADDER_CELLS if args.ladder else {}
+    cells = TUNING_CELLS if args.tune else ONE_CELL if args.ladder else {}
     for task in tasks_of(args.data):
         faces = task.family == "faces"
         draws, why = draws_of(task, args.work, args.data_seeds or (2 if args.tune else 3), args.tune)
@@ -137,15 +143,22 @@ def parts_of(args: argparse.Namespace, rows: Mapping[str, tuple[Row, dict[str, s
             continue
         seeds = range(args.seeds or ((1 if faces else 2) if args.tune else 3 if faces else 5))
         for cell in args.cells or cells.get(task.family, task.cells):
-            for notion in args.notions or (task.notions[:1] if args.ladder else task.notions):
-                parts.append(Part(task, draws, seeds, cell, notion, rows))
+            for notion in args.notions or (task.notions[:1] if args.ladder or args.tune else task.notions):
+                parts.append(Part(task, draws, seeds, cell, notion, in_cell(args, task, cell, rows)))
     return parts, left_out
 
 
+def in_cell(args: argparse.Namespace, task: Task, cell: str, rows: Mapping[str, Chosen]) -> dict[str, Chosen]:
+    """The rows that are measured in a cell: all of them in one of each task, or where they are named."""
+    whole = args.tune or args.ladder or args.methods or cell in ONE_CELL[task.family]
+    return {name: of for name, of in rows.items() if whole or of[0].everywhere}
+
+
 def in_order(parts: Sequence[Part]) -> list[Job]:
-    """All runs, each once: seed by seed, so that tables fill evenly, and what has a budget of its own at the end."""
+    """All runs, each once: seed by seed, so that tables fill evenly; other notions and own budgets at the end."""
     jobs = [job for part in parts for job in part.jobs()]
-    jobs.sort(key=lambda job: ("fairgrape_budget" in job.settings, job.seed))
+    jobs.sort(key=lambda job: (job.row.asked and job.notion != job.draw.task.notions[0],
+                               "fairgrape_budget" in job.settings, job.seed))  # fmt: skip
     nowhere = Place(Path(), "", 0)
     first: dict[Path, Job] = {}
     for job in jobs:
@@ -169,17 +182,16 @@ def ladder(args: argparse.Namespace, place: Place, parts: Sequence[Part], facts:
 
 def tune(args: argparse.Namespace, place: Place, parts: Sequence[Part], facts: Mapping[str, Any]) -> None:
     """The best setting of each row."""
+    grids = {row: ROWS[row].grid for row in args.methods or ROWS if ROWS[row].tuned}
     tried = []
     for part in parts:
         where = (part.task.family, part.task.name, part.cell, part.notion)
-        for row in args.methods or ROWS:
-            for number in range(len(ROWS[row].grid) if len(ROWS[row].grid) > 1 else 0):
-                name = tried_name(row, number)
-                found = gathered(part, [name], place, name)
-                if found is not None:
-                    runs = Cell(found.draws, args.resamples).runs[name]
-                    tried += [Tried(row, number, where, run, own) for run, own in zip(found.runs, runs, strict=True)]
-    grids = {row: ROWS[row].grid for row in args.methods or ROWS if len(ROWS[row].grid) > 1}
+        for row, number in ((row, number) for row, grid in grids.items() for number in range(len(grid))):
+            name = tried_name(row, number)
+            found = gathered(part, [name], place, name)
+            if found is not None:
+                figures = Cell(found.draws, args.resamples).runs[name]
+                tried += [Tried(row, number, where, run, own) for run, own in zip(found.runs, figures, strict=True)]
     cells = [[part.task.name, part.cell, part.notion] for part in parts]
     document = {**facts, "score": SCORE, "cells": cells, "rows": choose(tried, grids)}
     write(args.out / "tuning", document, tuning_page(document))

@@ -159,6 +159,40 @@ def test_real_data_for_tuning_has_its_own_table_and_what_is_absent_is_left_out_i
     assert "left out" in why
 
 
+def test_bands_of_an_attribute_become_the_label() -> None:
+    content = {
+        "columns": {"image": "file", "label": "gender"}, "classes": ["male", "female"],
+        "attributes": {"age": {"column": "years", "bins": ["0", "10", "20"]}, "race": {"column": "race"}},
+    }  # fmt: skip
+    text, made = data.with_bands("file,years\na,0\nb,9\nc,10\nd,19\n", content, "age")
+    assert [row["band"] for row in csv.DictReader(text.splitlines())] == ["0 to 10"] * 2 + ["10 to 20"] * 2
+    assert made["columns"] == {"image": "file", "label": "band"}
+    assert made["classes"] == ["0 to 10", "10 to 20"]
+    assert list(made["attributes"]) == ["race"]
+
+
+def test_in_one_cell_of_each_task_all_rows_are_measured_and_in_the_others_those_that_are_rivals_everywhere() -> None:
+    args = SimpleNamespace(tune=False, ladder=False, methods=None)
+    rows = {name: (row, row.settings({})) for name, row in grids.ROWS.items()}
+    for task in data.TASKS.values():
+        whole = [cell for cell in task.cells if list(script.in_cell(args, task, cell, rows)) == list(rows)]
+        assert whole == list(grids.ONE_CELL[task.family])
+    few = script.in_cell(args, data.TASKS["faces"], "weight:0.9", rows)
+    assert {"magnitude", "bip", "balanced", "group-dro", "constrained", "dfr", "bifp"} == set(few)
+
+
+def test_a_row_that_is_tuned_as_another_has_its_grid_and_takes_its_choice(tmp_path: Path) -> None:
+    for row in grids.ROWS.values():
+        if row.tuned_as:
+            assert row.grid == grids.ROWS[row.tuned_as].grid
+            assert grids.ROWS[row.tuned_as].tuned
+    path = tmp_path / "tuning.json"
+    best = dict(grids.ROWS["dfr"].grid[3])
+    path.write_text(json.dumps({"rows": {"dfr": {"chosen": best}}}))
+    chosen, _ = script.choices(SimpleNamespace(tune=False, ladder=False, tuning=str(path), methods=["dfr"]))
+    assert chosen == {"dfr": best, "dfr, magnitude": best}
+
+
 def test_every_row_reads_its_settings_and_has_a_grid_like_the_others() -> None:
     for row in (*grids.ROWS.values(), *grids.LADDER.values()):
         for number, chosen in enumerate(row.grid):
