@@ -38,7 +38,7 @@ def leniencies(gates: Sequence[GateResult], split: str = USUAL_SPLIT, points: Se
             found.append(f"without these groups of {attribute}: {in_words(small.values())}")
     lost = {gate.attribute: gate.ungrouped for gate in gates if gate.ungrouped}
     found += [f"without {n:,} images that are in no group of {attribute}" for attribute, n in lost.items()]
-    found += [f"with a threshold for each group of {name}, which needs the group at use" for name in points]
+    found += [f"with thresholds of their own for groups of {name}, which need the group at use" for name in points]
     if split != USUAL_SPLIT:
         found.append(f"on the {split} split instead of {USUAL_SPLIT}")
     return found

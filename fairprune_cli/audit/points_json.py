@@ -49,8 +49,8 @@ def _rate(found: RateAtPoints) -> Record:
 def used_points(found: Mapping[str, PointsFigures]) -> list[str]:
     """A sentence for each model whose predictions were made with thresholds of groups."""
     return [
-        f"{'The model' if name == DENSE else name} was audited with a threshold for each group of "
-        f"{one.points.attribute}, which needs the group of each image at use."
+        f"{'The model' if name == DENSE else name} was audited with thresholds of their own for groups of "
+        f"{one.points.attribute}, which need the group of each image at use."
         for name, one in found.items()
         if one.judged
     ]

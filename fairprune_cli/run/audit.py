@@ -21,6 +21,7 @@ from fairprune_cli.run.audit_sources import (
     open_sources,
     points_of_sources,
     refuse_itself,
+    refuse_without_points,
 )
 from fairprune_cli.run.audit_step import AuditStep
 from fairprune_cli.run.foreseen import refuse_gates_without_groups
@@ -54,6 +55,7 @@ def _audit(
     with group.together():
         threads = set_threads(settings.threads)
         repeatable(device)
+        refuse_without_points(request)
         first = next((path for path in request.models if path not in request.in_memory), None)
         data = open_data(settings, first, terminal, True, settings.split).with_attributes(policy.attributes)
         refuse_gates_without_groups(policy, data)

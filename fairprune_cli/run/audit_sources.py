@@ -13,7 +13,7 @@ from fairprune_cli.audit.points_in_use import PointsInUse
 from fairprune_cli.audit.policy import Policy
 from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.core.terminal import Terminal
-from fairprune_cli.data.manifest.load import Transform
+from fairprune_cli.data.manifest.load import Transform, check_manifest, find_manifest
 from fairprune_cli.models import measure
 from fairprune_cli.models.checkpoint.contents import weights_of_each
 from fairprune_cli.models.checkpoint.in_memory import FunctionScores, InMemory
@@ -121,10 +121,7 @@ def points_of_sources(
         try:
             uses = points_in_use(points, data.manifest)
         except FairpruneError as error:
-            raise FairpruneError(
-                f"its thresholds are those of groups that the manifest does not tell: {error.what}",
-                where=str(loaded.source), hint=error.hint or "leave out --group-thresholds",
-            ) from error  # fmt: skip
+            raise _unknown_groups(loaded.source, error) from error
         if any(uses):
             found[name] = uses
         for use in filter(None, uses):
@@ -135,8 +132,44 @@ def points_of_sources(
                 )  # fmt: skip
     if found:
         return found
-    why = "are for other classes than the manifest's" if told else "are in no model's file"
-    raise FairpruneError(
+    raise _without_points("are for other classes than the manifest's" if told else "are in no model's file")
+
+
+def refuse_without_points(request: AuditRequest) -> None:
+    """Before any image is read, refuse thresholds of groups that no file has, or of attributes unknown to the manifest.
+
+    Raises:
+        FairpruneError: see above.
+    """
+    settings = request.resolved.settings
+    if not settings.group_thresholds or request.in_memory:
+        return
+    points = {path: _points_in(path) for path in request.models}
+    if not any(points.values()):
+        raise _without_points("are in no model's file")
+    manifest = find_manifest(None if settings.data is None else Path(settings.data), request.models[0], None)
+    check_manifest(manifest)
+    for path, own in points.items():
+        try:
+            check_manifest(manifest, [one.attribute for one in own])
+        except FairpruneError as error:
+            raise _unknown_groups(path, error) from error
+
+
+def _points_in(path: Path) -> tuple[GroupPoints, ...]:
+    file = model_file(path)
+    return codec.read_header(file).group_thresholds if codec.is_model_file(file) else ()
+
+
+def _unknown_groups(source: Path, error: FairpruneError) -> FairpruneError:
+    return FairpruneError(
+        f"its thresholds are those of groups that the manifest does not tell: {error.what}",
+        where=str(source), hint=error.hint or "leave out --group-thresholds",
+    )  # fmt: skip
+
+
+def _without_points(why: str) -> FairpruneError:
+    return FairpruneError(
         f"thresholds of groups {why}", where="--group-thresholds",
         hint="leave it out, or audit what `fairprune prune --group-thresholds` wrote",
     )  # fmt: skip

@@ -129,7 +129,7 @@ def test_what_they_do_is_counted_by_the_groups_of_their_own_attribute() -> None:
     assert recall.own.value == pytest.approx(own[wanted].mean())
     assert figures.gaps.keys() == {"accuracy", "parity", "opportunity", "odds"}
     assert used_points({"dense": figures}) == []
-    assert "for each group of age" in used_points({"dense": replace(figures, judged=True)})[0]
+    assert "for groups of age" in used_points({"dense": replace(figures, judged=True)})[0]
     assert points_record(figures)["fitted"]["young"] == {"images": 50, "biases": {"no": 0.0, "yes": 0.7}}
 
 
@@ -146,5 +146,5 @@ def test_a_verdict_with_them_says_so() -> None:
     gate = GateResult("max-gap", "age", 0.1, 0.0, 0.0, 0.05, "pass", "within")
     assert leniencies([gate]) == []
     (told,) = leniencies([gate], points=("age",))
-    assert told == "with a threshold for each group of age, which needs the group at use"
+    assert told == "with thresholds of their own for groups of age, which need the group at use"
     assert leniencies([], points=("age",)) == []

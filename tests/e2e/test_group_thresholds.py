@@ -82,8 +82,8 @@ def test_an_audit_judges_with_them_on_request_alone(work: Work, fitted: Path) ->
     used = audited(work, str(fitted), "--against", "model.pt", "--group-thresholds", *GATE)
     assert used["results"]["pruned"]["accuracy"] == told["accuracy"]["own"]["value"]
     assert used["gates"][0]["value"] == told["gaps"]["parity"]["own"]["value"]
-    assert "with a threshold for each group of gender, which needs the group at use" in used["leniency"]
-    assert any("was audited with a threshold for each group of gender" in text for text in used["notices"])
+    assert "with thresholds of their own for groups of gender, which need the group at use" in used["leniency"]
+    assert any("was audited with thresholds of their own for groups of gender" in text for text in used["notices"])
     assert used["group_thresholds"]["pruned"]["judged"]
     changed = used["results"]["pruned"]["against_dense"]["change"]
     assert changed == pytest.approx(told["accuracy"]["own"]["value"] - used["results"]["dense"]["accuracy"])
@@ -133,6 +133,25 @@ def test_a_manifest_without_the_attribute_is_refused(work: Work, fitted: Path) -
     ran = fairprune("audit", str(fitted), "--data", "ages.yaml", "--group-thresholds", cwd=work.folder)
     assert ran.code == 2
     assert "groups that the manifest does not tell" in ran.err
+
+
+def test_what_needs_no_image_is_refused_before_any_is_read(work: Work, fitted: Path) -> None:
+    text = (work.folder / "manifest.yaml").read_text("utf-8")
+    lines = ["images: nowhere" if line.startswith("images:") else line for line in text.splitlines()]
+    (work.folder / "none.yaml").write_text("\n".join(lines), "utf-8")
+    (work.folder / "ageless.yaml").write_text("\n".join(x for x in lines if not x.startswith("  gender:")), "utf-8")
+    for words, said in (
+        (("audit", "model.pt", "--data", "none.yaml", "--group-thresholds"), "are in no model's file"),
+        (("audit", str(fitted), "--data", "ageless.yaml", "--group-thresholds"), "that the manifest does not tell"),
+        (
+            ("prune", "model.pt", "--data", "none.yaml", "--attr", "gender", "--target", "dense",
+             "--notion", "degradation", "--out", "never"), "held against the dense model as it is",
+        ),
+    ):  # fmt: skip
+        ran = fairprune(*words, cwd=work.folder)
+        assert ran.code == 2
+        assert said in ran.err
+        assert "nowhere" not in ran.err
 
 
 def test_a_group_without_a_threshold_is_named(work: Work, fitted: Path) -> None:
