@@ -216,6 +216,20 @@ def tuning_page(document: Record) -> str:
     return "\n".join(["# Tuning", "", *lines, *_lines(titles, rows)]) + "\n"
 
 
+def results_page(pages: Iterable[str]) -> str:
+    """One page of several, their titles one level lower."""
+    lines = [
+        "# Results",
+        "",
+        f"Written by benchmarks/rivals.py: {OURS} beside its rivals, which get the same dense models, data and number "
+        "of passes (a forward pass alone counts a third) and as many settings to choose from. The JSON with every run "
+        "is in benchmarks/results/.",
+    ]
+    for page in pages:
+        lines += ["", *(f"#{line}" if line.startswith("#") else line for line in page.rstrip().splitlines())]
+    return "\n".join(lines) + "\n"
+
+
 def _settings(values: Mapping[str, str]) -> str:
     return ", ".join(f"{key} {value}" for key, value in values.items()) or "defaults"
 

@@ -6,7 +6,8 @@
 A seed trains its own dense model and prunes it by every method; the cells and their statistics are those of
 `fairprune compare`. What is done is kept in --work and not computed again, so an interrupted benchmark goes on where
 it was, and several processes may work on the same --work. Writes benchmarks/results/fairness-<name>.json and the same
-as Markdown, and docs/results.md from all of these. Nothing is tuned on the test split.
+as Markdown. Nothing is tuned on the test split. Ours beside its rivals, each with the best of its settings, is
+benchmarks/rivals.py.
 """
 
 from __future__ import annotations
@@ -33,7 +34,6 @@ from fairprune_cli.run import dense_model as dense
 from fairprune_cli.run.options import resolve
 
 RESULTS = Path(__file__).parent / "results"
-PAGE = Path(__file__).parents[1] / "docs" / "results.md"
 DENSE_EPOCHS = 12
 
 
@@ -79,7 +79,6 @@ def main() -> None:
     atomic_write_text(target, json.dumps(result, indent=1, allow_nan=False) + "\n")
     text = results_markdown(result)
     atomic_write_text(target.with_suffix(".md"), text)
-    write_page()
     print(text)
     raise SystemExit(int(made.code))
 
@@ -139,7 +138,7 @@ def machine(made: comparison.Comparison) -> str:
 
 
 def results_markdown(result: Mapping[str, Any]) -> str:
-    """Title without its mark, then a section per cell of the benchmark: means, differences, gaps in training."""
+    """A section per cell of the benchmark: means, differences, gaps in training."""
     title = f"{result['data']['name']}, {result['model']['architecture']}, by {' and '.join(result['attributes'])}"
     facts = [
         *page.facts(result),
@@ -147,7 +146,7 @@ def results_markdown(result: Mapping[str, Any]) -> str:
         result["machine"],
     ]
     lines = [
-        f"{title} ({result['name']})",
+        f"# {title} ({result['name']})",
         "",
         "; ".join(facts) + ".",
         "",
@@ -160,25 +159,13 @@ def results_markdown(result: Mapping[str, Any]) -> str:
         section = page.target_section(result, target, i)
         if section is None:
             continue
-        lines += [f"### {section.title}", ""]
+        lines += [f"## {section.title}", ""]
         for block in section.blocks:
             if isinstance(block, Table) and "intervals of the means" not in block.title:
                 lines += [f"{block.title}:", "", *as_markdown.table_lines(block), ""]
             elif isinstance(block, Heading | Note):
                 lines += [as_markdown.escaped(block.text), ""]
     return "\n".join(lines).rstrip() + "\n"
-
-
-def write_page() -> None:
-    """docs/results.md: all tables that are there."""
-    parts = [path.read_text(encoding="utf-8") for path in sorted(RESULTS.glob("fairness-*.md"))]
-    head = (
-        "# Results\n\nWritten by benchmarks/fairness.py from the runs' own reports; the JSON with every run is in\n"
-        "benchmarks/results/. Every method gets the same dense models, data and number of passes (a forward pass\n"
-        "alone counts a third). Dense figures stand in the same table. Seconds are wall time of runs that shared the\n"
-        "machine with each other, so compare passes.\n\n"
-    )
-    atomic_write_text(PAGE, head + "\n".join(f"## {part}" for part in parts))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,8 @@ Real faces lie below $FAIRPRUNE_DATA_ROOT (`lfw-smile`, `utkface`) and are left 
 What is done is kept in --work and not computed again: an interrupted benchmark goes on where it was, and several
 processes, each with one thread, may work on the same --work, which belongs to one version of the code. --gather makes
 the tables of what is there; --list prints the commands that are left. Rows, grids and cells stand in _rivals_grids.py
-and _rivals_data.py. Writes results/rivals-<name>.json and .md, and results/tuning.json and .md.
+and _rivals_data.py. Writes results/rivals-<name>.json and .md, results/tuning.json and .md, and all of them together
+into docs/results.md.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from _rivals_cells import Part, costs, gathered
 from _rivals_data import Task, draws_of, tasks_of
 from _rivals_documents import ladder_cell, measured_cell, with_adjusted
 from _rivals_grids import LADDER, ONE_CELL, ROWS, TUNING_CELLS, Row, Values, ladder_settings
-from _rivals_page import ladder_page, measured_page, tuning_page
+from _rivals_page import ladder_page, measured_page, results_page, tuning_page
 from _rivals_runs import Job, Place, complete
 from _rivals_statistics import CONFIDENCE, Cell
 from _rivals_tuning import SCORE, Tried, choose
@@ -35,6 +36,7 @@ from fairprune_cli.core.files import atomic_write_text
 from fairprune_cli.core.terminal import Terminal
 
 RESULTS = Path(__file__).parent / "results"
+PAGE = Path(__file__).parents[1] / "docs" / "results.md"
 Chosen = tuple[Row, dict[str, str]]  # a row with its settings
 
 
@@ -201,6 +203,9 @@ def write(stem: Path, document: Mapping[str, Any], page: str) -> None:
     stem.parent.mkdir(parents=True, exist_ok=True)
     atomic_write_text(stem.with_name(f"{stem.name}.json"), json.dumps(document, indent=1, allow_nan=False) + "\n")
     atomic_write_text(stem.with_name(f"{stem.name}.md"), page)
+    if stem.parent == RESULTS:
+        found = [path for pattern in ("rivals-*.md", "tuning.md") for path in sorted(RESULTS.glob(pattern))]
+        atomic_write_text(PAGE, results_page(path.read_text(encoding="utf-8") for path in found))
     print(page)
 
 

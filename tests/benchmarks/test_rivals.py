@@ -284,6 +284,12 @@ def test_a_cell_has_all_rows_that_are_complete_and_compares_ours_with_each(tmp_p
     assert "| magnitude |" in text
 
 
+def test_pages_become_one_with_titles_one_level_lower() -> None:
+    page = pages.results_page(["# A\n\n## B\n\n| # | x |\n", "# C\n"])
+    assert [line for line in page.splitlines() if line.startswith("#")] == ["# Results", "## A", "### B", "## C"]
+    assert "| # | x |" in page
+
+
 def test_a_part_of_the_ladder_is_held_against_the_row_before(tmp_path: Path) -> None:
     part, place = place_with_runs(tmp_path, "lfw-smile", "odds", ["magnitude", "bip"])
     cell = documents.ladder_cell(part, place, 100)
