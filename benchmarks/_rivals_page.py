@@ -36,7 +36,8 @@ def measured_page(document: Record) -> str:
 
 def _facts(document: Record) -> list[str]:
     texts = [
-        f"{document['arch']}, dense models trained for {words.plural(document['dense_epochs'], 'epoch')}. "
+        f"{document['arch']}, dense models trained for {words.plural(document['dense_epochs'], 'epoch')}"
+        f"{', all at a learning rate of ' + document['lr'] if document['lr'] else ''}. "
         f"{document['tuning_words']}",
         f"Intervals of {100 * document['confidence']:.0f} % hold over draws of the data (where there are several), "
         f"seeds and test images: hierarchical bootstrap of {document['resamples']} resamples. Beside the differences "

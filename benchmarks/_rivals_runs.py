@@ -36,6 +36,7 @@ class Place:
 
     Attributes:
         epochs: of pruning, 0 for the tool's default.
+        lr: of dense training, "" for the tool's default.
     """
 
     work: Path
@@ -43,11 +44,12 @@ class Place:
     dense_epochs: int
     epochs: int = 0
     device: str = "cpu"
+    lr: str = ""
 
     @property
     def folder(self) -> Path:
         lengths = f"{self.dense_epochs}" + (f"-{self.epochs}" if self.epochs else "")
-        return self.work / f"{self.arch}-{lengths}"
+        return self.work / f"{self.arch}-{lengths}{f'-lr{self.lr}' if self.lr else ''}"
 
     def dense_model(self, draw: Draw, seed: int) -> Path:
         return self.folder / "dense" / f"{draw.images}-{seed}.pt"
@@ -128,6 +130,7 @@ def train_dense(draw: Draw, seed: int, place: Place) -> None:
     model = place.dense_model(draw, seed)
     words = ["--arch", place.arch, "--epochs", str(place.dense_epochs), "--data", str(draw.manifest)]
     words += ["--seed", str(seed), "--device", place.device, "--out", str(model), "-q"]
+    words += ["--lr", place.lr] if place.lr else []
     once(model, lambda: _call(_fairprune("train", *words)))
 
     from fairprune_cli.models.checkpoint.load import load_model

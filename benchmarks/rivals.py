@@ -3,7 +3,8 @@
     python benchmarks/rivals.py --tune           choose a setting per row, on data that no measurement reads
     python benchmarks/rivals.py                  measure every row with its choice; tables and verdicts
     python benchmarks/rivals.py --ladder         the parts of our method one by one, on all data sets
-    python benchmarks/rivals.py --data utkface-gender-by-race --cells weight:0.95 --arch resnet18 --name resnet18
+    python benchmarks/rivals.py --data utkface-gender-by-race --cells weight:0.95 --arch resnet18
+    python benchmarks/rivals.py --data utkface-gender-by-race --cells weight:0.8 --arch vit-tiny --lr 0.02
 
 Real faces lie below $FAIRPRUNE_DATA_ROOT (`lfw-smile`, `utkface`) and are left out in a sentence where they do not.
 What is done is kept in --work and not computed again: an interrupted benchmark goes on where it was, and several
@@ -54,6 +55,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--arch", default="resnet10-w16")
     parser.add_argument("--dense-epochs", type=int, default=12)
     parser.add_argument("--epochs", type=int, default=0, help="of pruning [the tool's]")
+    parser.add_argument("--lr", default="", help="of training and pruning alike, whatever was tuned [the tool's]")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--tuning", default=str(RESULTS / "tuning.json"), help="choices to read; `none` for defaults")
     parser.add_argument("--resamples", type=int, default=2000)
@@ -67,7 +69,7 @@ def arguments() -> argparse.Namespace:
 
 def main() -> None:
     args = arguments()
-    place = Place(args.work, args.arch, args.dense_epochs, args.epochs, args.device)
+    place = Place(args.work, args.arch, args.dense_epochs, args.epochs, args.device, args.lr)
     chosen, words = choices(args)
     rows = rows_of(args, chosen)
     parts, left_out = parts_of(args, rows)
@@ -82,9 +84,9 @@ def main() -> None:
         f"Failed: {path.relative_to(place.folder)}: {path.read_text(encoding='utf-8').strip()}" for path in failed
     ]
     facts = {
-        "name": args.name or args.arch, "arch": args.arch, "dense_epochs": args.dense_epochs, "left_out": left_out,
-        "machines": costs(jobs, place).get("machines", []), "confidence": CONFIDENCE, "resamples": args.resamples,
-        "tuning_words": words,
+        "name": args.name or args.arch, "arch": args.arch, "dense_epochs": args.dense_epochs, "lr": args.lr,
+        "left_out": left_out, "machines": costs(jobs, place).get("machines", []), "confidence": CONFIDENCE,
+        "resamples": args.resamples, "tuning_words": words,
     }  # fmt: skip
     (tune if args.tune else ladder if args.ladder else measure)(args, place, parts, facts)
     raise SystemExit(1 if failed else 0)
@@ -124,7 +126,8 @@ def rows_of(args: argparse.Namespace, chosen: Mapping[str, Values]) -> dict[str,
         }  # fmt: skip
     if args.ladder:
         return {name: (table[name], ladder_settings(table[name], chosen)) for name in names}
-    return {name: (table[name], table[name].settings(chosen.get(name, {}))) for name in names}
+    rate = {"lr": args.lr} if args.lr else {}
+    return {name: (table[name], table[name].settings({**chosen.get(name, {}), **rate})) for name in names}
 
 
 def tried_name(row: str, setting: int) -> str:

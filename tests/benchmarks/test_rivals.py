@@ -229,15 +229,16 @@ def test_tuning_picks_the_best_and_each_data_set_counts_alike() -> None:
 
 
 def test_choices_of_another_grid_are_refused_and_rows_without_one_are_named(tmp_path: Path) -> None:
-    def args(chosen: dict[str, dict[str, str]]) -> Any:
+    def args(chosen: dict[str, dict[str, str]], rate: str = "") -> Any:
         path = tmp_path / "tuning.json"
         path.write_text(json.dumps({"rows": {row: {"chosen": values} for row, values in chosen.items()}}))
-        return SimpleNamespace(tune=False, ladder=False, tuning=str(path), methods=["bip", "dfr"])
+        return SimpleNamespace(tune=False, ladder=False, tuning=str(path), methods=["bip", "dfr"], lr=rate)
 
     best = dict(grids.ROWS["bip"].grid[2])
     chosen, words = script.choices(args({"bip": best}))
     assert script.rows_of(args({}), chosen)["bip"][1] == best
     assert words.endswith("their defaults: dfr.")
+    assert script.rows_of(args({}, "0.02"), chosen)["bip"][1] == {**best, "lr": "0.02"}
     with pytest.raises(SystemExit, match="tune again"):
         script.choices(args({"bip": {"rho": "7"}}))
 
@@ -272,13 +273,14 @@ def test_a_cell_has_all_rows_that_are_complete_and_compares_ours_with_each(tmp_p
     assert cell["verdict"]["near"]
     facts = {
         "name": "trial", "arch": "net", "dense_epochs": 1, "left_out": ["lfw-smile is left out."], "machines": ["m"],
-        "confidence": 0.95, "resamples": 200, "tuning_words": "Nothing was tuned.",
+        "confidence": 0.95, "resamples": 200, "tuning_words": "Nothing was tuned.", "lr": "0.02",
     }  # fmt: skip
     document = json.loads(json.dumps(documents.with_adjusted({**facts, "cells": [cell]}), allow_nan=False))
     assert document["comparisons"] == 6
     assert all(record["holm"] >= record["p"] for record in document["cells"][0]["differences"])
     text = pages.measured_page(document)
     assert "6 comparisons are made" in text
+    assert "for 1 epoch, all at a learning rate of 0.02." in text
     assert "balanced is left out: 2 of 3 runs are there." in text
     assert "1 of 1 cells" in text
     assert "| magnitude |" in text
@@ -299,7 +301,7 @@ def test_a_part_of_the_ladder_is_held_against_the_row_before(tmp_path: Path) -> 
     ]
     document = documents.with_adjusted({
         "name": "trial", "arch": "net", "dense_epochs": 1, "left_out": [], "machines": [], "confidence": 0.95,
-        "resamples": 100, "tuning_words": "", "parts": ["magnitude", "bip", "bifp"], "cells": [cell],
+        "resamples": 100, "tuning_words": "", "lr": "", "parts": ["magnitude", "bip", "bifp"], "cells": [cell],
     })  # fmt: skip
     assert "| bifp | not measured |" in pages.ladder_page(document)
 
