@@ -155,6 +155,18 @@ def open_plain(path: str | Path) -> IO[bytes]:
     raise OSError(errno.EINVAL, _SPECIAL, str(path))
 
 
+def refuse_no_file(path: Path, hint: str) -> None:
+    """Refuse a path that is no plain file.
+
+    Raises:
+        FairpruneError: there is nothing, or a folder, pipe, device or socket.
+    """
+    if path.is_file():
+        return
+    special = "is a folder" if path.is_dir() else _SPECIAL if path.exists() else "no such file"
+    raise FairpruneError(special, where=str(path), hint=hint)
+
+
 def refuse_large(stream: IO[bytes], path: str | Path, most: str) -> None:
     """Refuse a file before it is read: one with holes takes no place on a disk, and as many bytes of memory as it says.
 

@@ -20,7 +20,7 @@ from fairprune_cli.audit.predictions import Predicted, read_predictions
 from fairprune_cli.audit.rates import Counts
 from fairprune_cli.core import provenance
 from fairprune_cli.core.errors import ExitCode, FairpruneError
-from fairprune_cli.core.files import sha256_file
+from fairprune_cli.core.files import refuse_no_file, sha256_file
 from fairprune_cli.core.memory import peak_resident_bytes
 from fairprune_cli.core.terminal import Terminal
 from fairprune_cli.data.manifest.load import Manifest
@@ -94,10 +94,7 @@ def audit_predictions(request: PredictionsRequest, terminal: Terminal) -> Outcom
     refuse_out(request.out, request.force, settings)
     tables = _named(request)
     for path in tables.values():
-        if not path.is_file():
-            raise FairpruneError(
-                "no such file", where=str(path), hint="give a CSV or Parquet file with a row per image"
-            )
+        refuse_no_file(path, "give a CSV or Parquet file with a row per image")
     beside = None if request.in_memory else request.predictions
     data = open_data(settings, beside, terminal, True, settings.split, images=False).with_attributes(policy.attributes)
     refuse_gates_without_groups(policy, data)

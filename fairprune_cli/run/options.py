@@ -11,7 +11,7 @@ from typing import Any
 
 from fairprune_cli.audit.options import AuditOptions, FigureOptions
 from fairprune_cli.core import settings as layers
-from fairprune_cli.core.errors import FairpruneError
+from fairprune_cli.core.files import refuse_no_file
 from fairprune_cli.core.parallel import MOST_THREADS
 from fairprune_cli.core.plugins import TRACKER, refuse_code_of_files
 from fairprune_cli.core.settings import setting
@@ -89,8 +89,8 @@ def settled(given: Mapping[str, Any], config: Path | None, spelled: Callable[[st
         spelled: what messages call a key among those given.
     """
     default = Path(layers.CONFIG_FILE)
-    if config is not None and not config.is_file():
-        raise FairpruneError("no such file", where=str(config), hint="check --config")
+    if config is not None:
+        refuse_no_file(config, "check --config")
     file = config if config is not None else default if default.exists() else None
     made = layers.merge(Settings, given, os.environ, file, spelled)
     if made.settings.policy is not None:

@@ -45,7 +45,7 @@ def _found(path: Path, graphs: bool) -> Path:
         path = file
     if not path.exists():
         folder = path.parent
-        beside = [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
+        beside = [entry.name for entry in folder.iterdir() if entry.name[:1] != "."] if folder.is_dir() else []
         close = nearest(path.name, beside)
         hint = close if close.startswith("did") else "give the path of a .pt, .pth or .safetensors file"
         raise FairpruneError("there is no such file", where=str(path), hint=hint)

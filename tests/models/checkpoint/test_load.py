@@ -472,6 +472,7 @@ def test_bad_files_give_one_clear_error(tmp_path: Path, kind: str, trust: bool) 
 
 def test_a_missing_file_names_the_near_one_and_a_folder_its_checkpoints(tmp_path: Path) -> None:
     saved(tmp_path / "model.pt", {})
+    (tmp_path / ".modle.pt.lock").touch()
     with pytest.raises(FairpruneError, match=r"did you mean 'model\.pt'"):
         load_model(tmp_path / "modle.pt")
     with pytest.raises(FairpruneError, match=r"name one in it, e\.g\. .*model\.pt"):
