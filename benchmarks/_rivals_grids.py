@@ -23,7 +23,7 @@ class Row:
         fixed: settings that make the row what it is.
         grid: settings that are tried for it.
         asked: the notion that is asked for changes what it does; else one run serves all notions.
-        everywhere: measured in every cell; the other rows in one cell of each task.
+        everywhere: measured in every cell; the other rows in one cell of each data set.
         tuned_as: the row whose choice it takes.
     """
 
@@ -100,7 +100,8 @@ LADDER = {
             {**_START, "operating_point": "both", "distill": "0.5", "average": "0.2"}, asked=True),
     )
 }  # fmt: skip
-# By family of tasks: the cell of the ladder and of the rows that are not measured everywhere, and that of tuning.
+# By family of tasks: the cell of the ladder, of a second notion and of rows that are not measured everywhere, and that
+# of tuning.
 ONE_CELL = {"faces": ("weight:0.99",), "lfw-smile": ("weight:0.95",), "utkface": ("weight:0.95",)}
 TUNING_CELLS = {"faces": ("weight:0.98",), "lfw-smile": ("weight:0.95",), "utkface": ("weight:0.95",)}
 

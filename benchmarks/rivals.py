@@ -148,14 +148,19 @@ def parts_of(args: argparse.Namespace, rows: Mapping[str, Chosen]) -> tuple[list
             continue
         seeds = range(args.seeds or ((1 if faces else 2) if args.tune else 3 if faces else 5))
         for cell in args.cells or cells.get(task.family, task.cells):
-            for notion in args.notions or (task.notions[:1] if args.ladder or args.tune else task.notions):
+            for notion in args.notions or notions_of(args, task, cell):
                 parts.append(Part(task, draws, seeds, cell, notion, in_cell(args, task, cell, rows)))
     return parts, left_out
 
 
+def notions_of(args: argparse.Namespace, task: Task, cell: str) -> tuple[str, ...]:
+    """What is asked for in a cell: all the task's notions in one cell, its first in the others."""
+    return task.notions[: None if cell in ONE_CELL[task.family] and not (args.ladder or args.tune) else 1]
+
+
 def in_cell(args: argparse.Namespace, task: Task, cell: str, rows: Mapping[str, Chosen]) -> dict[str, Chosen]:
-    """The rows that are measured in a cell: all of them in one of each task, or where they are named."""
-    whole = args.tune or args.ladder or args.methods or cell in ONE_CELL[task.family]
+    """The rows that are measured in a cell: all of them in one of each data set, or where they are named."""
+    whole = args.tune or args.ladder or args.methods or (task.measures_all and cell in ONE_CELL[task.family])
     return {name: of for name, of in rows.items() if whole or of[0].everywhere}
 
 

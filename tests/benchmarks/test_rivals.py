@@ -171,12 +171,19 @@ def test_bands_of_an_attribute_become_the_label() -> None:
     assert list(made["attributes"]) == ["race"]
 
 
-def test_in_one_cell_of_each_task_all_rows_are_measured_and_in_the_others_those_that_are_rivals_everywhere() -> None:
+def test_in_one_cell_of_each_data_set_all_rows_are_measured_and_in_the_others_those_that_are_rivals_everywhere() -> (
+    None
+):
     args = SimpleNamespace(tune=False, ladder=False, methods=None)
     rows = {name: (row, row.settings({})) for name, row in grids.ROWS.items()}
     for task in data.TASKS.values():
         whole = [cell for cell in task.cells if list(script.in_cell(args, task, cell, rows)) == list(rows)]
-        assert whole == list(grids.ONE_CELL[task.family])
+        assert whole == (list(grids.ONE_CELL[task.family]) if task.measures_all else [])
+        asked = {cell: script.notions_of(args, task, cell) for cell in task.cells}
+        assert {cell for cell, of in asked.items() if of == task.notions} >= set(grids.ONE_CELL[task.family])
+        assert all(of[0] == task.notions[0] for of in asked.values())
+    families = [task.family for task in data.TASKS.values() if task.measures_all]
+    assert sorted(families) == sorted({task.family for task in data.TASKS.values()})
     few = script.in_cell(args, data.TASKS["faces"], "weight:0.9", rows)
     assert {"magnitude", "bip", "balanced", "group-dro", "constrained", "dfr", "bifp"} == set(few)
 
