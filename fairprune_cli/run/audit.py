@@ -13,15 +13,14 @@ from fairprune_cli.core.device import choose_device, machine, process_peak_bytes
 from fairprune_cli.core.errors import ExitCode
 from fairprune_cli.core.terminal import Terminal
 from fairprune_cli.run.audit_checks import plan_of, refuse_without_dense, report_place
+from fairprune_cli.run.audit_points import points_of_sources, refuse_without_points
 from fairprune_cli.run.audit_report import Outcome
 from fairprune_cli.run.audit_sources import (
     AuditRequest,
     common_transform,
     described_sources,
     open_sources,
-    points_of_sources,
     refuse_itself,
-    refuse_without_points,
 )
 from fairprune_cli.run.audit_step import AuditStep
 from fairprune_cli.run.foreseen import refuse_gates_without_groups
