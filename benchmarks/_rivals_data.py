@@ -146,14 +146,12 @@ def with_bands(table: str, content: Mapping[str, Any], attribute: str) -> tuple[
     of = attributes.pop(attribute)
     edges = [float(edge) for edge in of["bins"]]
     classes = [f"{low:g} to {high:g}" for low, high in itertools.pairwise(edges)]
-    reader = csv.DictReader(io.StringIO(table))
-    out = io.StringIO()
-    writer = csv.DictWriter(out, [*(reader.fieldnames or ()), "band"], lineterminator="\n")
-    writer.writeheader()
-    for row in reader:
-        writer.writerow({**row, "band": classes[bisect.bisect_right(edges, float(row[of["column"]])) - 1]})
+    rows = [
+        {**row, "band": classes[bisect.bisect_right(edges, float(row[of["column"]])) - 1]}
+        for row in csv.DictReader(io.StringIO(table))
+    ]
     columns = {**content["columns"], "label": "band"}
-    return out.getvalue(), {**content, "columns": columns, "classes": classes, "attributes": attributes}
+    return _table_of(rows), {**content, "columns": columns, "classes": classes, "attributes": attributes}
 
 
 def carve(table: str, key: str, share: float, kept: Container[str]) -> str:
@@ -165,13 +163,16 @@ def carve(table: str, key: str, share: float, kept: Container[str]) -> str:
         share: of these values, 0..1, by the first 32 bits of their SHA-256.
         kept: files that may stay; no copy of a test image is among those of other splits.
     """
-    reader = csv.DictReader(io.StringIO(table))
+    rows = csv.DictReader(io.StringIO(table))
+    return _table_of([_moved(row, key, share) for row in rows if row["split"] != "test" and row["file"] in kept])
+
+
+def _table_of(rows: Sequence[Mapping[str, str]]) -> str:
+    """CSV of rows with the columns of the first."""
     out = io.StringIO()
-    writer = csv.DictWriter(out, list(reader.fieldnames or ()), lineterminator="\n")
+    writer = csv.DictWriter(out, list(rows[0]), lineterminator="\n")
     writer.writeheader()
-    for row in reader:
-        if row["split"] != "test" and row["file"] in kept:
-            writer.writerow(_moved(row, key, share))
+    writer.writerows(rows)
     return out.getvalue()
 
 

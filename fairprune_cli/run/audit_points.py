@@ -9,10 +9,10 @@ from fairprune_cli.audit.points_in_use import PointsInUse
 from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.core.terminal import Terminal
 from fairprune_cli.data.manifest.load import check_manifest, find_manifest
+from fairprune_cli.export import points_of_file
 from fairprune_cli.models.checkpoint.load import LoadedModel
-from fairprune_cli.models.file import codec
 from fairprune_cli.models.file.group_points import GroupPoints
-from fairprune_cli.run.audit_sources import AuditRequest, model_file
+from fairprune_cli.run.audit_sources import AuditRequest
 from fairprune_cli.run.audit_step import points_in_use
 from fairprune_cli.run.opened_data import Data
 
@@ -59,7 +59,7 @@ def refuse_without_points(request: AuditRequest) -> None:
     settings = request.resolved.settings
     if not settings.group_thresholds or request.in_memory:
         return
-    points = {path: _points_in(path) for path in request.models}
+    points = {path: points_of_file(path) for path in request.models}
     if not any(points.values()):
         raise _without_points("are in no model's file")
     manifest = find_manifest(None if settings.data is None else Path(settings.data), request.models[0], None)
@@ -69,11 +69,6 @@ def refuse_without_points(request: AuditRequest) -> None:
             check_manifest(manifest, [one.attribute for one in own])
         except FairpruneError as error:
             raise _unknown_groups(path, error) from error
-
-
-def _points_in(path: Path) -> tuple[GroupPoints, ...]:
-    file = model_file(path)
-    return codec.read_header(file).group_thresholds if codec.is_model_file(file) else ()
 
 
 def _unknown_groups(source: Path, error: FairpruneError) -> FairpruneError:
