@@ -69,6 +69,8 @@ def arguments() -> argparse.Namespace:
 
 def main() -> None:
     args = arguments()
+    if args.lr and (args.tune or args.ladder):
+        raise SystemExit("--lr is for measuring alone: the rows of --tune and --ladder have rates of their own")
     place = Place(args.work, args.arch, args.dense_epochs, args.epochs, args.device, args.lr)
     chosen, words = choices(args)
     rows = rows_of(args, chosen)
