@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from _rivals_data import Draw, Task
 from _rivals_grids import DENSE, Row
-from _rivals_runs import Job, Place
+from _rivals_runs import Job, Place, read_run
 from _rivals_statistics import DrawRuns
 
 # What a notion's figure is, and which figures are compared where it is asked for.
@@ -56,14 +56,6 @@ class CellRuns:
     incomplete: Mapping[str, int] = field(default_factory=dict)
 
 
-def read_classes(path: Path) -> dict[str, np.ndarray] | None:
-    """predicted, labels and groups of a run, int [n], and the groups' names; None where it is not done."""
-    if not path.exists():
-        return None
-    with np.load(path) as content:
-        return {key: content[key] for key in ("predicted", "labels", "groups", "names")}
-
-
 def gathered(part: Part, rows: Iterable[str], place: Place, first: str) -> CellRuns | None:
     """All that is there of a cell; None where no run has both its dense model and the row `first`.
 
@@ -73,8 +65,8 @@ def gathered(part: Part, rows: Iterable[str], place: Place, first: str) -> CellR
     """
     draws, seeds = part.draws, part.seeds
     rows = list(rows)
-    dense = {(d, s): read_classes(place.dense_classes(d, s)) for d in draws for s in seeds}
-    seen = {(row, d, s): read_classes(part.job(d, s, row).classes(place)) for row in rows for d, s in dense}
+    dense = {(d, s): _found(place.dense_classes(d, s)) for d in draws for s in seeds}
+    seen = {(row, d, s): _found(part.job(d, s, row).classes(place)) for row in rows for d, s in dense}
     runs = [run for run, found in dense.items() if found is not None and seen[first, *run] is not None]
     if not runs:
         return None
@@ -95,21 +87,18 @@ def gathered(part: Part, rows: Iterable[str], place: Place, first: str) -> CellR
     return CellRuns(tuple(made), tuple((draw.name, seed) for draw, seed in runs), names, lacking)
 
 
+def _found(path: Path) -> dict[str, np.ndarray] | None:
+    return read_run(path) if path.exists() else None
+
+
 def _classes(found: Mapping[str, np.ndarray] | None) -> np.ndarray:
     assert found is not None
     return found["predicted"]
 
 
 def costs(jobs: Iterable[Job], place: Place) -> dict[str, Any]:
-    """{passes, seconds, machines} of runs, by their reports: means, and the kinds of machine that they ran on."""
-    found = []
-    for job in jobs:
-        path = job.folder(place) / "report.json"
-        if path.exists():
-            found.append(json.loads(path.read_text(encoding="utf-8")))
-    machines = {
-        f"{report['provenance']['machine']}, {report['provenance']['device']}, {report['cost']['arithmetic']}"
-        for report in found
-    }
-    mean = {key: float(np.mean([report["cost"][key] for report in found])) for key in ("passes", "seconds") if found}
-    return {**mean, "machines": sorted(machines)}
+    """{passes, seconds, machines} of runs: means, and the kinds of machine that they ran on."""
+    paths = [job.classes(place) for job in jobs]
+    found = [json.loads(str(read_run(path)["cost"])) for path in paths if path.exists()]
+    mean = {key: float(np.mean([cost[key] for cost in found])) for key in ("passes", "seconds") if found}
+    return {**mean, "machines": sorted({cost["machine"] for cost in found})}

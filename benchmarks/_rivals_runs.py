@@ -6,6 +6,7 @@ until that is removed. Several processes work on the same folder by claims.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -57,6 +58,14 @@ class Place:
     def dense_classes(self, draw: Draw, seed: int) -> Path:
         return self.folder / "dense" / f"{draw.name}-{seed}.npz"
 
+    def dense_kept(self, draw: Draw, seed: int) -> Path:
+        """Predicted classes of a dense model that is not there any more, which the next one is held against."""
+        return self.folder / "dense" / f"{draw.name}-{seed}.kept.npz"
+
+    def runs_of(self, draw: Draw, seed: int) -> Path:
+        """Folder of what was pruned from a dense model."""
+        return self.folder / draw.name / f"seed{seed}"
+
 
 @dataclass(frozen=True)
 class Job:
@@ -80,7 +89,7 @@ class Job:
         settings = "_".join(f"{key}={value}" for key, value in self.settings.items())
         notion = self.notion if self.row.asked else ANY
         name = self.row.method + (f"_{settings}" if settings else "")
-        return place.folder / self.draw.name / f"seed{self.seed}" / f"{kind}-{share}" / notion / name
+        return place.runs_of(self.draw, self.seed) / f"{kind}-{share}" / notion / name
 
     def classes(self, place: Place) -> Path:
         """File of its predicted classes."""
@@ -109,6 +118,9 @@ class Job:
 def complete(jobs: Iterable[Job], place: Place) -> None:
     """Have all of them run, the dense models first, here or in other processes that work on the same folder."""
     jobs = list(jobs)
+    for job in jobs:
+        if not job.classes(place).exists() and not job.failure(place).exists():
+            _want_dense(job.draw, job.seed, place)
     dense = {place.dense_classes(job.draw, job.seed): (job.draw, job.seed) for job in jobs}
     _share({path: partial(train_dense, *of, place) for path, of in dense.items()}, lambda path: False)
     failures = {job.classes(place): job.failure(place) for job in jobs}
@@ -125,8 +137,15 @@ def _share(work: Mapping[Path, Callable[[], None]], failed: Callable[[Path], boo
         time.sleep(5 if waiting else 0)
 
 
+def _want_dense(draw: Draw, seed: int, place: Place) -> None:
+    """Have the dense model made again where only its classes are there."""
+    if not place.dense_model(draw, seed).exists():
+        with contextlib.suppress(FileNotFoundError):  # another process was first, or there were none
+            os.replace(place.dense_classes(draw, seed), place.dense_kept(draw, seed))
+
+
 def train_dense(draw: Draw, seed: int, place: Place) -> None:
-    """The dense model of a draw and seed, and its predicted classes."""
+    """The dense model of a draw and seed, and its predicted classes; runs from another one are removed."""
     model = place.dense_model(draw, seed)
     words = ["--arch", place.arch, "--epochs", str(place.dense_epochs), "--data", str(draw.manifest)]
     words += ["--seed", str(seed), "--device", place.device, "--out", str(model), "-q"]
@@ -135,7 +154,20 @@ def train_dense(draw: Draw, seed: int, place: Place) -> None:
 
     from fairprune_cli.models.checkpoint.load import load_model
 
-    _keep_classes(load_model(model).model, draw, place, place.dense_classes(draw, seed))
+    new = place.dense_classes(draw, seed).with_suffix(".new.npz")
+    _keep_classes(load_model(model).model, draw, place, new)
+    take_dense(new, draw, seed, place)
+
+
+def take_dense(new: Path, draw: Draw, seed: int, place: Place) -> None:
+    """Predicted classes of a dense model; where an earlier one had others, what came from that is removed."""
+    kept = place.dense_kept(draw, seed)
+    if kept.exists() and not np.array_equal(read_run(kept)["predicted"], read_run(new)["predicted"]):
+        runs = list(place.runs_of(draw, seed).rglob("*.npz"))
+        print(f"{new}: other classes than before; {len(runs)} runs from that model are done again", flush=True)
+        for run in runs:
+            run.unlink()
+    os.replace(new, place.dense_classes(draw, seed))
 
 
 def _run(job: Job, place: Place) -> None:
@@ -177,7 +209,9 @@ def _call(command: Sequence[str]) -> None:
 
 
 def _keep_classes(model: Any, draw: Draw, place: Place, target: Path, report: Path | None = None) -> float:
-    """Write what the model predicts on the test split of the draw, with labels and groups; returns the accuracy.
+    """Write what the model predicts on the test split of the draw, and return the accuracy.
+
+    Beside it labels and groups of a dense model, costs of a pruned one.
 
     Raises:
         FairpruneError: the run's own report says another accuracy of the pruned model, or of other images.
@@ -199,14 +233,33 @@ def _keep_classes(model: Any, draw: Draw, place: Place, target: Path, report: Pa
                 f"{accuracy:.4f} of {len(predicted)} images are right, and by its report {said['accuracy']:.4f} of "
                 f"{said['n']}", where=str(report), code=ExitCode.RUNTIME,
             )  # fmt: skip
+    content: dict[str, Any] = {"predicted": predicted}
+    if report is None:
+        content |= {"labels": pool.labels.astype(np.int16), "groups": pool.groups[:, 0].astype(np.int16),
+                    "names": np.array(pool.images.groupings[0].groups)}  # fmt: skip
+    else:
+        content["cost"] = np.array(json.dumps(_cost(json.loads(report.read_text(encoding="utf-8")))))
+    write_run(target, content)
+    return accuracy
+
+
+def _cost(report: Mapping[str, Any]) -> dict[str, Any]:
+    machine = f"{report['provenance']['machine']}, {report['provenance']['device']}, {report['cost']['arithmetic']}"
+    return {"passes": report["cost"]["passes"], "seconds": report["cost"]["seconds"], "machine": machine}
+
+
+def write_run(target: Path, content: Mapping[str, Any]) -> None:
+    """A run's file, whole or not at all."""
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f".{target.name}.{os.getpid()}.npz")
-    np.savez_compressed(
-        part, predicted=predicted, labels=pool.labels.astype(np.int16), groups=pool.groups[:, 0].astype(np.int16),
-        names=np.array(pool.images.groupings[0].groups),
-    )  # fmt: skip
+    np.savez_compressed(part, **content)
     os.replace(part, target)
-    return accuracy
+
+
+def read_run(path: Path) -> dict[str, Any]:
+    """`predicted` and `cost` of a pruned model; `predicted`, `labels`, `groups` and their `names` of a dense one."""
+    with np.load(path) as content:
+        return {key: content[key] for key in content.files}
 
 
 @lru_cache(maxsize=16)

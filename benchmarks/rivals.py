@@ -11,7 +11,8 @@ What is done is kept in --work and not computed again: an interrupted benchmark 
 processes, each with one thread, may work on the same --work, which belongs to one version of the code. --gather makes
 the tables of what is there; --list prints the commands that are left. Rows, grids and cells stand in _rivals_grids.py
 and _rivals_data.py. Writes results/rivals-<name>.json and .md, results/tuning.json and .md, and all of them together
-into docs/results.md.
+into docs/results.md. results/rivals-runs-<arch>.jsonl has the predicted classes of every measured run, from which a new
+--work begins: remove it when a method or its settings' defaults change.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from _rivals_archive import archive, archive_of, restore
 from _rivals_cells import Part, costs, gathered
 from _rivals_data import Task, draws_of, tasks_of
 from _rivals_documents import ladder_cell, measured_cell, with_adjusted
@@ -76,11 +78,17 @@ def main() -> None:
     rows = rows_of(args, chosen)
     parts, left_out = parts_of(args, rows)
     jobs = in_order(parts)
+    before = tuned_before(args, parts) if args.tune and args.methods else {}
+    kept = archive_of(args.out, place)
+    if not args.tune:
+        restore(jobs, place, kept)
     if args.list:
         print("\n".join(shlex.join(job.command(place)) for job in jobs if not job.classes(place).exists()))
         return
     if not args.gather:
         complete(jobs, place)
+    if not args.tune:
+        archive(jobs, place, kept)
     failed = sorted({job.failure(place) for job in jobs if job.failure(place).exists()})
     left_out += [
         f"Failed: {path.relative_to(place.folder)}: {path.read_text(encoding='utf-8').strip()}" for path in failed
@@ -90,7 +98,10 @@ def main() -> None:
         "left_out": left_out, "machines": costs(jobs, place).get("machines", []), "confidence": CONFIDENCE,
         "resamples": args.resamples, "tuning_words": words,
     }  # fmt: skip
-    (tune if args.tune else ladder if args.ladder else measure)(args, place, parts, facts)
+    if args.tune:
+        tune(args, place, parts, facts, before)
+    else:
+        (ladder if args.ladder else measure)(args, place, parts, facts)
     raise SystemExit(1 if failed else 0)
 
 
@@ -167,10 +178,9 @@ def in_cell(args: argparse.Namespace, task: Task, cell: str, rows: Mapping[str, 
 
 
 def in_order(parts: Sequence[Part]) -> list[Job]:
-    """All runs, each once: seed by seed, so that tables fill evenly; other notions and own budgets at the end."""
+    """All runs, each once: seed by seed, so that tables fill evenly, and of a seed dense model by dense model."""
     jobs = [job for part in parts for job in part.jobs()]
-    jobs.sort(key=lambda job: (job.row.asked and job.notion != job.draw.task.notions[0],
-                               "fairgrape_budget" in job.settings, job.seed))  # fmt: skip
+    jobs.sort(key=lambda job: (job.seed, job.draw.name))
     nowhere = Place(Path(), "", 0)
     first: dict[Path, Job] = {}
     for job in jobs:
@@ -192,8 +202,10 @@ def ladder(args: argparse.Namespace, place: Place, parts: Sequence[Part], facts:
     write(args.out / f"rivals-{facts['name']}-ladder", document, ladder_page(document))
 
 
-def tune(args: argparse.Namespace, place: Place, parts: Sequence[Part], facts: Mapping[str, Any]) -> None:
-    """The best setting of each row."""
+def tune(
+    args: argparse.Namespace, place: Place, parts: Sequence[Part], facts: Mapping[str, Any], before: Mapping[str, Any]
+) -> None:
+    """The best setting of each row that is tuned, beside what was chosen before for others."""
     grids = {row: ROWS[row].grid for row in args.methods or ROWS if ROWS[row].tuned}
     tried = []
     for part in parts:
@@ -204,9 +216,26 @@ def tune(args: argparse.Namespace, place: Place, parts: Sequence[Part], facts: M
             if found is not None:
                 figures = Cell(found.draws, args.resamples).runs[name]
                 tried += [Tried(row, number, where, run, own) for run, own in zip(found.runs, figures, strict=True)]
-    cells = [[part.task.name, part.cell, part.notion] for part in parts]
-    document = {**facts, "score": SCORE, "cells": cells, "rows": choose(tried, grids)}
+    rows = {**before, **choose(tried, grids)}
+    rows = {row: rows[row] for row in ROWS if row in rows}
+    document = {**facts, "score": SCORE, "cells": cells_of(parts), "rows": rows}
     write(args.out / "tuning", document, tuning_page(document))
+
+
+def tuned_before(args: argparse.Namespace, parts: Sequence[Part]) -> dict[str, Any]:
+    """What the file of choices says of rows that are not tuned this time, where it was made on the same cells."""
+    path = Path(args.tuning)
+    if not path.exists():
+        return {}
+    found = json.loads(path.read_text(encoding="utf-8"))
+    if found["cells"] != cells_of(parts):
+        raise SystemExit(f"{path} was made on other cells: tune all rows, or give --tuning none")
+    return {row: of for row, of in found["rows"].items() if row not in args.methods}
+
+
+def cells_of(parts: Sequence[Part]) -> list[list[str]]:
+    """What choices are made on, as it is written: task, cell, notion."""
+    return [[part.task.name, part.cell, part.notion] for part in parts]
 
 
 def write(stem: Path, document: Mapping[str, Any], page: str) -> None:

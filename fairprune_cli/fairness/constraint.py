@@ -62,7 +62,7 @@ class Constraint:
         memory: images that the exact rates look back on.
         levelling: largest share of the loss's own pull that may act against the images as a whole, 0..1; infinity
             puts no limit on it (s = 1).
-        decay: share of a multiplier that is lost at each update inside the tolerance, beside the dual step; 0..1. 1
+        decay: share of a multiplier that is lost at each update at which it falls, beside the dual step; 0..1. 1
             is CEAG's dual restart.
         normalise: whether the whole Lagrangian is to be divided by 1 + the sum of the multipliers.
         per_group: as in `GroupTally`.
@@ -73,7 +73,7 @@ class Constraint:
         dense_eval: the same in eval mode, where batches may be observed in both modes.
         data: per attribute [G, K], images of the data that batches come from; a rate that has fewer than `least` there
             leaves its multiplier alone, too.
-        exponentiated, errors: as in `Multipliers`.
+        exponentiated, errors, held: as in `Multipliers`.
         start: per attribute [G, K], images of the lower data, for multipliers that start where they balance its groups;
             they start at 0 where None.
         accuracy: is told of the accuracy over all groups at each update, and weighs it against the multipliers.
@@ -105,6 +105,7 @@ class Constraint:
         data: Sequence[np.ndarray] | None = None,
         exponentiated: bool = False,
         errors: float = 0.0,
+        held: bool = False,
         start: Sequence[np.ndarray] | None = None,
         accuracy: AccuracyWatch | None = None,
     ) -> None:
@@ -118,7 +119,7 @@ class Constraint:
         self.tolerances = [tolerance] * len(groups) if isinstance(tolerance, int | float) else list(tolerance)
         self._dual = Multipliers(
             notion, self._rows, rate=rate, cap=cap, tolerance=self.tolerances, decay=decay, least=least, dense=dense,
-            data=data, exponentiated=exponentiated, errors=errors,
+            data=data, exponentiated=exponentiated, errors=errors, held=held,
         )  # fmt: skip
         self._start, self._accuracy = start, accuracy
         self._dense = {False: dense, True: dense_eval}  # by whether in eval mode

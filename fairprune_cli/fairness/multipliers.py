@@ -9,8 +9,9 @@ ordered pair of groups instead, mu_hg <- clip(mu_hg + eta (r_h - r_g - tau), 0, 
 mu_high of h that over g, so that the term is the sum of mu_hg (S_h - S_g), the constraints' own gradient.
 
 This is the proxy-Lagrangian scheme of Cotter et al. (arXiv 1809.04198), used for pruning by CEAG (arXiv
-2310.20673): exact and soft violation travel together, and a multiplier never chases the relaxation. Inside the
-tolerance multipliers fall, so a satisfied constraint costs nothing (the dead zone).
+2310.20673): exact and soft violation travel together, and a multiplier never chases the relaxation. Within tau to
+both sides a multiplier is held (the dead zone), and it falls only where its group is ahead of all others by more than
+that: what made groups equal is not taken away because they are. Or it falls wherever the constraint is met.
 They live on the host: an adaptive sampler and the term's coefficients ask for them before every batch.
 """
 
@@ -34,11 +35,12 @@ class Multipliers:
         rate: eta, step per update.
         cap: largest multiplier.
         tolerance: tau of each attribute, 0..1.
-        decay: share of a multiplier that is lost at each update inside the tolerance, beside the dual step; 0..1.
+        decay: share of a multiplier that is lost at each update at which it falls, beside the dual step; 0..1.
         least: images in a rate's population below which it leaves its multiplier alone.
         dense: per attribute [G, K, K], the dense model's counts, for notions relative to it.
         data: per attribute [G, K], images of the data that rates come from; however often one is seen, it is one.
         exponentiated: mu + u is multiplied by exp(eta violation / u), u = 0.1; else eta violation is added.
+        held: multipliers fall only where their group leads by more than tau, else wherever the constraint is met.
         errors: a difference is allowed to be as large as so many of its standard errors, where that is above tau.
 
     Attributes:
@@ -50,11 +52,11 @@ class Multipliers:
     def __init__(
         self, notion: Notion, rows: GroupRows, *, rate: float, cap: float, tolerance: Sequence[float], decay: float,
         least: float, dense: Sequence[np.ndarray] | None, data: Sequence[np.ndarray] | None = None,
-        exponentiated: bool = False, errors: float = 0.0,
+        exponentiated: bool = False, errors: float = 0.0, held: bool = False,
     ) -> None:  # fmt: skip
         self.notion, self.rate, self.cap, self.tolerance = notion, rate, cap, tolerance
         self.decay, self.least = decay, least
-        self.exponentiated, self.errors = exponentiated, errors
+        self.exponentiated, self.errors, self.held = exponentiated, errors, held
         self.table = np.zeros((2, len(notion.event), rows.total))
         self.of = rows.per_attribute(self.table, axis=2)
         self._two_sided = np.flatnonzero(notion.direction == 0)
@@ -100,14 +102,14 @@ class Multipliers:
             images = np.minimum(self.notion.sizes(running.sum(axis=2) if seen is None else seen[a]), self.most[a])
             errors = self._errors(running, images) if self.errors else None
             if len(self._two_sided) < mu.shape[1]:
-                violation = self.notion.violation(
-                    running, self.tolerance[a], self.dense[a], self.least, self.dense_whole[a], images, errors
-                )
-                self._step(mu, violation)
+                given = (running, self.tolerance[a], self.dense[a], self.least, self.dense_whole[a], images, errors)
+                violation = self.notion.violation(*given)
+                self._step(mu, violation, self.notion.violation(*given, leading=True) if self.held else violation)
             if len(self._two_sided):
                 rate = self.notion.usable_rates(running, self.dense[a], self.least, images)[self._two_sided]
                 allowed = allowed_differences(self.tolerance[a], None if errors is None else errors[self._two_sided])
-                self._step(pairs, rate[:, :, None] - rate[:, None, :] - allowed)
+                lead = rate[:, :, None] - rate[:, None, :]
+                self._step(pairs, lead - allowed, lead + allowed if self.held else lead - allowed)
                 mu[0, self._two_sided], mu[1, self._two_sided] = pairs.sum(axis=1), pairs.sum(axis=2)
 
     def _errors(self, running: np.ndarray, images: np.ndarray) -> np.ndarray:
@@ -116,9 +118,9 @@ class Multipliers:
         rate = hits / (images + 1.0)
         return self.errors * np.sqrt(rate * (1.0 - rate) / (images + 1.0))
 
-    def _step(self, mu: np.ndarray, violation: np.ndarray) -> None:
-        """The dual step, in place."""
-        step = np.where(np.isnan(violation), 0.0, violation)
+    def _step(self, mu: np.ndarray, violation: np.ndarray, leading: np.ndarray) -> None:
+        """The dual step, in place: up by the violation, down by what `leading` is below 0, held between the two."""
+        step = np.nan_to_num(np.maximum(violation, 0.0)) + np.nan_to_num(np.minimum(leading, 0.0))
         kept = np.where(step < 0, (1.0 - self.decay) * mu, mu) if self.decay else mu
         if self.exponentiated:
             np.clip((kept + UNIT) * np.exp(self.rate * step / UNIT) - UNIT, 0.0, self.cap, out=mu)

@@ -153,6 +153,7 @@ class Notion:
         dense_whole: np.ndarray | None = None,
         images: np.ndarray | None = None,
         errors: np.ndarray | None = None,
+        leading: bool = False,
     ) -> np.ndarray:
         """How far each rate of each group is beyond the tolerance; negative inside it.
 
@@ -165,6 +166,7 @@ class Notion:
             images: as in `usable_rates`.
             errors: [M, G], noise of each rate. The allowed difference of two groups is then theirs together (the root
                 of the sum of squares) where that is above the tolerance; of a group to the whole, its own.
+            leading: with the allowed difference added instead: negative where a group is ahead of all others by more.
 
         Returns:
             [2, M, G]: first row "too low" (reference - rate - tolerance), second "too high"
@@ -178,18 +180,19 @@ class Notion:
             whole, _ = self.rates(counts.sum(axis=0, keepdims=True))
             if self.relative:
                 whole = whole - self._needed(dense_whole)[:, None]
+        slack = -1.0 if leading else 1.0
         result = np.full((2, *rate.shape), np.nan)
         for side, sign, asked in ((0, 1.0, self.direction >= 0), (1, -1.0, self.direction <= 0)):
             if asked.any():
                 own = sign * rate[asked]
                 noise = None if errors is None else errors[asked]
                 if whole is not None:
-                    beyond = sign * whole[asked] - own
-                    result[side, asked] = beyond - (tolerance if noise is None else np.maximum(tolerance, noise))
+                    allowed = tolerance if noise is None else np.maximum(tolerance, noise)
+                    result[side, asked] = sign * whole[asked] - own - slack * allowed
                 elif noise is None:
-                    result[side, asked] = best_of_others(own) - own - tolerance
+                    result[side, asked] = best_of_others(own) - own - slack * tolerance
                 else:
-                    result[side, asked] = _worst_pair(own, allowed_differences(tolerance, noise))
+                    result[side, asked] = _worst_pair(own, slack * allowed_differences(tolerance, noise))
         return result
 
     def _needed(self, dense: np.ndarray | None) -> np.ndarray:

@@ -59,10 +59,14 @@ class ConstraintOptions(NotionOptions):
         "exponentiated", "dual step: the violation is added, or multiplies (exponentiated gradient)",
         choices=("additive", "exponentiated"), by_method=True, needs=_ACTS,
     )  # fmt: skip
+    multiplier_fall: str = setting(
+        "ahead", "multipliers fall where their group is ahead of all others by more than the allowed difference, or "
+        "wherever the constraint is met", choices=("ahead", "met"), by_method=True, needs=_ACTS,
+    )  # fmt: skip
     multiplier_rate: float = setting(0.05, "step of the multipliers", low=0.0, by_method=True, needs=_ACTS)
     multiplier_cap: float = setting(3.0, "largest multiplier", low=0.0, by_method=True, needs=_ACTS)
     multiplier_decay: float = setting(
-        0.0, "share of a multiplier lost per step inside the tolerance, beside the dual step", low=0.0, high=1.0,
+        0.0, "share of a multiplier lost per step at which it falls, beside the dual step", low=0.0, high=1.0,
         share=True, by_method=True, needs=_ACTS,
     )  # fmt: skip
     multiplier_memory: float = setting(

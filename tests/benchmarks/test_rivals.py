@@ -26,6 +26,7 @@ figures_of = importlib.import_module("_rivals_statistics")
 data = importlib.import_module("_rivals_data")
 grids = importlib.import_module("_rivals_grids")
 runs = importlib.import_module("_rivals_runs")
+archives = importlib.import_module("_rivals_archive")
 cells = importlib.import_module("_rivals_cells")
 documents = importlib.import_module("_rivals_documents")
 pages = importlib.import_module("_rivals_page")
@@ -262,9 +263,10 @@ def place_with_runs(tmp_path: Path, task: str, notion: str, rows: list[str], see
         paths = [place.dense_classes(draw, seed), *(part.job(draw, seed, row).classes(place) for row in rows)]
         for number, path in enumerate(paths):
             wrong = chance.random(600) < 0.05 + 0.04 * number * (1 + groups)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            np.savez(path, predicted=np.where(wrong, 1 - labels, labels), labels=labels, groups=groups,
-                     names=np.array(["men", "women"]))  # fmt: skip
+            predicted = np.where(wrong, 1 - labels, labels)
+            cost = json.dumps({"passes": 100 * number, "seconds": 5.0, "machine": "m"})
+            truth = {"labels": labels, "groups": groups, "names": np.array(["men", "women"])}
+            runs.write_run(path, {"predicted": predicted, **({"cost": np.array(cost)} if number else truth)})
     return part, place
 
 
@@ -291,6 +293,43 @@ def test_a_cell_has_all_rows_that_are_complete_and_compares_ours_with_each(tmp_p
     assert "balanced is left out: 2 of 3 runs are there." in text
     assert "1 of 1 cells" in text
     assert "| magnitude |" in text
+
+
+def test_tables_are_the_same_from_the_runs_that_were_kept(tmp_path: Path) -> None:
+    part, place = place_with_runs(tmp_path / "here", "faces", "accuracy", ["bifp", "bip"])
+    path = archives.archive_of(tmp_path / "results", place)
+    one, *others = part.jobs()
+    archives.archive([one], place, path)
+    archives.archive(others, place, path)
+    elsewhere = runs.Place(tmp_path / "elsewhere", "net", 1)
+    archives.restore(part.jobs(), elsewhere, path)
+    assert documents.measured_cell(part, elsewhere, 50) == documents.measured_cell(part, place, 50)
+    assert documents.measured_cell(part, place, 50)["methods"]["bip"]["passes"] == 200
+    # What is removed there afterwards is to be done anew.
+    others[0].classes(elsewhere).unlink()
+    archives.restore(part.jobs(), elsewhere, path)
+    assert not others[0].classes(elsewhere).exists()
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_runs_that_were_kept_stand_beside_others_of_the_same_dense_model_alone(tmp_path: Path, same: bool) -> None:
+    part, place = place_with_runs(tmp_path, "faces", "accuracy", ["bifp", "bip"], seeds=2)
+    draw, left = part.draws[0], part.job(part.draws[0], 0, "bip")
+    place.dense_model(draw, 1).touch()
+    left.classes(place).unlink()
+    dense = runs.read_run(place.dense_classes(draw, 0))
+
+    def trained(draw: Any, seed: int, place: Any) -> None:
+        new = tmp_path / "new.npz"
+        runs.write_run(new, dense if same else {**dense, "predicted": 1 - dense["predicted"]})
+        runs.take_dense(new, draw, seed, place)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runs, "train_dense", trained)
+        patch.setattr(runs, "_run", lambda job, place: runs.write_run(job.classes(place), {"predicted": np.zeros(600)}))
+        runs.complete([left], place)
+    assert [job.classes(place).exists() for job in part.jobs()] == [same, True, True, True]
+    assert np.array_equal(runs.read_run(place.dense_classes(draw, 0))["predicted"] == dense["predicted"], [same] * 600)
 
 
 def test_pages_become_one_with_titles_one_level_lower() -> None:
@@ -375,6 +414,7 @@ def test_a_failure_is_kept_and_not_tried_again(tmp_path: Path, monkeypatch: pyte
     part, place = place_with_runs(tmp_path, "faces", "accuracy", ["bip"], seeds=1)
     job = part.job(part.draws[0], 0, "bip")
     job.classes(place).unlink()
+    place.dense_model(part.draws[0], 0).touch()
     calls = []
 
     def fails(command: list[str], **_: Any) -> Any:

@@ -123,3 +123,47 @@ def test_many_copies_of_few_images_are_no_more_certain() -> None:
     few.ascend([counts])
     seen_again.ascend([50 * counts])
     assert few.table == pytest.approx(seen_again.table)
+
+
+@pytest.mark.parametrize("errors", [0.0, 1.5])
+@pytest.mark.parametrize("name", [n for n in fairness.names() if n != "degradation"])
+def test_held_multipliers_fall_only_where_their_group_leads_by_more_than_is_allowed(name: str, errors: float) -> None:
+    """By hand, from the rates: up by the largest violation, down by the smallest lead beyond what is allowed."""
+    notion = fairness.get(name, 2)
+    counts = np.array([[[45.0, 5.0], [8.0, 42.0]], [[12.0, 8.0], [5.0, 15.0]], [[7.0, 3.0], [4.0, 6.0]]])
+    dual = alone(notion, 3, errors=errors, tolerance=[0.05], held=True)
+    dual.table[:] = 1.0
+    dual.pairs[0][:] = 1.0 - np.eye(3)
+    dual.ascend([counts])
+    rate, size = notion.rates(counts)
+    p = (rate * size + 0.5) / (size + 1)
+    error = errors * np.sqrt(p * (1 - p) / (size + 1))
+    whole = notion.rates(counts.sum(axis=0, keepdims=True))[0]
+    for m, direction in enumerate(notion.direction):
+        side, sign = (1, -1.0) if direction < 0 else (0, 1.0)
+        for g in range(3):
+            others = [h for h in range(3) if h != g]
+            behind = [sign * (rate[m, h] - rate[m, g]) for h in others]
+            allowed = [max(0.05, np.hypot(error[m, g], error[m, h])) for h in others]
+            if notion.against == "whole":
+                behind, allowed = [sign * (whole[m, 0] - rate[m, g])], [max(0.05, error[m, g])]
+            pairs = list(zip(behind, allowed, strict=True))
+            if direction == 0:
+                expected = sum(1.0 + max(b - a, 0.0) + min(b + a, 0.0) for b, a in pairs)
+            else:
+                expected = 1.0 + max(0.0, *(b - a for b, a in pairs)) + min(0.0, max(b + a for b, a in pairs))
+            assert dual.of[0][side, m, g] == pytest.approx(expected)
+
+
+def test_held_multipliers_stay_between_the_tolerances_and_others_fall_there() -> None:
+    notion = fairness.get("accuracy", 2)
+    equal = np.array([[[46.0, 4.0], [0.0, 0.0]], [[45.0, 5.0], [0.0, 0.0]]])
+    lead = np.array([[[46.0, 4.0], [0.0, 0.0]], [[40.0, 10.0], [0.0, 0.0]]])
+    held, falling = (alone(notion, 2, tolerance=[0.05], held=of, decay=0.5) for of in (True, False))
+    for dual in (held, falling):
+        dual.table[0] = 1.0
+        dual.ascend([equal])
+    assert held.of[0][0, 0].tolist() == [1.0, 1.0]
+    assert falling.of[0][0, 0] == pytest.approx([0.5 - 0.07, 0.5 - 0.03])
+    held.ascend([lead])  # by .12, .07 more than is allowed
+    assert held.of[0][0, 0] == pytest.approx([0.5 - 0.07, 1.07])

@@ -28,5 +28,5 @@ class Method(magnitude.Method):
     constrained = True
     dual = method.Dual(
         notion="degradation", against="whole", data="lower", relaxation="logistic", bound="matched", levelling=math.inf,
-        start="zero", step="additive", errors=0.0, cap=math.inf, decay=1.0, normalise=False, per_group=True,
+        start="zero", step="additive", fall="met", errors=0.0, cap=math.inf, decay=1.0, normalise=False, per_group=True,
     )  # fmt: skip

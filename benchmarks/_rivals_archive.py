@@ -1,0 +1,80 @@
+"""Predicted classes of finished runs, kept beside the results: tables without training, and a benchmark done in parts.
+
+A file of JSON lines, one per run: `run`, its place below the folder of the runs; `predicted` and, of dense models,
+`labels` and `groups`, as base64 of zlib of int16; `names` of the groups; `cost`. Where runs are left, their dense model
+is trained again, and where it predicts any image otherwise than the one before, what was pruned from that one is done
+again: rows of one seed always come from one dense model.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import zlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from _once import once
+from _rivals_runs import Job, Place, read_run, write_run
+
+from fairprune_cli.core.files import atomic_write_text
+
+_ARRAYS, _TEXTS = ("predicted", "labels", "groups"), ("names", "cost")
+
+
+def archive_of(results: Path, place: Place) -> Path:
+    """The file for the runs of a place."""
+    return results / f"rivals-runs-{place.folder.name}.jsonl"
+
+
+def archive(jobs: Iterable[Job], place: Place, path: Path) -> None:
+    """Keep what is there of these runs and their dense models, beside what the file has of other ones."""
+    kept = {line["run"]: line for line in _lines(path)}
+    for file in {file for job in jobs for file in _files(job, place)}:
+        if file.exists():
+            name = _name(file, place)
+            kept[name] = {"run": name, **_packed(read_run(file))}
+    if kept:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        atomic_write_text(path, "".join(f"{json.dumps(kept[name])}\n" for name in sorted(kept)))
+
+
+def restore(jobs: Iterable[Job], place: Place, path: Path) -> None:
+    """Put what was kept of these runs where runs are looked for, once per folder of runs."""
+    once(place.folder / "restored.txt", lambda: _restore(list(jobs), place, path))
+
+
+def _restore(jobs: list[Job], place: Place, path: Path) -> None:
+    kept = {line["run"]: line for line in _lines(path)}
+    for file in {file for job in jobs for file in _files(job, place)}:
+        line = kept.get(_name(file, place))
+        if line is not None and not file.exists():
+            write_run(file, _unpacked(line))
+    place.folder.mkdir(parents=True, exist_ok=True)
+    atomic_write_text(place.folder / "restored.txt", f"{path.name}: {len(kept)} runs\n")
+
+
+def _files(job: Job, place: Place) -> tuple[Path, Path]:
+    return job.classes(place), place.dense_classes(job.draw, job.seed)
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+
+
+def _name(file: Path, place: Place) -> str:
+    return file.relative_to(place.folder).as_posix().removesuffix(".npz")
+
+
+def _packed(run: dict[str, Any]) -> dict[str, Any]:
+    arrays = {key: np.asarray(run[key], dtype="<i2").tobytes() for key in _ARRAYS if key in run}
+    coded = {key: base64.b64encode(zlib.compress(data, 9)).decode() for key, data in arrays.items()}
+    return coded | {key: np.asarray(run[key]).tolist() for key in _TEXTS if key in run}
+
+
+def _unpacked(line: dict[str, Any]) -> dict[str, Any]:
+    found = {key: zlib.decompress(base64.b64decode(line[key])) for key in _ARRAYS if key in line}
+    arrays = {key: np.frombuffer(data, dtype="<i2").astype(np.int16) for key, data in found.items()}
+    return arrays | {key: np.array(line[key]) for key in _TEXTS if key in line}
