@@ -186,7 +186,7 @@ def test_in_one_cell_of_each_data_set_all_rows_are_measured_and_in_the_others_th
     families = [task.family for task in data.TASKS.values() if task.measures_all]
     assert sorted(families) == sorted({task.family for task in data.TASKS.values()})
     few = script.in_cell(args, data.TASKS["faces"], "weight:0.9", rows)
-    assert {"magnitude", "bip", "balanced", "group-dro", "constrained", "dfr", "bifp"} == set(few)
+    assert {"magnitude", "bip", "balanced", "group-dro", "bifp"} == set(few)
 
 
 def test_a_row_that_is_tuned_as_another_has_its_grid_and_takes_its_choice(tmp_path: Path) -> None:
