@@ -48,7 +48,7 @@ class ConstraintOptions(NotionOptions):
         "trained first; 1 sets no bound", above=0.0, high=1.0, share=True, by_method=True, needs=_ACTS,
     )  # fmt: skip
     tolerance_errors: float = setting(
-        1.0, "the tolerance is at least so many standard errors of the difference that the multipliers read", low=0.0,
+        1.5, "the tolerance is at least so many standard errors of the difference that the multipliers read", low=0.0,
         high=10.0, by_method=True, needs=_ACTS,
     )  # fmt: skip
     multiplier_start: str = setting(
