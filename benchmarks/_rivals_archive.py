@@ -41,16 +41,16 @@ def archive(jobs: Iterable[Job], place: Place, path: Path) -> None:
         atomic_write_text(path, "".join(f"{json.dumps(kept[name])}\n" for name in sorted(kept)))
 
 
-def restore(jobs: Iterable[Job], place: Place, path: Path) -> None:
-    """Put what was kept of these runs where runs are looked for, once per folder of runs."""
-    once(place.folder / "restored.txt", lambda: _restore(list(jobs), place, path))
+def restore(place: Place, path: Path) -> None:
+    """Put all runs that were kept where runs are looked for, once per folder of runs."""
+    once(place.folder / "restored.txt", lambda: _restore(place, path))
 
 
-def _restore(jobs: list[Job], place: Place, path: Path) -> None:
-    kept = {line["run"]: line for line in _lines(path)}
-    for file in {file for job in jobs for file in _files(job, place)}:
-        line = kept.get(_name(file, place))
-        if line is not None and not file.exists():
+def _restore(place: Place, path: Path) -> None:
+    kept = _lines(path)
+    for line in kept:
+        file = place.folder / f"{line['run']}.npz"
+        if not file.exists():
             write_run(file, _unpacked(line))
     place.folder.mkdir(parents=True, exist_ok=True)
     atomic_write_text(place.folder / "restored.txt", f"{path.name}: {len(kept)} runs\n")

@@ -3,6 +3,8 @@
     python benchmarks/rivals.py --tune           choose a setting per row, on data that no measurement reads
     python benchmarks/rivals.py                  measure every row with its choice; tables and verdicts
     python benchmarks/rivals.py --ladder         the parts of our method one by one, on all data sets
+    python benchmarks/rivals.py --data utkface-gender-by-race --cells weight:0.95 \
+        --methods bifp fairgrape "fairgrape, own budget" --name own-budget
     python benchmarks/rivals.py --data utkface-gender-by-race --cells weight:0.95 --arch resnet18
     python benchmarks/rivals.py --data utkface-gender-by-race --cells weight:0.8 --arch vit-tiny --lr 0.02
 
@@ -81,7 +83,7 @@ def main() -> None:
     before = tuned_before(args, parts) if args.tune and args.methods else {}
     kept = archive_of(args.out, place)
     if not args.tune:
-        restore(jobs, place, kept)
+        restore(place, kept)
     if args.list:
         print("\n".join(shlex.join(job.command(place)) for job in jobs if not job.classes(place).exists()))
         return
@@ -114,7 +116,8 @@ def choices(args: argparse.Namespace) -> tuple[dict[str, Values], str]:
     chosen = {row: found[like]["chosen"] for row in [*found, *ROWS] if (like := tuned_like(row)) in found}
     if old := [row for row, values in chosen.items() if row not in ROWS or values not in ROWS[row].grid]:
         raise SystemExit(f"{path} chose for {old[0]!r} what its grid does not hold: tune again, or give --tuning none")
-    untuned = [name for name in args.methods or ROWS if not args.ladder and name not in chosen]
+    measured = args.methods or [name for name, row in ROWS.items() if not row.named]
+    untuned = [name for name in measured if not args.ladder and name not in chosen]
     return chosen, (
         "Every row has the best of four settings, chosen for all data sets together on images that are not read here "
         f"(tuning.md){', but for these, which have their defaults: ' + '; '.join(untuned) if untuned else ''}."
@@ -129,7 +132,7 @@ def tuned_like(row: str) -> str:
 def rows_of(args: argparse.Namespace, chosen: Mapping[str, Values]) -> dict[str, Chosen]:
     """What is run, by name, with its settings; for tuning each setting of a grid is a row of its own."""
     table = LADDER if args.ladder else ROWS
-    names = args.methods or list(table)
+    names = args.methods or [name for name, row in table.items() if not row.named]
     if unknown := [name for name in names if name not in table]:
         raise SystemExit(f"--methods {unknown[0]!r} is not known; there are {'; '.join(table)}")
     if args.tune:

@@ -302,12 +302,12 @@ def test_tables_are_the_same_from_the_runs_that_were_kept(tmp_path: Path) -> Non
     archives.archive([one], place, path)
     archives.archive(others, place, path)
     elsewhere = runs.Place(tmp_path / "elsewhere", "net", 1)
-    archives.restore(part.jobs(), elsewhere, path)
+    archives.restore(elsewhere, path)
     assert documents.measured_cell(part, elsewhere, 50) == documents.measured_cell(part, place, 50)
     assert documents.measured_cell(part, place, 50)["methods"]["bip"]["passes"] == 200
     # What is removed there afterwards is to be done anew.
     others[0].classes(elsewhere).unlink()
-    archives.restore(part.jobs(), elsewhere, path)
+    archives.restore(elsewhere, path)
     assert not others[0].classes(elsewhere).exists()
 
 
