@@ -25,7 +25,7 @@ from fairprune_cli.run.audit_sources import (
 from fairprune_cli.run.audit_step import AuditStep
 from fairprune_cli.run.foreseen import refuse_gates_without_groups
 from fairprune_cli.run.inputs import decoded_images
-from fairprune_cli.run.opened_data import open_data
+from fairprune_cli.run.opened_data import open_data, parted_data
 from fairprune_cli.run.plug_ins import refuse_broken_plug_ins
 
 if TYPE_CHECKING:
@@ -61,11 +61,14 @@ def _audit(
         refuse_broken_plug_ins(*(len(task.classes) for task in data.manifest.tasks))
         if request.against is None:
             refuse_without_dense(settings, policy, len(data.manifest.classes), "--against DENSE")
-        rows = data.rows_to_audit(settings.split)
+        data.rows_to_audit(settings.split)
         sources = open_sources(request, data, terminal)
         refuse_itself(sources, policy, len(data.manifest.classes))
         transform = common_transform(sources, data, terminal)
         points = points_of_sources(sources, data, terminal) if settings.group_thresholds else {}
+        data = parted_data(data, terminal, settings.split)
+        refuse_gates_without_groups(policy, data)
+        rows = data.rows_to_audit(settings.split)
     if request.dry_run:
         plan = plan_of({name: str(loaded.source) for name, loaded in sources.items()}, data, settings, policy)
         return Outcome(plan | {"device": str(device)}, ExitCode.OK)

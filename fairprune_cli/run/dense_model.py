@@ -25,7 +25,7 @@ from fairprune_cli.models.checkpoint.load import save_checkpoint
 from fairprune_cli.models.inference import fault_of_training
 from fairprune_cli.models.soundness import refuse_unsound
 from fairprune_cli.run.inputs import decoded_images, read_tasks
-from fairprune_cli.run.opened_data import Data, open_data
+from fairprune_cli.run.opened_data import Data, open_data, parted_data
 from fairprune_cli.run.options import Resolved, Settings
 from fairprune_cli.training.dense import DenseEpoch, pool_accuracy, train_dense
 
@@ -56,11 +56,11 @@ def train_checkpoint(request: TrainRequest, terminal: Terminal) -> dict[str, Any
     device = choose_device(settings.device)
     repeatable(device)
     data = open_data(settings, request.out, terminal, every=True)
+    _refuse_empty_splits(data)
+    model = _fresh(settings.arch, settings.seed, data.manifest, terminal)
+    data = parted_data(data, terminal)
+    _refuse_empty_splits(data)
     manifest = data.manifest
-    for split in ("train", "val"):
-        if not len(data.rows(split)):
-            raise FairpruneError(f"the {split} split has no images", where=str(manifest.path))
-    model = _fresh(settings.arch, settings.seed, manifest, terminal)
     document: dict[str, Any] = {
         "architecture": settings.arch, "classes": list(manifest.classes), "path": str(request.out),
         "images": {name: len(data.rows(name)) for name in ("train", "val", "test")}, "epochs": settings.epochs,
@@ -70,6 +70,12 @@ def train_checkpoint(request: TrainRequest, terminal: Terminal) -> dict[str, Any
         return document | {"dry_run": True}
     with written_alone(request.out):
         return document | _trained(request, data, model, device, terminal, (started, threads))
+
+
+def _refuse_empty_splits(data: Data) -> None:
+    for split in ("train", "val"):
+        if not len(data.rows(split)):
+            raise FairpruneError(f"the {split} split has no images", where=str(data.manifest.path))
 
 
 def _trained(

@@ -33,7 +33,7 @@ from fairprune_cli.models.graphs.onnx_file import OnnxNetwork
 from fairprune_cli.models.read_out import as_given, attach, read_out_of
 from fairprune_cli.run.audit_report import judgement_of
 from fairprune_cli.run.inputs import decoded_images, open_model, transform_of
-from fairprune_cli.run.opened_data import Data, open_data
+from fairprune_cli.run.opened_data import Data, open_data, parted_data
 from fairprune_cli.run.options import Settings
 
 FLOAT, INT8 = "float", "int8"  # what the two are called in the document
@@ -104,8 +104,9 @@ def export_int8(request: Int8Request, terminal: Terminal) -> Int8Export:
     int8.refuse_missing_packages()
     _refuse_without_manifest(request)
     data = open_data(settings, request.model, terminal, every=True)
-    rows = _rows_of(data, settings, terminal)
     loaded = open_model(request.model, settings, data.manifest, terminal, request.trust)
+    data = parted_data(data, terminal)
+    rows = _rows_of(data, settings, terminal)
     images = decoded_images(data, transform_of(loaded, data.manifest, terminal), terminal, rows.all)
     calibration = {
         "images": len(rows.calibration), "split": CALIBRATED, "attributes": list(data.attributes),

@@ -59,13 +59,13 @@ def open_data(
     settings: Settings, model: Path | None, terminal: Terminal, every: bool = False, split: str | None = None,
     images: bool = True,
 ) -> Data:  # fmt: skip
-    """Find and check the manifest, the attributes, and that no image stands in two splits.
+    """Find and check the manifest and the attributes; no image is opened.
 
     Args:
         every: take all attributes of the manifest when none is asked for; otherwise none asked for is an error
             unless the manifest has exactly one.
         split: the only one that is going to be looked at; all where None.
-        images: whether they are going to be looked at; otherwise they need not be there, and none is opened.
+        images: whether they are going to be looked at; otherwise they need not be there.
     """
     found = find_manifest(None if settings.data is None else Path(settings.data), model, None)
     with terminal.eventual_progress("reading the data") as progress:
@@ -78,15 +78,26 @@ def open_data(
     repeated = {name for name in names if list(names).count(name) > 1}
     if repeated:
         raise FairpruneError(f"{', '.join(sorted(repeated))} is given twice", where="--attr", hint="give it once")
-    for name in names:
-        manifest.grouping(name)  # what is unknown is told before any image is read
-    if images:
-        with terminal.progress("reading images", len(manifest)) as display:
-            manifest = parted(manifest, split, lambda done, total: display.update(done, total=total))
-            display.update(len(manifest), total=len(manifest))
+    data = Data(manifest, tuple(manifest.grouping(name) for name in names))
     for text in manifest.warnings:
         terminal.warn(text, code="manifest")
-    return Data(manifest, tuple(manifest.grouping(name) for name in names))
+    return data
+
+
+def parted_data(data: Data, terminal: Terminal, split: str | None = None) -> Data:
+    """The same data after a look into all images: none stands in two splits, unless the manifest allows that.
+
+    It is the last of what is checked, as it reads every image.
+
+    Args:
+        split: as in `open_data`.
+    """
+    with terminal.progress("reading images", len(data.manifest)) as display:
+        manifest = parted(data.manifest, split, lambda done, total: display.update(done, total=total))
+        display.update(len(data.manifest), total=len(data.manifest))
+    for text in manifest.warnings[len(data.manifest.warnings) :]:
+        terminal.warn(text, code="manifest")
+    return Data(manifest, tuple(manifest.grouping(name) for name in data.attributes))
 
 
 def absent_combinations(data: Data, split: str) -> list[str]:

@@ -16,7 +16,6 @@ from fairprune_cli.audit.policy import Policy, policy_of
 from fairprune_cli.core.device import choose_device, repeatable, set_threads
 from fairprune_cli.core.distributed import Ranks
 from fairprune_cli.core.errors import FairpruneError
-from fairprune_cli.core.plugins import is_import_path
 from fairprune_cli.core.terminal import Terminal
 from fairprune_cli.data.manifest.load import Transform
 from fairprune_cli.fairness import notions as fairness
@@ -37,7 +36,7 @@ from fairprune_cli.run.foreseen import (
     warn_of_undecidable_gates,
 )
 from fairprune_cli.run.inputs import PruningRows, open_model, pruning_rows, transform_of
-from fairprune_cli.run.opened_data import Data, open_data
+from fairprune_cli.run.opened_data import Data, open_data, parted_data
 from fairprune_cli.run.options import Settings
 from fairprune_cli.run.plug_ins import refuse_broken_plug_ins
 from fairprune_cli.training.last_layer import last_layers
@@ -120,16 +119,9 @@ def prepare(
     method = _method(settings, group)
     settings = replace(settings, **method.own_budget(settings, settings.sparsity))
     policy = policy_of(settings)
-    if not is_import_path(settings.notion):  # what a plug-in's is may hang on the number of classes
-        _refuse_target(settings, [constrained_notion(settings, method, 2)])
     data = open_data(settings, model if network is None else None, terminal)
     refuse_broken_plug_ins(*(len(task.classes) for task in data.manifest.tasks))
-    # A policy may ask about more attributes than the constraint looks at.
-    audited = data.with_attributes(policy.attributes)
-    refuse_gates_without_groups(policy, audited)
-    refuse_thresholds(settings, data)
-    warn_of_undecidable_gates(policy, audited, settings.split, terminal)
-    rows = pruning_rows(data, settings)
+    _audited_and_rows(data, settings, policy)
     notions = tuple(constrained_notion(settings, method, len(task.classes)) for task in data.manifest.tasks)
     _refuse_target(settings, notions)
     loaded = open_model(model, settings, data.manifest, terminal, trust, in_memory=network)
@@ -152,10 +144,25 @@ def prepare(
     masks = target.build_masks(settings, student, transform.shape, before)
     if masks.start > NOTED_START:
         terminal.note(f"{masks.start:.1%} of the prunable weights are removed already; they stay removed")
+    data = parted_data(data, terminal)
+    audited, rows = _audited_and_rows(data, settings, policy)
+    warn_of_undecidable_gates(policy, audited, settings.split, terminal)
     return Prepared(
         settings, terminal, group, started, threads, device, method, notions, policy, data, audited, rows, loaded,
         transform, before, dense, student, masks, channels_last,
     )  # fmt: skip
+
+
+def _audited_and_rows(data: Data, settings: Settings, policy: Policy) -> tuple[Data, PruningRows]:
+    """The data with the attributes of the policy, which may ask about more than the constraint looks at, and its rows.
+
+    Raises:
+        FairpruneError: they lack groups that a gate asks for, or images of a split.
+    """
+    audited = data.with_attributes(policy.attributes)
+    refuse_gates_without_groups(policy, audited)
+    refuse_thresholds(settings, data)
+    return audited, pruning_rows(data, settings)
 
 
 def _refuse_target(settings: Settings, notions: Iterable[Notion]) -> None:

@@ -9,7 +9,7 @@ import pytest
 from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.core.terminal import Terminal
 from fairprune_cli.run.audit_report import _data
-from fairprune_cli.run.opened_data import open_data
+from fairprune_cli.run.opened_data import Data, open_data, parted_data
 from fairprune_cli.run.options import Settings
 from tests.support.datasets import TRANSFORM, draw
 
@@ -27,13 +27,17 @@ def written(root: Path, rule: str, twins: dict[int, int]) -> Settings:
     return Settings(data=str(root / "manifest.yaml"))
 
 
+def opened(settings: Settings, terminal: Terminal, split: str | None = None) -> Data:
+    return parted_data(open_data(settings, None, terminal, split=split), terminal, split)
+
+
 def test_a_run_does_not_begin_with_images_in_two_splits(tmp_path: Path) -> None:
     settings = written(tmp_path, "", {5: 3, 1: 0})
     with pytest.raises(FairpruneError, match="2 problems") as caught:
-        open_data(settings, None, Terminal(quiet=True))
+        opened(settings, Terminal(quiet=True))
     assert "'3.png' (train) has the same bytes as '5.png' (test, t.csv row 7)" in str(caught.value)
     with pytest.raises(FairpruneError) as caught:  # an audit of test: what train and val share is no matter
-        open_data(settings, None, Terminal(quiet=True), split="test")
+        opened(settings, Terminal(quiet=True), "test")
     assert "5.png" in str(caught.value)
     assert "1.png" not in str(caught.value)
 
@@ -41,7 +45,7 @@ def test_a_run_does_not_begin_with_images_in_two_splits(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("rule", "train"), [("drop", 6), ("allow", 8)])
 def test_the_report_says_what_became_of_them(tmp_path: Path, rule: str, train: int) -> None:
     terminal = Terminal(quiet=True)
-    data = open_data(written(tmp_path, f"duplicates: {rule}\n", {5: 3, 1: 0}), None, terminal)
+    data = opened(written(tmp_path, f"duplicates: {rule}\n", {5: 3, 1: 0}), terminal)
     record = _data(data, "test")
     assert record["duplicates"] == {"rule": rule, "images": 2}
     assert record["splits"] == {"train": train, "val": 8, "test": 8}
@@ -49,4 +53,4 @@ def test_the_report_says_what_became_of_them(tmp_path: Path, rule: str, train: i
 
 
 def test_without_a_rule_the_report_is_as_before(tmp_path: Path) -> None:
-    assert "duplicates" not in _data(open_data(written(tmp_path, "", {}), None, Terminal(quiet=True)), "test")
+    assert "duplicates" not in _data(opened(written(tmp_path, "", {}), Terminal(quiet=True)), "test")
