@@ -116,8 +116,13 @@ class Job:
 
 
 def complete(jobs: Iterable[Job], place: Place) -> None:
-    """Have all of them run, the dense models first, here or in other processes that work on the same folder."""
+    """Have all of them run, here or in other processes that work on the same folder: a seed whole before the next."""
     jobs = list(jobs)
+    for seed in dict.fromkeys(job.seed for job in jobs):
+        _complete_seed([job for job in jobs if job.seed == seed], place)
+
+
+def _complete_seed(jobs: Sequence[Job], place: Place) -> None:
     for job in jobs:
         if not job.classes(place).exists() and not job.failure(place).exists():
             _want_dense(job.draw, job.seed, place)
