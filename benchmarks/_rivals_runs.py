@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -168,10 +169,8 @@ def take_dense(new: Path, draw: Draw, seed: int, place: Place) -> None:
     """Predicted classes of a dense model; where an earlier one had others, what came from that is removed."""
     kept = place.dense_kept(draw, seed)
     if kept.exists() and not np.array_equal(read_run(kept)["predicted"], read_run(new)["predicted"]):
-        runs = list(place.runs_of(draw, seed).rglob("*.npz"))
-        print(f"{new}: other classes than before; {len(runs)} runs from that model are done again", flush=True)
-        for run in runs:
-            run.unlink()
+        print(f"{new}: other classes than before; what came from that model is done again", flush=True)
+        shutil.rmtree(place.runs_of(draw, seed), ignore_errors=True)
     os.replace(new, place.dense_classes(draw, seed))
 
 
