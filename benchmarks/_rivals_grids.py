@@ -79,7 +79,11 @@ ROWS = {
         Row("prune-then-fair", "prune-then-fair", grid=_RATE, asked=True),
         Row("weighted-loss", "weighted-loss", grid=_grid(weight_floor="0.75 0.5", weight_power="5.0 2.0")),
         Row(
-            OURS, OURS, grid=_grid(multiplier_fall="ahead met", tolerance_errors="1.5 1.0"), asked=True, everywhere=True
+            OURS,
+            OURS,
+            grid=_grid(multiplier_fall="start zero", tolerance_errors="1.0 1.5"),
+            asked=True,
+            everywhere=True,
         ),
         Row("fairgrape, own budget", "fairgrape", {"fairgrape_budget": "own"}, named=True),
     )

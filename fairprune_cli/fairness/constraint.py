@@ -73,9 +73,7 @@ class Constraint:
         dense_eval: the same in eval mode, where batches may be observed in both modes.
         data: per attribute [G, K], images of the data that batches come from; a rate that has fewer than `least` there
             leaves its multiplier alone, too.
-        exponentiated, errors, held: as in `Multipliers`.
-        start: per attribute [G, K], images of the lower data, for multipliers that start where they balance its groups;
-            they start at 0 where None.
+        exponentiated, errors, start, rests: as in `Multipliers`.
         accuracy: is told of the accuracy over all groups at each update, and weighs it against the multipliers.
 
     Attributes:
@@ -105,8 +103,8 @@ class Constraint:
         data: Sequence[np.ndarray] | None = None,
         exponentiated: bool = False,
         errors: float = 0.0,
-        held: bool = False,
         start: Sequence[np.ndarray] | None = None,
+        rests: bool = False,
         accuracy: AccuracyWatch | None = None,
     ) -> None:
         if bound not in BOUNDS:
@@ -119,9 +117,9 @@ class Constraint:
         self.tolerances = [tolerance] * len(groups) if isinstance(tolerance, int | float) else list(tolerance)
         self._dual = Multipliers(
             notion, self._rows, rate=rate, cap=cap, tolerance=self.tolerances, decay=decay, least=least, dense=dense,
-            data=data, exponentiated=exponentiated, errors=errors, held=held,
+            data=data, exponentiated=exponentiated, errors=errors, start=start, rests=rests,
         )  # fmt: skip
-        self._start, self._accuracy = start, accuracy
+        self._accuracy = accuracy
         self._dense = {False: dense, True: dense_eval}  # by whether in eval mode
         self._evaluated = False
         self.multipliers = self._dual.of
@@ -130,8 +128,8 @@ class Constraint:
     def begin(self, acts: bool) -> None:
         """A stage begins: forget what was counted and, where the constraint acts, put multipliers where they start."""
         self.forget()
-        if acts and self._start is not None:
-            self._dual.balance(self._start)
+        if acts:
+            self._dual.begin()
 
     def observe(
         self, logits: Tensor, labels: ArrayLike, groups: ArrayLike, weights: ArrayLike | None = None,

@@ -9,9 +9,10 @@ ordered pair of groups instead, mu_hg <- clip(mu_hg + eta (r_h - r_g - tau), 0, 
 mu_high of h that over g, so that the term is the sum of mu_hg (S_h - S_g), the constraints' own gradient.
 
 This is the proxy-Lagrangian scheme of Cotter et al. (arXiv 1809.04198), used for pruning by CEAG (arXiv
-2310.20673): exact and soft violation travel together, and a multiplier never chases the relaxation. Within tau to
-both sides a multiplier is held (the dead zone), and it falls only where its group is ahead of all others by more than
-that: what made groups equal is not taken away because they are. Or it falls wherever the constraint is met.
+2310.20673): exact and soft violation travel together, and a multiplier never chases the relaxation. Where the
+constraint is met a multiplier falls back to where it started, and below that only while its group is ahead of all
+others by more than tau: what made groups equal is not taken away because they are. Or it falls to 0, so that a
+constraint which holds by itself costs nothing.
 They live on the host: an adaptive sampler and the term's coefficients ask for them before every batch.
 """
 
@@ -40,23 +41,28 @@ class Multipliers:
         dense: per attribute [G, K, K], the dense model's counts, for notions relative to it.
         data: per attribute [G, K], images of the data that rates come from; however often one is seen, it is one.
         exponentiated: mu + u is multiplied by exp(eta violation / u), u = 0.1; else eta violation is added.
-        held: multipliers fall only where their group leads by more than tau, else wherever the constraint is met.
+        start: per attribute [G, K], images of the data that the loss is a mean over, for multipliers that start where
+            they balance its groups; they start at 0 where None.
+        rests: multipliers fall to where they started, and below only where their group leads by more than tau; else
+            they fall to 0.
         errors: a difference is allowed to be as large as so many of its standard errors, where that is above tau.
 
     Attributes:
         table: float64 [2, M, R], "too low" and "too high".
         of: views of it, one per attribute, [2, M, G].
+        start: per attribute [2, M, G], where multipliers start.
         pairs: per attribute [M', G, G], those of ordered pairs (h, g) in the M' rates that may be wrong both ways.
     """
 
     def __init__(
         self, notion: Notion, rows: GroupRows, *, rate: float, cap: float, tolerance: Sequence[float], decay: float,
         least: float, dense: Sequence[np.ndarray] | None, data: Sequence[np.ndarray] | None = None,
-        exponentiated: bool = False, errors: float = 0.0, held: bool = False,
+        exponentiated: bool = False, errors: float = 0.0, start: Sequence[np.ndarray] | None = None,
+        rests: bool = False,
     ) -> None:  # fmt: skip
         self.notion, self.rate, self.cap, self.tolerance = notion, rate, cap, tolerance
         self.decay, self.least = decay, least
-        self.exponentiated, self.errors, self.held = exponentiated, errors, held
+        self.exponentiated, self.errors, self.rests = exponentiated, errors, rests
         self.table = np.zeros((2, len(notion.event), rows.total))
         self.of = rows.per_attribute(self.table, axis=2)
         self._two_sided = np.flatnonzero(notion.direction == 0)
@@ -65,25 +71,15 @@ class Multipliers:
         self.dense_whole: Sequence[np.ndarray | None] = self.dense  # [M]
         if dense is not None:
             self.refer(dense)
+        self.start = [
+            np.zeros_like(mu) if start is None else balancing(notion, start[a], cap) for a, mu in enumerate(self.of)
+        ]
         self.most = [np.inf if data is None else notion.sizes(data[a]) for a in range(len(rows.counts))]
 
-    def balance(self, images: Sequence[np.ndarray]) -> None:
-        """Start where, within each rate's population, every group has the same part in the Lagrangian as the largest.
-
-        An image of the loss counts 1 / N, one of group g in rate m another mu[m, g] / n[m, g]; so
-
-            mu[m, g] = (max over h of n[m, h] - n[m, g]) / N
-
-        for the rates of right answers, which are those that a larger part in the loss raises; the others start at 0.
-
-        Args:
-            images: per attribute [G, K], images of the data that the loss is a mean over.
-        """
-        wrong = ~np.eye(self.notion.event.shape[1], dtype=bool)
-        right = (self.notion.direction > 0) & ~self.notion.event[:, wrong].any(axis=1)
-        for mu, table in zip(self.of, images, strict=True):
-            size = self.notion.sizes(table)[right]
-            mu[0, right] = np.minimum((size.max(axis=1, keepdims=True) - size) / table.sum(), self.cap)
+    def begin(self) -> None:
+        """Put multipliers where they start."""
+        for mu, start in zip(self.of, self.start, strict=True):
+            mu[:] = start
 
     def refer(self, dense: Sequence[np.ndarray]) -> None:
         """Hold relative notions against these counts of the dense model, per attribute [G, K, K]."""
@@ -104,12 +100,13 @@ class Multipliers:
             if len(self._two_sided) < mu.shape[1]:
                 given = (running, self.tolerance[a], self.dense[a], self.least, self.dense_whole[a], images, errors)
                 violation = self.notion.violation(*given)
-                self._step(mu, violation, self.notion.violation(*given, leading=True) if self.held else violation)
+                leading = self.notion.violation(*given, leading=True) if self.rests else violation
+                mu[:] = self._moved(mu, violation, leading, self.start[a])
             if len(self._two_sided):
                 rate = self.notion.usable_rates(running, self.dense[a], self.least, images)[self._two_sided]
                 allowed = allowed_differences(self.tolerance[a], None if errors is None else errors[self._two_sided])
-                lead = rate[:, :, None] - rate[:, None, :]
-                self._step(pairs, lead - allowed, lead + allowed if self.held else lead - allowed)
+                violation = rate[:, :, None] - rate[:, None, :] - allowed
+                pairs[:] = self._stepped(pairs, violation)  # they start at 0
                 mu[0, self._two_sided], mu[1, self._two_sided] = pairs.sum(axis=1), pairs.sum(axis=2)
 
     def _errors(self, running: np.ndarray, images: np.ndarray) -> np.ndarray:
@@ -118,11 +115,43 @@ class Multipliers:
         rate = hits / (images + 1.0)
         return self.errors * np.sqrt(rate * (1.0 - rate) / (images + 1.0))
 
-    def _step(self, mu: np.ndarray, violation: np.ndarray, leading: np.ndarray) -> None:
-        """The dual step, in place: up by the violation, down by what `leading` is below 0, held between the two."""
-        step = np.nan_to_num(np.maximum(violation, 0.0)) + np.nan_to_num(np.minimum(leading, 0.0))
+    def _moved(self, mu: np.ndarray, violation: np.ndarray, leading: np.ndarray, start: np.ndarray) -> np.ndarray:
+        """After a dual step; leading: as in `Notion.violation`. All of one shape."""
+        stepped = self._stepped(mu, violation)
+        if not self.rests:
+            return stepped
+        rested = np.maximum(stepped, np.minimum(mu, start))
+        below = self._stepped(mu, np.minimum(leading, 0.0))
+        moved: np.ndarray = np.where(violation < 0, np.minimum(rested, below), stepped)
+        return moved
+
+    def _stepped(self, mu: np.ndarray, violation: np.ndarray) -> np.ndarray:
+        """After a dual step that no start holds."""
+        step = np.where(np.isnan(violation), 0.0, violation)
         kept = np.where(step < 0, (1.0 - self.decay) * mu, mu) if self.decay else mu
         if self.exponentiated:
-            np.clip((kept + UNIT) * np.exp(self.rate * step / UNIT) - UNIT, 0.0, self.cap, out=mu)
-            return
-        np.clip(kept + self.rate * step, 0.0, self.cap, out=mu)
+            return np.clip((kept + UNIT) * np.exp(self.rate * step / UNIT) - UNIT, 0.0, self.cap)
+        return np.clip(kept + self.rate * step, 0.0, self.cap)
+
+
+def balancing(notion: Notion, images: np.ndarray, cap: float) -> np.ndarray:
+    """Multipliers at which, within each rate's population, every group has the same part in the Lagrangian.
+
+    An image of the loss counts 1 / N, one of group g in rate m another mu[m, g] / n[m, g]; so
+
+        mu[m, g] = (max over h of n[m, h] - n[m, g]) / N
+
+    for the rates of right answers, which are those that a larger part in the loss raises; the others are 0.
+
+    Args:
+        images: [G, K], images of the data that the loss is a mean over. cap: largest multiplier.
+
+    Returns:
+        [2, M, G].
+    """
+    wrong = ~np.eye(notion.event.shape[1], dtype=bool)
+    right = (notion.direction > 0) & ~notion.event[:, wrong].any(axis=1)
+    size = notion.sizes(images)[right]
+    result = np.zeros((2, len(notion.event), len(images)))
+    result[0, right] = np.minimum((size.max(axis=1, keepdims=True) - size) / images.sum(), cap)
+    return result

@@ -48,7 +48,7 @@ class ConstraintOptions(NotionOptions):
         "trained first; 1 sets no bound", above=0.0, high=1.0, share=True, by_method=True, needs=_ACTS,
     )  # fmt: skip
     tolerance_errors: float = setting(
-        1.5, "the tolerance is at least so many standard errors of the difference that the multipliers read", low=0.0,
+        1.0, "the tolerance is at least so many standard errors of the difference that the multipliers read", low=0.0,
         high=10.0, by_method=True, needs=_ACTS,
     )  # fmt: skip
     multiplier_start: str = setting(
@@ -60,8 +60,8 @@ class ConstraintOptions(NotionOptions):
         choices=("additive", "exponentiated"), by_method=True, needs=_ACTS,
     )  # fmt: skip
     multiplier_fall: str = setting(
-        "ahead", "multipliers fall where their group is ahead of all others by more than the allowed difference, or "
-        "wherever the constraint is met", choices=("ahead", "met"), by_method=True, needs=_ACTS,
+        "start", "how far multipliers fall where the constraint is met: to where they started (below only where their "
+        "group leads by more than is allowed), or to zero", choices=("start", "zero"), by_method=True, needs=_ACTS,
     )  # fmt: skip
     multiplier_rate: float = setting(0.05, "step of the multipliers", low=0.0, by_method=True, needs=_ACTS)
     multiplier_cap: float = setting(3.0, "largest multiplier", low=0.0, by_method=True, needs=_ACTS)

@@ -173,7 +173,7 @@ class Assembly:
             dense_eval=dense_eval if notion.relative else None, data=data, normalise=dual.normalise,
             per_group=dual.per_group, start=start,
             exponentiated=(dual.step or settings.multiplier_step) == "exponentiated",
-            held=(dual.fall or settings.multiplier_fall) == "ahead",
+            rests=(dual.fall or settings.multiplier_fall) == "start",
             errors=settings.tolerance_errors if dual.errors is None else dual.errors,
             accuracy=accuracy,
             levelling=settings.levelling if dual.levelling is None else dual.levelling,

@@ -58,8 +58,9 @@ def alone(notion: Notion, groups: int, **given: Any) -> Multipliers:
 @pytest.mark.parametrize("name", ["accuracy", "odds", "worst-group"])
 def test_a_balanced_start_gives_each_group_the_same_part(name: str) -> None:
     notion, images = fairness.get(name, 2), np.array([[40.0, 10.0], [5.0, 15.0], [20.0, 10.0]])
-    dual = alone(notion, 3)
-    dual.balance([images])
+    dual = alone(notion, 3, start=[images])
+    assert not dual.table.any()
+    dual.begin()
     labels, groups = np.array([0, 1] * 3), np.repeat([0, 1, 2], 2)[:, None]
     rows = GroupRows([3], 2)
     part = lagrangian_part(dual.table, notion, rows, 0.0, labels, groups, images.reshape(-1))
@@ -72,11 +73,11 @@ def test_a_balanced_start_gives_each_group_the_same_part(name: str) -> None:
 
 
 def test_a_balanced_start_leaves_rates_that_more_images_do_not_raise() -> None:
-    dual = alone(fairness.get("parity", 2), 2)
-    dual.balance([np.array([[40.0, 10.0], [5.0, 15.0]])])
+    dual = alone(fairness.get("parity", 2), 2, start=[np.array([[40.0, 10.0], [5.0, 15.0]])])
+    dual.begin()
     assert not dual.table.any()
-    many = alone(fairness.get("odds", 3), 2)
-    many.balance([np.array([[40.0, 10.0, 5.0], [5.0, 15.0, 5.0]])])
+    many = alone(fairness.get("odds", 3), 2, start=[np.array([[40.0, 10.0, 5.0], [5.0, 15.0, 5.0]])])
+    many.begin()
     assert np.flatnonzero(many.table[0].any(axis=1)).tolist() == [0, 4]  # recall of the first two classes
     assert not many.table[1].any()
 
@@ -125,15 +126,17 @@ def test_many_copies_of_few_images_are_no_more_certain() -> None:
     assert few.table == pytest.approx(seen_again.table)
 
 
+@pytest.mark.parametrize("at", [0.15, 0.5])
 @pytest.mark.parametrize("errors", [0.0, 1.5])
 @pytest.mark.parametrize("name", [n for n in fairness.names() if n != "degradation"])
-def test_held_multipliers_fall_only_where_their_group_leads_by_more_than_is_allowed(name: str, errors: float) -> None:
-    """By hand, from the rates: up by the largest violation, down by the smallest lead beyond what is allowed."""
+def test_multipliers_fall_to_their_start_and_below_only_in_the_lead(name: str, errors: float, at: float) -> None:
+    """By hand, from the rates, with starts of (n_max - n) / N for rates of right answers and of 0 for the others."""
     notion = fairness.get(name, 2)
-    counts = np.array([[[45.0, 5.0], [8.0, 42.0]], [[12.0, 8.0], [5.0, 15.0]], [[7.0, 3.0], [4.0, 6.0]]])
-    dual = alone(notion, 3, errors=errors, tolerance=[0.05], held=True)
-    dual.table[:] = 1.0
-    dual.pairs[0][:] = 1.0 - np.eye(3)
+    counts = np.array([[[48.0, 2.0], [4.0, 46.0]], [[12.0, 8.0], [5.0, 15.0]], [[7.0, 3.0], [4.0, 6.0]]])
+    images = counts.sum(axis=2)
+    dual = alone(notion, 3, errors=errors, tolerance=[0.05], start=[images], rests=True)
+    dual.table[:] = at
+    dual.pairs[0][:] = at * (1.0 - np.eye(3))
     dual.ascend([counts])
     rate, size = notion.rates(counts)
     p = (rate * size + 0.5) / (size + 1)
@@ -148,22 +151,51 @@ def test_held_multipliers_fall_only_where_their_group_leads_by_more_than_is_allo
             if notion.against == "whole":
                 behind, allowed = [sign * (whole[m, 0] - rate[m, g])], [max(0.05, error[m, g])]
             pairs = list(zip(behind, allowed, strict=True))
+            violation, leading = max(b - a for b, a in pairs), max(b + a for b, a in pairs)
+            start = (size[m].max() - size[m, g]) / images.sum() if direction > 0 else 0.0
             if direction == 0:
-                expected = sum(1.0 + max(b - a, 0.0) + min(b + a, 0.0) for b, a in pairs)
+                expected = sum(max(at + b - a, 0.0) for b, a in pairs)
+            elif violation > 0:
+                expected = at + violation
+            elif leading < 0:
+                expected = max(min(at + leading, max(at + violation, min(at, start))), 0.0)
             else:
-                expected = 1.0 + max(0.0, *(b - a for b, a in pairs)) + min(0.0, max(b + a for b, a in pairs))
+                expected = max(at + violation, min(at, start))
             assert dual.of[0][side, m, g] == pytest.approx(expected)
 
 
-def test_held_multipliers_stay_between_the_tolerances_and_others_fall_there() -> None:
-    notion = fairness.get("accuracy", 2)
+def test_at_rest_multipliers_are_where_they_started_and_fall_from_there_in_the_lead_alone() -> None:
+    notion, images = fairness.get("accuracy", 2), [np.array([[60.0, 0.0], [40.0, 0.0]])]
     equal = np.array([[[46.0, 4.0], [0.0, 0.0]], [[45.0, 5.0], [0.0, 0.0]]])
-    lead = np.array([[[46.0, 4.0], [0.0, 0.0]], [[40.0, 10.0], [0.0, 0.0]]])
-    held, falling = (alone(notion, 2, tolerance=[0.05], held=of, decay=0.5) for of in (True, False))
-    for dual in (held, falling):
-        dual.table[0] = 1.0
-        dual.ascend([equal])
-    assert held.of[0][0, 0].tolist() == [1.0, 1.0]
-    assert falling.of[0][0, 0] == pytest.approx([0.5 - 0.07, 0.5 - 0.03])
-    held.ascend([lead])  # by .12, .07 more than is allowed
-    assert held.of[0][0, 0] == pytest.approx([0.5 - 0.07, 1.07])
+    lead = np.array([[[40.0, 10.0], [0.0, 0.0]], [[46.0, 4.0], [0.0, 0.0]]])
+    resting, falling = (alone(notion, 2, tolerance=[0.05], start=images, rests=of) for of in (True, False))
+    for dual in (resting, falling):
+        dual.begin()
+        assert dual.of[0][0, 0] == pytest.approx([0.0, 0.2])
+        dual.table[0, 0, 1] += 0.1
+        for _ in range(20):
+            dual.ascend([equal])
+    assert resting.of[0][0, 0] == pytest.approx([0.0, 0.2])
+    assert not falling.of[0].any()
+    resting.ascend([lead])  # the second is ahead by .12, .07 more than is allowed
+    assert resting.of[0][0, 0] == pytest.approx([0.07, 0.13])
+
+
+def test_a_group_far_in_the_lead_falls_past_its_start_at_once() -> None:
+    notion, images = fairness.get("accuracy", 2), [np.array([[60.0, 0.0], [40.0, 0.0]])]
+    dual = alone(notion, 2, tolerance=[0.05], start=images, rests=True)
+    dual.table[0, 0, 1] = 0.25
+    dual.ascend([np.array([[[20.0, 30.0], [0.0, 0.0]], [[46.0, 4.0], [0.0, 0.0]]])])  # by .52
+    assert dual.of[0][0, 0] == pytest.approx([0.47, 0.0])
+
+
+@pytest.mark.parametrize("name", fairness.names())
+def test_without_a_start_both_ways_to_fall_are_one(name: str) -> None:
+    notion, rng = fairness.get(name, 2), np.random.default_rng(0)
+    dense = [rng.integers(5, 20, (3, 2, 2)).astype(float)] if notion.relative else None
+    resting, falling = (alone(notion, 3, rate=0.3, exponentiated=True, dense=dense, rests=of) for of in (True, False))
+    for _ in range(30):
+        counts = [rng.integers(5, 20, (3, 2, 2)).astype(float)]
+        resting.ascend(counts)
+        falling.ascend(counts)
+        assert resting.table == pytest.approx(falling.table)
