@@ -16,6 +16,7 @@ from fairprune_cli.audit.policy import Policy, policy_of
 from fairprune_cli.core.device import choose_device, repeatable, set_threads
 from fairprune_cli.core.distributed import Ranks
 from fairprune_cli.core.errors import FairpruneError
+from fairprune_cli.core.plugins import is_import_path
 from fairprune_cli.core.terminal import Terminal
 from fairprune_cli.data.manifest.load import Transform
 from fairprune_cli.fairness import notions as fairness
@@ -119,6 +120,8 @@ def prepare(
     method = _method(settings, group)
     settings = replace(settings, **method.own_budget(settings, settings.sparsity))
     policy = policy_of(settings)
+    if not is_import_path(settings.notion):  # what a plug-in's is may hang on the number of classes
+        _refuse_target(settings, [constrained_notion(settings, method, 2)])
     data = open_data(settings, model if network is None else None, terminal)
     refuse_broken_plug_ins(*(len(task.classes) for task in data.manifest.tasks))
     _audited_and_rows(data, settings, policy)
