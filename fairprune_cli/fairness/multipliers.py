@@ -97,13 +97,14 @@ class Multipliers:
             mu, pairs = self.of[a], self.pairs[a]
             images = np.minimum(self.notion.sizes(running.sum(axis=2) if seen is None else seen[a]), self.most[a])
             errors = self._errors(running, images) if self.errors else None
+            rate = self.notion.usable_rates(running, self.dense[a], self.least, images)
             if len(self._two_sided) < mu.shape[1]:
-                given = (running, self.tolerance[a], self.dense[a], self.least, self.dense_whole[a], images, errors)
-                violation = self.notion.violation(*given)
-                leading = self.notion.violation(*given, leading=True) if self.rests else violation
+                held = (rate, self.notion.whole_rates(running, self.dense_whole[a]), self.tolerance[a], errors)
+                violation = self.notion.violation(*held)
+                leading = self.notion.violation(*held, leading=True) if self.rests else violation
                 mu[:] = self._moved(mu, violation, leading, self.start[a])
             if len(self._two_sided):
-                rate = self.notion.usable_rates(running, self.dense[a], self.least, images)[self._two_sided]
+                rate = rate[self._two_sided]
                 allowed = allowed_differences(self.tolerance[a], None if errors is None else errors[self._two_sided])
                 violation = rate[:, :, None] - rate[:, None, :] - allowed
                 pairs[:] = self._stepped(pairs, violation)  # they start at 0

@@ -144,26 +144,28 @@ class Notion:
             rate = rate - self._needed(dense)
         return np.where((size if images is None else images) >= least, rate, np.nan)
 
-    def violation(
-        self,
-        counts: np.ndarray,
-        tolerance: float,
-        dense: np.ndarray | None = None,
-        least: float = 1.0,
-        dense_whole: np.ndarray | None = None,
-        images: np.ndarray | None = None,
-        errors: np.ndarray | None = None,
-        leading: bool = False,
-    ) -> np.ndarray:
-        """How far each rate of each group is beyond the tolerance; negative inside it.
+    def whole_rates(self, counts: np.ndarray, dense: np.ndarray | None = None) -> np.ndarray | None:
+        """What groups are held against where that is all images together, [M]; None where it is the best group.
 
         Args:
             counts: [G, K, K].
+            dense: [M] rates of the dense model over all groups, needed by notions that are relative to it.
+        """
+        if self.against != "whole":
+            return None
+        whole: np.ndarray = self.rates(counts.sum(axis=0, keepdims=True))[0][:, 0]
+        return whole - self._needed(dense) if self.relative else whole
+
+    def violation(
+        self, rate: np.ndarray, whole: np.ndarray | None, tolerance: float, errors: np.ndarray | None = None,
+        leading: bool = False,
+    ) -> np.ndarray:  # fmt: skip
+        """How far each rate of each group is beyond the tolerance; negative inside it.
+
+        Args:
+            rate: [M, G], as `usable_rates` gives them; groups without one neither give nor get a violation.
+            whole: as `whole_rates` gives them.
             tolerance: allowed difference, 0..1.
-            dense: as in `exact`.
-            least: groups with a smaller population in rate m neither give nor get a violation there.
-            dense_whole: [M] rates of the dense model over all groups, for relative notions held against the whole.
-            images: as in `usable_rates`.
             errors: [M, G], noise of each rate. The allowed difference of two groups is then theirs together (the root
                 of the sum of squares) where that is above the tolerance; of a group to the whole, its own.
             leading: with the allowed difference added instead: negative where a group is ahead of all others by more.
@@ -174,12 +176,6 @@ class Notion:
             is inside its constraint by its lead and the tolerance. NaN where undefined or where the direction rules it
             out.
         """
-        rate = self.usable_rates(counts, dense, least, images)
-        whole = None
-        if self.against == "whole":
-            whole, _ = self.rates(counts.sum(axis=0, keepdims=True))
-            if self.relative:
-                whole = whole - self._needed(dense_whole)[:, None]
         slack = -1.0 if leading else 1.0
         result = np.full((2, *rate.shape), np.nan)
         for side, sign, asked in ((0, 1.0, self.direction >= 0), (1, -1.0, self.direction <= 0)):
@@ -188,7 +184,7 @@ class Notion:
                 noise = None if errors is None else errors[asked]
                 if whole is not None:
                     allowed = tolerance if noise is None else np.maximum(tolerance, noise)
-                    result[side, asked] = sign * whole[asked] - own - slack * allowed
+                    result[side, asked] = sign * whole[asked, None] - own - slack * allowed
                 elif noise is None:
                     result[side, asked] = best_of_others(own) - own - slack * tolerance
                 else:
@@ -246,9 +242,8 @@ def _worst_pair(rate: np.ndarray, allowed: float | np.ndarray) -> np.ndarray:
     """
     beyond = rate[:, None, :] - rate[:, :, None] - allowed
     beyond[:, np.eye(rate.shape[1], dtype=bool)] = np.nan
-    known = ~np.isnan(beyond)
-    worst = np.where(known, beyond, -np.inf).max(axis=2)
-    return np.where(known.any(axis=2), worst, np.nan)
+    worst: np.ndarray = np.fmax.reduce(beyond, axis=2)  # NaN only where all others are
+    return worst
 
 
 def correct_only(classes: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

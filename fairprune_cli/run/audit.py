@@ -61,7 +61,7 @@ def _audit(
         refuse_broken_plug_ins(*(len(task.classes) for task in data.manifest.tasks))
         if request.against is None:
             refuse_without_dense(settings, policy, len(data.manifest.classes), "--against DENSE")
-        data.rows_to_audit(settings.split)
+        data.rows_to_audit(settings.split)  # fails here, before models and images are read
         sources = open_sources(request, data, terminal)
         refuse_itself(sources, policy, len(data.manifest.classes))
         transform = common_transform(sources, data, terminal)

@@ -104,9 +104,12 @@ def export_int8(request: Int8Request, terminal: Terminal) -> Int8Export:
     int8.refuse_missing_packages()
     _refuse_without_manifest(request)
     data = open_data(settings, request.model, terminal, every=True)
+    _rows_of(data, settings)  # fails here, before the model and the images are read
     loaded = open_model(request.model, settings, data.manifest, terminal, request.trust)
     data = parted_data(data, terminal)
-    rows = _rows_of(data, settings, terminal)
+    rows = _rows_of(data, settings)
+    if settings.split == CALIBRATED:
+        terminal.warn("the images that are audited are among those it was calibrated on", code="calibration")
     images = decoded_images(data, transform_of(loaded, data.manifest, terminal), terminal, rows.all)
     calibration = {
         "images": len(rows.calibration), "split": CALIBRATED, "attributes": list(data.attributes),
@@ -150,7 +153,7 @@ class _Rows:
         return np.unique(np.concatenate([self.calibration, self.compared, self.audited]))
 
 
-def _rows_of(data: Data, settings: Settings, terminal: Terminal) -> _Rows:
+def _rows_of(data: Data, settings: Settings) -> _Rows:
     """Which images serve what; predictions are compared on images that were not calibrated on, where there are any."""
     val = data.rows(CALIBRATED)
     if not len(val):
@@ -167,8 +170,6 @@ def _rows_of(data: Data, settings: Settings, terminal: Terminal) -> _Rows:
         )  # fmt: skip
     rest = np.setdiff1d(val, calibration)
     compared = balanced_rows(data.manifest, rest if len(rest) else val, (), COMPARED, settings.seed)
-    if settings.split == CALIBRATED:
-        terminal.warn("the images that are audited are among those it was calibrated on", code="calibration")
     return _Rows(calibration, compared, audited)
 
 

@@ -124,7 +124,7 @@ def prepare(
         _refuse_target(settings, [constrained_notion(settings, method, 2)])
     data = open_data(settings, model if network is None else None, terminal)
     refuse_broken_plug_ins(*(len(task.classes) for task in data.manifest.tasks))
-    _audited_and_rows(data, settings, policy)
+    _audited_and_rows(data, settings, policy)  # fails here, before the model and the images are read
     notions = tuple(constrained_notion(settings, method, len(task.classes)) for task in data.manifest.tasks)
     _refuse_target(settings, notions)
     loaded = open_model(model, settings, data.manifest, terminal, trust, in_memory=network)

@@ -71,7 +71,7 @@ def test_undefined_is_not_zero() -> None:
 def test_violation_names_the_group_behind_and_leaves_small_groups_alone() -> None:
     notion = fairness.get("accuracy", 2)
     counts = np.array([[[90.0, 10], [0, 0]], [[70, 30], [0, 0]], [[1, 3], [0, 0]]])
-    low, high = notion.violation(counts, 0.02, least=30)
+    low, high = notion.violation(notion.usable_rates(counts, least=30), None, 0.02)
     assert low[0] == pytest.approx([-0.22, 0.18, np.nan], nan_ok=True)
     assert np.isnan(high).all()
 
@@ -79,7 +79,7 @@ def test_violation_names_the_group_behind_and_leaves_small_groups_alone() -> Non
 def test_false_alarms_are_too_high_and_recall_too_low() -> None:
     notion = fairness.get("odds", 3)
     rng = np.random.default_rng(1)
-    low, high = notion.violation(rng.integers(1, 9, size=(2, 3, 3)).astype(float), 0.0)
+    low, high = notion.violation(notion.usable_rates(rng.integers(1, 9, (2, 3, 3)).astype(float)), None, 0.0)
     diagonal = np.array([y == p for y in range(3) for p in range(3)])
     assert np.isnan(low[~diagonal]).all()
     assert np.isnan(high[diagonal]).all()
