@@ -51,7 +51,9 @@ class Place:
     @property
     def folder(self) -> Path:
         lengths = f"{self.dense_epochs}" + (f"-{self.epochs}" if self.epochs else "")
-        return self.work / f"{self.arch}-{lengths}{f'-lr{self.lr}' if self.lr else ''}"
+        device = self.device.partition(":")[0]  # other arithmetic, other models
+        endings = (f"-lr{self.lr}" if self.lr else "", "" if device == "cpu" else f"-{device}")
+        return self.work / "".join([f"{self.arch}-{lengths}", *endings])
 
     def dense_model(self, draw: Draw, seed: int) -> Path:
         return self.folder / "dense" / f"{draw.images}-{seed}.pt"

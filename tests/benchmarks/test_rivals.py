@@ -295,6 +295,12 @@ def test_a_cell_has_all_rows_that_are_complete_and_compares_ours_with_each(tmp_p
     assert "| magnitude |" in text
 
 
+def test_runs_of_other_arithmetic_have_a_folder_and_an_archive_of_their_own(tmp_path: Path) -> None:
+    cpu, cuda = (runs.Place(tmp_path, "net", 1, device=device) for device in ("cpu", "cuda:0"))
+    assert cpu.folder == tmp_path / "net-1"
+    assert archives.archive_of(tmp_path, cuda) == tmp_path / "rivals-runs-net-1-cuda.jsonl"
+
+
 def test_tables_are_the_same_from_the_runs_that_were_kept(tmp_path: Path) -> None:
     part, place = place_with_runs(tmp_path / "here", "faces", "accuracy", ["bifp", "bip"])
     path = archives.archive_of(tmp_path / "results", place)
