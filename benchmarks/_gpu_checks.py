@@ -211,7 +211,7 @@ def same_bytes(shop: Shop, *outs: str) -> str:
         f"sha256 {first[:12]}, sparsity {report['sparsity']['achieved']:.4f}, accuracy {pruned['accuracy']:.3f}, "
         f"{cost['seconds']:.1f} s, {cost['precision']}"
     )
-    told = [warning["message"] for warning in report["warnings"]]
+    told = [warning["text"] for warning in report["warnings"]]
     return text + (f"; warned: {'; '.join(told)}" if told else "")
 
 

@@ -24,9 +24,10 @@ def page(document: Mapping[str, Any]) -> str:
     """The page in Markdown.
 
     Args:
-        document: as gpu.py writes it.
+        document: as gpu.py writes it; `notes` are what is to be known about these figures beside that.
     """
     parts = [INTRODUCTION, f"\n{document['machine']}, torch {document['torch']}, {document['seconds']:.0f} s in all.\n"]
+    parts += [f"\n{note}\n" for note in document.get("notes", ())]
     if document.get("checks"):
         parts += ["\n## Checks\n\n", *_table(
             ("check", "outcome", "", "seconds"),

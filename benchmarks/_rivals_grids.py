@@ -56,10 +56,16 @@ def _grid(**values: str) -> tuple[Values, ...]:
     )
 
 
+def is_rival(row: str) -> bool:
+    """Whether a row is neither the dense model nor our method, as it is or under a setting that the name ends in."""
+    return row != DENSE and row.partition(",")[0] != OURS
+
+
 _MAGNITUDE = {"mask_score": "magnitude"}
 _BALANCED = _grid(lr="0.1 0.05", balance_over="groups label-groups")
 _GROUP_DRO = _grid(dro_step="0.01 0.1", balance_over="groups label-groups")
 _DFR = _grid(dfr_penalty="l1 l2", balance_over="groups label-groups")
+_BIFP = _grid(rho="0.35 0.25", multiplier_fall="start zero")
 _RATE = _grid(multiplier_rate="0.05 0.02 0.1 0.2")
 ROWS = {
     row.name: row
@@ -78,13 +84,8 @@ ROWS = {
         Row("fairgrape", "fairgrape", grid=_grid(rounds="5 3 8 12")),
         Row("prune-then-fair", "prune-then-fair", grid=_RATE, asked=True),
         Row("weighted-loss", "weighted-loss", grid=_grid(weight_floor="0.75 0.5", weight_power="5.0 2.0")),
-        Row(
-            OURS,
-            OURS,
-            grid=_grid(multiplier_fall="start zero", tolerance_errors="1.0 1.5"),
-            asked=True,
-            everywhere=True,
-        ),
+        Row(OURS, OURS, grid=_BIFP, asked=True, everywhere=True),
+        Row("bifp, absolute", OURS, {"target": "absolute"}, _BIFP, asked=True, tuned_as=OURS),
         Row("fairgrape, own budget", "fairgrape", {"fairgrape_budget": "own"}, named=True),
     )
 }

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from _rivals_cells import TARGET
-from _rivals_grids import DENSE, OURS
+from _rivals_grids import DENSE, OURS, is_rival
 from _rivals_statistics import LOWER_IS_BETTER
 
 HALF_A_POINT = 0.005
@@ -25,8 +25,8 @@ def worse(record: Record, figure: str) -> bool:
 
 
 def best_rival(methods: Mapping[str, Record], figure: str) -> str | None:
-    """The rival with the best mean of a figure; the dense model and ours are none."""
-    rivals = {name: of["figures"][figure]["mean"] for name, of in methods.items() if name not in (OURS, DENSE)}
+    """The rival with the best mean of a figure."""
+    rivals = {name: of["figures"][figure]["mean"] for name, of in methods.items() if is_rival(name)}
     if not rivals:
         return None
     return (min if figure in LOWER_IS_BETTER else max)(rivals, key=lambda name: rivals[name])

@@ -66,8 +66,9 @@ class Constraint:
             is CEAG's dual restart.
         normalise: whether the whole Lagrangian is to be divided by 1 + the sum of the multipliers.
         per_group: as in `GroupTally`.
-        bound: "matched" takes delta for both signs; "upper" takes kappa for positive and delta for negative
-            terms, which bounds the exact gap from above and is convex in the margins; "lower" the reverse.
+        bound: "matched" takes one surrogate for both signs, delta or, for false alarms, kappa; "upper" takes kappa
+            for positive and delta for negative terms, which bounds the exact gap from above and is convex in the
+            margins; "lower" the reverse.
         least: images in a rate's running population below which it leaves its multiplier alone.
         dense: per attribute [G, K, K], the dense model's counts, for notions relative to it.
         dense_eval: the same in eval mode, where batches may be observed in both modes.
@@ -112,7 +113,9 @@ class Constraint:
         self.notion, self.relaxation = notion, relaxation
         self.levelling, self.normalise = levelling, normalise
         self._rows = GroupRows(groups, notion.event.shape[1])
-        self._surrogates = surrogate.indicators(relaxation, bound)
+        self._surrogates = surrogate.indicators(relaxation, bound, notion)
+        self._recorded = surrogate.indicators(relaxation, "matched", notion)
+        self._matched = bound == "matched"
         self.tallies = [GroupTally(count, notion, memory, per_group) for count in groups]
         self.tolerances = [tolerance] * len(groups) if isinstance(tolerance, int | float) else list(tolerance)
         self._dual = Multipliers(
@@ -160,7 +163,7 @@ class Constraint:
         if self._waiting is None:
             return
         batch, self._waiting = self._waiting, None
-        add_batch(self.tallies, self._rows, self.notion, self.relaxation.delta, batch.logits.numpy(), *batch[1:])
+        add_batch(self.tallies, self._rows, self.notion, self._recorded, batch.logits.numpy(), *batch[1:])
 
     def update(self) -> None:
         """One step of dual ascent on the exact violation; undefined violations leave a multiplier alone."""
@@ -177,12 +180,18 @@ class Constraint:
         """The Lagrangian's term of a batch, but for its soft events: what `soften` multiplies them by.
 
         Returns:
-            float32 [S, B, K], of zeros where no multiplier is above zero; S = 1 for a matched bound, else 2.
+            float32 [S, B, K], of zeros where no multiplier is above zero; S = 2, but for a matched bound without
+                false alarms, where it is 1.
         """
         return term_of(
-            self._table, self.notion, self._rows, self.levelling, len(self._surrogates) == 1,
+            self._table, self.notion, self._rows, self.levelling, self._matched,
             np.asarray(labels), np.asarray(groups), None if weights is None else np.asarray(weights),
         )  # fmt: skip
+
+    @property
+    def sides(self) -> int:
+        """S of `term`."""
+        return len(self._surrogates)
 
     def soften(self, logits: Tensor, term: Tensor) -> Tensor:
         """The term's value: a scalar, differentiable in the logits [B, K]; term [S, B, K] on their device."""
@@ -217,13 +226,18 @@ class Constraint:
         """
         return pull_of(self.part(labels, groups, sizes))
 
-    def part(self, labels: np.ndarray, groups: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-        """The part of an image of each stratum in the Lagrangian, [C]; arguments as in `pull`."""
-        return lagrangian_part(self._table, self.notion, self._rows, self.levelling, labels, groups, sizes)
+    def part(self, labels: np.ndarray, groups: np.ndarray, sizes: np.ndarray, right: bool = False) -> np.ndarray:
+        """The part of an image of each stratum in the Lagrangian, [C]; arguments as in `pull`.
+
+        Args:
+            right: count only what asks for more right answers, which is what changes the classes' shares in the loss.
+        """
+        table = self._table * self.notion.right_answers[:, None] if right else self._table
+        return lagrangian_part(table, self.notion, self._rows, self.levelling, labels, groups, sizes)
 
     def shift(self, labels: np.ndarray, groups: np.ndarray, sizes: np.ndarray) -> np.ndarray:
         """What makes up for the classes' shares in the Lagrangian, float32 [K]; arguments as in `pull`."""
-        return prior_shift(self.part(labels, groups, sizes), labels, sizes, self.notion.event.shape[1])
+        return prior_shift(self.part(labels, groups, sizes, right=True), labels, sizes, self.notion.event.shape[1])
 
     def forget(self) -> None:
         """Drop the running counts: what was counted so far belongs to another stage."""

@@ -53,17 +53,18 @@ class JointConstraint:
             part.update()
 
     def term(self, labels: ArrayLike, groups: ArrayLike, weights: ArrayLike | None = None) -> np.ndarray:
-        """The terms of all tasks, float32 [S, B, W]; zeros where no task has its scores."""
+        """The terms of all tasks, float32 [S, B, W]; zeros where no task has its scores or one has fewer sides."""
         terms = [part.term(own, groups, weights) for part, own in zip(self.parts, _by_task(labels), strict=True)]
-        whole = np.zeros((*terms[0].shape[:2], self.width), dtype=np.float32)
+        sides = max(len(term) for term in terms)
+        whole = np.zeros((sides, terms[0].shape[1], self.width), dtype=np.float32)
         for columns, term in zip(self.columns, terms, strict=True):
-            whole[:, :, columns] = term
+            whole[: len(term), :, columns] = term
         return whole
 
     def soften(self, logits: Tensor, term: Tensor) -> Tensor:
         """The mean of the terms' values: a scalar, differentiable in the logits [B, W]; term [S, B, W]."""
         values = [
-            part.soften(logits[:, columns], term[:, :, columns])
+            part.soften(logits[:, columns], term[: part.sides, :, columns])
             for part, columns in zip(self.parts, self.columns, strict=True)
         ]
         return sum(values[1:], values[0]) / len(values)
@@ -86,10 +87,10 @@ class JointConstraint:
         """
         return pull_of(self._part(labels, groups, sizes))
 
-    def _part(self, labels: np.ndarray, groups: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-        """The part of an image of each stratum in the Lagrangian, [C]."""
+    def _part(self, labels: np.ndarray, groups: np.ndarray, sizes: np.ndarray, right: bool = False) -> np.ndarray:
+        """The part of an image of each stratum in the Lagrangian, [C]; right: as in `Constraint.part`."""
         by_task = zip(self.parts, _by_task(labels), strict=False)
-        parts = [part.part(own, groups, sizes) - 1.0 for part, own in by_task]
+        parts = [part.part(own, groups, sizes, right) - 1.0 for part, own in by_task]
         whole: np.ndarray = 1.0 + np.sum(parts, axis=0) / len(self.parts)
         return whole
 
@@ -98,7 +99,7 @@ class JointConstraint:
 
         Tasks whose labels the strata lack have zeros.
         """
-        part, whole = self._part(labels, groups, sizes), np.zeros(self.width, dtype=np.float32)
+        part, whole = self._part(labels, groups, sizes, right=True), np.zeros(self.width, dtype=np.float32)
         for columns, own in zip(self.columns, _by_task(labels), strict=False):
             whole[columns] = prior_shift(part, own, sizes, columns.stop - columns.start)
         return whole

@@ -150,8 +150,7 @@ def balancing(notion: Notion, images: np.ndarray, cap: float) -> np.ndarray:
     Returns:
         [2, M, G].
     """
-    wrong = ~np.eye(notion.event.shape[1], dtype=bool)
-    right = (notion.direction > 0) & ~notion.event[:, wrong].any(axis=1)
+    right = notion.right_answers
     size = notion.sizes(images)[right]
     result = np.zeros((2, len(notion.event), len(images)))
     result[0, right] = np.minimum((size.max(axis=1, keepdims=True) - size) / images.sum(), cap)

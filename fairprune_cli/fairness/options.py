@@ -40,8 +40,9 @@ class ConstraintOptions(NotionOptions):
         besides=_FITS,
     )  # fmt: skip
     target: str = setting(
-        "absolute", "what a gap is to come down to: the tolerance, or the dense model's own gap where that is larger",
-        choices=("absolute", "dense"), by_method=True, needs=_ACTS, besides=_FITS,
+        "method", "what a gap is to come down to: the tolerance, or the dense model's own gap where that is larger; or "
+        "as the method has it: dense for bifp, absolute for others and for --group-thresholds",
+        choices=("method", "absolute", "dense"), by_method=True, needs=_ACTS, besides=_FITS,
     )  # fmt: skip
     max_accuracy_loss: float = setting(
         1.0, "share of all images that fairness may cost, against the same run without the constraint, which is then "

@@ -13,16 +13,19 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from fairprune_cli.fairness.margins import rivals
+from fairprune_cli.fairness.notion import Notion
 from fairprune_cli.fairness.relaxations import Mirrored, Relaxation, Surrogate
 
 
-def indicators(relaxation: Relaxation, bound: str) -> tuple[Surrogate, ...]:
-    """The surrogates in the sides of a term: one for both signs where `bound` is "matched", else (falling, rising).
+def indicators(relaxation: Relaxation, bound: str, notion: Notion) -> tuple[Surrogate, ...]:
+    """The surrogates in the sides of a term: (falling, rising), or where `bound` is "matched" one for both signs.
 
-    "upper" takes kappa for rising and delta for falling terms, "lower" the reverse.
+    "upper" takes kappa for rising and delta for falling terms, "lower" the reverse. "matched" takes delta for rates
+    that are to rise and, as a side of its own, kappa for false alarms: delta would press hardest on the images that
+    are none, and without end.
     """
     if bound == "matched":
-        return (relaxation.delta,)
+        return (relaxation.delta, relaxation.kappa) if notion.false_alarms.any() else (relaxation.delta,)
     both = (relaxation.delta, relaxation.kappa)
     return both if bound == "upper" else both[::-1]
 

@@ -67,7 +67,7 @@ def add_batch(
     tallies: Sequence[GroupTally],
     rows: GroupRows,
     notion: Notion,
-    indicator: Surrogate,
+    surrogates: Sequence[Surrogate],
     logits: np.ndarray,
     labels: np.ndarray,
     groups: np.ndarray,
@@ -76,22 +76,29 @@ def add_batch(
     """Add a batch to the tallies, one per attribute: exact counts (whole numbers without weights) and relaxed hits.
 
     Args:
-        indicator: a surrogate of 1[a > 0], applied to the margin of each class.
+        surrogates: of 1[a > 0], applied to the margin of each class; the second, if there is one, for false alarms.
         logits: float32 [B, K]; labels: int [B]; groups: int [B, A], -1 for none; weights: [B], 1 each where None.
     """
     cells = rows.cells(labels, groups)
     first = cells * rows.classes  # of an image's row and label, the cell of the first class
     exact = exact_counts(rows, logits, cells, weights)
     seen = rows.images(cells, None)
-    with torch.no_grad():
-        soft = indicator(class_margins(torch.from_numpy(logits))).numpy().astype(float)
-    if weights is not None:
-        soft *= weights[:, None]
-    everywhere = soft if len(rows.counts) == 1 else np.repeat(soft[:, None], len(rows.counts), axis=1)
     at = (first[:, :, None] + np.arange(rows.classes)).reshape(-1)
     shape = (rows.total + 1, rows.classes, rows.classes)  # the last row is for images in no group
-    relaxed = np.bincount(at, everywhere.reshape(-1), np.prod(shape)).reshape(shape)[:-1]
-    hits = np.stack([notion.hits(relaxed), notion.sizes(exact.sum(axis=2))])
+    margins = class_margins(torch.from_numpy(logits))
+
+    def relaxed_hits(indicator: Surrogate) -> np.ndarray:
+        with torch.no_grad():
+            soft = indicator(margins).numpy().astype(float)
+        if weights is not None:
+            soft *= weights[:, None]
+        everywhere = soft if len(rows.counts) == 1 else np.repeat(soft[:, None], len(rows.counts), axis=1)
+        return notion.hits(np.bincount(at, everywhere.reshape(-1), np.prod(shape)).reshape(shape)[:-1])
+
+    relaxed = relaxed_hits(surrogates[0])
+    for surrogate in surrogates[1:]:
+        relaxed = np.where(notion.false_alarms[:, None], relaxed_hits(surrogate), relaxed)
+    hits = np.stack([relaxed, notion.sizes(exact.sum(axis=2))])
     parts = rows.per_attribute(exact), rows.per_attribute(hits, axis=2), rows.per_attribute(seen)
     for tally, counts, own, images in zip(tallies, *parts, strict=True):
         tally.add(counts, own, images)

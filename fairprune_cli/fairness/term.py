@@ -37,21 +37,28 @@ def term_of(
     Args:
         mu: [2, M, R], multipliers.
         levelling: largest share of the loss's own pull that may act against the images as a whole; 0 to infinity.
-        matched: one surrogate serves both signs.
+        matched: one surrogate serves both signs of a rate.
         labels: int [B]; groups: int [B, A], -1 for none; weights: [B], 1 each where None.
 
     Returns:
-        float32 [S, B, K]: S = 1 where matched, else falling and rising coefficients.
+        float32 [S, B, K]: falling and rising coefficients; where matched, those of false alarms and before them those
+        of the other rates, alone where there are no false alarms.
     """
     cells = rows.cells(labels, groups)
     falling, rising = _per_image(mu, notion, rows, levelling, notion.sizes(rows.images(cells, weights)))
-    sides = (falling + rising)[None] if matched else np.stack([falling, rising])
+    sides = _by_rate(falling + rising, notion) if matched else np.stack([falling, rising])
     table = np.zeros((len(sides), (rows.total + 1) * rows.classes, rows.classes))  # nothing for images in no group
     table[:, : rows.total * rows.classes] = notion.spread(sides).reshape(len(sides), -1, rows.classes)
     term = table[:, cells[:, 0]] if cells.shape[1] == 1 else table[:, cells].sum(axis=2)
     if weights is not None:
         term *= weights[:, None]
     return term.astype(np.float32, order="C")
+
+
+def _by_rate(both: np.ndarray, notion: Notion) -> np.ndarray:
+    """[S, M, R] from [M, R]: false alarms are a side of their own."""
+    high = notion.false_alarms[:, None]
+    return np.stack([np.where(high, 0.0, both), np.where(high, both, 0.0)]) if high.any() else both[None]
 
 
 def _per_image(

@@ -75,7 +75,7 @@ class Method:
         by_group: its loss weighs the same groups, by `group_weights`.
         on_magnitude: the same method on the magnitude mask, which `mask_score` can ask for; None where it has one mask.
         retrains: at the end the last layer is trained again on balanced upper data.
-        operating_point: as in the settings, where these leave it to the method.
+        operating_point, target: as in the settings, where these leave it to the method.
     """
 
     constrained = False
@@ -90,6 +90,7 @@ class Method:
     by_group = False
     retrains = False
     operating_point = "as-trained"
+    target = "absolute"
     on_magnitude: type[Method] | None = None
 
     def __init__(self, masks: Masks, options: MethodOptions) -> None:
@@ -134,6 +135,11 @@ class Method:
     def shifts_scores(cls, operating_point: str) -> bool:
         """Whether scores are shifted while training, given the setting of that name."""
         return cls.constrained and cls._point(operating_point) in ("shifted", "both")
+
+    @classmethod
+    def to_dense(cls, target: str) -> bool:
+        """Whether a gap may be as large as the dense model's; target: as in the settings."""
+        return (cls.target if target == "method" else target) == "dense"
 
     @classmethod
     def _point(cls, operating_point: str) -> str:

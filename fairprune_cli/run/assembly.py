@@ -130,7 +130,7 @@ class Assembly:
     @property
     def _as_dense(self) -> bool:
         """Whether a gap may be as large as the dense model's."""
-        return self.settings.target == "dense" and self._acts
+        return self.method.to_dense(self.settings.target) and self._acts
 
     @property
     def _acts(self) -> bool:
@@ -183,7 +183,7 @@ class Assembly:
     def _tolerances(self, notion: fairness.Notion, dense: list[np.ndarray] | None) -> list[float]:
         """What each attribute's gap is to come down to; dense: the dense model's counts [G, K, K] by attribute."""
         least = self.settings.tolerance
-        if dense is None or not self._as_dense:
+        if dense is None or not self._as_dense or notion.relative:  # whose gap is one to the dense model
             return [least] * len(self.data.groupings)
         return [float(np.fmax(least, notion.exact(counts))) for counts in dense]
 

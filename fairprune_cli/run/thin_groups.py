@@ -32,21 +32,23 @@ class RateRead:
         name: of the group, and of the labels that count, where not all do.
         images: that the running rate rests on, at most those of the data.
         error: standard error of the dense model's rate on so many.
+        tolerance: what its difference to other groups' is allowed to be.
     """
 
     name: str
     images: float
     error: float
+    tolerance: float
 
 
-def warn_of_thin_groups(readings: Sequence[RateRead], tolerance: float, errors: float, terminal: Terminal) -> None:
+def warn_of_thin_groups(readings: Sequence[RateRead], errors: float, terminal: Terminal) -> None:
     """Name the rates that no multiplier follows, and those whose noise is larger than the tolerance.
 
     Args:
         errors: standard errors up to which a difference is no violation, `tolerance_errors`.
     """
     rare = [r for r in readings if r.images < LEAST]
-    noisy = sorted((r for r in readings if r.images >= LEAST and r.error > tolerance), key=lambda r: -r.error)
+    noisy = sorted((r for r in readings if r.images >= LEAST and r.error > r.tolerance), key=lambda r: -r.error)
     if rare:
         terminal.warn(
             f"too rare to be constrained: {_listed([f'{r.name} ({r.images:.0f})' for r in rare])}; a rate that rests "
@@ -57,8 +59,8 @@ def warn_of_thin_groups(readings: Sequence[RateRead], tolerance: float, errors: 
         left = f"what is within {errors:g} of them is left alone there" if errors > 0 else "they follow noise there"
         named = _listed([f"{r.name} {r.error:.3f} ({r.images:.0f} images)" for r in noisy])
         terminal.warn(
-            f"the tolerance {tolerance:g} is below one standard error of the rates that the multipliers read: {named}; "
-            f"{left}: give more images in val, or a larger --tolerance",
+            f"the tolerance {min(r.tolerance for r in noisy):.2g} is below one standard error of the rates that the "
+            f"multipliers read: {named}; {left}: give more images in val, or a larger --tolerance",
             code="noisy-rates",
         )  # fmt: skip
 
@@ -69,12 +71,13 @@ def _listed(names: list[str]) -> str:
 
 
 def readings_of(
-    data: Data, notions: Sequence[Notion], drawn: Mapping[Pool, BatchSource], memory: float, per_group: bool,
-    dense: nn.Module, device: torch.device,
+    data: Data, notions: Sequence[Notion], tolerances: Sequence[float], drawn: Mapping[Pool, BatchSource],
+    memory: float, per_group: bool, dense: nn.Module, device: torch.device,
 ) -> list[RateRead]:  # fmt: skip
     """What the multipliers of all tasks and attributes read.
 
     Args:
+        tolerances: allowed differences, of each task attribute by attribute.
         drawn: the images that are counted, and the batches in which they come.
         memory: images that the running rates look back on, of each group where `per_group`.
     """
@@ -96,7 +99,8 @@ def readings_of(
             for m, members in enumerate(notion.population):
                 labels = "" if members.all() else f" labelled {' or '.join(np.array(task.classes)[members])}"
                 names = [f"{prefix}{grouping.name} {name}{labels}" for name in grouping.groups]
-                found += [RateRead(*one) for one in zip(names, sizes[m].tolist(), errors[m].tolist(), strict=True)]
+                read = zip(names, sizes[m].tolist(), errors[m].tolist(), strict=True)
+                found += [RateRead(*one, tolerance=tolerances[number * len(groups) + a]) for one in read]
     return list({one.name: one for one in sorted(found, key=lambda one: one.error)}.values())  # rates of one population
 
 

@@ -72,6 +72,7 @@ def train(
     what = f"{settings.method} {settings.granularity} {settings.sparsity:g}"
     limits = limits_of(settings, run.method, trainer.plan, run.dense, pools.upper, run.device)
     if run.method.constrained and settings.fairness_on != "none":
+        _tell_of_tolerances(run, trainer)
         _warn_of_thin_groups(run, trainer, pools)
     with terminal.progress(what, trainer.steps) as display:
         trainer.compute.say = lambda text: terminal.warn(text, code="memory")
@@ -98,16 +99,27 @@ def train(
     watch.conclude()
 
 
+def _tell_of_tolerances(run: Prepared, trainer: Trainer) -> None:
+    """Say which gaps of the dense model are left alone."""
+    asked = run.settings.tolerance
+    for name, allowed in zip(trainer.groups.names, trainer.constraint.tolerances, strict=True):
+        if allowed > asked:
+            run.terminal.note(
+                f"{name}: a gap of {run.settings.notion} of up to {100 * allowed:.1f} points is left alone, since the "
+                f"dense model has it; `--target absolute` asks for {100 * asked:g}"
+            )
+
+
 def _warn_of_thin_groups(run: Prepared, trainer: Trainer, pools: PruningPools) -> None:
     drawn = {"lower": {pools.lower: trainer.lower}, "upper": {pools.upper: trainer.upper}}
     drawn["both"] = drawn["lower"] | drawn["upper"]
     tallies = trainer.constraint.tallies
     readings = readings_of(
-        run.data, run.notions, drawn[trainer.options.multiplier_data], tallies[0].memory if tallies else 0.0,
-        run.method.dual.per_group, run.dense, run.device,
+        run.data, run.notions, trainer.constraint.tolerances, drawn[trainer.options.multiplier_data],
+        tallies[0].memory if tallies else 0.0, run.method.dual.per_group, run.dense, run.device,
     )  # fmt: skip
     errors = run.settings.tolerance_errors if run.method.dual.errors is None else run.method.dual.errors
-    warn_of_thin_groups(readings, run.settings.tolerance, errors, run.terminal)
+    warn_of_thin_groups(readings, errors, run.terminal)
 
 
 def what_was_kept(run: Prepared, folder: RunFolder) -> tuple[str, str]:

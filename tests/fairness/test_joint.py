@@ -58,11 +58,12 @@ def test_each_task_has_the_multipliers_it_would_have_alone(notion: str) -> None:
     assert joint.weight == pytest.approx(sum(float(mu.sum()) for mu in expected) / 2)
 
 
-def test_the_term_is_the_mean_of_the_tasks_and_leaves_other_outputs_alone() -> None:
-    joint, alone = moved()
+@pytest.mark.parametrize(("notion", "sides"), [("accuracy", 1), ("odds", 2)])  # of odds only the second has alarms
+def test_the_term_is_the_mean_of_the_tasks_and_leaves_other_outputs_alone(notion: str, sides: int) -> None:
+    joint, alone = moved(notion)
     logits, labels, groups = batch(9)
     term = joint.term(labels, groups)
-    assert term.shape == (1, len(labels), WIDTH)
+    assert term.shape == (sides, len(labels), WIDTH)
     given = logits.clone().requires_grad_()
     value = joint.soften(given, torch.from_numpy(term))
     value.backward()

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from fairprune_cli.fairness import notions as fairness
 from fairprune_cli.fairness import relaxations
 from fairprune_cli.fairness.margins import class_margins
 from fairprune_cli.fairness.options import BOUNDS
@@ -20,7 +21,7 @@ from fairprune_cli.fairness.surrogate import indicators, soften
 @pytest.mark.parametrize("bound", BOUNDS)
 @pytest.mark.parametrize("relaxation", relaxations.names())
 def test_the_gradient_is_that_of_differences(relaxation: str, bound: str, classes: int) -> None:
-    surrogates = indicators(relaxations.get(relaxation), bound)
+    surrogates = indicators(relaxations.get(relaxation), bound, fairness.get("odds", classes))
     rng = np.random.default_rng(classes)
     logits = torch.tensor(rng.normal(size=(7, classes)), requires_grad=True)
     term = torch.tensor(rng.normal(size=(len(surrogates), 7, classes)))
@@ -34,9 +35,11 @@ def test_the_gradient_is_that_of_differences(relaxation: str, bound: str, classe
 
 def test_which_surrogate_bounds_from_where() -> None:
     hinge = relaxations.get("hinge")
-    assert indicators(hinge, "matched") == (hinge.delta,)
-    assert indicators(hinge, "upper") == (hinge.delta, hinge.kappa)
-    assert indicators(hinge, "lower") == (hinge.kappa, hinge.delta)
+    for notion in (fairness.get("accuracy", 3), fairness.get("odds", 2), fairness.get("parity", 3)):
+        assert indicators(hinge, "matched", notion) == (hinge.delta,)
+        assert indicators(hinge, "upper", notion) == (hinge.delta, hinge.kappa)
+        assert indicators(hinge, "lower", notion) == (hinge.kappa, hinge.delta)
+    assert indicators(hinge, "matched", fairness.get("odds", 3)) == (hinge.delta, hinge.kappa)
 
 
 class Dispatched(TorchDispatchMode):
@@ -59,7 +62,7 @@ class Dispatched(TorchDispatchMode):
     ("bound", "classes", "most"), [("matched", 2, 9), ("upper", 2, 15), ("matched", 5, 15), ("upper", 5, 21)]
 )
 def test_forward_and_backward_take_few_operators(bound: str, classes: int, most: int) -> None:
-    surrogates = indicators(relaxations.get("logistic"), bound)
+    surrogates = indicators(relaxations.get("logistic"), bound, fairness.get("accuracy", classes))
     logits = torch.randn(6, classes, requires_grad=True)
     term, factor = torch.randn(len(surrogates), 6, classes), torch.tensor(0.5)
     with Dispatched() as dispatched:

@@ -21,15 +21,17 @@ from tests.support.soft_rates import margins_by_definition
     seed=st.integers(0, 10_000),
 )  # fmt: skip
 def test_counts_by_a_loop_over_the_images(name: str, classes: int, weighted: bool, seed: int) -> None:
-    rng = np.random.default_rng(seed)
+    rng, hinge = np.random.default_rng(seed), get("hinge")
     notion, sizes = fairness.get(name, classes), [2, 4]
     logits = rng.normal(size=(20, classes)).astype(np.float32)
     labels = rng.integers(classes, size=20)
     groups = np.stack([rng.integers(-1, 2, size=20), rng.integers(-1, 3, size=20)], axis=1)
     weights = rng.uniform(0.2, 3.0, size=20).astype(np.float32) if weighted else None
     tallies = [GroupTally(count, notion, 1e12) for count in sizes]
-    add_batch(tallies, GroupRows(sizes, classes), notion, get("hinge").delta, logits, labels, groups, weights)
-    soft = get("hinge").delta(margins_by_definition(torch.tensor(logits))).numpy()
+    add_batch(tallies, GroupRows(sizes, classes), notion, [hinge.delta, hinge.kappa], logits, labels, groups, weights)
+    margins = margins_by_definition(torch.tensor(logits))
+    delta, kappa = hinge.delta(margins).numpy(), hinge.kappa(margins).numpy()
+    alarms = notion.direction[:, None] < 0
     for a, tally in enumerate(tallies):
         counts, relaxed = np.zeros_like(tally.counts), np.zeros_like(tally.soft)
         for b, group in enumerate(groups[:, a]):
@@ -37,7 +39,8 @@ def test_counts_by_a_loop_over_the_images(name: str, classes: int, weighted: boo
                 each = 1.0 if weights is None else float(weights[b])
                 counts[group, labels[b], logits[b].argmax()] += each
                 member = each * notion.population[:, labels[b]]
-                relaxed[0, :, group] += member * (notion.event[:, labels[b]] @ soft[b].astype(float))
+                soft = np.where(alarms, kappa[b], delta[b]).astype(float)
+                relaxed[0, :, group] += member * (notion.event[:, labels[b]] * soft).sum(axis=1)
                 relaxed[1, :, group] += member
         assert tally.counts == pytest.approx(counts, rel=1e-12)
         assert weighted or np.array_equal(tally.counts, counts)

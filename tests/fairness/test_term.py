@@ -91,12 +91,45 @@ def test_coefficients_by_hand() -> None:
     assert rising.sum(axis=1) == pytest.approx([3 * whole, whole, 4 * whole, 0.0])
 
 
+def test_a_false_alarm_is_pressed_on_where_it_is_one() -> None:
+    """Told to raise fewer alarms, an image that is none is left alone however far; one that is one is pushed down."""
+    constraint = made(fairness.get("odds", 3), [2])
+    (alarm,) = np.flatnonzero(constraint.notion.event[:, 0, 2])  # label 0, predicted 2
+    constraint.multipliers[0][1, alarm] = [0.0, 1.0]
+    labels, groups = np.zeros(3, dtype=np.int64), np.array([[1], [1], [0]])
+    logits = torch.tensor([[9.0, 0.0, -9.0], [0.0, -1.0, 2.0], [0.0, -1.0, 2.0]], requires_grad=True)
+    constraint.penalty(logits, labels, groups).backward()
+    assert logits.grad is not None
+    # The mean over the two images of the group of log(1 + e^a), a the margin of class 2.
+    slope = 0.5 / (1.0 + np.exp([18.0, -2.0]))
+    assert logits.grad.numpy() == pytest.approx(
+        np.array([[-slope[0], 0.0, slope[0]], [-slope[1], 0.0, slope[1]], [0.0, 0.0, 0.0]]), abs=1e-6
+    )
+    assert slope[0] < 1e-7
+
+
+def test_classes_shares_are_those_that_right_answers_have() -> None:
+    """A multiplier of a false alarm pushes one score down and gives the label's own no larger share of the loss."""
+    constraint = made(fairness.get("odds", 3), [2])
+    labels, groups, sizes = np.array([0, 1, 2] * 2), np.repeat([0, 1], 3)[:, None], np.full(6, 10.0)
+    right = constraint.notion.right_answers
+    constraint.multipliers[0][1, ~right] = 2.0
+    assert not constraint.shift(labels, groups, sizes).any()
+    assert constraint.part(labels, groups, sizes).min() > 1.0  # but their images are wanted
+    constraint.multipliers[0][0, np.flatnonzero(right)[1], 1] = 0.5
+    # Of 60 images, the 20 of label 1 have 20 + .5 * 60 in the loss.
+    expected = np.log(np.array([20.0, 50.0, 20.0]) / 90.0 * 3.0)
+    assert constraint.shift(labels, groups, sizes) == pytest.approx(expected, rel=1e-5)
+
+
 @pytest.mark.parametrize("bound", BOUNDS)
 def test_a_term_has_its_shape_whatever_acts(bound: str) -> None:
     constraint = made(fairness.get("odds", 3), [2, 4], bound=bound)
+    recalls = made(fairness.get("accuracy", 3), [2, 4], bound=bound)
+    assert len(recalls.term(np.array([0]), np.array([[0, -1]]))) == (1 if bound == "matched" else 2)
     labels, groups = np.array([0, 2]), np.array([[0, -1], [1, 3]])
     term = constraint.term(labels, groups)
-    assert term.shape == (1 if bound == "matched" else 2, 2, 3)
+    assert term.shape == (2, 2, 3)
     assert term.dtype == np.float32
     assert not term.any()
     constraint.multipliers[1][1] = 1.0

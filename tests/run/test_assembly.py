@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from fairprune_cli.fairness import notions as fairness
 from fairprune_cli.models.read_out import OutputTable, ReadOut, Scores, attach
 from fairprune_cli.pruning import methods
 from fairprune_cli.pruning.masks import WeightMasks
@@ -19,7 +20,7 @@ from fairprune_cli.run.options import Settings
 @pytest.mark.parametrize("count", [1, 2])
 def test_levelling_is_a_share_of_what_each_task_has_of_the_loss(count: int) -> None:
     """CE is the mean of the tasks': an image of the better group is never pulled harder away than CE pulls it."""
-    settings, method = Settings(levelling=1.0), methods.get("bifp")
+    settings, method = Settings(levelling=1.0, target="absolute"), methods.get("bifp")
     tasks = [SimpleNamespace(name=str(t), classes=("x", "y")) for t in range(count)]
     dense = nn.Linear(2, 2 * count)
     columns = [(2 * t, 2 * t + 1) for t in range(count)]
@@ -41,9 +42,17 @@ def test_levelling_is_a_share_of_what_each_task_has_of_the_loss(count: int) -> N
     assert term[0, 0] / count == pytest.approx([own_pull, 0.0] * count)  # the Lagrangian has the mean of the tasks'
 
 
-@pytest.mark.parametrize(("target", "expected"), [("absolute", [0.02, 0.02]), ("dense", [0.3, 0.02])])
-def test_a_gap_comes_down_to_the_dense_models_where_that_is_asked_for(target: str, expected: list[float]) -> None:
-    settings, method = Settings(target=target, tolerance_errors=0.0), methods.get("bifp")
+@pytest.mark.parametrize(
+    ("method_name", "target", "expected"),
+    [
+        ("bifp", "absolute", [0.02, 0.02]), ("bifp", "dense", [0.3, 0.02]), ("bifp", "method", [0.3, 0.02]),
+        ("constrained", "method", [0.02, 0.02]), ("constrained", "dense", [0.3, 0.02]),
+    ],
+)  # fmt: skip
+def test_a_gap_comes_down_to_the_dense_models_where_that_is_asked_for(
+    method_name: str, target: str, expected: list[float]
+) -> None:
+    settings, method = Settings(target=target, tolerance_errors=0.0), methods.get(method_name)
     dense = nn.Linear(2, 2)
     data = SimpleNamespace(groupings=[SimpleNamespace(name=n, groups=("a", "b")) for n in ("age", "gender")])
     notion = constrained_notion(settings, method, 2)
@@ -58,4 +67,6 @@ def test_a_gap_comes_down_to_the_dense_models_where_that_is_asked_for(target: st
     for tally, pair in zip(made.tallies, ((90, 70), (80, 75)), strict=True):
         tally.add(np.array([[[n, 100 - n], [0, 0]] for n in pair], dtype=float), np.zeros((2, 1, 2)))
     made.update()
-    assert [bool(mu.any()) for mu in made.multipliers] == [target == "absolute", True]
+    assert [bool(mu.any()) for mu in made.multipliers] == [expected[0] < 0.1, True]
+    relative = run._task_constraint(fairness.get("degradation", 2), right, None, images)
+    assert relative.tolerances == [0.02, 0.02]

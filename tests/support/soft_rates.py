@@ -32,8 +32,6 @@ def lagrangian_by_definition(
         soft = torch.where(torch.tensor(notion.event[m, labels]), indicator(margins), 0.0).sum(1)
         return (each * soft)[inside].sum() / each[inside].sum()
 
-    upwards = relaxation.kappa if bound == "upper" else relaxation.delta  # of terms with a plus
-    downwards = relaxation.kappa if bound == "lower" else relaxation.delta
     total = torch.zeros((), dtype=logits.dtype)
     for a, (too_low, too_high) in enumerate(multipliers):
         grouped = groups[:, a] >= 0
@@ -43,6 +41,9 @@ def lagrangian_by_definition(
         acting = sum(too_low[at] + too_high[at] for at in present)
         share = 0.0 if not levelling else min(1.0, levelling / max(acting, 1e-9))
         for m, g in present:
+            alarm = bound == "matched" and notion.direction[m] < 0
+            upwards = relaxation.kappa if bound == "upper" or alarm else relaxation.delta  # of terms with a plus
+            downwards = relaxation.kappa if bound == "lower" or alarm else relaxation.delta
             own = groups[:, a] == g
             has_reference = notion.against != "whole" or notion.relative
             if has_reference:

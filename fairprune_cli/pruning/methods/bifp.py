@@ -43,6 +43,7 @@ class Method(method.Method):
     upper_gradient = True
     eval_gradient = True
     operating_point = "shifted"
+    target = "dense"
 
     def __init__(self, masks: Masks, options: method.MethodOptions) -> None:
         super().__init__(masks, options)
