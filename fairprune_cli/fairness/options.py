@@ -41,7 +41,7 @@ class ConstraintOptions(NotionOptions):
     )  # fmt: skip
     target: str = setting(
         "method", "what a gap is to come down to: the tolerance, or the dense model's own gap where that is larger; or "
-        "as the method has it: dense for bifp, absolute for others and for --group-thresholds",
+        "as the method has it: absolute, but dense for bifp where other rates than accuracies are compared",
         choices=("method", "absolute", "dense"), by_method=True, needs=_ACTS, besides=_FITS,
     )  # fmt: skip
     max_accuracy_loss: float = setting(

@@ -137,9 +137,18 @@ class Method:
         return cls.constrained and cls._point(operating_point) in ("shifted", "both")
 
     @classmethod
-    def to_dense(cls, target: str) -> bool:
-        """Whether a gap may be as large as the dense model's; target: as in the settings."""
-        return (cls.target if target == "method" else target) == "dense"
+    def to_dense(cls, target: str, compares: str) -> bool:
+        """Whether a gap may be as large as the dense model's.
+
+        Where it is left to the method, that is only what rates other than accuracies do: groups' accuracies come
+        together when the weaker ones are given more of the loss, odds of groups that are not equally easy do not.
+
+        Args:
+            target: as in the settings; compares: as in `Notion`, no "losses".
+        """
+        if target == "method":
+            return cls.target == "dense" and compares == "rates"
+        return target == "dense"
 
     @classmethod
     def _point(cls, operating_point: str) -> str:

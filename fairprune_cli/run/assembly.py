@@ -111,7 +111,7 @@ class Assembly:
         """The constraint on all tasks, and the passes that its reference to the dense model costs."""
         read_out, cost = read_out_of(self.dense), 0.0
         modes: list[Sequence[list[np.ndarray] | None]] = [[None] * len(self.notions)] * 2
-        if any(notion.relative for notion in self.notions) or self._as_dense:
+        if any(notion.relative or self._as_dense(notion) for notion in self.notions):
             modes[0], cost = self._references(pools, evaluated=False)
             both = any(notion.relative for notion in self.notions) and self.method.upper_gradient
             if both and self._acts and self._multiplier_data == "upper":
@@ -127,10 +127,9 @@ class Assembly:
             return parts[0], cost
         return JointConstraint(parts, read_out.columns, read_out.width), cost
 
-    @property
-    def _as_dense(self) -> bool:
-        """Whether a gap may be as large as the dense model's."""
-        return self.method.to_dense(self.settings.target) and self._acts
+    def _as_dense(self, notion: fairness.Notion) -> bool:
+        """Whether a gap may be as large as the dense model's; not where it is a difference to that anyway."""
+        return self._acts and not notion.relative and self.method.to_dense(self.settings.target, notion.compares)
 
     @property
     def _acts(self) -> bool:
@@ -183,7 +182,7 @@ class Assembly:
     def _tolerances(self, notion: fairness.Notion, dense: list[np.ndarray] | None) -> list[float]:
         """What each attribute's gap is to come down to; dense: the dense model's counts [G, K, K] by attribute."""
         least = self.settings.tolerance
-        if dense is None or not self._as_dense or notion.relative:  # whose gap is one to the dense model
+        if dense is None or not self._as_dense(notion):
             return [least] * len(self.data.groupings)
         return [float(np.fmax(least, notion.exact(counts))) for counts in dense]
 
