@@ -30,7 +30,7 @@ from _rivals_archive import archive, archive_of, restore
 from _rivals_cells import Part, costs, gathered
 from _rivals_data import Task, draws_of, tasks_of
 from _rivals_documents import ladder_cell, measured_cell, with_adjusted
-from _rivals_grids import LADDER, ONE_CELL, ROWS, TUNING_CELLS, Row, Values, ladder_settings
+from _rivals_grids import LADDER, ONE_CELL, OURS, ROWS, TUNING_CELLS, Row, Values, ladder_settings
 from _rivals_page import ladder_page, measured_page, results_page, tuning_page
 from _rivals_runs import Job, Place, complete
 from _rivals_statistics import CONFIDENCE, Cell
@@ -42,6 +42,7 @@ from fairprune_cli.core.terminal import Terminal
 
 RESULTS = Path(__file__).parent / "results"
 PAGE = Path(__file__).parents[1] / "docs" / "results.md"
+OURS_FOUND = f" Those of {OURS} were found in trials on the same images that the others were tuned on."
 Chosen = tuple[Row, dict[str, str]]  # a row with its settings
 
 
@@ -121,6 +122,7 @@ def choices(args: argparse.Namespace) -> tuple[dict[str, Values], str]:
     return chosen, (
         "Every row has the best of four settings, chosen for all data sets together on images that are not read here "
         f"(tuning.md){', but for these, which have their defaults: ' + '; '.join(untuned) if untuned else ''}."
+        f"{OURS_FOUND if OURS in untuned else ''}"
     )
 
 

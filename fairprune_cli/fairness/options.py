@@ -61,8 +61,9 @@ class ConstraintOptions(NotionOptions):
         choices=("additive", "exponentiated"), by_method=True, needs=_ACTS,
     )  # fmt: skip
     multiplier_fall: str = setting(
-        "start", "how far multipliers fall where the constraint is met: to where they started (below only where their "
-        "group leads by more than is allowed), or to zero", choices=("start", "zero"), by_method=True, needs=_ACTS,
+        "target", "how far multipliers fall where the constraint is met: to where they started (below only where their "
+        "group leads by more than is allowed), or to zero; or as the target has it: zero where it is the dense model's "
+        "gap, else start", choices=("target", "start", "zero"), by_method=True, needs=_ACTS,
     )  # fmt: skip
     multiplier_rate: float = setting(0.05, "step of the multipliers", low=0.0, by_method=True, needs=_ACTS)
     multiplier_cap: float = setting(3.0, "largest multiplier", low=0.0, by_method=True, needs=_ACTS)

@@ -172,12 +172,17 @@ class Assembly:
             dense_eval=dense_eval if notion.relative else None, data=data, normalise=dual.normalise,
             per_group=dual.per_group, start=start,
             exponentiated=(dual.step or settings.multiplier_step) == "exponentiated",
-            rests=(dual.fall or settings.multiplier_fall) == "start",
+            rests=self._rests(notion),
             errors=settings.tolerance_errors if dual.errors is None else dual.errors,
             accuracy=accuracy,
             levelling=settings.levelling if dual.levelling is None else dual.levelling,
             decay=settings.multiplier_decay if dual.decay is None else dual.decay,
         )  # fmt: skip
+
+    def _rests(self, notion: fairness.Notion) -> bool:
+        """Whether multipliers fall to where they started, and not to zero."""
+        fall = self.method.dual.fall or self.settings.multiplier_fall
+        return fall == "start" or (fall == "target" and not self._as_dense(notion))
 
     def _tolerances(self, notion: fairness.Notion, dense: list[np.ndarray] | None) -> list[float]:
         """What each attribute's gap is to come down to; dense: the dense model's counts [G, K, K] by attribute."""

@@ -65,6 +65,7 @@ def test_a_gap_comes_down_to_the_dense_models_where_that_is_asked_for(
     images = [counts.sum(axis=2) for counts in right]
     made = run._task_constraint(notion, right, None, images)
     assert made.tolerances == pytest.approx([0.3 if to_dense else 0.02, 0.02])
+    assert made._dual.rests == (not to_dense)  # at their start, which keeps the groups in balance
     if made.notion.relative:
         return
     # Of the first attribute the pruned model has a gap of .2, of the second one of .05.
