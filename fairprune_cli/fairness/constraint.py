@@ -7,7 +7,6 @@ term that of fairness/term.py; fairness/surrogate.py lends it a gradient. All bu
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -23,16 +22,8 @@ from fairprune_cli.fairness.multipliers import Multipliers
 from fairprune_cli.fairness.notion import Notion
 from fairprune_cli.fairness.options import BOUNDS, ConstraintOptions
 from fairprune_cli.fairness.relaxations import Relaxation
-from fairprune_cli.fairness.tally import GroupTally, add_batch
+from fairprune_cli.fairness.tally import GroupTally, Violation, add_batch
 from fairprune_cli.fairness.term import lagrangian_part, prior_shift, pull_of, term_of
-
-
-@dataclass(frozen=True)
-class Violation:
-    """Exact and relaxed gap of one attribute, always side by side; 0..1 for the exact one, NaN if undefined."""
-
-    exact: float
-    surrogate: float
 
 
 class _Observed(NamedTuple):
@@ -74,7 +65,7 @@ class Constraint:
         dense_eval: the same in eval mode, where batches may be observed in both modes.
         data: per attribute [G, K], images of the data that batches come from; a rate that has fewer than `least` there
             leaves its multiplier alone, too.
-        exponentiated, errors, start, rests: as in `Multipliers`.
+        exponentiated, errors, start, rests, unit: as in `Multipliers`.
         accuracy: is told of the accuracy over all groups at each update, and weighs it against the multipliers.
 
     Attributes:
@@ -106,6 +97,7 @@ class Constraint:
         errors: float = 0.0,
         start: Sequence[np.ndarray] | None = None,
         rests: bool = False,
+        unit: Sequence[np.ndarray] | None = None,
         accuracy: AccuracyWatch | None = None,
     ) -> None:
         if bound not in BOUNDS:
@@ -120,7 +112,7 @@ class Constraint:
         self.tolerances = [tolerance] * len(groups) if isinstance(tolerance, int | float) else list(tolerance)
         self._dual = Multipliers(
             notion, self._rows, rate=rate, cap=cap, tolerance=self.tolerances, decay=decay, least=least, dense=dense,
-            data=data, exponentiated=exponentiated, errors=errors, start=start, rests=rests,
+            data=data, exponentiated=exponentiated, errors=errors, start=start, rests=rests, unit=unit,
         )  # fmt: skip
         self._accuracy = accuracy
         self._dense = {False: dense, True: dense_eval}  # by whether in eval mode
@@ -202,6 +194,11 @@ class Constraint:
         if not self.active:
             return logits.new_zeros(())
         return self.soften(logits, sent(self.term(labels, groups, weights), logits.device))
+
+    @property
+    def in_units(self) -> list[np.ndarray]:
+        """The multipliers in units of each rate, as their cap is, [2, M, G] per attribute."""
+        return [mu / unit for mu, unit in zip(self.multipliers, self._dual.unit, strict=True)]
 
     @property
     def active(self) -> bool:

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from fairprune_cli.fairness.constraint import Constraint, Violation
+from fairprune_cli.fairness.constraint import Constraint
+from fairprune_cli.fairness.tally import Violation
 from fairprune_cli.fairness.term import prior_shift, pull_of
 
 
@@ -68,6 +69,11 @@ class JointConstraint:
             for part, columns in zip(self.parts, self.columns, strict=True)
         ]
         return sum(values[1:], values[0]) / len(values)
+
+    @property
+    def in_units(self) -> list[np.ndarray]:
+        """As `Constraint.in_units`, per task and attribute."""
+        return [mu for part in self.parts for mu in part.in_units]
 
     @property
     def active(self) -> bool:

@@ -25,7 +25,7 @@ import numpy as np
 from fairprune_cli.fairness.group_rows import GroupRows
 from fairprune_cli.fairness.notion import Notion, allowed_differences
 
-UNIT = 0.1  # multiplier about which an exponentiated step turns from adding to multiplying
+UNIT = 0.1  # multiplier, in units, about which an exponentiated step turns from adding to multiplying
 
 
 class Multipliers:
@@ -33,8 +33,7 @@ class Multipliers:
 
     Args:
         notion, rows: what is held equal, among which groups.
-        rate: eta, step per update.
-        cap: largest multiplier.
+        rate: eta, step per update; cap: largest multiplier; both in units.
         tolerance: tau of each attribute, 0..1.
         decay: share of a multiplier that is lost at each update at which it falls, beside the dual step; 0..1.
         least: images in a rate's population below which it leaves its multiplier alone.
@@ -45,11 +44,15 @@ class Multipliers:
             they balance its groups; they start at 0 where None.
         rests: multipliers fall to where they started, and below only where their group leads by more than tau; else
             they fall to 0.
+        unit: per attribute [G, K], images of the data that the loss is a mean over, for a unit of each rate's
+            multipliers: the share of all images that its largest group is. However few of all it looks at, at its cap
+            c a stratum has c times the part that the largest one has in the loss. The unit is 1 where None.
         errors: a difference is allowed to be as large as so many of its standard errors, where that is above tau.
 
     Attributes:
         table: float64 [2, M, R], "too low" and "too high".
         of: views of it, one per attribute, [2, M, G].
+        unit: per attribute [1, M, 1].
         start: per attribute [2, M, G], where multipliers start.
         pairs: per attribute [M', G, G], those of ordered pairs (h, g) in the M' rates that may be wrong both ways.
     """
@@ -58,7 +61,7 @@ class Multipliers:
         self, notion: Notion, rows: GroupRows, *, rate: float, cap: float, tolerance: Sequence[float], decay: float,
         least: float, dense: Sequence[np.ndarray] | None, data: Sequence[np.ndarray] | None = None,
         exponentiated: bool = False, errors: float = 0.0, start: Sequence[np.ndarray] | None = None,
-        rests: bool = False,
+        rests: bool = False, unit: Sequence[np.ndarray] | None = None,
     ) -> None:  # fmt: skip
         self.notion, self.rate, self.cap, self.tolerance = notion, rate, cap, tolerance
         self.decay, self.least = decay, least
@@ -71,8 +74,12 @@ class Multipliers:
         self.dense_whole: Sequence[np.ndarray | None] = self.dense  # [M]
         if dense is not None:
             self.refer(dense)
+        self.unit = [
+            np.ones((1, mu.shape[1], 1)) if unit is None else unit_of(notion, unit[a]) for a, mu in enumerate(self.of)
+        ]
         self.start = [
-            np.zeros_like(mu) if start is None else balancing(notion, start[a], cap) for a, mu in enumerate(self.of)
+            np.zeros_like(mu) if start is None else np.minimum(balancing(notion, start[a]), cap * own)
+            for a, (mu, own) in enumerate(zip(self.of, self.unit, strict=True))
         ]
         self.most = [np.inf if data is None else notion.sizes(data[a]) for a in range(len(rows.counts))]
 
@@ -94,7 +101,7 @@ class Multipliers:
             seen: per attribute [G, K], running images, where counts are of what images stand for.
         """
         for a, running in enumerate(counts):
-            mu, pairs = self.of[a], self.pairs[a]
+            mu, pairs, unit = self.of[a], self.pairs[a], self.unit[a]
             images = np.minimum(self.notion.sizes(running.sum(axis=2) if seen is None else seen[a]), self.most[a])
             errors = self._errors(running, images) if self.errors else None
             rate = self.notion.usable_rates(running, self.dense[a], self.least, images)
@@ -102,12 +109,13 @@ class Multipliers:
                 held = (rate, self.notion.whole_rates(running, self.dense_whole[a]), self.tolerance[a], errors)
                 violation = self.notion.violation(*held)
                 leading = self.notion.violation(*held, leading=True) if self.rests else violation
-                mu[:] = self._moved(mu, violation, leading, self.start[a])
+                mu[:] = unit * self._moved(mu / unit, violation, leading, self.start[a] / unit)
             if len(self._two_sided):
                 rate = rate[self._two_sided]
                 allowed = allowed_differences(self.tolerance[a], None if errors is None else errors[self._two_sided])
                 violation = rate[:, :, None] - rate[:, None, :] - allowed
-                pairs[:] = self._stepped(pairs, violation)  # they start at 0
+                own = unit[0, self._two_sided][:, :, None]
+                pairs[:] = own * self._stepped(pairs / own, violation)  # they start at 0
                 mu[0, self._two_sided], mu[1, self._two_sided] = pairs.sum(axis=1), pairs.sum(axis=2)
 
     def _errors(self, running: np.ndarray, images: np.ndarray) -> np.ndarray:
@@ -117,7 +125,7 @@ class Multipliers:
         return self.errors * np.sqrt(rate * (1.0 - rate) / (images + 1.0))
 
     def _moved(self, mu: np.ndarray, violation: np.ndarray, leading: np.ndarray, start: np.ndarray) -> np.ndarray:
-        """After a dual step; leading: as in `Notion.violation`. All of one shape."""
+        """After a dual step, in units; leading: as in `Notion.violation`. All of one shape."""
         stepped = self._stepped(mu, violation)
         if not self.rests:
             return stepped
@@ -127,7 +135,7 @@ class Multipliers:
         return moved
 
     def _stepped(self, mu: np.ndarray, violation: np.ndarray) -> np.ndarray:
-        """After a dual step that no start holds."""
+        """After a dual step that no start holds, in units."""
         step = np.where(np.isnan(violation), 0.0, violation)
         kept = np.where(step < 0, (1.0 - self.decay) * mu, mu) if self.decay else mu
         if self.exponentiated:
@@ -135,7 +143,17 @@ class Multipliers:
         return np.clip(kept + self.rate * step, 0.0, self.cap)
 
 
-def balancing(notion: Notion, images: np.ndarray, cap: float) -> np.ndarray:
+def unit_of(notion: Notion, images: np.ndarray) -> np.ndarray:
+    """The share of all images that the largest group of each rate's population is, [1, M, 1]; 1 where that is empty.
+
+    Args:
+        images: [G, K], images of the data that the loss is a mean over.
+    """
+    share = notion.sizes(images).max(axis=1) / max(images.sum(), 1.0)
+    return np.where(share > 0, share, 1.0)[None, :, None]
+
+
+def balancing(notion: Notion, images: np.ndarray) -> np.ndarray:
     """Multipliers at which, within each rate's population, every group has the same part in the Lagrangian.
 
     An image of the loss counts 1 / N, one of group g in rate m another mu[m, g] / n[m, g]; so
@@ -145,7 +163,7 @@ def balancing(notion: Notion, images: np.ndarray, cap: float) -> np.ndarray:
     for the rates of right answers, which are those that a larger part in the loss raises; the others are 0.
 
     Args:
-        images: [G, K], images of the data that the loss is a mean over. cap: largest multiplier.
+        images: [G, K], images of the data that the loss is a mean over.
 
     Returns:
         [2, M, G].
@@ -153,5 +171,5 @@ def balancing(notion: Notion, images: np.ndarray, cap: float) -> np.ndarray:
     right = notion.right_answers
     size = notion.sizes(images)[right]
     result = np.zeros((2, len(notion.event), len(images)))
-    result[0, right] = np.minimum((size.max(axis=1, keepdims=True) - size) / images.sum(), cap)
+    result[0, right] = (size.max(axis=1, keepdims=True) - size) / images.sum()
     return result

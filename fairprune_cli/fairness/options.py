@@ -65,8 +65,12 @@ class ConstraintOptions(NotionOptions):
         "group leads by more than is allowed), or to zero; or as the target has it: zero where it is the dense model's "
         "gap, else start", choices=("target", "start", "zero"), by_method=True, needs=_ACTS,
     )  # fmt: skip
-    multiplier_rate: float = setting(0.05, "step of the multipliers", low=0.0, by_method=True, needs=_ACTS)
-    multiplier_cap: float = setting(3.0, "largest multiplier", low=0.0, by_method=True, needs=_ACTS)
+    multiplier_unit: str = setting(
+        "group", "what start, steps and cap of a rate's multipliers are relative to: the share of all images that the "
+        "largest group of those it looks at is, or one", choices=("group", "one"), by_method=True, needs=_ACTS,
+    )  # fmt: skip
+    multiplier_rate: float = setting(0.05, "step of the multipliers, in units", low=0.0, by_method=True, needs=_ACTS)
+    multiplier_cap: float = setting(3.0, "largest multiplier, in units", low=0.0, by_method=True, needs=_ACTS)
     multiplier_decay: float = setting(
         0.0, "share of a multiplier lost per step at which it falls, beside the dual step", low=0.0, high=1.0,
         share=True, by_method=True, needs=_ACTS,

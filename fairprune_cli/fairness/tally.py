@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -11,6 +12,14 @@ from fairprune_cli.fairness.group_rows import GroupRows
 from fairprune_cli.fairness.margins import class_margins
 from fairprune_cli.fairness.notion import Notion, largest_gap
 from fairprune_cli.fairness.relaxations import Surrogate
+
+
+@dataclass(frozen=True)
+class Violation:
+    """Exact and relaxed gap of one attribute, always side by side; 0..1 for the exact one, NaN if undefined."""
+
+    exact: float
+    surrogate: float
 
 
 class GroupTally:

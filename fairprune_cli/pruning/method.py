@@ -25,7 +25,8 @@ class Dual:
         notion: as in `--notion`, unless one is asked for; against: as in `Notion`, of that notion.
         data: as `multiplier_data`.
         relaxation, bound: as in the settings.
-        start, step, fall, errors: as `multiplier_start`, `multiplier_step`, `multiplier_fall`, `tolerance_errors`.
+        start, step, fall, unit, errors: as `multiplier_start`, `multiplier_step`, `multiplier_fall`, `multiplier_unit`,
+            `tolerance_errors`.
         levelling, cap, decay, normalise, per_group: as in `Constraint`.
     """
 
@@ -37,6 +38,7 @@ class Dual:
     start: str | None = None
     step: str | None = None
     fall: str | None = None
+    unit: str | None = None
     errors: float | None = None
     levelling: float | None = None
     cap: float | None = None
@@ -48,9 +50,9 @@ class Dual:
 # Settings of the constraint, by the name of what prescribes them in `Dual`; "" where nothing does.
 CONSTRAINT = {
     "fairness_on": "", "tolerance": "", "target": "", "max_accuracy_loss": "", "tolerance_errors": "errors",
-    "multiplier_start": "start", "multiplier_step": "step", "multiplier_fall": "fall", "multiplier_rate": "",
-    "multiplier_memory": "", "relaxation": "relaxation", "bound": "bound", "levelling": "levelling",
-    "multiplier_cap": "cap", "multiplier_decay": "decay", "multiplier_data": "data",
+    "multiplier_start": "start", "multiplier_step": "step", "multiplier_fall": "fall", "multiplier_unit": "unit",
+    "multiplier_rate": "", "multiplier_memory": "", "relaxation": "relaxation", "bound": "bound",
+    "levelling": "levelling", "multiplier_cap": "cap", "multiplier_decay": "decay", "multiplier_data": "data",
 }  # fmt: skip
 RETRAINING = {"dfr_penalty", "dfr_c", "dfr_subsets"}  # settings of a last layer that is trained again
 

@@ -118,11 +118,9 @@ class Assembly:
                 modes[1], more = self._references(pools, evaluated=True)
                 cost += more
         data = [images_in(self._pools_counted(pools), rows, task) for task, rows in enumerate(self._rows)]
-        starts: list[list[np.ndarray] | None] = [None] * len(self.notions)
-        if (self.method.dual.start or self.settings.multiplier_start) == "balanced":
-            starts = [images_in([pools.lower], rows, task) for task, rows in enumerate(self._rows)]
+        lower = [images_in([pools.lower], rows, task) for task, rows in enumerate(self._rows)]
         watches = self.accuracies or [None] * len(self.notions)
-        parts = [self._task_constraint(*own) for own in zip(self.notions, *modes, data, starts, watches, strict=True)]
+        parts = [self._task_constraint(*own) for own in zip(self.notions, *modes, data, lower, watches, strict=True)]
         if read_out is None or read_out.plain:
             return parts[0], cost
         return JointConstraint(parts, read_out.columns, read_out.width), cost
@@ -158,7 +156,7 @@ class Assembly:
 
     def _task_constraint(
         self, notion: fairness.Notion, dense: list[np.ndarray] | None, dense_eval: list[np.ndarray] | None,
-        data: list[np.ndarray], start: list[np.ndarray] | None = None, accuracy: AccuracyWatch | None = None,
+        data: list[np.ndarray], lower: list[np.ndarray] | None = None, accuracy: AccuracyWatch | None = None,
     ) -> Constraint:  # fmt: skip
         settings, dual = self.settings, self.method.dual
         groups = [len(g.groups) for g in self.data.groupings]
@@ -170,7 +168,9 @@ class Assembly:
             memory=settings.multiplier_memory / (max(groups) if dual.per_group else 1),
             bound=dual.bound or settings.bound, dense=dense if notion.relative else None,
             dense_eval=dense_eval if notion.relative else None, data=data, normalise=dual.normalise,
-            per_group=dual.per_group, start=start,
+            per_group=dual.per_group,
+            start=lower if (dual.start or settings.multiplier_start) == "balanced" else None,
+            unit=lower if (dual.unit or settings.multiplier_unit) == "group" else None,
             exponentiated=(dual.step or settings.multiplier_step) == "exponentiated",
             rests=self._rests(notion),
             errors=settings.tolerance_errors if dual.errors is None else dual.errors,

@@ -26,7 +26,7 @@ class EpochRecord:
 
     Attributes:
         exact_gap, surrogate_gap: of the notion, running; 0..1 for the exact one.
-        multipliers: the largest of a group's, per attribute and group.
+        multipliers: the largest of a group's in its unit, per attribute and group.
         gradient_norm: mean norm of the weight steps' gradients before they are clipped.
         clipped: share of the weight steps whose gradient was clipped.
         mask_moves: how often the mask moved.
@@ -135,7 +135,7 @@ def step_figures(
     return StepFigures(
         step, total, means.mean_loss, sparsity,
         math.nan if worst is None else worst.exact, math.nan if worst is None else worst.surrogate,
-        max((float(mu.max()) for mu in constraint.multipliers), default=0.0), means.images_per_second,
+        max((float(mu.max()) for mu in constraint.in_units), default=0.0), means.images_per_second,
     )  # fmt: skip
 
 
@@ -145,7 +145,7 @@ def record(
     """The record of an epoch that ends at `step`."""
     names, violations = groups.names, constraint.violations()
     # Several rates of a group (odds) share a line in the report: the largest multiplier speaks for them.
-    largest = [mu.max(axis=(0, 1)) for mu in constraint.multipliers]
+    largest = [mu.max(axis=(0, 1)) for mu in constraint.in_units]
     return EpochRecord(
         epoch=epoch,
         step=step,

@@ -72,6 +72,38 @@ def test_a_balanced_start_gives_each_group_the_same_part(name: str) -> None:
     assert part.min() >= 1.0
 
 
+@pytest.mark.parametrize("exponentiated", [False, True])
+@pytest.mark.parametrize("name", ["odds", "parity"])
+def test_a_multiplier_moves_alike_in_its_unit_whatever_the_share_of_its_images(name: str, exponentiated: bool) -> None:
+    """In units everything moves as it would with a unit of one, and at the cap a stratum has cap times the largest."""
+    notion = fairness.get(name, 2)
+    images = np.array([[40.0, 10.0], [5.0, 15.0]])
+    counts = np.array([[[30.0, 10.0], [4.0, 6.0]], [[2.0, 3.0], [3.0, 12.0]]])
+    given = {"rate": 0.3, "cap": 2.0, "exponentiated": exponentiated}
+    plain = alone(notion, 2, start=[images], **given)
+    few = alone(notion, 2, start=[images], unit=[images], **given)
+    unit = np.array([[40.0], [15.0]]) / 70.0 if name == "odds" else np.array([[50.0 / 70.0]])
+    assert few.unit[0] == pytest.approx(unit[None])
+    for dual in (plain, few):
+        dual.begin()
+    assert few.table == pytest.approx(plain.table)  # the balance is the same
+    if name == "odds":  # in units the start is 1 - n_g / n_max
+        assert (few.of[0] / few.unit[0])[0] == pytest.approx(np.array([[0.0, 0.875], [1.0 / 3.0, 0.0]]))
+    oracle = alone(notion, 2, **given)
+    oracle.table[:] = few.table / unit
+    oracle.start = [few.start[0] / unit]
+    for _ in range(40):
+        few.ascend([counts])
+        oracle.ascend([counts])
+        assert few.of[0] / few.unit[0] == pytest.approx(oracle.of[0])
+    assert (few.of[0] / few.unit[0]).max() == pytest.approx(2.0)
+
+
+def test_a_label_that_no_lower_image_has_leaves_its_unit_at_one() -> None:
+    dual = alone(fairness.get("odds", 2), 2, unit=[np.array([[40.0, 0.0], [60.0, 0.0]])])
+    assert dual.unit[0][0, :, 0] == pytest.approx([0.6, 1.0])
+
+
 def test_a_balanced_start_leaves_rates_that_more_images_do_not_raise() -> None:
     dual = alone(fairness.get("parity", 2), 2, start=[np.array([[40.0, 10.0], [5.0, 15.0]])])
     dual.begin()

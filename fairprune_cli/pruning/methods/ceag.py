@@ -28,6 +28,6 @@ class Method(magnitude.Method):
     constrained = True
     dual = method.Dual(
         notion="degradation", against="whole", data="lower", relaxation="logistic", bound="matched", levelling=math.inf,
-        start="zero", step="additive", fall="zero", errors=0.0, cap=math.inf, decay=1.0, normalise=False,
+        start="zero", step="additive", fall="zero", unit="one", errors=0.0, cap=math.inf, decay=1.0, normalise=False,
         per_group=True,
     )  # fmt: skip
