@@ -65,14 +65,14 @@ class Notion:
             return "rates"
         return "losses" if self.relative else "accuracies"
 
-    @property
+    @cached_property
     def right_answers(self) -> np.ndarray:
         """Which rates are shares of right answers that may be too low, bool [M]: more images of a group raise these."""
         wrong = ~np.eye(self.event.shape[1], dtype=bool)
         right: np.ndarray = (self.direction > 0) & ~self.event[:, wrong].any(axis=1)
         return right
 
-    @property
+    @cached_property
     def false_alarms(self) -> np.ndarray:
         """Which rates may be too high alone, bool [M]."""
         high: np.ndarray = self.direction < 0
