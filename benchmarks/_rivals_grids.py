@@ -27,6 +27,7 @@ class Row:
         asked: the notion that is asked for changes what it does; else one run serves all notions.
         everywhere: measured in every cell; the other rows in one cell of each data set.
         named: measured only where it is named.
+        notions: that it differs from other rows under, and is measured for; all of them where empty.
         tuned_as: the row whose choice it takes.
     """
 
@@ -37,6 +38,7 @@ class Row:
     asked: bool = False
     everywhere: bool = False
     named: bool = False
+    notions: tuple[str, ...] = ()
     tuned_as: str = ""
 
     @property
@@ -86,7 +88,7 @@ ROWS = {
         Row("prune-then-fair", "prune-then-fair", grid=_RATE, asked=True),
         Row("weighted-loss", "weighted-loss", grid=_grid(weight_floor="0.75 0.5", weight_power="5.0 2.0")),
         Row(OURS, OURS, asked=True, everywhere=True),
-        Row("bifp, absolute", OURS, {"target": "absolute"}, asked=True),
+        Row("bifp, absolute", OURS, {"target": "absolute"}, asked=True, notions=("odds",)),
         Row("fairgrape, own budget", "fairgrape", {"fairgrape_budget": "own"}, named=True),
     )
 }

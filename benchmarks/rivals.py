@@ -167,7 +167,7 @@ def parts_of(args: argparse.Namespace, rows: Mapping[str, Chosen]) -> tuple[list
         seeds = range(args.seeds or ((1 if faces else 2) if args.tune else 3 if faces else 5))
         for cell in args.cells or cells.get(task.family, task.cells):
             for notion in args.notions or notions_of(args, task, cell):
-                parts.append(Part(task, draws, seeds, cell, notion, in_cell(args, task, cell, rows)))
+                parts.append(Part(task, draws, seeds, cell, notion, in_cell(args, task, cell, notion, rows)))
     return parts, left_out
 
 
@@ -176,10 +176,13 @@ def notions_of(args: argparse.Namespace, task: Task, cell: str) -> tuple[str, ..
     return task.notions[: None if cell in ONE_CELL[task.family] and not (args.ladder or args.tune) else 1]
 
 
-def in_cell(args: argparse.Namespace, task: Task, cell: str, rows: Mapping[str, Chosen]) -> dict[str, Chosen]:
+def in_cell(
+    args: argparse.Namespace, task: Task, cell: str, notion: str, rows: Mapping[str, Chosen]
+) -> dict[str, Chosen]:
     """The rows that are measured in a cell: all of them in one of each data set, or where they are named."""
     whole = args.tune or args.ladder or args.methods or (task.measures_all and cell in ONE_CELL[task.family])
-    return {name: of for name, of in rows.items() if whole or of[0].everywhere}
+    asked = {name: of for name, of in rows.items() if not of[0].notions or notion in of[0].notions}
+    return {name: of for name, of in asked.items() if whole or of[0].everywhere}
 
 
 def in_order(parts: Sequence[Part]) -> list[Job]:

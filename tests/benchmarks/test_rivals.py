@@ -178,15 +178,24 @@ def test_in_one_cell_of_each_data_set_all_rows_are_measured_and_in_the_others_th
     args = SimpleNamespace(tune=False, ladder=False, methods=None)
     rows = {name: (row, row.settings({})) for name, row in grids.ROWS.items()}
     for task in data.TASKS.values():
-        whole = [cell for cell in task.cells if list(script.in_cell(args, task, cell, rows)) == list(rows)]
+        whole = [cell for cell in task.cells if list(script.in_cell(args, task, cell, "odds", rows)) == list(rows)]
         assert whole == (list(grids.ONE_CELL[task.family]) if task.measures_all else [])
         asked = {cell: script.notions_of(args, task, cell) for cell in task.cells}
         assert {cell for cell, of in asked.items() if of == task.notions} >= set(grids.ONE_CELL[task.family])
         assert all(of[0] == task.notions[0] for of in asked.values())
     families = [task.family for task in data.TASKS.values() if task.measures_all]
     assert sorted(families) == sorted({task.family for task in data.TASKS.values()})
-    few = script.in_cell(args, data.TASKS["faces"], "weight:0.9", rows)
+    few = script.in_cell(args, data.TASKS["faces"], "weight:0.9", "accuracy", rows)
     assert {"magnitude", "bip", "balanced", "group-dro", "bifp"} == set(few)
+
+
+def test_our_other_target_is_measured_where_it_is_not_the_default_already() -> None:
+    args = SimpleNamespace(tune=False, ladder=False, methods=None)
+    rows = {name: (row, row.settings({})) for name, row in grids.ROWS.items()}
+    ours, task = methods.get(grids.OURS), data.TASKS["lfw-smile"]
+    for notion in task.notions:
+        there = "bifp, absolute" in script.in_cell(args, task, "weight:0.95", notion, rows)
+        assert there == ours.to_dense("method", notions.get(notion, 2).compares)
 
 
 def test_a_row_that_is_tuned_as_another_has_its_grid_and_takes_its_choice(tmp_path: Path) -> None:
