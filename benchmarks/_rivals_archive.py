@@ -19,6 +19,7 @@ import numpy as np
 from _once import once
 from _rivals_runs import Job, Place, read_run, write_run
 
+from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.core.files import atomic_write_text
 
 _ARRAYS, _TEXTS = ("predicted", "labels", "groups"), ("names", "cost")
@@ -61,7 +62,23 @@ def _files(job: Job, place: Place) -> tuple[Path, Path]:
 
 
 def _lines(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+    """Every run of the file.
+
+    Raises:
+        FairpruneError: a line is none.
+    """
+    found = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    runs = []
+    for number, text in enumerate(found, 1):
+        try:
+            line = json.loads(text)
+            _unpacked(line)
+            runs.append(line)
+        except (ValueError, KeyError, TypeError, zlib.error):
+            raise FairpruneError(
+                f"line {number} is not a run as it was written", where=str(path), hint="take the file from its source"
+            ) from None
+    return runs
 
 
 def _name(file: Path, place: Place) -> str:

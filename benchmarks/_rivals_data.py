@@ -21,6 +21,7 @@ from typing import Any
 from _manifests import with_absolute_paths, write_manifest
 from _once import once
 
+from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.core.files import atomic_write_text
 from fairprune_cli.data.drawn_faces.write import write_sample
 from fairprune_cli.data.images.duplicates import parted
@@ -92,11 +93,11 @@ def tasks_of(names: Sequence[str]) -> list[Task]:
     """The tasks of these names, or of families of them.
 
     Raises:
-        SystemExit: an unknown name.
+        FairpruneError: an unknown name.
     """
     unknown = [name for name in names if not any(name in (task.name, task.family) for task in TASKS.values())]
     if unknown:
-        raise SystemExit(f"--data {unknown[0]} is not known; there are {', '.join(TASKS)}")
+        raise FairpruneError(f"{unknown[0]!r} is not known", where="--data", hint=f"one of {', '.join(TASKS)}")
     return [task for task in TASKS.values() if task.name in names or task.family in names]
 
 

@@ -13,8 +13,8 @@ What is done is kept in --work and not computed again: an interrupted benchmark 
 processes, each with one thread, may work on the same --work, which belongs to one version of the code. --gather makes
 the tables of what is there; --list prints the commands that are left. Rows, grids and cells stand in _rivals_grids.py
 and _rivals_data.py. Writes results/rivals-<name>.json and .md, results/tuning.json and .md, and all of them together
-into docs/results.md. results/rivals-runs-<arch>.jsonl has the predicted classes of every measured run, from which a new
---work begins: remove it when a method or its settings' defaults change.
+into docs/results.md. results/rivals-runs-<arch>-<epochs>.jsonl has the predicted classes of every measured run, from
+which a new --work begins: remove it when a method or its settings' defaults change.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from _rivals_archive import archive, archive_of, restore
+from _rivals_asked import NOTHING, refuse
 from _rivals_cells import Part, costs, gathered
 from _rivals_data import Task, draws_of, tasks_of
 from _rivals_documents import ladder_cell, measured_cell, with_adjusted
@@ -68,18 +69,19 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the results")
     parser.add_argument("--name", help="of the results [the architecture]")
     parser.add_argument("--gather", action="store_true", help="make the tables from the runs that are there")
-    parser.add_argument("--list", action="store_true", help="print the commands that are left, and do nothing")
+    parser.add_argument("--list", action="store_true", help="print the commands that are left, and run none of them")
     return parser.parse_args()
 
 
 def main() -> None:
     args = arguments()
-    if args.lr and (args.tune or args.ladder):
-        raise SystemExit("--lr is for measuring alone: the rows of --tune and --ladder have rates of their own")
+    refuse(args, LADDER if args.ladder else ROWS)
     place = Place(args.work, args.arch, args.dense_epochs, args.epochs, args.device, args.lr)
     chosen, words = choices(args)
     rows = rows_of(args, chosen)
     parts, left_out = parts_of(args, rows)
+    if not parts:
+        raise FairpruneError("none of these data are there", where=f"--data {' '.join(args.data)}")
     jobs = in_order(parts)
     before = tuned_before(args, parts) if args.tune and args.methods else {}
     kept = archive_of(args.out, place)
@@ -111,12 +113,15 @@ def main() -> None:
 def choices(args: argparse.Namespace) -> tuple[dict[str, Values], str]:
     """The chosen setting of each row, and a sentence about it."""
     path = Path(args.tuning)
-    if args.tune or args.tuning == "none" or not path.exists():
+    if args.tune or args.tuning == NOTHING:
         return {}, "Every row has the tool's default settings: nothing was tuned."
     found = json.loads(path.read_text(encoding="utf-8"))["rows"]
     chosen = {row: found[like]["chosen"] for row in [*found, *ROWS] if (like := tuned_like(row)) in found}
     if old := [row for row, values in chosen.items() if row not in ROWS or values not in ROWS[row].grid]:
-        raise SystemExit(f"{path} chose for {old[0]!r} what its grid does not hold: tune again, or give --tuning none")
+        raise FairpruneError(
+            f"it chose for {old[0]!r} what its grid does not hold", where=str(path),
+            hint=f"tune again, or give --tuning {NOTHING}",
+        )  # fmt: skip
     measured = args.methods or [name for name, row in ROWS.items() if not row.named]
     untuned = [name for name in measured if not args.ladder and name not in chosen]
     return chosen, (
@@ -135,8 +140,6 @@ def rows_of(args: argparse.Namespace, chosen: Mapping[str, Values]) -> dict[str,
     """What is run, by name, with its settings; for tuning each setting of a grid is a row of its own."""
     table = LADDER if args.ladder else ROWS
     names = args.methods or [name for name, row in table.items() if not row.named]
-    if unknown := [name for name in names if name not in table]:
-        raise SystemExit(f"--methods {unknown[0]!r} is not known; there are {'; '.join(table)}")
     if args.tune:
         return {
             tried_name(name, number): (table[name], table[name].settings(settings))
@@ -237,7 +240,9 @@ def tuned_before(args: argparse.Namespace, parts: Sequence[Part]) -> dict[str, A
         return {}
     found = json.loads(path.read_text(encoding="utf-8"))
     if found["cells"] != cells_of(parts):
-        raise SystemExit(f"{path} was made on other cells: tune all rows, or give --tuning none")
+        raise FairpruneError(
+            "it was made on other cells", where=str(path), hint=f"tune all rows, or give --tuning {NOTHING}"
+        )  # fmt: skip
     return {row: of for row, of in found["rows"].items() if row not in args.methods}
 
 

@@ -65,7 +65,7 @@ def command(
     terminal = terminal_of(quiet)
     settings = resolved(config, given)
     _refuse_mixture(models, against, predictions, against_predictions, trust, given)
-    warn_of_idle(given, settings.settings, "audit", terminal)
+    warn_of_idle(given, settings.settings, "audit", terminal, spelled=given.spelled)
     if predictions is not None:
         from fairprune_cli.run.audit_predictions import PredictionsRequest, audit_predictions
 

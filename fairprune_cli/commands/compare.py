@@ -77,7 +77,7 @@ def command(
     from fairprune_cli import compare as comparison
     from fairprune_cli.compare import printed
 
-    warn_of_idle(given, settings.settings, "compare", terminal, asked)
+    warn_of_idle(given, settings.settings, "compare", terminal, asked, spelled=given.spelled)
     request = comparison.Request(
         model, settings, asked, comparison.targets(patterns, at), seeds,
         tuple(grid or ()), names_of(reference or ()), out, force, trust, dry_run, gather, list_commands,

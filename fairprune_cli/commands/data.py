@@ -138,7 +138,7 @@ def _with_manifest(given: Given, manifest: Path | None) -> Given:
         return given
     if "data" in given:
         raise FairpruneError("the manifest is given twice", where=f"{manifest} and --data", hint="give it once")
-    return {**given, "data": str(manifest)}
+    return given.beside(data=str(manifest))
 
 
 def init(path: Path, out: Path | None, name: str | None, force: bool, asked: Asked, terminal: Terminal) -> Path:

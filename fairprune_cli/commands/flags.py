@@ -17,7 +17,26 @@ from fairprune_cli.core.settings import flag_of
 from fairprune_cli.data.manifest.image_shape import Size, parse_size
 from fairprune_cli.run.options import FIELDS, GATES, Resolved, Settings, settled
 
-Given = dict[str, Any]  # values of the settings that were given as flags, by key
+
+class Given(dict[str, Any]):
+    """Values of the settings that a call gives, by key.
+
+    Attributes:
+        pairs: keys that --set gave.
+    """
+
+    pairs: frozenset[str] = frozenset()
+
+    def spelled(self, key: str) -> str:
+        """What a setting was given as, for messages."""
+        return f"--set {key}" if key in self.pairs else flag_of(key)
+
+    def beside(self, **values: Any) -> Given:
+        """The same with values that a command has of its own, where none was given."""
+        made = Given({**values, **self})
+        made.pairs = self.pairs
+        return made
+
 
 Model = Annotated[Path, typer.Argument(metavar="MODEL", help="checkpoint, model.safetensors or run folder")]
 Config = Annotated[Path | None, typer.Option("--config", help="settings file [fairprune.yaml here, if any]")]
@@ -68,7 +87,7 @@ def flags(*order: str) -> Callable[[Callable[..., int]], Callable[..., int]]:
             raise TypeError(f"{function.__module__}: no place in --help for {', '.join(sorted(missing))}")
 
         def command(**values: Any) -> int:
-            given = {key: _once(key, value) for key in keys if (value := values.pop(key)) is not None}
+            given = Given({key: _once(key, value) for key in keys if (value := values.pop(key)) is not None})
             pairs = values.pop(SET, None) or ()
             taken = [name for name in own if name in FIELDS and values[name] is not None]
             return function(given=with_pairs(given, pairs, taken), **values)
@@ -120,7 +139,8 @@ def _once(key: str, value: Any) -> Any:
 
 def with_pairs(given: Given, pairs: Iterable[str], taken: Container[str] = ()) -> Given:
     """The settings given as flags and those of --set KEY=VALUE, which may not be among `taken`."""
-    given = dict(given)
+    given = Given(given)
+    flagged = frozenset(given)
     for pair in pairs:
         key, sign, value = pair.partition("=")
         key = key.strip().replace("-", "_")
@@ -131,9 +151,10 @@ def with_pairs(given: Given, pairs: Iterable[str], taken: Container[str] = ()) -
         if key in given or key in taken:
             raise FairpruneError(f"{key} is given twice", where="--set", hint="give it once")
         given[key] = {"true": True, "false": False}.get(value.lower(), value)
+    given.pairs = frozenset(given) - flagged
     return given
 
 
 def resolved(config: Path | None, given: Given) -> Resolved:
     """All settings of a command; see `run.options.settled`."""
-    return settled(given, config)
+    return settled(given, config, given.spelled)

@@ -67,7 +67,7 @@ def command(
             _look_ahead(model, settings, folder, force, terminal)
         from fairprune_cli.run import prune as pipeline
 
-        warn_of_idle(given, settings.settings, "prune", terminal)
+        warn_of_idle(given, settings.settings, "prune", terminal, spelled=given.spelled)
         outcome = pipeline.prune(pipeline.PruneRequest(model, settings, out, force, trust, dry_run), terminal)
     code = conclude(outcome, terminal, as_json, dry_run)
     if outcome.folder is not None:

@@ -40,12 +40,12 @@ def command(
 ) -> int:
     """Train a dense model on the train split; the best epoch on val is kept."""
     terminal = terminal_of(quiet)
-    asked = {"arch": arch, "epochs": epochs or EPOCHS, **given}
-    manifest = _look_ahead(resolved(config, {**asked, "lr": lr or "0.1"}), out, force, terminal)
+    asked = given.beside(arch=arch, epochs=epochs or EPOCHS)
+    manifest = _look_ahead(resolved(config, asked.beside(lr=lr or "0.1")), out, force, terminal)
     from fairprune_cli.models.architectures import default_lr
 
-    settings = resolved(config, {**asked, "lr": lr or str(default_lr(arch))})
-    warn_of_idle(given, settings.settings, "train", terminal)
+    settings = resolved(config, asked.beside(lr=lr or str(default_lr(arch))))
+    warn_of_idle(given, settings.settings, "train", terminal, spelled=given.spelled)
     from fairprune_cli.report import console
     from fairprune_cli.run import dense_model as dense
 

@@ -64,7 +64,7 @@ class Constraint:
         dense: per attribute [G, K, K], the dense model's counts, for notions relative to it.
         dense_eval: the same in eval mode, where batches may be observed in both modes.
         data: per attribute [G, K], images of the data that batches come from; a rate that has fewer than `least` there
-            leaves its multiplier alone, too.
+            leaves its multiplier alone, too, at 0.
         exponentiated, errors, start, rests, unit: as in `Multipliers`.
         accuracy: is told of the accuracy over all groups at each update, and weighs it against the multipliers.
 
@@ -113,6 +113,7 @@ class Constraint:
         self._dual = Multipliers(
             notion, self._rows, rate=rate, cap=cap, tolerance=self.tolerances, decay=decay, least=least, dense=dense,
             data=data, exponentiated=exponentiated, errors=errors, start=start, rests=rests, unit=unit,
+            memory=memory * (max(groups, default=1) if per_group else 1),
         )  # fmt: skip
         self._accuracy = accuracy
         self._dense = {False: dense, True: dense_eval}  # by whether in eval mode
@@ -251,10 +252,10 @@ class Constraint:
         self._dual.refer(reference)
 
     def violations(self) -> list[Violation]:
-        """Exact and surrogate gap per attribute, from the running counts."""
+        """Exact gap, of the rates that can move a multiplier, and surrogate gap per attribute, both running."""
         return [
-            Violation(self.notion.exact(tally.counts, dense), tally.surrogate_gap())
-            for tally, dense in zip(self.tallies, self._dual.dense, strict=True)
+            Violation(self._dual.gap(a, tally.counts, tally.seen), tally.surrogate_gap())
+            for a, tally in enumerate(self.tallies)
         ]
 
     def group_accuracy(self) -> list[np.ndarray]:

@@ -107,8 +107,7 @@ def fitted_group_biases(images: FittingImages, notion: Notion, tolerance: float,
     classes = images.scores.shape[1]
     own = [images.of_group(g, notion) for g in range(len(images.names))]
     common = np.stack([one.counts(np.zeros(classes)) for one in own])
-    sizes = notion.sizes(common.sum(axis=2))
-    large = np.flatnonzero((sizes >= max(least, 1)).all(axis=0))
+    large = large_groups(notion, common.sum(axis=2), least)
     biases = np.zeros((len(own), classes))
     if len(large) > 1:
         z = NormalDist().inv_cdf(1 - 1 / (2 * (len(large) - 1)))
@@ -118,6 +117,11 @@ def fitted_group_biases(images: FittingImages, notion: Notion, tolerance: float,
     before, now = (notion.exact(counts[large], dense) if len(large) > 1 else np.nan for counts in (common, after))
     small = tuple(int(g) for g in np.setdiff1d(np.arange(len(own)), large))
     return GroupBiases(biases, common.sum((1, 2)), small, before, now, _errors(common), _errors(after))
+
+
+def large_groups(notion: Notion, images: np.ndarray, least: int) -> np.ndarray:
+    """The groups with at least so many images in each population of the notion, by position; images: [G, K]."""
+    return np.flatnonzero((notion.sizes(images) >= max(least, 1)).all(axis=0))
 
 
 def _errors(counts: np.ndarray) -> int:

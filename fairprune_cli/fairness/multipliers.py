@@ -37,11 +37,12 @@ class Multipliers:
         tolerance: tau of each attribute, 0..1.
         decay: share of a multiplier that is lost at each update at which it falls, beside the dual step; 0..1.
         least: images in a rate's population below which it leaves its multiplier alone.
+        memory: images that the running rates look back on.
         dense: per attribute [G, K, K], the dense model's counts, for notions relative to it.
         data: per attribute [G, K], images of the data that rates come from; however often one is seen, it is one.
         exponentiated: mu + u is multiplied by exp(eta violation / u), u = 0.1; else eta violation is added.
         start: per attribute [G, K], images of the data that the loss is a mean over, for multipliers that start where
-            they balance its groups; they start at 0 where None.
+            they balance its groups; they start at 0 where None, and those that nothing would ever move do.
         rests: multipliers fall to where they started, and below only where their group leads by more than tau; else
             they fall to 0.
         unit: per attribute [G, K], images of the data that the loss is a mean over, for a unit of each rate's
@@ -61,7 +62,7 @@ class Multipliers:
         self, notion: Notion, rows: GroupRows, *, rate: float, cap: float, tolerance: Sequence[float], decay: float,
         least: float, dense: Sequence[np.ndarray] | None, data: Sequence[np.ndarray] | None = None,
         exponentiated: bool = False, errors: float = 0.0, start: Sequence[np.ndarray] | None = None,
-        rests: bool = False, unit: Sequence[np.ndarray] | None = None,
+        rests: bool = False, unit: Sequence[np.ndarray] | None = None, memory: float = np.inf,
     ) -> None:  # fmt: skip
         self.notion, self.rate, self.cap, self.tolerance = notion, rate, cap, tolerance
         self.decay, self.least = decay, least
@@ -81,6 +82,9 @@ class Multipliers:
             np.zeros_like(mu) if start is None else np.minimum(balancing(notion, start[a]), cap * own)
             for a, (mu, own) in enumerate(zip(self.of, self.unit, strict=True))
         ]
+        for begun, images in zip(self.start, data or (), strict=data is not None):
+            begun[:, images_read(notion, images, memory) < least] = 0.0
+        self._known = data is not None
         self.most = [np.inf if data is None else notion.sizes(data[a]) for a in range(len(rows.counts))]
 
     def begin(self) -> None:
@@ -102,7 +106,7 @@ class Multipliers:
         """
         for a, running in enumerate(counts):
             mu, pairs, unit = self.of[a], self.pairs[a], self.unit[a]
-            images = np.minimum(self.notion.sizes(running.sum(axis=2) if seen is None else seen[a]), self.most[a])
+            images = self._images(a, running.sum(axis=2) if seen is None else seen[a])
             errors = self._errors(running, images) if self.errors else None
             rate = self.notion.usable_rates(running, self.dense[a], self.least, images)
             if len(self._two_sided) < mu.shape[1]:
@@ -117,6 +121,19 @@ class Multipliers:
                 own = unit[0, self._two_sided][:, :, None]
                 pairs[:] = own * self._stepped(pairs / own, violation)  # they start at 0
                 mu[0, self._two_sided], mu[1, self._two_sided] = pairs.sum(axis=1), pairs.sum(axis=2)
+
+    def gap(self, a: int, running: np.ndarray, seen: np.ndarray) -> float:
+        """The exact gap of attribute a, 0..1, where `data` is known of the rates that rest on enough images.
+
+        Args:
+            running: [G, K, K], counts; seen: [G, K], images that they are of.
+        """
+        rare = self._images(a, seen) < self.least if self._known else None
+        return self.notion.exact(running, self.dense[a], rare)
+
+    def _images(self, a: int, seen: np.ndarray) -> np.ndarray:
+        """Different images that rates rest on, at most, [M, G]; seen: [G, K]."""
+        return np.minimum(self.notion.sizes(seen), self.most[a])
 
     def _errors(self, running: np.ndarray, images: np.ndarray) -> np.ndarray:
         """`errors` standard errors of each rate, [M, G]; half an image more is right and half is wrong (never 0)."""
@@ -141,6 +158,15 @@ class Multipliers:
         if self.exponentiated:
             return np.clip((kept + UNIT) * np.exp(self.rate * step / UNIT) - UNIT, 0.0, self.cap)
         return np.clip(kept + self.rate * step, 0.0, self.cap)
+
+
+def images_read(notion: Notion, images: np.ndarray, memory: float) -> np.ndarray:
+    """Images that each running rate comes to rest on, [M, G]: those of the data, or their share of the memory.
+
+    Args:
+        images: [G, K], images of the data that rates come from.
+    """
+    return notion.sizes(images * min(1.0, memory / max(images.sum(), 1.0)))
 
 
 def unit_of(notion: Notion, images: np.ndarray) -> np.ndarray:

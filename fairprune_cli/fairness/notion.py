@@ -129,12 +129,13 @@ class Notion:
         order = np.argsort(cells, kind="stable")
         return rates[order], *_runs(cells[order])
 
-    def exact(self, counts: np.ndarray, dense: np.ndarray | None = None) -> float:
+    def exact(self, counts: np.ndarray, dense: np.ndarray | None = None, left_out: np.ndarray | None = None) -> float:
         """Exact gap in 0..1: the largest difference between two groups in any rate.
 
         Args:
             counts: [G, K, K] of the model at hand.
             dense: [M, G] rates of the dense model, needed by notions that are relative to it.
+            left_out: bool [M, G], rates that do not count.
 
         Returns:
             NaN where fewer than two groups have a population.
@@ -142,7 +143,7 @@ class Notion:
         rate, _ = self.rates(counts)
         if self.relative:
             rate = rate - self._needed(dense)
-        return largest_gap(rate, ~np.isnan(rate))
+        return largest_gap(rate, ~np.isnan(rate) if left_out is None else ~(np.isnan(rate) | left_out))
 
     def usable_rates(
         self, counts: np.ndarray, dense: np.ndarray | None = None, least: float = 1.0, images: np.ndarray | None = None
@@ -203,6 +204,16 @@ class Notion:
                 else:
                     result[side, asked] = _worst_pair(own, slack * allowed_differences(tolerance, noise))
         return result
+
+    def least_tolerance(self, rate: np.ndarray, whole: np.ndarray | None) -> float:
+        """The smallest tolerance at which no group's rate is a violation, 0..1; NaN where none could be one.
+
+        Args:
+            rate: as `usable_rates` gives them; whole: as `whole_rates` does.
+        """
+        beyond = self.violation(rate, whole, 0.0)
+        there = ~np.isnan(beyond)
+        return float(max(beyond[there].max(), 0.0)) if there.any() else float("nan")
 
     def _needed(self, dense: np.ndarray | None) -> np.ndarray:
         if dense is None:

@@ -40,8 +40,9 @@ class ConstraintOptions(NotionOptions):
         besides=_FITS,
     )  # fmt: skip
     target: str = setting(
-        "method", "what a gap is to come down to: the tolerance, or the dense model's own gap where that is larger; or "
-        "as the method has it: absolute, but dense for bifp where other rates than accuracies are compared",
+        "method", "what a gap is to come down to: absolute is the tolerance, dense the dense model's own gap where "
+        "that is larger, method what the method does, which is absolute, but dense for bifp where other rates than "
+        "accuracies are compared; --group-thresholds come down to the tolerance unless dense is asked for",
         choices=("method", "absolute", "dense"), by_method=True, needs=_ACTS, besides=_FITS,
     )  # fmt: skip
     max_accuracy_loss: float = setting(
@@ -53,7 +54,8 @@ class ConstraintOptions(NotionOptions):
         high=10.0, by_method=True, needs=_ACTS,
     )  # fmt: skip
     multiplier_start: str = setting(
-        "balanced", "multipliers before the first step: none, or those that balance the groups within each label",
+        "balanced", "multipliers before the first step: none, or those that balance the groups among the images that "
+        "each rate looks at (all of them for accuracy, those of a label for odds)",
         choices=("zero", "balanced"), by_method=True, needs=_ACTS,
     )  # fmt: skip
     multiplier_step: str = setting(
@@ -66,8 +68,9 @@ class ConstraintOptions(NotionOptions):
         "gap, else start", choices=("target", "start", "zero"), by_method=True, needs=_ACTS,
     )  # fmt: skip
     multiplier_unit: str = setting(
-        "group", "what start, steps and cap of a rate's multipliers are relative to: the share of all images that the "
-        "largest group of those it looks at is, or one", choices=("group", "one"), by_method=True, needs=_ACTS,
+        "group", "what steps and cap of a rate's multipliers are relative to: group is the share of all images that "
+        "the largest group among those that the rate looks at has, one is 1", choices=("group", "one"), by_method=True,
+        needs=_ACTS,
     )  # fmt: skip
     multiplier_rate: float = setting(0.05, "step of the multipliers, in units", low=0.0, by_method=True, needs=_ACTS)
     multiplier_cap: float = setting(3.0, "largest multiplier, in units", low=0.0, by_method=True, needs=_ACTS)

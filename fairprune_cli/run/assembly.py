@@ -17,9 +17,10 @@ from fairprune_cli.data.batches.stratified import MOST, Strata, StratifiedSample
 from fairprune_cli.fairness import notions as fairness
 from fairprune_cli.fairness import relaxations
 from fairprune_cli.fairness.accuracy_budget import AccuracyWatch
-from fairprune_cli.fairness.constraint import Constraint
+from fairprune_cli.fairness.constraint import LEAST, Constraint
 from fairprune_cli.fairness.group_rows import GroupRows
 from fairprune_cli.fairness.joint import JointConstraint
+from fairprune_cli.fairness.multipliers import images_read
 from fairprune_cli.models.read_out import read_out_of
 from fairprune_cli.pruning import methods
 from fairprune_cli.pruning.masks import Masks
@@ -162,7 +163,7 @@ class Assembly:
         groups = [len(g.groups) for g in self.data.groupings]
         return Constraint(
             notion, groups, relaxations.get(dual.relaxation or settings.relaxation),
-            tolerance=self._tolerances(notion, dense), rate=settings.multiplier_rate,
+            tolerance=self._tolerances(notion, dense, data), rate=settings.multiplier_rate,
             cap=settings.multiplier_cap if dual.cap is None else dual.cap,
             # A buffer per group remembers as many images in all as one for everybody.
             memory=settings.multiplier_memory / (max(groups) if dual.per_group else 1),
@@ -184,12 +185,24 @@ class Assembly:
         fall = self.method.dual.fall or self.settings.multiplier_fall
         return fall == "start" or (fall == "target" and not self._as_dense(notion))
 
-    def _tolerances(self, notion: fairness.Notion, dense: list[np.ndarray] | None) -> list[float]:
-        """What each attribute's gap is to come down to; dense: the dense model's counts [G, K, K] by attribute."""
-        least = self.settings.tolerance
+    def _tolerances(
+        self, notion: fairness.Notion, dense: list[np.ndarray] | None, data: list[np.ndarray]
+    ) -> list[float]:
+        """What each attribute's gap is to come down to.
+
+        Args:
+            dense: the dense model's counts by attribute, [G, K, K]; data: the images that they are of, [G, K]. A rate
+                that rests on too few of them to move a multiplier says nothing here, either.
+        """
+        asked = self.settings.tolerance
         if dense is None or not self._as_dense(notion):
-            return [least] * len(self.data.groupings)
-        return [float(np.fmax(least, notion.exact(counts))) for counts in dense]
+            return [asked] * len(self.data.groupings)
+        found = []
+        for counts, images in zip(dense, data, strict=True):
+            read = images_read(notion, images, self.settings.multiplier_memory)
+            own = notion.least_tolerance(notion.usable_rates(counts, None, LEAST, read), notion.whole_rates(counts))
+            found.append(float(np.fmax(asked, own)))
+        return found
 
     def _teacher(self, pools: PruningPools) -> tuple[Tensor | None, Tensor | None, float]:
         """The dense model's logits [N, W] by row of the manifest, on the images as they are, and what they cost.

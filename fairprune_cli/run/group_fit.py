@@ -17,7 +17,7 @@ from fairprune_cli.data.batches.pool import Pool
 from fairprune_cli.data.manifest.manifest import Grouping
 from fairprune_cli.data.manifest.task import Task
 from fairprune_cli.fairness import notions
-from fairprune_cli.fairness.group_biases import FittingImages, GroupBiases, fitted_group_biases
+from fairprune_cli.fairness.group_biases import FittingImages, GroupBiases, fitted_group_biases, large_groups
 from fairprune_cli.fairness.notion import Notion
 from fairprune_cli.models.file.group_points import GroupPoints, points_csv
 from fairprune_cli.models.options import GROUP_TABLE
@@ -103,10 +103,14 @@ def _counts(scores: np.ndarray, upper: Pool, task: int, groups: int) -> np.ndarr
 
 
 def _tolerance(settings: Settings, notion: Notion, dense: np.ndarray | None) -> float:
-    """The tolerance, or the dense model's own gap on these images where that is asked for and larger."""
+    """The tolerance, or the dense model's own gap on these images where that is asked for and larger.
+
+    It is that between the groups that are large enough for a threshold of their own; dense: counts [G, K, K].
+    """
     if settings.target != "dense" or dense is None or notion.relative:
         return settings.tolerance
-    return float(np.fmax(settings.tolerance, notion.exact(dense)))
+    large = dense[large_groups(notion, dense.sum(axis=2), settings.min_group)]
+    return float(np.fmax(settings.tolerance, notion.exact(large)))
 
 
 def _tell(fitted: GroupBiases, name: str, grouping: Grouping, settings: Settings, terminal: Terminal) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from fairprune_cli.audit.options import AuditOptions, FigureOptions
 from fairprune_cli.core.settings import Need, fields_of, flag_of
@@ -29,32 +29,37 @@ READ_BY = {
 
 
 def warn_of_idle(
-    given: Iterable[str], settings: Settings, command: str, terminal: Terminal, methods: Sequence[str] = ()
-) -> None:
+    given: Iterable[str], settings: Settings, command: str, terminal: Terminal, methods: Sequence[str] = (),
+    spelled: Callable[[str], str] = flag_of,
+) -> None:  # fmt: skip
     """Warn of every setting that was given and has no effect.
 
     Args:
         given: keys of settings that flags gave.
         command: that they were given to, one of READ_BY.
         methods: that are worked by, where they are not the settings' own.
+        spelled: what messages call a key that was given.
     """
-    for text in idle(given, settings, command, methods or (settings.method,)):
+    for text in idle(given, settings, command, methods or (settings.method,), spelled):
         terminal.warn(text, code=CODE)
 
 
-def idle(given: Iterable[str], settings: Settings, command: str, methods: Sequence[str]) -> Iterator[str]:
+def idle(
+    given: Iterable[str], settings: Settings, command: str, methods: Sequence[str],
+    spelled: Callable[[str], str] = flag_of,
+) -> Iterator[str]:  # fmt: skip
     """A sentence for each key that was given and has no effect."""
     for key in given:
         meta = FIELDS[key].metadata
         if key not in READ_BY[command]:
-            yield f"{flag_of(key)} changes nothing: fairprune {command} does not read it"
+            yield f"{spelled(key)} changes nothing: fairprune {command} does not read it"
         elif any(need.met(settings) for need in meta["besides"]):
             continue
         elif meta["by_method"] and command in ("prune", "compare") and not _reads(methods, key):
             verb = "does" if len(methods) == 1 else "do"
-            yield f"{flag_of(key)} changes nothing: {', '.join(methods)} {verb} not read it"
+            yield f"{spelled(key)} changes nothing: {', '.join(methods)} {verb} not read it"
         elif meta["needs"] and not any(need.met(settings) for need in meta["needs"]):
-            yield f"{flag_of(key)} changes nothing without {_wanted(meta['needs'])}"
+            yield f"{spelled(key)} changes nothing without {_wanted(meta['needs'])}"
 
 
 def _reads(methods: Sequence[str], key: str) -> bool:

@@ -121,12 +121,12 @@ def prepare(
     settings = replace(settings, **method.own_budget(settings, settings.sparsity))
     policy = policy_of(settings)
     if not is_import_path(settings.notion):  # what a plug-in's is may hang on the number of classes
-        _refuse_target(settings, [constrained_notion(settings, method, 2)])
+        _refuse_target(settings, method, [constrained_notion(settings, method, 2)])
     data = open_data(settings, model if network is None else None, terminal)
     refuse_broken_plug_ins(*(len(task.classes) for task in data.manifest.tasks))
     _audited_and_rows(data, settings, policy)  # fails here, before the model and the images are read
     notions = tuple(constrained_notion(settings, method, len(task.classes)) for task in data.manifest.tasks)
-    _refuse_target(settings, notions)
+    _refuse_target(settings, method, notions)
     loaded = open_model(model, settings, data.manifest, terminal, trust, in_memory=network)
     transform = transform_of(loaded, data.manifest, terminal)
     dense = loaded.model.eval()
@@ -168,9 +168,10 @@ def _audited_and_rows(data: Data, settings: Settings, policy: Policy) -> tuple[D
     return audited, pruning_rows(data, settings)
 
 
-def _refuse_target(settings: Settings, notions: Iterable[Notion]) -> None:
-    """Refuse the dense model's gap as a bound on what is measured against the dense model anyway."""
-    if settings.target == "dense" and any(notion.relative for notion in notions):
+def _refuse_target(settings: Settings, method: type[methods.Method], notions: Iterable[Notion]) -> None:
+    """Refuse the dense model's gap as a bound on what is measured against the dense model anyway, if it is read."""
+    acts = (method.constrained and settings.fairness_on != "none") or settings.group_thresholds
+    if acts and settings.target == "dense" and any(notion.relative for notion in notions):
         raise FairpruneError(
             "what is constrained is held against the dense model as it is", where="--target dense",
             hint="leave it out, or ask for another --notion",

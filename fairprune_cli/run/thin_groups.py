@@ -41,11 +41,12 @@ class RateRead:
     tolerance: float
 
 
-def warn_of_thin_groups(readings: Sequence[RateRead], errors: float, terminal: Terminal) -> None:
+def warn_of_thin_groups(readings: Sequence[RateRead], errors: float, asked: float, terminal: Terminal) -> None:
     """Name the rates that no multiplier follows, and those whose noise is larger than the tolerance.
 
     Args:
         errors: standard errors up to which a difference is no violation, `tolerance_errors`.
+        asked: the tolerance of the settings.
     """
     rare = [r for r in readings if r.images < LEAST]
     noisy = sorted((r for r in readings if r.images >= LEAST and r.error > r.tolerance), key=lambda r: -r.error)
@@ -59,10 +60,15 @@ def warn_of_thin_groups(readings: Sequence[RateRead], errors: float, terminal: T
         left = f"what is within {errors:g} of them is left alone there" if errors > 0 else "they follow noise there"
         named = _listed([f"{r.name} {r.error:.3f} ({r.images:.0f} images)" for r in noisy])
         terminal.warn(
-            f"the tolerance {min(r.tolerance for r in noisy):.2g} is below one standard error of the rates that the "
+            f"{_allowed(noisy, asked)} is below one standard error of the rates that the "
             f"multipliers read: {named}; {left}: give more images in val, or a larger --tolerance",
             code="noisy-rates",
         )  # fmt: skip
+
+
+def _allowed(noisy: Sequence[RateRead], asked: float) -> str:
+    least = min(r.tolerance for r in noisy)
+    return f"the tolerance {least:.2g}" if least == asked else f"the dense model's gap, {least:.2g},"
 
 
 def _listed(names: list[str]) -> str:

@@ -71,7 +71,7 @@ def train(
     folder.keep_events(len(trainer.records))
     what = f"{settings.method} {settings.granularity} {settings.sparsity:g}"
     limits = limits_of(settings, run.method, trainer.plan, run.dense, pools.upper, run.device)
-    if run.method.constrained and settings.fairness_on != "none":
+    if run.method.constrained and settings.fairness_on != "none" and settings.sparsity > 0:
         _tell_of_tolerances(run, trainer)
         _warn_of_thin_groups(run, trainer, pools)
     with terminal.progress(what, trainer.steps) as display:
@@ -119,7 +119,7 @@ def _warn_of_thin_groups(run: Prepared, trainer: Trainer, pools: PruningPools) -
         tallies[0].memory if tallies else 0.0, run.method.dual.per_group, run.dense, run.device,
     )  # fmt: skip
     errors = run.settings.tolerance_errors if run.method.dual.errors is None else run.method.dual.errors
-    warn_of_thin_groups(readings, errors, run.terminal)
+    warn_of_thin_groups(readings, errors, run.settings.tolerance, run.terminal)
 
 
 def what_was_kept(run: Prepared, folder: RunFolder) -> tuple[str, str]:

@@ -50,8 +50,7 @@ class Watch:
         save: Callable[[], None], save_seconds: float,
     ) -> None:  # fmt: skip
         self.trainer, self.folder, self.terminal, self.display = trainer, folder, terminal, display
-        tolerance = max(trainer.constraint.tolerances, default=limits.tolerance)
-        self.limits, self._save_in_time = replace(limits, tolerance=tolerance), TimedSave(save, save_seconds)
+        self.limits, self._save_in_time = limits, TimedSave(save, save_seconds)
         self._records = [asdict(record) for record in trainer.records]  # an earlier process wrote these
         self._said: set[str] = set()
 

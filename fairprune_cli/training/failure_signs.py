@@ -34,7 +34,7 @@ class Limits:
     """What the records are held against.
 
     Attributes:
-        tolerance: allowed gap, 0..1.
+        tolerance: allowed gap, 0..1, of a record that does not say what its own is.
         multiplier_cap: largest multiplier.
         sparsity: target, 0..1.
         epochs: records of a whole run; some signs are judged only at its end.
@@ -92,7 +92,8 @@ def _at_cap(records: Sequence[Record], limits: Limits) -> Sign | None:
             if since > len(records) - 2:
                 continue
             before, now = _gap(records[since], attribute), _gap(records[-1], attribute)
-            if before is not None and now is not None and now > max(limits.tolerance, CLOSING * before):
+            allowed = _allowed(records[-1], attribute, limits)
+            if before is not None and now is not None and now > max(allowed, CLOSING * before):
                 worst = max(worst or (0.0, "", "", 0), (now, str(attribute), str(group), since))
     if worst is None:
         return None
@@ -101,7 +102,8 @@ def _at_cap(records: Sequence[Record], limits: Limits) -> Sign | None:
     return Sign(
         "multiplier-at-cap",
         f"{attribute}: the multiplier of {group} has been at its cap of {limits.multiplier_cap:g} since epoch "
-        f"{epoch:g}, and the gap does not close: {100 * now:.1f} points, tolerance {100 * limits.tolerance:.1f}",
+        f"{epoch:g}, and the gap does not close: {100 * now:.1f} points, tolerance "
+        f"{100 * _allowed(records[-1], attribute, limits):.1f}",
         "raise multiplier_cap, or ask for less: a larger --tolerance or a lower --sparsity",
     )
 
@@ -220,7 +222,7 @@ def _not_converging(records: Sequence[Record], limits: Limits) -> Sign | None:
         # One standard error of a difference of two shares at its largest, with groups of even size: two at an
         # accuracy of 0.93.
         error = math.sqrt(0.5 * max(len(_mapping(groups)), 2) / max(limits.memory, 1.0))
-        if gap > limits.tolerance + FAR * error:
+        if gap > _allowed(records[-1], attribute, limits) + FAR * error:
             worst = max(worst or (0.0, ""), (gap, str(attribute)))
     if worst is None:
         return None
@@ -228,9 +230,15 @@ def _not_converging(records: Sequence[Record], limits: Limits) -> Sign | None:
     return Sign(
         "not-converging",
         f"{attribute}: the run ended before its gap closed: {100 * gap:.1f} points in training, tolerance "
-        f"{100 * limits.tolerance:.1f}, with the multipliers still rising",
+        f"{100 * _allowed(records[-1], attribute, limits):.1f}, with the multipliers still rising",
         "raise --epochs or multiplier_rate",
     )
+
+
+def _allowed(record: Record, attribute: Any, limits: Limits) -> float:
+    """The gap that is left alone: the tolerance, or what the dense model had."""
+    own = _number(_mapping(record.get("allowed_gap")).get(attribute))
+    return limits.tolerance if own is None else own
 
 
 def _gap(record: Record, attribute: Any) -> float | None:

@@ -26,6 +26,7 @@ class EpochRecord:
 
     Attributes:
         exact_gap, surrogate_gap: of the notion, running; 0..1 for the exact one.
+        allowed_gap: what the constraint leaves alone, 0..1.
         multipliers: the largest of a group's in its unit, per attribute and group.
         gradient_norm: mean norm of the weight steps' gradients before they are clipped.
         clipped: share of the weight steps whose gradient was clipped.
@@ -48,6 +49,7 @@ class EpochRecord:
     clipped: float
     mask_moves: int
     mask_returns: float | None
+    allowed_gap: dict[str, float] = field(default_factory=dict)  # states of before have none
 
 
 @dataclass
@@ -168,6 +170,7 @@ def record(
         clipped=means.clipped / max(means.steps, 1),
         mask_moves=means.moves,
         mask_returns=means.returns / means.moves if means.moves else None,
+        allowed_gap=dict(zip(names, constraint.tolerances, strict=True)),
     )
 
 

@@ -16,6 +16,7 @@ from PIL import Image
 from scipy import stats
 
 from fairprune_cli.compare import grid as typing_of_settings
+from fairprune_cli.core.errors import ExitCode, FairpruneError
 from fairprune_cli.fairness import notions
 from fairprune_cli.pruning import methods
 from fairprune_cli.run.idle import idle
@@ -260,8 +261,41 @@ def test_choices_of_another_grid_are_refused_and_rows_without_one_are_named(tmp_
     assert script.rows_of(args({}), chosen)["bip"][1] == best
     assert words.endswith("their defaults: dfr.")
     assert script.rows_of(args({}, "0.02"), chosen)["bip"][1] == {**best, "lr": "0.02"}
-    with pytest.raises(SystemExit, match="tune again"):
+    with pytest.raises(FairpruneError, match="tune again"):
         script.choices(args({"bip": {"rho": "7"}}))
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--cells", "bogus"], "GRANULARITY:SPARSITY"), (["--cells", "weight:1.5"], "share below 1"),
+        (["--cells", "nosuch:0.9"], "channel, weight, 2:4"), (["--notions", "nosuch"], "accuracy, odds"),
+        (["--arch", "nosuch"], "no architecture"), (["--methods", "bifb"], "one of magnitude"),
+        (["--seeds", "0"], "1 or more"), (["--data-seeds", "-2"], "1 or more"),
+        (["--tuning", "nowhere.json"], "no such file"),
+        (["--ladder", "--lr", "0.1"], "rates of their own"), (["--data", "celeba"], "one of faces"),
+        (["--data", "utkface"], "none of these data"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_meant_is_refused_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], said: str
+) -> None:
+    monkeypatch.delenv("FAIRPRUNE_DATA_ROOT", raising=False)
+    folders = ["--work", str(tmp_path / "work"), "--out", str(tmp_path / "out")]
+    monkeypatch.setattr(sys, "argv", ["rivals.py", "--gather", *folders, *words])
+    with pytest.raises(FairpruneError, match=said) as refused:
+        script.main()
+    assert refused.value.code == ExitCode.BAD_INPUT
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_archive_that_was_cut_is_named_with_its_line(tmp_path: Path) -> None:
+    part, place = place_with_runs(tmp_path, "faces", "accuracy", ["bifp"], seeds=1)
+    path = tmp_path / "runs.jsonl"
+    archives.archive(part.jobs(), place, path)
+    path.write_bytes(path.read_bytes()[:-60])
+    with pytest.raises(FairpruneError, match=r"runs\.jsonl: line 2 is not a run"):
+        archives.restore(runs.Place(tmp_path / "other", "net", 1), path)
 
 
 def place_with_runs(tmp_path: Path, task: str, notion: str, rows: list[str], seeds: int = 3) -> Any:

@@ -133,3 +133,13 @@ def test_a_setting_is_given_once(command: list[str], words: list[str], message: 
     with pytest.raises(FairpruneError, match="--set") as caught:
         app(args=[*command, *words], standalone_mode=False)
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(("words", "where"), [
+    (["--set", "multiplier_unit=2"], "--set multiplier_unit: '2' is none of"), (["--tolerance", "2"], "--tolerance: "),
+    (["--set", "tolerance=2"], "--set tolerance: "),
+])  # fmt: skip
+def test_a_message_names_a_setting_as_it_was_given(words: list[str], where: str) -> None:
+    with pytest.raises(FairpruneError) as caught:
+        app(args=["prune", "model.pt", "--data", "m.yaml", "--attr", "gender", *words], standalone_mode=False)
+    assert str(caught.value).startswith(where)

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from fairprune_cli.fairness import notions as fairness
+from fairprune_cli.fairness import relaxations
+from fairprune_cli.fairness.constraint import Constraint
 from fairprune_cli.fairness.group_rows import GroupRows
-from fairprune_cli.fairness.multipliers import Multipliers
+from fairprune_cli.fairness.multipliers import Multipliers, images_read
 from fairprune_cli.fairness.notion import Notion
 from fairprune_cli.fairness.term import lagrangian_part
 
@@ -53,6 +55,41 @@ def alone(notion: Notion, groups: int, **given: Any) -> Multipliers:
     """Multipliers of one attribute, at rate 1, without tolerance."""
     settings = {"rate": 1.0, "cap": 9.0, "tolerance": [0.0], "decay": 0.0, "least": 1.0, "dense": None} | given
     return Multipliers(notion, GroupRows([groups], notion.event.shape[1]), **settings)
+
+
+def test_what_nothing_would_ever_move_does_not_start_balanced() -> None:
+    """Three images of a group would keep the weight of all the others to the end."""
+    notion, lower = fairness.get("odds", 2), np.array([[40.0, 40.0], [20.0, 3.0], [30.0, 20.0]])
+    upper = np.array([[40.0, 40.0], [15.0, 4.0], [5.0, 12.0]])
+    started = alone(notion, 3, start=[lower], data=[upper], least=5.0).start[0]
+    everywhere = alone(notion, 3, start=[lower]).start[0]
+    rare = np.zeros_like(started, dtype=bool)
+    rare[:, notion.population[:, 1] & ~notion.population[:, 0], 1] = True
+    assert (everywhere[rare] > 0).any()
+    assert not started[rare].any()
+    assert np.array_equal(started[~rare], everywhere[~rare])
+    # The running rates look back on 58 of the 116 images: on 2.5 of the third group's first label.
+    rare[:, notion.population[:, 0] & ~notion.population[:, 1], 2] = True
+    assert not alone(notion, 3, start=[lower], data=[upper], least=5.0, memory=58.0).start[0][rare].any()
+
+
+def test_what_no_multiplier_reads_is_in_no_recorded_gap() -> None:
+    notion = fairness.get("accuracy", 2)
+    made = Constraint(
+        notion, [3], relaxations.get("logistic"), tolerance=0.02, rate=0.1, cap=3.0, memory=1e9, least=5.0,
+        data=[np.array([[40.0, 40.0], [20.0, 20.0], [2.0, 2.0]])],
+    )  # fmt: skip
+    right = [[40, 0], [8, 32]], [[16, 4], [8, 12]], [[0, 2], [2, 0]]  # .9, .7 and none
+    counts = np.array(right, dtype=float)
+    made.tallies[0].add(counts, np.zeros((2, 1, 3)))
+    assert made.violations()[0].exact == pytest.approx(0.2)
+
+
+def test_images_read_by_hand() -> None:
+    notion, images = fairness.get("accuracy", 2), np.array([[60.0, 20.0], [15.0, 5.0]])
+    assert images_read(notion, images, np.inf) == pytest.approx(np.array([[80.0, 20.0]]))
+    assert images_read(notion, images, 50.0) == pytest.approx(np.array([[40.0, 10.0]]))
+    assert images_read(notion, 0 * images, 50.0) == pytest.approx(np.zeros((1, 2)))
 
 
 @pytest.mark.parametrize("name", ["accuracy", "odds", "worst-group"])

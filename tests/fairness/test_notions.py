@@ -76,6 +76,21 @@ def test_violation_names_the_group_behind_and_leaves_small_groups_alone() -> Non
     assert np.isnan(high).all()
 
 
+@pytest.mark.parametrize("name", [n for n in fairness.names() if n != "degradation"])
+def test_the_least_tolerance_is_the_gap_between_groups_or_the_worst_ones_distance_from_the_whole(name: str) -> None:
+    notion, chance = fairness.get(name, 3), np.random.default_rng(3)
+    for _ in range(20):
+        counts = chance.integers(0, 9, (4, 3, 3)).astype(float)
+        rate, whole = notion.usable_rates(counts), notion.whole_rates(counts)
+        least = notion.least_tolerance(rate, whole)
+        expected = notion.exact(counts) if whole is None else np.nanmax(whole[:, None] - rate)
+        assert least == pytest.approx(expected, nan_ok=True)
+        assert not (notion.violation(rate, whole, least) > 1e-12).any()
+        assert (notion.violation(rate, whole, least - 1e-9) > 0).any()
+    nobody = np.zeros((2, 3, 3))
+    assert np.isnan(notion.least_tolerance(notion.usable_rates(nobody), notion.whole_rates(nobody)))
+
+
 def test_false_alarms_are_too_high_and_recall_too_low() -> None:
     notion = fairness.get("odds", 3)
     rng = np.random.default_rng(1)

@@ -42,6 +42,19 @@ def test_exact_and_surrogate_gap_of_every_epoch_stand_in_one_figure(attribute: s
     assert (exact.dashed, surrogate.dashed) == (False, True)
 
 
+def test_what_the_dense_model_had_is_the_rule_where_that_was_left_alone() -> None:
+    document = fixture.full()
+    for record in document["training"]:
+        record["allowed_gap"] = {"gender": 0.02, "age": 0.109}
+    plots = {b.title: b for b in section(document).blocks if isinstance(b, Plot)}
+    tolerance, dense = (plots[f"Exact and surrogate gap, {attribute}"] for attribute in ("gender", "age"))
+    assert isinstance(tolerance.figure, Lines)
+    assert isinstance(dense.figure, Lines)
+    assert [rule.label for rule in tolerance.figure.rules] == ["tolerance 2.0"]
+    assert [(rule.value, rule.label) for rule in dense.figure.rules] == [(0.109, "dense model's gap 10.9")]
+    assert "the dense model's gap of 10.9" in dense.sentence
+
+
 def test_both_gaps_of_every_epoch_are_in_the_table() -> None:
     document = fixture.full()
     (table,) = [b for b in section(document).blocks if isinstance(b, Table) and b.title == "Every epoch"]

@@ -73,3 +73,18 @@ def test_a_gap_comes_down_to_the_dense_models_where_that_is_asked_for(
         tally.add(np.array([[[n, 100 - n], [0, 0]] for n in pair], dtype=float), np.zeros((2, 1, 2)))
     made.update()
     assert [bool(mu.any()) for mu in made.multipliers] == [not to_dense, True]
+
+
+def test_a_rate_of_a_handful_of_images_does_not_speak_for_the_dense_models_gap() -> None:
+    settings, method = Settings(notion="odds", tolerance_errors=0.0), methods.get("bifp")
+    dense = nn.Linear(2, 2)
+    data = SimpleNamespace(groupings=[SimpleNamespace(name="gender", groups=("a", "b", "c"))])
+    notion = constrained_notion(settings, method, 2)
+    run = Assembly(
+        settings, method, (notion,), dense, dense, WeightMasks(dense), data, torch.device("cpu"),  # type: ignore[arg-type]
+    )  # fmt: skip
+    counts = np.array([[[90, 10], [20, 80]], [[80, 20], [30, 70]], [[0, 9], [0, 30]]])  # c: .0 of 9 and 1.0 of 30 right
+    made = run._task_constraint(notion, [counts], None, [counts.sum(axis=2)])
+    assert made.tolerances == pytest.approx([0.3])  # recall of the second label, c before b; its false alarms are of 9
+    everything = run._task_constraint(notion, [counts], None, [10 * counts.sum(axis=2)])
+    assert everything.tolerances == pytest.approx([0.9])

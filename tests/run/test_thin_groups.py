@@ -84,20 +84,22 @@ class Said(Terminal):
 
 def test_what_is_too_rare_and_what_is_noise_are_named() -> None:
     said = Said()
-    warn_of_thin_groups(list(readings("odds").values()), 0.0, said)
+    warn_of_thin_groups(list(readings("odds").values()), 0.0, 0.06, said)
     assert "too rare to be constrained: gender female labelled smiling (6)" in said.texts["rare-groups"]
-    assert "0.06 is below one standard error" in said.texts["noisy-rates"]
+    assert "the tolerance 0.06 is below one standard error" in said.texts["noisy-rates"]
     assert "gender male labelled smiling 0.07" in said.texts["noisy-rates"]
     assert "they follow noise there" in said.texts["noisy-rates"]
-    warn_of_thin_groups(list(readings("odds").values()), 1.5, said)
+    warn_of_thin_groups(list(readings("odds").values()), 0.0, 0.02, said)
+    assert "the dense model's gap, 0.06, is below one standard error" in said.texts["noisy-rates"]
+    warn_of_thin_groups(list(readings("odds").values()), 1.5, 0.06, said)
     assert "what is within 1.5 of them is left alone there" in said.texts["noisy-rates"]
     assert "female" not in said.texts["noisy-rates"]  # its error is .05, and the rare one is named already
     said = Said()
-    warn_of_thin_groups(list(readings("accuracy").values()), 0.0, said)
+    warn_of_thin_groups(list(readings("accuracy").values()), 0.0, 0.06, said)
     assert said.texts == {}
 
 
 def test_of_many_the_first_are_named() -> None:
     said = Said()
-    warn_of_thin_groups([RateRead(f"g{i}", 3.0, 0.1, 0.5) for i in range(9)], 0.0, said)
+    warn_of_thin_groups([RateRead(f"g{i}", 3.0, 0.1, 0.5) for i in range(9)], 0.0, 0.06, said)
     assert "g4 (3) and 4 more" in said.texts["rare-groups"]

@@ -123,6 +123,8 @@ AT_CAP = [
     ({"mu": [3.0, 3.0], "gap": [0.08, 0.08]}, {"constrained": False}, False),
     ({"mu": [0.0, 0.0], "gap": [0.08, 0.08]}, {"multiplier_cap": 0.0}, False),
     ({"mu": [3.0, 3.0], "gap": [None, 0.08]}, {}, False),
+    ({"mu": [3.0, 3.0], "gap": [0.08, 0.08], "allowed_gap": [{"gender": 0.1}] * 2}, {}, False),  # the dense model's
+    ({"mu": [3.0, 3.0], "gap": [0.08, 0.08], "allowed_gap": [{"age": 0.1}] * 2}, {}, True),
     ({"mu": [3.0, 3.0], "gap": [0.08, None]}, {}, False),
     ({"mu": [3.0, 3.0], "exact_gap": [..., ...]}, {}, False),
 ]

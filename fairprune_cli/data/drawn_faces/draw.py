@@ -1,4 +1,4 @@
-"""The drawing of procedural faces; sample.py says what they show, and makes a data set of them.
+"""The drawing of procedural faces; write.py says what they show, and makes a data set of them.
 
 Every number is an integer and every random number is a raw word of PCG64, whose stream numpy guarantees:
 last bits of sines and SIMD code cannot change a byte.

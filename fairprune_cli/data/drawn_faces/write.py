@@ -95,7 +95,7 @@ def _draw_into(
                 progress(done, total)
     (folder / "table.csv").write_bytes(("\n".join(table) + "\n").encode())
     manifest = f"""\
-# Procedural faces, drawn by fairprune from seed {seed}. See fairprune_cli/sample.py for what they show.
+# Procedural faces, drawn by fairprune from seed {seed}. See fairprune_cli/data/drawn_faces/ for what they show.
 version: 1
 name: {NAME}
 table: table.csv

@@ -122,19 +122,20 @@ def _series(records: Sequence[dict[str, Any]], *path: str) -> list[float | None]
 def _gap_plots(view: View, records: Sequence[dict[str, Any]], xs: list[float], attribute: str) -> list[Plot]:
     exact = _series(records, "exact_gap", attribute)
     surrogate = _series(records, "surrogate_gap", attribute)
-    tolerance = number(view.setting("tolerance"))
-    rules = [BoundLine(tolerance, f"tolerance {words.fixed(100 * tolerance)}")] if tolerance is not None else []
+    asked, (*_, left) = number(view.setting("tolerance")), _series(records, "allowed_gap", attribute)
+    allowed, name = (asked, "tolerance") if left is None or left == asked else (left, "dense model's gap")
+    rules = [BoundLine(allowed, f"{name} {words.fixed(100 * allowed)}")] if allowed is not None else []
     exact_line, surrogate_line = (
         Line("exact gap", xs, exact, 1),
         Line("surrogate gap", xs, surrogate, 4, dashed=True),
     )
     lines = [line for line in (exact_line, surrogate_line) if _is_curve(line)]
     reach, far = extent(exact), extent(surrogate)
-    if len(lines) == 2 and reach and far and far[1] > _FAR * max(reach[1], tolerance or 0.0):
+    if len(lines) == 2 and reach and far and far[1] > _FAR * max(reach[1], allowed or 0.0):
         return [
             Plot(
                 f"Exact gap, {attribute}",
-                _gap_sentence(exact, tolerance),
+                _gap_sentence(exact, allowed, name),
                 Lines([exact_line], "points", "epoch", rules),
             ),
             Plot(
@@ -147,17 +148,17 @@ def _gap_plots(view: View, records: Sequence[dict[str, Any]], xs: list[float], a
         return []
     title = f"Exact and surrogate gap, {attribute}" if len(lines) > 1 else f"{lines[0].name.capitalize()}, {attribute}"
     reading = "The distance between the curves is the error of the approximation." if len(lines) > 1 else ""
-    return [Plot(title, _gap_sentence(exact, tolerance), Lines(lines, "points", "epoch", rules), reading)]
+    return [Plot(title, _gap_sentence(exact, allowed, name), Lines(lines, "points", "epoch", rules), reading)]
 
 
-def _gap_sentence(exact: list[float | None], tolerance: float | None) -> str:
+def _gap_sentence(exact: list[float | None], allowed: float | None, name: str) -> str:
     known = [value for value in exact if value is not None]
     if not known:
         return "The exact gap was not recorded."
     text = f"The exact gap went from {words.points(known[0])} to {words.points(known[-1])}"
-    if tolerance is not None:
-        inside = "within" if known[-1] <= tolerance else "outside"
-        text += f", {inside} the tolerance of {words.points(tolerance)}"
+    if allowed is not None:
+        inside = "within" if known[-1] <= allowed else "outside"
+        text += f", {inside} the {name} of {words.points(allowed)}"
     return f"{text}."
 
 
