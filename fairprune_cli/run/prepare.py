@@ -172,9 +172,10 @@ def _refuse_target(settings: Settings, method: type[methods.Method], notions: It
     """Refuse the dense model's gap as a bound on what is measured against the dense model anyway, if it is read."""
     acts = (method.constrained and settings.fairness_on != "none") or settings.group_thresholds
     if acts and settings.target == "dense" and any(notion.relative for notion in notions):
+        own = method.dual.notion is not None and settings.method_notion != "asked"
         raise FairpruneError(
             "what is constrained is held against the dense model as it is", where="--target dense",
-            hint="leave it out, or ask for another --notion",
+            hint=f"leave it out, or ask for another --notion{' with --set method_notion=asked' if own else ''}",
         )  # fmt: skip
 
 

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.models.read_out import OutputTable, ReadOut, Scores, attach
 from fairprune_cli.pruning import methods
 from fairprune_cli.pruning.masks import WeightMasks
 from fairprune_cli.run.assembly import Assembly, constrained_notion
 from fairprune_cli.run.options import Settings
+from fairprune_cli.run.prepare import _refuse_target
 
 
 @pytest.mark.parametrize("count", [1, 2])
@@ -73,6 +76,27 @@ def test_a_gap_comes_down_to_the_dense_models_where_that_is_asked_for(
         tally.add(np.array([[[n, 100 - n], [0, 0]] for n in pair], dtype=float), np.zeros((2, 1, 2)))
     made.update()
     assert [bool(mu.any()) for mu in made.multipliers] == [not to_dense, True]
+
+
+@pytest.mark.parametrize(
+    ("given", "hint"),
+    [
+        ({"notion": "degradation"}, "leave it out, or ask for another --notion"),
+        ({"notion": "odds", "method": "ceag", "method_notion": "own"}, "--notion with --set method_notion=asked"),
+        ({"notion": "degradation", "method": "bip"}, ""), ({"notion": "degradation", "fairness_on": "none"}, ""),
+        ({"notion": "degradation", "method": "bip", "group_thresholds": True}, "another --notion"),
+    ],
+)  # fmt: skip
+def test_the_dense_models_gap_is_refused_where_it_is_read_and_means_nothing(given: dict[str, Any], hint: str) -> None:
+    settings = Settings(**{"target": "dense", **given})
+    method = methods.get(settings.method)
+    asked = [constrained_notion(settings, method, 2)]
+    if not hint:
+        _refuse_target(settings, method, asked)
+        return
+    with pytest.raises(FairpruneError, match="held against the dense model as it is") as refused:
+        _refuse_target(settings, method, asked)
+    assert refused.value.hint.endswith(hint)
 
 
 def test_a_rate_of_a_handful_of_images_does_not_speak_for_the_dense_models_gap() -> None:
