@@ -46,6 +46,10 @@ class Dual:
     normalise: bool = True
     per_group: bool = False
 
+    def own_notion(self, method_notion: str) -> str | None:
+        """The notion that the method prescribes, unless another one is asked for by the setting of that name."""
+        return None if method_notion == "asked" else self.notion
+
 
 # Settings of the constraint, by the name of what prescribes them in `Dual`; "" where nothing does.
 CONSTRAINT = {
@@ -127,6 +131,11 @@ class Method:
     def formed(cls, options: MethodOptions) -> type[Method]:
         """The class that these options make of it."""
         return cls.on_magnitude if cls.on_magnitude is not None and options.mask_score == "magnitude" else cls
+
+    @classmethod
+    def constrains(cls, fairness_on: str) -> bool:
+        """Whether the constraint is part of what is minimised, given the setting of that name."""
+        return cls.constrained and fairness_on != "none"
 
     @classmethod
     def fits_biases(cls, operating_point: str) -> bool:

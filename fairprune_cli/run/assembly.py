@@ -37,11 +37,11 @@ LEAST_SPREAD = 1e-6  # variance that an output of the dense model counts as havi
 
 def constrained_notion(settings: Settings, method: type[methods.Method], classes: int) -> fairness.Notion:
     """The notion that is constrained: the method's own where it prescribes one and none was asked for."""
-    asked, dual = fairness.get(settings.notion, classes), method.dual
-    if dual.notion is None or settings.method_notion == "asked":
-        return asked
-    prescribed = fairness.get(dual.notion, classes)
-    return dataclasses.replace(prescribed, against=dual.against or prescribed.against)
+    own = method.dual.own_notion(settings.method_notion)
+    if own is None:
+        return fairness.get(settings.notion, classes)
+    prescribed = fairness.get(own, classes)
+    return dataclasses.replace(prescribed, against=method.dual.against or prescribed.against)
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ class Assembly:
     @property
     def _acts(self) -> bool:
         """Whether the constraint is part of what is minimised."""
-        return self.method.constrained and self.settings.fairness_on != "none"
+        return self.method.constrains(self.settings.fairness_on)
 
     def _pools_counted(self, pools: PruningPools) -> list[Pool]:
         """The data that the multipliers' rates come from."""

@@ -85,7 +85,7 @@ class Prepared:
     def has_accuracy_budget(self) -> bool:
         """Whether accuracy has a budget, and there is a constraint that it could hold back."""
         settings = self.settings
-        acts = self.method.constrained and settings.fairness_on != "none" and settings.sparsity > 0
+        acts = self.method.constrains(settings.fairness_on) and settings.sparsity > 0
         return acts and settings.max_accuracy_loss < NO_BUDGET
 
     def plan(self, folder: Path) -> dict[str, Any]:
@@ -170,9 +170,9 @@ def _audited_and_rows(data: Data, settings: Settings, policy: Policy) -> tuple[D
 
 def _refuse_target(settings: Settings, method: type[methods.Method], notions: Iterable[Notion]) -> None:
     """Refuse the dense model's gap as a bound on what is measured against the dense model anyway, if it is read."""
-    acts = (method.constrained and settings.fairness_on != "none") or settings.group_thresholds
-    if acts and settings.target == "dense" and any(notion.relative for notion in notions):
-        own = method.dual.notion is not None and settings.method_notion != "asked"
+    read = method.constrains(settings.fairness_on) or settings.group_thresholds
+    if read and settings.target == "dense" and any(notion.relative for notion in notions):
+        own = method.dual.own_notion(settings.method_notion)
         raise FairpruneError(
             "what is constrained is held against the dense model as it is", where="--target dense",
             hint=f"leave it out, or ask for another --notion{' with --set method_notion=asked' if own else ''}",

@@ -71,7 +71,7 @@ def train(
     folder.keep_events(len(trainer.records))
     what = f"{settings.method} {settings.granularity} {settings.sparsity:g}"
     limits = limits_of(settings, run.method, trainer.plan, run.dense, pools.upper, run.device)
-    if run.method.constrained and settings.fairness_on != "none" and settings.sparsity > 0:
+    if run.method.constrains(settings.fairness_on) and settings.sparsity > 0:
         _tell_of_tolerances(run, trainer)
         _warn_of_thin_groups(run, trainer, pools)
     with terminal.progress(what, trainer.steps) as display:

@@ -103,7 +103,7 @@ def limits_of(
     cap = settings.multiplier_cap if method.dual.cap is None else method.dual.cap
     return Limits(
         tolerance=settings.tolerance, multiplier_cap=cap, sparsity=settings.sparsity,
-        epochs=settings.epochs, constrained=method.constrained and settings.fairness_on != "none",
+        epochs=settings.epochs, constrained=method.constrains(settings.fairness_on),
         moves_mask_by_gradient=method.upper_gradient and not plan.rounds,
         dense_accuracy=pool_accuracy(dense, some, device),
         majority_share=float(np.mean([np.bincount(own).max() / len(some) for own in labels])),
