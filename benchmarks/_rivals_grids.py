@@ -3,8 +3,8 @@
 Every rival has a grid of four settings, the tool's defaults first, and nothing else of it is tuned. Rows of one method
 that differ in the mask or the notion share one choice. Ours has no grid: it is measured with the tool's defaults, found
 in trials on the same carved images; beside it stands what it does where the dense model's gap is to be closed, too.
-The row `fairgrape, own budget` has no grid and is measured only where it is named: it is FairGRAPE as its authors' code
-runs it, at many times the passes of the others.
+Three rows have no grid and are measured only where they are named: `fairgrape, own budget`, FairGRAPE as its authors'
+code runs it, at many times the passes of the others; and ours with the constraint in one of its two levels alone.
 """
 
 from __future__ import annotations
@@ -89,6 +89,8 @@ ROWS = {
         Row("weighted-loss", "weighted-loss", grid=_grid(weight_floor="0.75 0.5", weight_power="5.0 2.0")),
         Row(OURS, OURS, asked=True, everywhere=True),
         Row("bifp, absolute", OURS, {"target": "absolute"}, asked=True, notions=("odds",)),
+        Row("bifp, constraint on the weights alone", OURS, {"fairness_on": "weights"}, asked=True, named=True),
+        Row("bifp, constraint on the mask alone", OURS, {"fairness_on": "mask"}, asked=True, named=True),
         Row("fairgrape, own budget", "fairgrape", {"fairgrape_budget": "own"}, named=True),
     )
 }
