@@ -34,7 +34,8 @@ MOST_SEEDS = 1000
 
 @flags(
     "model", "methods", "sparsities", "seeds", "granularities", "grid", "reference", "gather", "list_commands",
-    "attr", "notion", "tolerance", "epochs", "batch_size", "lr", SET, "out", "force", "confidence", "split", *COMMON,
+    "attr", "notion", "tolerance", "target", "epochs", "batch_size", "lr", SET, "out", "force", "confidence", "split",
+    *COMMON,
 )  # fmt: skip
 def command(
     given: Given,
