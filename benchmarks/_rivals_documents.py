@@ -3,35 +3,59 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from _rivals_cells import COMPARED, TARGET, CellRuns, Part, costs, gathered
 from _rivals_data import FACES
 from _rivals_grids import DENSE, OURS
 from _rivals_runs import Place
-from _rivals_statistics import FIGURES, Cell, holm
+from _rivals_statistics import FIGURES, Average, Cell, Measured, holm
 from _rivals_verdicts import against_magnitude, against_the_best, best_rival
 
 
-def measured_cell(part: Part, place: Place, resamples: int) -> dict[str, Any] | None:
-    """All rows of a cell, ours against each, and the verdict; None where ours has no run."""
-    first = OURS if OURS in part.rows else next(iter(part.rows))
-    found = gathered(part, part.rows, place, first)
-    if found is None:
-        return None
-    cell = Cell(found.draws, resamples)
-    figures = COMPARED[part.notion]
-    result = _described(part, found, cell, place)
-    rivals = [name for name in cell.methods if name not in (OURS, DENSE)] if OURS in cell.methods else []
-    result["differences"] = [
+def measured(parts: Sequence[Part], place: Place, resamples: int) -> dict[str, Any]:
+    """All cells, and the means over those of a task and notion that have the same runs: {cells, means}."""
+    cells: list[dict[str, Any]] = []
+    alike: dict[tuple[Any, ...], list[tuple[str, Cell]]] = {}
+    for part in parts:
+        first = OURS if OURS in part.rows else next(iter(part.rows))
+        if (found := gathered(part, part.rows, place, first)) is None:
+            continue
+        cell = Cell(found.draws, resamples)
+        cells.append(_measured_cell(part, found, cell, place))
+        alike.setdefault((part.task.name, part.notion, found.runs), []).append((part.cell, cell))
+    means = [_mean(task, notion, of) for (task, notion, _), of in alike.items() if len(of) > 1]
+    return {"cells": cells, "means": means}
+
+
+def _mean(task: str, notion: str, of: Sequence[tuple[str, Cell]]) -> dict[str, Any]:
+    """Of the methods that all these cells have, ours against each."""
+    average = Average([cell for _, cell in of])
+    figures = {method: {figure: average.spread(method, figure) for figure in FIGURES} for method in average.methods}
+    return {"task": task, "notion": notion, "cells": [name for name, _ in of], "methods": figures,
+            "differences": _differences(average, notion)}  # fmt: skip
+
+
+def _differences(cell: Measured, notion: str) -> list[dict[str, Any]]:
+    """Ours minus each rival, in the figures that count for a notion."""
+    if OURS not in cell.methods:
+        return []
+    return [
         {"rival": rival, "figure": figure, **cell.difference(OURS, rival, figure)}
-        for rival in rivals for figure in figures
+        for rival in cell.methods if rival not in (OURS, DENSE) for figure in COMPARED[notion]
     ]  # fmt: skip
-    result["best"] = {figure: best_rival(result["methods"], figure) for figure in figures}
+
+
+def _measured_cell(part: Part, found: CellRuns, cell: Cell, place: Place) -> dict[str, Any]:
+    """All rows of a cell, ours against each, and the verdict."""
+    result = _described(part, found, cell, place)
+    result["differences"] = _differences(cell, part.notion)
+    result["best"] = {figure: best_rival(result["methods"], figure) for figure in COMPARED[part.notion]}
     if "magnitude" in cell.methods:
         result["widened"] = cell.difference("magnitude", DENSE, TARGET[part.notion])
     faces = part.task.family == FACES
-    if rivals and not (faces and part.notion != "accuracy"):
+    if result["differences"] and not (faces and part.notion != "accuracy"):
         result["verdict"] = against_the_best(result) if faces else against_magnitude(result)
     return result
 
@@ -71,7 +95,7 @@ def _described(part: Part, found: CellRuns, cell: Cell, place: Place) -> dict[st
 
 def with_adjusted(document: dict[str, Any]) -> dict[str, Any]:
     """The document with the number of its comparisons, and each one's p-value adjusted for all of them (Holm)."""
-    every = [record for cell in document["cells"] for record in cell["differences"]]
+    every = [record for of in (*document["cells"], *document.get("means", ())) for record in of["differences"]]
     for record, adjusted in zip(every, holm([record["p"] for record in every]), strict=True):
         record["holm"] = adjusted
     return _finite({**document, "comparisons": len(every)})

@@ -53,25 +53,16 @@ def _facts(document: Record) -> list[str]:
 def _overview(document: Record) -> list[str]:
     """Means over the cells of a task and notion, of the methods that all of them have."""
     lines: list[str] = []
-    asked = dict.fromkeys((cell["task"], cell["notion"]) for cell in document["cells"])
-    for task, notion in asked:
-        cells = [cell for cell in document["cells"] if (cell["task"], cell["notion"]) == (task, notion)]
-        if len(cells) < 2:
-            continue
-        rows = []
-        for name in cells[0]["methods"]:
-            if all(name in cell["methods"] for cell in cells):
-                found = [[cell["methods"][name]["figures"][figure]["mean"] for cell in cells] for figure in FIGURES]
-                rows.append([name, *("" if None in of else f"{100 * sum(of) / len(of):.1f}" for of in found)])
-        titles = ["method", *(TITLES[figure] for figure in FIGURES)]
-        where = ", ".join(cell["cell"] for cell in cells)
+    for mean in document["means"]:
+        rows = [[name, *(points(of[figure]) for figure in FIGURES)] for name, of in mean["methods"].items()]
         lines += [
-            f"## Means over cells: {task}, asked for {notion}",
+            f"## Means over cells: {mean['task']}, asked for {mean['notion']}",
             "",
-            f"Over {where}.",
+            f"Over {', '.join(mean['cells'])}; intervals hold for these cells, and over draws, seeds and images.",
             "",
-            *_lines(titles, rows),
+            *_lines(["method", *(TITLES[figure] for figure in FIGURES)], rows),
             "",
+            *_differences(mean),
         ]
     return lines
 
@@ -91,18 +82,22 @@ def _cell(cell: Record) -> list[str]:
          f"{of['passes']:.0f}" if of.get("passes") else ""]
         for name, of in cell["methods"].items()
     ]  # fmt: skip
-    lines += [*_lines(titles, rows), ""]
+    return [*lines, *_lines(titles, rows), "", *_differences(cell)]
+
+
+def _differences(of: Record) -> list[str]:
+    """Ours minus each rival, of a cell or of the mean of several."""
     titles = [f"{OURS} minus", "in", "difference", "over runs alone", "p", "Holm's p"]
     rows = [
-        [record["rival"] + _best(cell, record), TITLES[record["figure"]], points(record, True), _over_runs(record),
+        [record["rival"] + _best(of, record), TITLES[record["figure"]], points(record, True), _over_runs(record),
          f"{record['p']:.3g}", f"{record['holm']:.3g}"]
-        for record in cell["differences"]
+        for record in of["differences"]
     ]  # fmt: skip
-    return [*lines, *_lines(titles, rows), ""]
+    return [*_lines(titles, rows), ""]
 
 
-def _best(cell: Record, record: Record) -> str:
-    return " (best)" if cell["best"].get(record["figure"]) == record["rival"] else ""
+def _best(of: Record, record: Record) -> str:
+    return " (best)" if of.get("best", {}).get(record["figure"]) == record["rival"] else ""
 
 
 def _over_runs(record: Record) -> str:

@@ -10,6 +10,7 @@ S - 1 of each draw's seeds. Quantiles of resamples of a handful of draws are too
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -91,28 +92,25 @@ def _spread(rates: np.ndarray) -> np.ndarray:
     return np.where(there.sum(-1) >= 2, high - low, np.nan)
 
 
-class Cell:
-    """All runs of one cell, and the resamples that are shared by whatever is asked of them.
+class Measured(ABC):
+    """Figures of methods, run by run, with their intervals.
 
     Args:
-        draws: each with the same methods.
-        resamples: of the bootstrap.
-        seed: of its random numbers.
-
-    Attributes:
         runs: by method, [R, 5], the figures of each run, draw by draw.
-        group_accuracies: by method, [R, G].
+        draw_of_run: int [R].
     """
 
-    def __init__(self, draws: Sequence[DrawRuns], resamples: int, seed: int = 0) -> None:
-        self.draws, self._resamples, self._seed = draws, resamples, seed
-        self.methods = list(draws[0].predicted)
-        self._groups = 1 + max(int(draw.groups.max()) for draw in draws)
-        self._classes = 1 + max(
-            int(max(draw.labels.max(), *(seen.max() for seen in draw.predicted.values()))) for draw in draws
-        )
-        self._draw_of_run = np.repeat(np.arange(len(draws)), [draw.seeds for draw in draws])
-        self.runs, self.group_accuracies = self._as_seen()
+    def __init__(self, runs: dict[str, np.ndarray], draw_of_run: np.ndarray) -> None:
+        self.runs, self.draw_of_run = runs, draw_of_run
+
+    @property
+    def methods(self) -> list[str]:
+        return list(self.runs)
+
+    @property
+    @abstractmethod
+    def resampled(self) -> dict[str, np.ndarray]:
+        """By method, means over resampled seeds on resampled images of each draw, [D, resamples, 5]."""
 
     def mean(self, method: str) -> np.ndarray:
         """Mean over draws of the mean over their seeds, [5]."""
@@ -121,14 +119,14 @@ class Cell:
     def spread(self, method: str, figure: str) -> dict[str, Any]:
         """A figure of a method in 0..1: {n, mean, low, high, se, over_runs}."""
         at = FIGURES.index(figure)
-        return self._record(self.runs[method][:, at], self._resampled[method][:, :, at])
+        return self._record(self.runs[method][:, at], self.resampled[method][:, :, at])
 
     def difference(self, method: str, other: str, figure: str) -> dict[str, Any]:
         """A method's figure minus another's, paired: {n, mean, low, high, se, p, over_runs}."""
         at = FIGURES.index(figure)
         return self._record(
             self.runs[method][:, at] - self.runs[other][:, at],
-            self._resampled[method][:, :, at] - self._resampled[other][:, :, at],
+            self.resampled[method][:, :, at] - self.resampled[other][:, :, at],
         )
 
     def _record(self, runs: np.ndarray, resampled: np.ndarray) -> dict[str, Any]:
@@ -143,11 +141,11 @@ class Cell:
 
     def _standard_error(self, runs: np.ndarray, resampled: np.ndarray) -> tuple[float, float]:
         """Of the mean of runs, and its degrees of freedom."""
-        count = len(self.draws)
+        count = self._draws
         within = float(np.var(resampled, axis=1, ddof=1).sum()) / count**2
         between = 0.0
         if count > 1:
-            means = [runs[self._draw_of_run == draw].mean() for draw in range(count)]
+            means = [runs[self.draw_of_run == draw].mean() for draw in range(count)]
             between = max(float(np.var(means, ddof=1)) / count - within, 0.0)
         # A single seed tells nothing of seeds: then images alone are resampled, which are many.
         seeds = len(runs) - count
@@ -158,18 +156,45 @@ class Cell:
 
     def _mean(self, runs: np.ndarray) -> np.ndarray:
         """[R, F] to [F]."""
-        each = [runs[self._draw_of_run == draw].mean(0) for draw in range(len(self.draws))]
+        each = [runs[self.draw_of_run == draw].mean(0) for draw in range(self._draws)]
         result: np.ndarray = np.mean(each, axis=0)
         return result
 
+    @property
+    def _draws(self) -> int:
+        return int(self.draw_of_run[-1]) + 1
+
+
+class Cell(Measured):
+    """All runs of one cell, and the resamples that are shared by whatever is asked of them.
+
+    Args:
+        draws: each with the same methods.
+        resamples: of the bootstrap.
+        seed: of its random numbers.
+
+    Attributes:
+        group_accuracies: by method, [R, G].
+    """
+
+    def __init__(self, draws: Sequence[DrawRuns], resamples: int, seed: int = 0) -> None:
+        self.draws, self._resamples, self._seed = draws, resamples, seed
+        self._groups = 1 + max(int(draw.groups.max()) for draw in draws)
+        self._classes = 1 + max(
+            int(max(draw.labels.max(), *(seen.max() for seen in draw.predicted.values()))) for draw in draws
+        )
+        runs, self.group_accuracies = self._as_seen()
+        super().__init__(runs, np.repeat(np.arange(len(draws)), [draw.seeds for draw in draws]))
+
     def _as_seen(self) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-        runs: dict[str, list[np.ndarray]] = {method: [] for method in self.methods}
-        groups: dict[str, list[np.ndarray]] = {method: [] for method in self.methods}
+        methods = list(self.draws[0].predicted)
+        runs: dict[str, list[np.ndarray]] = {method: [] for method in methods}
+        groups: dict[str, list[np.ndarray]] = {method: [] for method in methods}
         for draw in self.draws:
             once = np.ones((1, len(draw.labels)), dtype=np.float32)
             for seed in range(draw.seeds):
                 dense = self._counts(draw, "dense", seed, once)
-                for method in self.methods:
+                for method in methods:
                     counts = self._counts(draw, method, seed, once)
                     runs[method].append(figures(counts, dense)[0])
                     groups[method].append(_accuracies(counts)[1][0])
@@ -185,8 +210,8 @@ class Cell:
         return (weights @ one_hot).astype(float).reshape(-1, *shape)
 
     @cached_property
-    def _resampled(self) -> dict[str, np.ndarray]:
-        """By method, means over resampled seeds on resampled images of each draw, [D, resamples, 5]."""
+    def resampled(self) -> dict[str, np.ndarray]:
+        # Cells with the same draws resample the same seeds and images, which keeps them paired in an Average.
         generator = np.random.default_rng(self._seed)
         result = {method: np.zeros((len(self.draws), self._resamples, len(FIGURES))) for method in self.methods}
         for number, draw in enumerate(self.draws):
@@ -208,6 +233,26 @@ class Cell:
                 counts = dense if method == "dense" else self._counts(draw, method, seed, images)
                 result[method] += seeds[:, seed, None] * figures(counts, dense)
         return result
+
+
+class Average(Measured):
+    """The mean of a task's cells, run by run and resample by resample, of the methods that all of them have.
+
+    Args:
+        cells: with the same draws, seeds and resamples, in the same order.
+    """
+
+    def __init__(self, cells: Sequence[Cell]) -> None:
+        self._cells = cells
+        common = [method for method in cells[0].methods if all(method in cell.runs for cell in cells)]
+        runs = {method: np.mean([cell.runs[method] for cell in cells], axis=0) for method in common}
+        super().__init__(runs, cells[0].draw_of_run)
+
+    @cached_property
+    def resampled(self) -> dict[str, np.ndarray]:
+        return {
+            method: np.mean([cell.resampled[method] for cell in self._cells], axis=0) for method in self.methods
+        }  # fmt: skip
 
 
 def _times(generator: np.random.Generator, resamples: int, count: int, drawn: int) -> np.ndarray:

@@ -30,7 +30,7 @@ from _rivals_archive import archive, archive_of, restore
 from _rivals_asked import NOTHING, refuse
 from _rivals_cells import Part, costs, gathered
 from _rivals_data import Task, draws_of, tasks_of
-from _rivals_documents import ladder_cell, measured_cell, with_adjusted
+from _rivals_documents import ladder_cell, measured, with_adjusted
 from _rivals_grids import LADDER, ONE_CELL, OURS, ROWS, TUNING_CELLS, Row, Values, ladder_settings
 from _rivals_page import ladder_page, measured_page, results_page, tuning_page
 from _rivals_runs import Job, Place, complete
@@ -201,8 +201,7 @@ def in_order(parts: Sequence[Part]) -> list[Job]:
 
 def measure(args: argparse.Namespace, place: Place, parts: Sequence[Part], facts: Mapping[str, Any]) -> None:
     """All rows side by side."""
-    cells = [cell for part in parts if (cell := measured_cell(part, place, args.resamples)) is not None]
-    document = with_adjusted({**facts, "cells": cells})
+    document = with_adjusted({**facts, **measured(parts, place, args.resamples)})
     write(args.out / f"rivals-{facts['name']}", document, measured_page(document))
 
 

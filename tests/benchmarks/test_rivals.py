@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import importlib
 import json
 import sys
@@ -225,7 +226,8 @@ def test_every_row_reads_its_settings_and_has_a_grid_like_the_others() -> None:
     assert {len(row.grid) for row in grids.ROWS.values()} == {1, 4}
     alone = {row.name for row in grids.ROWS.values() if len(row.grid) == 1}
     ours = {row.name for row in grids.ROWS.values() if not grids.is_rival(row.name)}
-    assert alone == ours | {row.name for row in grids.ROWS.values() if row.named} and {"bifp", "bifp, absolute"} <= ours
+    assert alone == ours | {row.name for row in grids.ROWS.values() if row.named}
+    assert {"bifp", "bifp, absolute"} <= ours
 
 
 def tried(row: str, setting: int, family: str, worst: float, run: int = 0, cell: str = "c", task: str = "") -> Any:
@@ -318,7 +320,8 @@ def place_with_runs(tmp_path: Path, task: str, notion: str, rows: list[str], see
 def test_a_cell_has_all_rows_that_are_complete_and_compares_ours_with_each(tmp_path: Path) -> None:
     part, place = place_with_runs(tmp_path, "faces", "accuracy", ["bifp", "bip", "balanced", "magnitude"])
     part.job(part.draws[0], 2, "balanced").classes(place).unlink()
-    cell = documents.measured_cell(part, place, 200)
+    found = documents.measured([part], place, 200)
+    [cell] = found["cells"]
     assert list(cell["methods"]) == ["dense", "bifp", "bip", "magnitude"]
     assert cell["incomplete"] == {"balanced": 2}
     assert {record["rival"] for record in cell["differences"]} == {"bip", "magnitude"}
@@ -329,7 +332,7 @@ def test_a_cell_has_all_rows_that_are_complete_and_compares_ours_with_each(tmp_p
         "name": "trial", "arch": "net", "dense_epochs": 1, "left_out": ["lfw-smile is left out."], "machines": ["m"],
         "confidence": 0.95, "resamples": 200, "tuning_words": "Nothing was tuned.", "lr": "0.02",
     }  # fmt: skip
-    document = json.loads(json.dumps(documents.with_adjusted({**facts, "cells": [cell]}), allow_nan=False))
+    document = json.loads(json.dumps(documents.with_adjusted({**facts, **found}), allow_nan=False))
     assert document["comparisons"] == 6
     assert all(record["holm"] >= record["p"] for record in document["cells"][0]["differences"])
     text = pages.measured_page(document)
@@ -338,6 +341,29 @@ def test_a_cell_has_all_rows_that_are_complete_and_compares_ours_with_each(tmp_p
     assert "balanced is left out: 2 of 3 runs are there." in text
     assert "1 of 1 cells" in text
     assert "| magnitude |" in text
+
+
+def test_the_mean_over_cells_is_that_of_each_run_and_keeps_them_paired(tmp_path: Path) -> None:
+    part, place = place_with_runs(tmp_path, "faces", "accuracy", ["bifp", "bip", "balanced"])
+    twin = dataclasses.replace(part, cell="channel:0.9")
+    for job, other in zip(part.jobs(), twin.jobs(), strict=True):
+        if job.row.name != "balanced":  # is in one cell alone
+            runs.write_run(other.classes(place), runs.read_run(job.classes(place)))
+    found = documents.measured([part, twin], place, 300)
+    one = found["cells"][0]
+    [mean] = found["means"]
+    assert mean["cells"] == ["weight:0.9", "channel:0.9"]
+    assert list(mean["methods"]) == ["dense", "bifp", "bip"]
+    # Cells of the same runs tell nothing new: the mean of both is that of one, with the same interval.
+    assert mean["methods"]["bip"] == one["methods"]["bip"]["figures"]
+    assert mean["differences"] == [record for record in one["differences"] if record["rival"] == "bip"]
+    # With more errors in one cell of all runs, the mean is half of them away.
+    dense = np.ones((2, 100), dtype=bool)
+    two = [{"dense": dense, "a": dense & (np.arange(100) >= lost)} for lost in (10, 30)]
+    other = figures_of.Average([figures_of.Cell([draw_of(of)], 50) for of in two])
+    assert other.spread("a", "accuracy")["mean"] == pytest.approx(0.8)
+    part.job(part.draws[0], 2, "bifp").classes(place).unlink()
+    assert documents.measured([part, twin], place, 50)["means"] == []  # other runs than the twin's
 
 
 def test_runs_of_other_arithmetic_have_a_folder_and_an_archive_of_their_own(tmp_path: Path) -> None:
@@ -354,8 +380,9 @@ def test_tables_are_the_same_from_the_runs_that_were_kept(tmp_path: Path) -> Non
     archives.archive(others, place, path)
     elsewhere = runs.Place(tmp_path / "elsewhere", "net", 1)
     archives.restore(elsewhere, path)
-    assert documents.measured_cell(part, elsewhere, 50) == documents.measured_cell(part, place, 50)
-    assert documents.measured_cell(part, place, 50)["methods"]["bip"]["passes"] == 200
+    again = documents.measured([part], elsewhere, 50)
+    assert again == documents.measured([part], place, 50)
+    assert again["cells"][0]["methods"]["bip"]["passes"] == 200
     # What is removed there afterwards is to be done anew.
     others[0].classes(elsewhere).unlink()
     archives.restore(elsewhere, path)
