@@ -3,8 +3,9 @@
 Every rival has a grid of four settings, the tool's defaults first, and nothing else of it is tuned. Rows of one method
 that differ in the mask or the notion share one choice. Ours has no grid: it is measured with the tool's defaults, found
 in trials on the same carved images; beside it stands what it does where the dense model's gap is to be closed, too.
-Three rows have no grid and are measured only where they are named: `fairgrape, own budget`, FairGRAPE as its authors'
-code runs it, at many times the passes of the others; and ours with the constraint in one of its two levels alone.
+Some rows are measured only where they are named: FairGRAPE as its authors' code runs it, at many times the passes of
+the others; ours with the constraint in one of its two levels alone; and rows that need the group of an image at use,
+since they have a threshold for each.
 """
 
 from __future__ import annotations
@@ -65,16 +66,18 @@ def is_rival(row: str) -> bool:
     return row != DENSE and row.partition(",")[0] != OURS
 
 
+_THRESHOLDS = {"group_thresholds": "true"}
 _MAGNITUDE = {"mask_score": "magnitude"}
 _BALANCED = _grid(lr="0.1 0.05", balance_over="groups label-groups")
 _GROUP_DRO = _grid(dro_step="0.01 0.1", balance_over="groups label-groups")
 _DFR = _grid(dfr_penalty="l1 l2", balance_over="groups label-groups")
+_RHO = _grid(rho="0.35 0.15 0.25 0.5")
 _RATE = _grid(multiplier_rate="0.05 0.02 0.1 0.2")
 ROWS = {
     row.name: row
     for row in (
         Row("magnitude", "magnitude", grid=_grid(lr="0.1 0.02 0.05 0.2"), everywhere=True),
-        Row("bip", "bip", grid=_grid(rho="0.35 0.15 0.25 0.5"), everywhere=True),
+        Row("bip", "bip", grid=_RHO, everywhere=True),
         Row("balanced", "balanced", grid=_BALANCED, everywhere=True),
         Row("balanced, magnitude", "balanced", _MAGNITUDE, _BALANCED, tuned_as="balanced"),
         Row("group-dro", "group-dro", grid=_GROUP_DRO, everywhere=True),
@@ -91,6 +94,8 @@ ROWS = {
         Row("bifp, absolute", OURS, {"target": "absolute"}, asked=True, notions=("odds",)),
         Row("bifp, constraint on the weights alone", OURS, {"fairness_on": "weights"}, asked=True, named=True),
         Row("bifp, constraint on the mask alone", OURS, {"fairness_on": "mask"}, asked=True, named=True),
+        Row("bip, group thresholds", "bip", _THRESHOLDS, _RHO, asked=True, named=True, tuned_as="bip"),
+        Row("bifp, group thresholds", OURS, _THRESHOLDS, asked=True, named=True),
         Row("fairgrape, own budget", "fairgrape", {"fairgrape_budget": "own"}, named=True),
     )
 }

@@ -187,7 +187,8 @@ def _run(job: Job, place: Place) -> None:
             _call(job.command(place))
         import fairprune_cli
 
-        seen = _keep_classes(fairprune_cli.load(report.parent), job.draw, place, job.classes(place), report)
+        points = fairprune_cli.group_thresholds(report.parent) if "group_thresholds" in job.settings else None
+        seen = _keep_classes(fairprune_cli.load(report.parent), job.draw, place, job.classes(place), report, points)
         print(f"{time.monotonic() - begun:5.0f} s  accuracy {seen:.3f}  {report.parent}", flush=True)
     except FairpruneError as error:
         atomic_write_text(job.failure(place), f"{error}\n")
@@ -214,10 +215,13 @@ def _call(command: Sequence[str]) -> None:
         raise FairpruneError(f"exit code {done.returncode}: {done.stderr[-_SAID:].strip()}", code=ExitCode.RUNTIME)
 
 
-def _keep_classes(model: Any, draw: Draw, place: Place, target: Path, report: Path | None = None) -> float:
-    """Write what the model predicts on the test split of the draw, and return the accuracy.
+def _keep_classes(
+    model: Any, draw: Draw, place: Place, target: Path, report: Path | None = None, points: Any = None
+) -> float:
+    """Write what the model predicts on the test split of the draw, and return the network's accuracy.
 
-    Beside it labels and groups of a dense model, costs of a pruned one.
+    Beside it labels and groups of a dense model, costs of a pruned one. With operating points of groups the classes are
+    those at the points, and the accuracy is the one without.
 
     Raises:
         FairpruneError: the run's own report says another accuracy of the pruned model, or of other images.
@@ -229,8 +233,9 @@ def _keep_classes(model: Any, draw: Draw, place: Place, target: Path, report: Pa
     pool = _test_images(draw.manifest, draw.task.attribute)
     model = model.eval().to(device)
     with torch.no_grad():
-        found = [model(batch.images).argmax(1).cpu().numpy() for batch in pool.batches(_BATCH, device)]
-    predicted = np.concatenate(found).astype(np.int16)
+        found = [model(batch.images).float().cpu().numpy() for batch in pool.batches(_BATCH, device)]
+    scores = np.concatenate(found)
+    predicted = scores.argmax(1)
     accuracy = float(np.mean(predicted == pool.labels))
     if report is not None:
         said = json.loads(report.read_text(encoding="utf-8"))["results"]["pruned"]
@@ -239,10 +244,13 @@ def _keep_classes(model: Any, draw: Draw, place: Place, target: Path, report: Pa
                 f"{accuracy:.4f} of {len(predicted)} images are right, and by its report {said['accuracy']:.4f} of "
                 f"{said['n']}", where=str(report), code=ExitCode.RUNTIME,
             )  # fmt: skip
-    content: dict[str, Any] = {"predicted": predicted}
+    names = pool.images.groupings[0].groups
+    if points is not None:
+        predicted = points.predicted(scores, [names[group] if group >= 0 else None for group in pool.groups[:, 0]])
+    content: dict[str, Any] = {"predicted": predicted.astype(np.int16)}
     if report is None:
         content |= {"labels": pool.labels.astype(np.int16), "groups": pool.groups[:, 0].astype(np.int16),
-                    "names": np.array(pool.images.groupings[0].groups)}  # fmt: skip
+                    "names": np.array(names)}  # fmt: skip
     else:
         content["cost"] = np.array(json.dumps(_cost(json.loads(report.read_text(encoding="utf-8")))))
     write_run(target, content)
