@@ -2,9 +2,11 @@
 
 The variance of a mean over draws, seeds and test images comes from a hierarchical bootstrap. Within each draw of the
 data, seeds and images are resampled, the same images for every method and seed: S - 1 of S seeds, which makes the
-variance that of a sample without bias (Rao and Wu 1988). What the draws' own means vary beyond that is added, as
-between-draw variance. Intervals and p-values are Student's, with Satterthwaite's degrees of freedom: D - 1 of D draws,
-S - 1 of each draw's seeds. Quantiles of resamples of a handful of draws are too narrow.
+variance that of a sample without bias (Rao and Wu 1988). Where the draws' own means vary more, that is the variance.
+Intervals and p-values take the mean of Student's quantiles, weighted by the parts of the variance (Cochran 1964,
+Biometrics 20, 191): D - 1 degrees of freedom for what the means of D draws vary; for what they vary less than that
+bootstrap, S - 1 of each draw for its S seeds and any number for images. So they hold for a handful of seeds and draws,
+where Satterthwaite's degrees of freedom and quantiles of resamples make them too narrow.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from scipy import stats
+from scipy import optimize, stats
 
 from fairprune_cli.compare.statistics import seed_spread
 from fairprune_cli.fairness import notions
@@ -25,6 +27,8 @@ from fairprune_cli.fairness import notions
 FIGURES = ("accuracy", "gap", "odds", "psi", "worst")
 LOWER_IS_BETTER = ("gap", "odds", "psi")
 CONFIDENCE = 0.95
+Variances = Sequence[tuple[float, float]]  # parts of a variance, each with its degrees of freedom
+_LEAST_P = 1e-200  # less is 0
 _PART = 250  # resamples at once, for memory's sake
 
 
@@ -132,27 +136,25 @@ class Measured(ABC):
     def _record(self, runs: np.ndarray, resampled: np.ndarray) -> dict[str, Any]:
         """runs: [R]; resampled: [D, resamples]."""
         mean = float(self._mean(runs[:, None])[0])
-        error, freedom = self._standard_error(runs, resampled)
-        half = float(stats.t.ppf(0.5 + CONFIDENCE / 2, freedom)) * error
-        p = float(2 * stats.t.sf(abs(mean) / error, freedom)) if error > 0 else float(mean == 0)
+        parts = self._variances(runs, resampled)
+        error = sum(variance for variance, _ in parts) ** 0.5
+        half = quantile(parts, (1 - CONFIDENCE) / 2) * error if error > 0 else 0.0
+        p = two_sided(parts, abs(mean) / error) if error > 0 else float(mean == 0)
         over_runs = seed_spread([float(run) for run in runs], CONFIDENCE)
         return {"n": len(runs), "mean": mean, "low": mean - half, "high": mean + half, "se": error, "p": p,
                 "over_runs": {key: over_runs[key] for key in ("low", "high")}}  # fmt: skip
 
-    def _standard_error(self, runs: np.ndarray, resampled: np.ndarray) -> tuple[float, float]:
-        """Of the mean of runs, and its degrees of freedom."""
+    def _variances(self, runs: np.ndarray, resampled: np.ndarray) -> Variances:
+        """Of the mean of runs, by what varies: images, seeds, draws."""
         count = self._draws
+        of_draws = [runs[self.draw_of_run == draw] for draw in range(count)]
         within = float(np.var(resampled, axis=1, ddof=1).sum()) / count**2
-        between = 0.0
-        if count > 1:
-            means = [runs[self.draw_of_run == draw].mean() for draw in range(count)]
-            between = max(float(np.var(means, ddof=1)) / count - within, 0.0)
         # A single seed tells nothing of seeds: then images alone are resampled, which are many.
-        seeds = len(runs) - count
-        inverse = within**2 / seeds if seeds else 0.0
-        inverse += between**2 / (count - 1) if count > 1 else 0.0
-        variance = within + between
-        return variance**0.5, variance**2 / inverse if inverse > 0 else math.inf
+        seeds = sum(float(np.var(of, ddof=1)) / len(of) for of in of_draws if len(of) > 1) / count**2
+        seen = float(np.var([of.mean() for of in of_draws], ddof=1)) / count if count > 1 else 0.0
+        unseen = max(within - seen, 0.0)
+        by_seeds = unseen * min(seeds / within, 1.0) if within else 0.0
+        return ((unseen - by_seeds, math.inf), (by_seeds, max(len(runs) - count, 1)), (seen, max(count - 1, 1)))
 
     def _mean(self, runs: np.ndarray) -> np.ndarray:
         """[R, F] to [F]."""
@@ -253,6 +255,20 @@ class Average(Measured):
         return {
             method: np.mean([cell.resampled[method] for cell in self._cells], axis=0) for method in self.methods
         }  # fmt: skip
+
+
+def quantile(parts: Variances, tail: float) -> float:
+    """What a mean over its estimated error exceeds with this probability: Student's, weighted by the variances."""
+    whole = sum(variance for variance, _ in parts)
+    return sum(variance / whole * float(stats.t.isf(tail, freedom)) for variance, freedom in parts)
+
+
+def two_sided(parts: Variances, ratio: float) -> float:
+    """The p-value of a mean that is so many errors away from zero, 1 - the level at which its interval ends there."""
+    if ratio <= 0 or ratio >= quantile(parts, _LEAST_P / 2):
+        return float(ratio <= 0)
+    log = optimize.brentq(lambda log: quantile(parts, math.exp(log) / 2) - ratio, math.log(_LEAST_P), 0.0, xtol=1e-9)
+    return math.exp(log)
 
 
 def _times(generator: np.random.Generator, resamples: int, count: int, drawn: int) -> np.ndarray:

@@ -6,6 +6,7 @@ import csv
 import dataclasses
 import importlib
 import json
+import math
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -101,7 +102,7 @@ def test_between_seeds_and_between_draws_variance_is_that_of_a_sample() -> None:
     one = figures_of.Cell([draw_of({"dense": shares(1, 1, 1), "a": shares(*seeds)})], 1000)
     record = one.difference("a", "dense", "accuracy")
     assert record["se"] == pytest.approx(seeds.std(ddof=1) / 3**0.5, rel=0.1)
-    assert (record["high"] - record["mean"]) / record["se"] == pytest.approx(stats.t.ppf(0.975, 2))
+    assert (record["high"] - record["mean"]) / record["se"] == pytest.approx(stats.t.ppf(0.975, 2), rel=0.01)
 
     draws = np.array([0.6, 0.7, 0.85])
     many = figures_of.Cell([draw_of({"dense": shares(1, 1), "a": shares(x, x)}) for x in draws], 200)
@@ -110,6 +111,41 @@ def test_between_seeds_and_between_draws_variance_is_that_of_a_sample() -> None:
     assert record["se"] == pytest.approx(draws.std(ddof=1) / 3**0.5, rel=0.02)
     assert (record["high"] - record["mean"]) / record["se"] == pytest.approx(stats.t.ppf(0.975, 2), rel=0.05)
     assert record["over_runs"]["high"] < record["high"]  # runs of one draw are not as many draws
+
+
+def test_quantiles_are_weighted_by_what_varies_and_p_is_where_the_interval_ends() -> None:
+    parts = [(1.0, math.inf), (3.0, 2), (0.0, 1)]
+    by_hand = 0.25 * 1.959964 + 0.75 * 4.302653  # of the normal and of Student's distribution with 2 degrees
+    assert figures_of.quantile(parts, 0.025) == pytest.approx(by_hand, abs=1e-6)
+    assert figures_of.two_sided(parts, by_hand) == pytest.approx(0.05, rel=1e-6)
+    assert figures_of.two_sided(parts, 0.0) == 1.0
+    assert figures_of.two_sided([(1.0, math.inf)], 3.0) == pytest.approx(2 * stats.norm.sf(3.0))
+    assert figures_of.two_sided([(1.0, math.inf)], 1e6) == 0.0
+
+
+class Drawn(figures_of.Measured):  # type: ignore[misc]
+    """Figures as they fall out where draws, seeds and images vary normally, by so much beside the images' 1."""
+
+    def __init__(self, draws: int, seeds: int, of_draws: float, of_seeds: float, chance: np.random.Generator) -> None:
+        means = chance.normal(size=draws) + of_draws * chance.normal(size=draws)
+        found = means[:, None] + of_seeds * chance.normal(size=(draws, seeds))
+        spread = 1 + found.var(axis=1, ddof=1) / seeds  # what the bootstrap of a draw comes to
+        self._resampled = np.sqrt(spread)[:, None] * np.array([-1.0, 1.0]) / 2**0.5
+        super().__init__({"a": np.repeat(found.reshape(-1, 1), 5, 1)}, np.repeat(np.arange(draws), seeds))
+
+    @property
+    def resampled(self) -> dict[str, np.ndarray]:
+        return {"a": np.repeat(self._resampled[:, :, None], 5, 2)}
+
+
+@pytest.mark.parametrize(
+    ("draws", "seeds", "of_draws", "of_seeds"), [(1, 3, 0, 1), (1, 5, 0, 4), (3, 3, 0, 1), (3, 3, 2, 0), (3, 3, 4, 1)]
+)
+def test_intervals_hold_for_few_seeds_and_draws(draws: int, seeds: int, of_draws: float, of_seeds: float) -> None:
+    chance, times = np.random.default_rng(0), 600
+    found = [Drawn(draws, seeds, of_draws, of_seeds, chance).spread("a", "accuracy") for _ in range(times)]
+    held = float(np.mean([record["low"] < 0 < record["high"] for record in found]))
+    assert held > 0.95 - 3 * (0.95 * 0.05 / times) ** 0.5
 
 
 def table_of(rows: list[tuple[str, str, str]]) -> str:
