@@ -27,6 +27,7 @@ from fairprune_cli.fairness import notions
 FIGURES = ("accuracy", "gap", "odds", "psi", "worst")
 LOWER_IS_BETTER = ("gap", "odds", "psi")
 CONFIDENCE = 0.95
+_LEAST = {"psi": -1.0}  # of the others it is 0
 Variances = Sequence[tuple[float, float]]  # parts of a variance, each with its degrees of freedom
 _LEAST_P = 1e-200  # less is 0
 _PART = 250  # resamples at once, for memory's sake
@@ -121,9 +122,10 @@ class Measured(ABC):
         return self._mean(self.runs[method])
 
     def spread(self, method: str, figure: str) -> dict[str, Any]:
-        """A figure of a method in 0..1: {n, mean, low, high, se, over_runs}."""
+        """A figure of a method in 0..1, its interval too: {n, mean, low, high, se, over_runs}."""
         at = FIGURES.index(figure)
-        return self._record(self.runs[method][:, at], self.resampled[method][:, :, at])
+        record = self._record(self.runs[method][:, at], self.resampled[method][:, :, at])
+        return {**record, "low": max(record["low"], _LEAST.get(figure, 0.0)), "high": min(record["high"], 1.0)}
 
     def difference(self, method: str, other: str, figure: str) -> dict[str, Any]:
         """A method's figure minus another's, paired: {n, mean, low, high, se, p, over_runs}."""

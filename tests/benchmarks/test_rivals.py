@@ -131,11 +131,13 @@ class Drawn(figures_of.Measured):  # type: ignore[misc]
         found = means[:, None] + of_seeds * chance.normal(size=(draws, seeds))
         spread = 1 + found.var(axis=1, ddof=1) / seeds  # what the bootstrap of a draw comes to
         self._resampled = np.sqrt(spread)[:, None] * np.array([-1.0, 1.0]) / 2**0.5
-        super().__init__({"a": np.repeat(found.reshape(-1, 1), 5, 1)}, np.repeat(np.arange(draws), seeds))
+        runs_of = np.repeat(found.reshape(-1, 1), 5, 1)
+        super().__init__({"a": runs_of, "none": 0 * runs_of}, np.repeat(np.arange(draws), seeds))
 
     @property
     def resampled(self) -> dict[str, np.ndarray]:
-        return {"a": np.repeat(self._resampled[:, :, None], 5, 2)}
+        found = np.repeat(self._resampled[:, :, None], 5, 2)
+        return {"a": found, "none": 0 * found}
 
 
 @pytest.mark.parametrize(
@@ -143,9 +145,15 @@ class Drawn(figures_of.Measured):  # type: ignore[misc]
 )
 def test_intervals_hold_for_few_seeds_and_draws(draws: int, seeds: int, of_draws: float, of_seeds: float) -> None:
     chance, times = np.random.default_rng(0), 600
-    found = [Drawn(draws, seeds, of_draws, of_seeds, chance).spread("a", "accuracy") for _ in range(times)]
+    found = [Drawn(draws, seeds, of_draws, of_seeds, chance).difference("a", "none", "gap") for _ in range(times)]
     held = float(np.mean([record["low"] < 0 < record["high"] for record in found]))
     assert held > 0.95 - 3 * (0.95 * 0.05 / times) ** 0.5
+
+
+def test_no_interval_of_a_gap_goes_below_none_at_all() -> None:
+    once = np.arange(200)[None] > 0
+    record = figures_of.Cell([draw_of({"dense": once, "a": once})], 300).spread("a", "gap")
+    assert record["low"] == 0 < record["mean"] < record["high"] < 0.2
 
 
 def table_of(rows: list[tuple[str, str, str]]) -> str:
