@@ -17,7 +17,7 @@ CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", 
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no chromium in PATH to lay the page out")
 
 # What is measured of each page, as it opens and after everything is unfolded.
-_PROBE = """<script>
+_PROBE = r"""<script>
 const BOX = 1.5;  // pixels that rounding may take
 const UNBROKEN = /[+\u2212]?\d[\d.,\u202f\u00a0-]*(?:\u00a0?%|\u00a0\p{L}+)?|\p{L}{2,}/gu;
 const shownOf = page => [...page.querySelectorAll("body *")].filter(e => e.checkVisibility()
