@@ -117,7 +117,7 @@ def _verdicts(document: Record) -> list[str]:
             "Ahead in worst group or gap with the interval, or near (half a point of worst group, half the rival's gap "
             f"or half a point) and never behind; accuracy at most half a point below bip's: {_count(faces)}."
         )
-        lines += ["## Drawn faces: against the best of all rivals", "", as_markdown.escaped(asked), ""]
+        lines += ["## Drawn faces: against the best rival of this page", "", as_markdown.escaped(asked), ""]
         lines += [*_lines(titles, rows), ""]
     real = [cell for cell in judged if "widened" in cell["verdict"]]
     if real:
