@@ -43,6 +43,7 @@ from fairprune_cli.core.terminal import Terminal
 
 RESULTS = Path(__file__).parent / "results"
 PAGE = Path(__file__).parents[1] / "docs" / "results.md"
+ARCH = "resnet10-w16"  # whose page is the first
 OURS_FOUND = f" Those of {OURS} were found in trials on the same images that the others were tuned on."
 Chosen = tuple[Row, dict[str, str]]  # a row with its settings
 
@@ -58,7 +59,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--methods", nargs="+", help=f"rows, of {'; '.join(ROWS)}")
     parser.add_argument("--seeds", type=int, metavar="N", help="of training [5; of faces 3; for tuning 2 and 1]")
     parser.add_argument("--data-seeds", type=int, metavar="N", help="draws of the faces [3; for tuning 2]")
-    parser.add_argument("--arch", default="resnet10-w16")
+    parser.add_argument("--arch", default=ARCH)
     parser.add_argument("--dense-epochs", type=int, default=12)
     parser.add_argument("--epochs", type=int, default=0, help="of pruning [the tool's]")
     parser.add_argument("--lr", default="", help="of training and pruning alike, whatever was tuned [the tool's]")
@@ -255,7 +256,8 @@ def write(stem: Path, document: Mapping[str, Any], page: str) -> None:
     atomic_write_text(stem.with_name(f"{stem.name}.json"), json.dumps(document, indent=1, allow_nan=False) + "\n")
     atomic_write_text(stem.with_name(f"{stem.name}.md"), page)
     if stem.parent == RESULTS:
-        found = [path for pattern in ("rivals-*.md", "tuning.md") for path in sorted(RESULTS.glob(pattern))]
+        pages = sorted(RESULTS.glob("rivals-*.md"), key=lambda path: (path.stem != f"rivals-{ARCH}", path.stem))
+        found = [*pages, *RESULTS.glob("tuning.md")]
         atomic_write_text(PAGE, results_page(path.read_text(encoding="utf-8") for path in found))
     print(page)
 
