@@ -117,10 +117,6 @@ class Measured(ABC):
     def resampled(self) -> dict[str, np.ndarray]:
         """By method, means over resampled seeds on resampled images of each draw, [D, resamples, 5]."""
 
-    def mean(self, method: str) -> np.ndarray:
-        """Mean over draws of the mean over their seeds, [5]."""
-        return self._mean(self.runs[method])
-
     def spread(self, method: str, figure: str) -> dict[str, Any]:
         """A figure of a method in 0..1, its interval too: {n, mean, low, high, se, over_runs}."""
         at = FIGURES.index(figure)
@@ -137,36 +133,26 @@ class Measured(ABC):
 
     def _record(self, runs: np.ndarray, resampled: np.ndarray) -> dict[str, Any]:
         """runs: [R]; resampled: [D, resamples]."""
-        mean = float(self._mean(runs[:, None])[0])
-        parts = self._variances(runs, resampled)
+        of_draws = [runs[self.draw_of_run == draw] for draw in range(len(resampled))]
+        mean = float(np.mean([of.mean() for of in of_draws]))
+        parts = self._variances(of_draws, resampled)
         error = sum(variance for variance, _ in parts) ** 0.5
-        half = quantile(parts, (1 - CONFIDENCE) / 2) * error if error > 0 else 0.0
+        half = quantile(parts, (1 - CONFIDENCE) / 2) * error if error != 0 else 0.0
         p = two_sided(parts, abs(mean) / error) if error > 0 else float(mean == 0)
         over_runs = seed_spread([float(run) for run in runs], CONFIDENCE)
         return {"n": len(runs), "mean": mean, "low": mean - half, "high": mean + half, "se": error, "p": p,
                 "over_runs": {key: over_runs[key] for key in ("low", "high")}}  # fmt: skip
 
-    def _variances(self, runs: np.ndarray, resampled: np.ndarray) -> Variances:
+    def _variances(self, of_draws: Sequence[np.ndarray], resampled: np.ndarray) -> Variances:
         """Of the mean of runs, by what varies: images, seeds, draws."""
-        count = self._draws
-        of_draws = [runs[self.draw_of_run == draw] for draw in range(count)]
+        count, runs = len(of_draws), sum(map(len, of_draws))
         within = float(np.var(resampled, axis=1, ddof=1).sum()) / count**2
         # A single seed tells nothing of seeds: then images alone are resampled, which are many.
         seeds = sum(float(np.var(of, ddof=1)) / len(of) for of in of_draws if len(of) > 1) / count**2
         seen = float(np.var([of.mean() for of in of_draws], ddof=1)) / count if count > 1 else 0.0
         unseen = max(within - seen, 0.0)
         by_seeds = unseen * min(seeds / within, 1.0) if within else 0.0
-        return ((unseen - by_seeds, math.inf), (by_seeds, max(len(runs) - count, 1)), (seen, max(count - 1, 1)))
-
-    def _mean(self, runs: np.ndarray) -> np.ndarray:
-        """[R, F] to [F]."""
-        each = [runs[self.draw_of_run == draw].mean(0) for draw in range(self._draws)]
-        result: np.ndarray = np.mean(each, axis=0)
-        return result
-
-    @property
-    def _draws(self) -> int:
-        return int(self.draw_of_run[-1]) + 1
+        return ((unseen - by_seeds, math.inf), (by_seeds, max(runs - count, 1)), (seen, max(count - 1, 1)))
 
 
 class Cell(Measured):
