@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from fairprune_cli.models.file.group_points import GroupPoints
     from fairprune_cli.run.report_handle import Report
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"
 __all__ = [
     "FairpruneError", "FairpruneWarning", "Policy", "Report", "__version__", "architectures", "audit", "audit_report",
     "group_thresholds", "load", "prune",
