@@ -31,8 +31,18 @@ def archive_of(results: Path, place: Place) -> Path:
 
 
 def archive(jobs: Iterable[Job], place: Place, path: Path) -> None:
-    """Keep what is there of these runs and their dense models, beside what the file has of other ones."""
+    """Keep what is there of these runs and their dense models, beside what the file has of other ones.
+
+    Where a dense model is another one than the file's, what the file has of that one's runs is kept no longer.
+    """
+    jobs = list(jobs)
     kept = {line["run"]: line for line in _lines(path)}
+    for draw, seed in {(job.draw, job.seed) for job in jobs}:
+        dense = place.dense_classes(draw, seed)
+        before = kept.get(_name(dense, place))
+        if before and dense.exists() and not _same(before, read_run(dense)):
+            below = f"{_name(place.runs_of(draw, seed), place)}/"
+            kept = {name: line for name, line in kept.items() if not name.startswith(below)}
     for file in {file for job in jobs for file in _files(job, place)}:
         if file.exists():
             name = _name(file, place)
@@ -55,6 +65,11 @@ def _restore(place: Place, path: Path) -> None:
             write_run(file, _unpacked(line))
     place.folder.mkdir(parents=True, exist_ok=True)
     atomic_write_text(place.folder / "restored.txt", f"{path.name}: {len(kept)} runs\n")
+
+
+def _same(line: dict[str, Any], run: dict[str, Any]) -> bool:
+    """Whether both are classes of one dense model."""
+    return np.array_equal(_unpacked(line)["predicted"], run["predicted"])
 
 
 def _files(job: Job, place: Place) -> tuple[Path, Path]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from _rivals_cells import TARGET
-from _rivals_grids import DENSE, OURS
+from _rivals_grids import DENSE, OURS, OURS_PART
 from _rivals_statistics import FIGURES
 from _rivals_tuning import SCORE
 
@@ -179,10 +179,15 @@ def ladder_page(document: Record) -> str:
     rows = []
     for part in (DENSE, *document["parts"]):
         rows.append([part, *(_part(cell, part) for cell in cells)])
-    note = "In brackets the difference to the row before, with its interval; each row has all parts before it."
+    runs = "; ".join(f"{_place(cell)}: {len(cell['runs'])}" for cell in cells)
+    notes = [
+        "In brackets the difference to the row before, with its interval; each row has all parts before it. "
+        f"{OURS} as it is by default has those down to `{OURS_PART}`.",
+        f"Runs in a cell: {runs}.",
+    ]
     return "\n".join(
-        [f"# The parts of {OURS}, one by one: {document['name']}", "", *_facts(document), "", *_lines(titles, rows), "",
-         note]
+        [f"# The parts of {OURS}, one by one: {document['name']}", "", *_facts(document), "", *_lines(titles, rows),
+         *(line for note in notes for line in ("", note))]
     ) + "\n"  # fmt: skip
 
 
@@ -218,11 +223,12 @@ def results_page(pages: Iterable[str]) -> str:
         "# Results",
         "",
         f"Written by benchmarks/rivals.py: {OURS} beside its rivals, which get the same dense models, data and number "
-        "of passes (a forward pass alone counts a third) and as many settings to choose from. The JSON with every run "
-        "is in benchmarks/results/.",
+        "of passes (a forward pass alone counts a third), and four settings each to choose from, under Tuning at the "
+        f"end; {OURS} has its defaults. The JSON with every run is in benchmarks/results/.",
     ]
     for page in pages:
-        lines += ["", *(f"#{line}" if line.startswith("#") else line for line in page.rstrip().splitlines())]
+        text = page.rstrip().replace("(tuning.md)", "(Tuning, at the end)")
+        lines += ["", *(f"#{line}" if line.startswith("#") else line for line in text.splitlines())]
     return "\n".join(lines) + "\n"
 
 

@@ -126,8 +126,9 @@ def choices(args: argparse.Namespace) -> tuple[dict[str, Values], str]:
     measured = args.methods or [name for name, row in ROWS.items() if not row.named]
     untuned = [name for name in measured if not args.ladder and name not in chosen]
     return chosen, (
-        "Every row has the best of four settings, chosen for all data sets together on images that are not read here "
-        f"(tuning.md){', but for these, which have their defaults: ' + '; '.join(untuned) if untuned else ''}."
+        "Every row has the best of four settings (rows of one method share one choice), chosen for all data sets "
+        "together on images that are not read here (tuning.md)"
+        f"{', but for these, which have their defaults: ' + '; '.join(untuned) if untuned else ''}."
         f"{OURS_FOUND if OURS in untuned else ''}"
     )
 

@@ -459,6 +459,31 @@ def test_runs_that_were_kept_stand_beside_others_of_the_same_dense_model_alone(t
     assert np.array_equal(runs.read_run(place.dense_classes(draw, 0))["predicted"] == dense["predicted"], [same] * 600)
 
 
+def test_runs_of_another_dense_model_are_kept_no_longer(tmp_path: Path) -> None:
+    part, place = place_with_runs(tmp_path, "faces", "accuracy", ["bifp", "bip"], seeds=2)
+    path, draw = tmp_path / "runs.jsonl", part.draws[0]
+    archives.archive(part.jobs(), place, path)
+    again, gone = part.job(draw, 0, "bip"), part.job(draw, 0, "bifp")
+    gone.classes(place).unlink()
+    archives.archive([again], place, path)
+    assert len(path.read_text("utf-8").splitlines()) == 6
+
+    dense = runs.read_run(place.dense_classes(draw, 0))
+    runs.write_run(place.dense_classes(draw, 0), {**dense, "predicted": 1 - dense["predicted"]})
+    archives.archive([again], place, path)
+    names = {json.loads(line)["run"] for line in path.read_text("utf-8").splitlines()}
+    left = [job.classes(place) for job in part.jobs() if job.folder(place) != gone.folder(place)]
+    dense_files = {place.dense_classes(draw, seed) for seed in (0, 1)}
+    assert names == {file.relative_to(place.folder).as_posix().removesuffix(".npz") for file in {*left, *dense_files}}
+
+
+def test_the_part_that_is_the_default_has_the_defaults() -> None:
+    bifp, settings = methods.get("bifp"), resolve({"method": "bifp", "data": "m.yaml"}, {}, None).settings
+    row = grids.LADDER[grids.OURS_PART]
+    assert row.method == "bifp"
+    assert row.fixed == {"multiplier_start": settings.multiplier_start, "operating_point": bifp.operating_point}
+
+
 def test_pages_become_one_with_titles_one_level_lower() -> None:
     page = pages.results_page(["# A\n\n## B\n\n| # | x |\n", "# C\n"])
     assert [line for line in page.splitlines() if line.startswith("#")] == ["# Results", "## A", "### B", "## C"]
@@ -476,7 +501,9 @@ def test_a_part_of_the_ladder_is_held_against_the_row_before(tmp_path: Path) -> 
         "name": "trial", "arch": "net", "dense_epochs": 1, "left_out": [], "machines": [], "confidence": 0.95,
         "resamples": 100, "tuning_words": "", "lr": "", "parts": ["magnitude", "bip", "bifp"], "cells": [cell],
     })  # fmt: skip
-    assert "| bifp | not measured |" in pages.ladder_page(document)
+    page = pages.ladder_page(document)
+    assert "| bifp | not measured |" in page
+    assert f"Runs in a cell: {part.task.name}, {part.cell}: {len(part.seeds)}." in page
 
 
 def difference(mean: float, half: float, rival: str = "bip", figure: str = "accuracy") -> dict[str, Any]:
