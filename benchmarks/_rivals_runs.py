@@ -39,6 +39,8 @@ class Place:
     Attributes:
         epochs: of pruning, 0 for the tool's default.
         lr: of dense training, "" for the tool's default.
+        ladder: for the parts one by one, whose dense models are their own: another machine, on which these come out
+            otherwise, may add seeds to the parts and leave the rivals' runs as they are.
     """
 
     work: Path
@@ -47,12 +49,15 @@ class Place:
     epochs: int = 0
     device: str = "cpu"
     lr: str = ""
+    ladder: bool = False
 
     @property
     def folder(self) -> Path:
         lengths = f"{self.dense_epochs}" + (f"-{self.epochs}" if self.epochs else "")
         device = self.device.partition(":")[0]  # other arithmetic, other models
-        endings = (f"-lr{self.lr}" if self.lr else "", "" if device == "cpu" else f"-{device}")
+        endings = (
+            f"-lr{self.lr}" if self.lr else "", "" if device == "cpu" else f"-{device}", "-ladder" * self.ladder,
+        )  # fmt: skip
         return self.work / "".join([f"{self.arch}-{lengths}", *endings])
 
     def dense_model(self, draw: Draw, seed: int) -> Path:

@@ -13,8 +13,8 @@ What is done is kept in --work and not computed again: an interrupted benchmark 
 processes, each with one thread, may work on the same --work, which belongs to one version of the code. --gather makes
 the tables of what is there; --list prints the commands that are left. Rows, grids and cells stand in _rivals_grids.py
 and _rivals_data.py. Writes results/rivals-<name>.json and .md, results/tuning.json and .md, and all of them together
-into docs/results.md. results/rivals-runs-<arch>-<epochs>.jsonl has the predicted classes of every measured run, from
-which a new --work begins: remove it when a method or its settings' defaults change.
+into docs/results.md. results/rivals-runs-<arch>-<epochs>.jsonl has the predicted classes of every measured run (-ladder
+those of the parts), from which a new --work begins: remove it when a method or its settings' defaults change.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def arguments() -> argparse.Namespace:
 def main() -> None:
     args = arguments()
     refuse(args, LADDER if args.ladder else ROWS)
-    place = Place(args.work, args.arch, args.dense_epochs, args.epochs, args.device, args.lr)
+    place = Place(args.work, args.arch, args.dense_epochs, args.epochs, args.device, args.lr, args.ladder)
     chosen, words = choices(args)
     rows = rows_of(args, chosen)
     parts, left_out = parts_of(args, rows)

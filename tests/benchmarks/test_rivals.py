@@ -419,6 +419,8 @@ def test_runs_of_other_arithmetic_have_a_folder_and_an_archive_of_their_own(tmp_
     cpu, cuda = (runs.Place(tmp_path, "net", 1, device=device) for device in ("cpu", "cuda:0"))
     assert cpu.folder == tmp_path / "net-1"
     assert archives.archive_of(tmp_path, cuda) == tmp_path / "rivals-runs-net-1-cuda.jsonl"
+    ladder = runs.Place(tmp_path, "net", 1, ladder=True)
+    assert archives.archive_of(tmp_path, ladder) == tmp_path / "rivals-runs-net-1-ladder.jsonl"
 
 
 def test_tables_are_the_same_from_the_runs_that_were_kept(tmp_path: Path) -> None:
