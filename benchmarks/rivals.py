@@ -2,7 +2,7 @@
 
     python benchmarks/rivals.py --tune           choose a setting per row, on data that no measurement reads
     python benchmarks/rivals.py                  measure every row with its choice; tables and verdicts
-    python benchmarks/rivals.py --ladder         the parts of our method one by one, on all data sets
+    python benchmarks/rivals.py --ladder --data faces lfw-smile utkface-gender-by-race     the parts one by one
     python benchmarks/rivals.py --data utkface-gender-by-race --cells weight:0.95 \
         --methods bifp fairgrape "fairgrape, own budget" --name own-budget
     python benchmarks/rivals.py --data utkface-gender-by-race --cells weight:0.95 --arch resnet18
