@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 from _once import once
-from _rivals_runs import Job, Place, read_run, write_run
+from _rivals_runs import Job, Place, of_one_model, read_run, write_run
 
 from fairprune_cli.core.errors import FairpruneError
 from fairprune_cli.core.files import atomic_write_text
@@ -40,7 +40,7 @@ def archive(jobs: Iterable[Job], place: Place, path: Path) -> None:
     for draw, seed in {(job.draw, job.seed) for job in jobs}:
         dense = place.dense_classes(draw, seed)
         before = kept.get(_name(dense, place))
-        if before and dense.exists() and not _same(before, read_run(dense)):
+        if before and dense.exists() and not of_one_model(_unpacked(before), read_run(dense)):
             below = f"{_name(place.runs_of(draw, seed), place)}/"
             kept = {name: line for name, line in kept.items() if not name.startswith(below)}
     for file in {file for job in jobs for file in _files(job, place)}:
@@ -65,11 +65,6 @@ def _restore(place: Place, path: Path) -> None:
             write_run(file, _unpacked(line))
     place.folder.mkdir(parents=True, exist_ok=True)
     atomic_write_text(place.folder / "restored.txt", f"{path.name}: {len(kept)} runs\n")
-
-
-def _same(line: dict[str, Any], run: dict[str, Any]) -> bool:
-    """Whether both are classes of one dense model."""
-    return np.array_equal(_unpacked(line)["predicted"], run["predicted"])
 
 
 def _files(job: Job, place: Place) -> tuple[Path, Path]:

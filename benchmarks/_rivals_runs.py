@@ -175,10 +175,15 @@ def train_dense(draw: Draw, seed: int, place: Place) -> None:
 def take_dense(new: Path, draw: Draw, seed: int, place: Place) -> None:
     """Predicted classes of a dense model; where an earlier one had others, what came from that is removed."""
     kept = place.dense_kept(draw, seed)
-    if kept.exists() and not np.array_equal(read_run(kept)["predicted"], read_run(new)["predicted"]):
+    if kept.exists() and not of_one_model(read_run(kept), read_run(new)):
         print(f"{new}: other classes than before; what came from that model is done again", flush=True)
         shutil.rmtree(place.runs_of(draw, seed), ignore_errors=True)
     os.replace(new, place.dense_classes(draw, seed))
+
+
+def of_one_model(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
+    """Whether the classes of two dense models are the same for every image."""
+    return np.array_equal(first["predicted"], second["predicted"])
 
 
 def _run(job: Job, place: Place) -> None:
