@@ -134,6 +134,8 @@ def fault_of_training(model: nn.Module, shape: Shape, *, channels_last: bool = F
     import torch
     from torch.utils._pytree import tree_leaves
 
+    from fairprune_cli.models.strided_convolutions import safe_strides
+
     images = blank_images(model, 2, shape)
     form = torch.channels_last if channels_last else torch.contiguous_format
     try:
@@ -142,7 +144,7 @@ def fault_of_training(model: nn.Module, shape: Shape, *, channels_last: bool = F
             trial = copy.deepcopy(model).train()
             if channels_last:
                 trial.to(memory_format=form)
-            with torch.autocast(images.device.type, torch.bfloat16, enabled=bf16):
+            with torch.autocast(images.device.type, torch.bfloat16, enabled=bf16), safe_strides(images.device):
                 given = trial(images.contiguous(memory_format=form))
             sums = [leaf.float().sum() for leaf in tree_leaves(given) if isinstance(leaf, torch.Tensor)]
             if trained := [one for one in sums if one.requires_grad]:

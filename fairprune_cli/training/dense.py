@@ -17,6 +17,7 @@ from fairprune_cli.data.batches.pool import Pool
 from fairprune_cli.models.frozen import training_mode
 from fairprune_cli.models.inference import evaluating
 from fairprune_cli.models.read_out import by_task, read_out_of, scores_of
+from fairprune_cli.models.strided_convolutions import safe_strides
 from fairprune_cli.pruning.schedule import cosine_lr
 from fairprune_cli.training.optimizer import sgd
 from fairprune_cli.training.options import DenseOptions
@@ -98,7 +99,8 @@ def train_dense(
         for group in optimizer.param_groups:
             group["lr"] = cosine_lr(step, total, options.lr, warmup=min(per_epoch, total // 10))
         batch = sampler.next()
-        logits = model(batch.images)
+        with safe_strides(device):
+            logits = model(batch.images)
         parts = list(by_task(read_out_of(model), logits, batch.labels))
         loss = sum((F.cross_entropy(*part) for part in parts[1:]), F.cross_entropy(*parts[0])) / len(parts)
         optimizer.zero_grad(set_to_none=True)

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from fairprune_cli.core.distributed import Ranks
 from fairprune_cli.core.errors import ExitCode, FairpruneError, OwnFault
 from fairprune_cli.core.out_of_memory import is_out_of_memory
+from fairprune_cli.models.strided_convolutions import safe_strides
 from fairprune_cli.training.capture import Captured, Outputs, Recorder
 from fairprune_cli.training.norm_counts import NormCounts
 from fairprune_cli.training.precision import compiling, in_format
@@ -210,6 +211,7 @@ class Passes:
             self._compiled = torch.compile(model)
         if self._norms is None:
             self._norms = NormCounts(model, not self.compiled and not self.ranks.several)
-        with self._norms.together(), compiling(self.compiled), in_format(images.device, self.bf16):
+        device = images.device
+        with self._norms.together(), compiling(self.compiled), in_format(device, self.bf16), safe_strides(device):
             logits: Tensor = (model if self._compiled is None else self._compiled)(images)
         return logits.to(torch.promote_types(logits.dtype, torch.float32))

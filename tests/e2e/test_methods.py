@@ -45,7 +45,7 @@ def test_every_method_reports_a_pruned_model_within_the_same_passes(method: str,
 def test_every_setting_changes_the_result(flags: dict[str, Any], work: Work, tmp_path: Path) -> None:
     base = {
         "granularity": "weight", "sparsity": 0.9, "upper_every": 1, "multiplier_rate": 1.0, "tolerance": 0.0,
-        "precision": "fp32",
+        "tolerance_errors": 0.0, "precision": "fp32",
     }  # fmt: skip
     if "score_init" in flags:  # what the first-order scores start from
         base["mask_step"] = "first-order"

@@ -7,6 +7,8 @@ from typing import Any
 
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from fairprune_cli.models.strided_convolutions import SAFE_CHANNELS
+
 # They give another view of the same memory, and start no kernel.
 VIEWS = {
     "view", "detach", "t", "expand", "permute", "transpose", "slice", "select", "unsqueeze", "squeeze", "_unsafe_view",
@@ -41,3 +43,25 @@ class Operations(TorchDispatchMode):
     def waits(self) -> int:
         """How often a device would have been waited for."""
         return sum(self.counts[name] for name in WAITING)
+
+
+class NarrowStrides(TorchDispatchMode):
+    """A block in which gradients of narrow strided 1x1 convolutions are listed as they reach a kernel.
+
+    Attributes:
+        narrow: channels and strides of each.
+        seen: how many gradients of convolutions there were, of any kind.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.narrow: list[tuple[int, list[int]]] = []
+        self.seen = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if "convolution_backward" in str(func):
+            weight, stride = args[2], args[4]
+            self.seen += 1
+            if tuple(weight.shape[2:]) == (1, 1) and max(stride) > 1 and weight.shape[1] < SAFE_CHANNELS:
+                self.narrow.append((weight.shape[1], list(stride)))
+        return func(*args, **(kwargs or {}))

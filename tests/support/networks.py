@@ -112,3 +112,9 @@ def unlike_fresh(model: nn.Module, seed: int = 0) -> nn.Module:
             if isinstance(module, nn.Linear) and not module.weight.any():
                 draw(module.weight, -0.2, 0.2)  # torchvision's vision transformers begin with a head of zeros
     return model.eval()
+
+
+def shortcut() -> nn.Module:
+    """A small residual network's shortcut, of three channels, channels-last: for colour images and two classes."""
+    layers = nn.Conv2d(3, 8, 1, stride=2, bias=False), nn.BatchNorm2d(8), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+    return nn.Sequential(*layers, nn.Linear(8, 2)).to(memory_format=torch.channels_last)

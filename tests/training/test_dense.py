@@ -13,6 +13,8 @@ from fairprune_cli.models.read_out import OutputTable, ReadOut, Scores, attach
 from fairprune_cli.training.dense import pool_accuracy, train_dense
 from fairprune_cli.training.options import DenseOptions
 from tests.support.batches import made_up
+from tests.support.dispatch import NarrowStrides
+from tests.support.networks import shortcut
 
 CPU = torch.device("cpu")
 
@@ -33,3 +35,11 @@ def test_of_several_tasks_the_epoch_of_the_best_mean_is_kept() -> None:
     assert max(reached) > reached[-1]
     assert pool_accuracy(model, val, CPU) == max(reached)
     assert all(0.5 <= record.train_accuracy < 1.0 for record in records)
+
+
+def test_no_narrow_convolution_has_strides() -> None:
+    images = made_up(8).images
+    options = DenseOptions(epochs=1, batch_size=4, lr=0.1, seed=0, augment=False)
+    with NarrowStrides() as met:
+        train_dense(shortcut(), images.pool(np.arange(4)), images.pool(np.arange(4, 8)), options, CPU)
+    assert (met.narrow, met.seen) == ([], 1)

@@ -11,6 +11,8 @@ from fairprune_cli.core.distributed import Ranks
 from fairprune_cli.core.errors import ExitCode, FairpruneError
 from fairprune_cli.core.out_of_memory import is_out_of_memory
 from fairprune_cli.training.passes import Passes
+from tests.support.dispatch import NarrowStrides
+from tests.support.networks import shortcut
 from tests.support.training import trainer
 
 
@@ -121,3 +123,14 @@ def test_a_run_goes_on_with_smaller_pieces_to_its_target() -> None:
     assert run.masks.kept == round(0.2 * run.masks.total)
     assert len(said) == 1
     assert run.state_dict()["pieces"] == 2
+
+
+@pytest.mark.parametrize("pieces", [1, 2])
+def test_no_narrow_convolution_has_strides(pieces: int) -> None:
+    """Their gradient may overwrite memory; neither in one pass nor in one that is made again for each piece."""
+    passes, model = Passes(Ranks()), shortcut()
+    passes.pieces = pieces
+    with NarrowStrides() as met:
+        done = passes.forward(model, torch.randn(8, 3, 8, 8).contiguous(memory_format=torch.channels_last), [8])
+        done.backward(done.logits.square().sum())
+    assert (met.narrow, met.seen) == ([], pieces)
