@@ -20,9 +20,9 @@ WITHIN = {
         "drawn_faces",
     ),
     "models": (
-        "options", "strides", "inference", "read_out", "score_search", "sameness", "soundness", "frozen", "widths",
-        "architecture_names", "architectures", "layers", "file", "checkpoint", "graphs", "multiply_adds", "stopwatch",
-        "measure", "peak_memory",
+        "options", "strides", "strided_convolutions", "inference", "read_out", "score_search", "sameness", "soundness",
+        "frozen", "widths", "architecture_names", "architectures", "layers", "file", "checkpoint", "graphs",
+        "multiply_adds", "stopwatch", "measure", "peak_memory",
     ),
     "fairness": (
         "options", "relaxations", "notion", "notions", "margins", "surrogate", "group_rows", "tally", "accuracy_budget",
