@@ -148,7 +148,8 @@ def fault_of_training(model: nn.Module, shape: Shape, *, channels_last: bool = F
                 given = trial(images.contiguous(memory_format=form))
             sums = [leaf.float().sum() for leaf in tree_leaves(given) if isinstance(leaf, torch.Tensor)]
             if trained := [one for one in sums if one.requires_grad]:
-                torch.stack(trained).sum().backward()
+                with safe_strides(images.device):
+                    torch.stack(trained).sum().backward()
     except Exception as error:  # whatever the network's own code raises
         return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
     return ""

@@ -7,34 +7,41 @@ What lies there is overwritten: a run dies with "double free or corruption", or 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+import operator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
 
 SAFE_CHANNELS = 16  # float32 numbers in the widest register
+_TORCHS = torch.conv2d
 
 
-def safe_strides(device: torch.device) -> AbstractContextManager[object]:
+@contextmanager
+def safe_strides(device: torch.device) -> Iterator[None]:
     """A block whose narrow strided 1x1 convolutions leave out pixels first and then go over all that are left.
 
-    The same sums, so the same results up to rounding. Around the forward pass; its backward pass may be outside.
+    The same sums, so the same results up to rounding. Around a forward pass and its backward pass alike: networks that
+    save memory make parts of the one again in the other, and refuse tensors of another shape there.
 
     Args:
         device: of the network; on other devices than the CPU nothing is changed.
     """
-    return _SafeStrides() if device.type == "cpu" else nullcontext()
-
-
-class _SafeStrides(TorchFunctionMode):
-    def __torch_function__(
-        self, func: Callable[..., Any], types: Sequence[type], args: Sequence[Any] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:  # fmt: skip
-        return (_conv2d if func is torch.conv2d else func)(*args, **(kwargs or {}))
+    if device.type != "cpu":
+        yield
+        return
+    # Not a torch function mode: `backward` would leave it.
+    names = [(module, module.conv2d) for module in (F, torch)]
+    for module, _ in names:
+        setattr(module, "conv2d", _conv2d)  # noqa: B010
+    try:
+        yield
+    finally:
+        for module, before in names:
+            setattr(module, "conv2d", before)  # noqa: B010
 
 
 def _conv2d(
@@ -42,15 +49,25 @@ def _conv2d(
     padding: str | int | Sequence[int] = 0, dilation: int | Sequence[int] = 1, groups: int = 1,
 ) -> Tensor:  # fmt: skip
     """`torch.conv2d`."""
-    narrow = weight.shape[1] < SAFE_CHANNELS and tuple(weight.shape[2:]) == (1, 1)
-    rows, columns = _pair(stride)
-    if narrow and (rows > 1 or columns > 1) and (padding == "valid" or _pair(padding) == (0, 0)):
-        input, stride = input[..., ::rows, ::columns], 1
-    return torch.conv2d(input, weight, bias, stride, padding, dilation, groups)
+    if _is_narrow(input, weight, groups) and (padding == "valid" or _pair(padding) == (0, 0)):
+        rows, columns = _pair(stride) or (1, 1)
+        if min(rows, columns) > 0 and (rows, columns) != (1, 1):
+            input, stride = input[..., ::rows, ::columns], 1
+    return _TORCHS(input, weight, bias, stride, padding, dilation, groups)
 
 
-def _pair(value: str | int | Sequence[int]) -> tuple[Any, Any]:
-    """For both dimensions of an image, as torch takes it: one number, in a sequence or not, or two."""
-    if isinstance(value, str | int):
-        return value, value
-    return value[0], value[-1]
+def _is_narrow(input: Tensor, weight: Tensor, groups: int) -> bool:
+    """Whether a 1x1 convolution of few channels is asked for, and one that torch would not refuse."""
+    if not (isinstance(input, Tensor) and isinstance(weight, Tensor) and input.layout == torch.strided):
+        return False
+    fits = weight.dim() == 4 and input.dim() in (3, 4) and input.shape[-3] == weight.shape[1] * groups
+    return fits and weight.shape[1] < SAFE_CHANNELS and tuple(weight.shape[2:]) == (1, 1)
+
+
+def _pair(value: Any) -> tuple[int, int] | None:
+    """For both dimensions of an image, as torch takes it: one number, in a sequence or not, or two; None if not so."""
+    try:
+        numbers = [operator.index(number) for number in (value if isinstance(value, list | tuple) else [value])]
+    except TypeError:
+        return None
+    return (numbers[0], numbers[-1]) if len(numbers) in (1, 2) else None

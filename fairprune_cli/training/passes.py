@@ -120,7 +120,8 @@ class Passes:
             outputs = self._forward(model, images)
 
             def backward(gradient: Tensor) -> None:
-                outputs.backward(gradient[own])
+                with safe_strides(images.device):
+                    outputs.backward(gradient[own])
                 self.ranks.add_gradients(model.parameters())
 
             return Pass(self.ranks.gather(outputs, counts), backward)
@@ -129,7 +130,9 @@ class Passes:
 
         def again(gradient: Tensor) -> None:
             for piece, part in zip(pieces, gradient[own].tensor_split(len(pieces)), strict=True):
-                self._forward(model, piece).backward(part)
+                logits = self._forward(model, piece)
+                with safe_strides(images.device):
+                    logits.backward(part)
             self.ranks.add_gradients(model.parameters())
 
         return Pass(self.ranks.gather(mine, counts), again)
@@ -192,7 +195,9 @@ class Passes:
             failed = False
             try:
                 with self.ranks.alone(), torch.random.fork_rng([images.device] if images.is_cuda else []):
-                    self._forward(model, images.tensor_split(self._pieces(counts))[0]).sum().backward()
+                    logits = self._forward(model, images.tensor_split(self._pieces(counts))[0])
+                    with safe_strides(images.device):
+                        logits.sum().backward()
             except Exception as error:
                 if not is_out_of_memory(error):
                     raise

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -75,3 +76,22 @@ def test_a_trial_of_training_has_none() -> None:
     with NarrowStrides() as met:
         assert fault_of_training(shortcut(), ImageShape(3, 8, 8), channels_last=True) == ""
     assert (met.narrow, met.seen) == ([], 1)
+
+
+@pytest.mark.parametrize("stride", [(2, 2, 2), (), (2, 0), (2, -1), 0])
+def test_what_torch_refuses_it_refuses_alike(stride: Any) -> None:
+    def said() -> str:
+        with pytest.raises((RuntimeError, TypeError, ValueError)) as error:
+            F.conv2d(torch.randn(2, 3, 8, 8), torch.randn(4, 3, 1, 1), stride=stride)
+        return f"{error.type} {error.value}"
+
+    expected = said()
+    with safe_strides(CPU):
+        assert said() == expected
+    assert F.conv2d is torch.conv2d
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    images, weight = torch.randn(2, 3, 8, 8), torch.randn(4, 3, 1, 1)
+    with safe_strides(CPU):
+        assert F.conv2d(images, weight, stride=np.int64(2)).shape == (2, 4, 4, 4)

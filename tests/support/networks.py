@@ -114,7 +114,7 @@ def unlike_fresh(model: nn.Module, seed: int = 0) -> nn.Module:
     return model.eval()
 
 
-def shortcut() -> nn.Module:
-    """A small residual network's shortcut, of three channels, channels-last: for colour images and two classes."""
-    layers = nn.Conv2d(3, 8, 1, stride=2, bias=False), nn.BatchNorm2d(8), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+def shortcut(channels: int = 3) -> nn.Module:
+    """A small residual network's shortcut, channels-last, with a head for two classes."""
+    layers = nn.Conv2d(channels, 8, 1, stride=2, bias=False), nn.BatchNorm2d(8), nn.AdaptiveAvgPool2d(1), nn.Flatten()
     return nn.Sequential(*layers, nn.Linear(8, 2)).to(memory_format=torch.channels_last)

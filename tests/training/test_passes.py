@@ -6,10 +6,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from fairprune_cli.core.distributed import Ranks
 from fairprune_cli.core.errors import ExitCode, FairpruneError
 from fairprune_cli.core.out_of_memory import is_out_of_memory
+from fairprune_cli.data.manifest.image_shape import ImageShape
+from fairprune_cli.models.inference import fault_of_training
 from fairprune_cli.training.passes import Passes
 from tests.support.dispatch import NarrowStrides
 from tests.support.networks import shortcut
@@ -134,3 +137,28 @@ def test_no_narrow_convolution_has_strides(pieces: int) -> None:
         done = passes.forward(model, torch.randn(8, 3, 8, 8).contiguous(memory_format=torch.channels_last), [8])
         done.backward(done.logits.square().sum())
     assert (met.narrow, met.seen) == ([], pieces)
+
+
+@pytest.mark.parametrize("reentrant", [True, False])
+@pytest.mark.parametrize("pieces", [1, 2])
+def test_nor_has_one_in_what_is_computed_again(reentrant: bool, pieces: int) -> None:
+    """As networks that save memory do: while the gradient is made, and in tensors of the same shapes."""
+
+    class Saving(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.rest = nn.Conv2d(3, 4, 3, padding=1), shortcut(4)
+
+        def forward(self, images: Tensor) -> Tensor:
+            found: Tensor = checkpoint(self.rest, self.first(images), use_reentrant=reentrant)
+            return found
+
+    passes, model = Passes(Ranks()), Saving().to(memory_format=torch.channels_last)
+    passes.pieces = pieces
+    with NarrowStrides() as met:
+        done = passes.forward(model, torch.randn(8, 3, 8, 8).contiguous(memory_format=torch.channels_last), [8])
+        done.backward(done.logits.square().sum())
+    assert met.narrow == []
+    assert met.seen == 2 * pieces
+    assert all(p.grad is not None for p in model.parameters())
+    assert fault_of_training(model, ImageShape(3, 8, 8), channels_last=True) == ""
