@@ -140,16 +140,16 @@ def fault_of_training(model: nn.Module, shape: Shape, *, channels_last: bool = F
     form = torch.channels_last if channels_last else torch.contiguous_format
     try:
         # Dropout draws random numbers, and a trial must not move those of the run.
-        with torch.random.fork_rng(devices=[images.device] if images.device.type == "cuda" else []):
+        devices = [images.device] if images.device.type == "cuda" else []
+        with torch.random.fork_rng(devices), safe_strides(images.device):
             trial = copy.deepcopy(model).train()
             if channels_last:
                 trial.to(memory_format=form)
-            with torch.autocast(images.device.type, torch.bfloat16, enabled=bf16), safe_strides(images.device):
+            with torch.autocast(images.device.type, torch.bfloat16, enabled=bf16):
                 given = trial(images.contiguous(memory_format=form))
             sums = [leaf.float().sum() for leaf in tree_leaves(given) if isinstance(leaf, torch.Tensor)]
             if trained := [one for one in sums if one.requires_grad]:
-                with safe_strides(images.device):
-                    torch.stack(trained).sum().backward()
+                torch.stack(trained).sum().backward()
     except Exception as error:  # whatever the network's own code raises
         return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
     return ""

@@ -8,6 +8,7 @@ What lies there is overwritten: a run dies with "double free or corruption", or 
 from __future__ import annotations
 
 import operator
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -33,15 +34,40 @@ def safe_strides(device: torch.device) -> Iterator[None]:
     if device.type != "cpu":
         yield
         return
-    # Not a torch function mode: `backward` would leave it.
-    names = [(module, module.conv2d) for module in (F, torch)]
-    for module, _ in names:
-        setattr(module, "conv2d", _conv2d)  # noqa: B010
+    _swap.enter()
     try:
         yield
     finally:
-        for module, before in names:
-            setattr(module, "conv2d", before)  # noqa: B010
+        _swap.leave()
+
+
+class _Swap:
+    """Torch's function in both of its places, replaced while any thread is in a block.
+
+    Not a torch function mode, which `backward` would leave.
+    """
+
+    def __init__(self) -> None:
+        self._lock, self._blocks = threading.Lock(), 0
+        self._before: list[tuple[Any, Any]] = []
+
+    def enter(self) -> None:
+        with self._lock:
+            self._blocks += 1
+            if self._blocks == 1:
+                self._before = [(module, module.conv2d) for module in (F, torch)]
+                for module, _ in self._before:
+                    module.conv2d = _conv2d
+
+    def leave(self) -> None:
+        with self._lock:
+            self._blocks -= 1
+            if self._blocks == 0:
+                for module, before in self._before:
+                    module.conv2d = before
+
+
+_swap = _Swap()
 
 
 def _conv2d(

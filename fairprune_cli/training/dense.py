@@ -101,10 +101,9 @@ def train_dense(
         batch = sampler.next()
         with safe_strides(device):
             logits = model(batch.images)
-        parts = list(by_task(read_out_of(model), logits, batch.labels))
-        loss = sum((F.cross_entropy(*part) for part in parts[1:]), F.cross_entropy(*parts[0])) / len(parts)
-        optimizer.zero_grad(set_to_none=True)
-        with safe_strides(device):
+            parts = list(by_task(read_out_of(model), logits, batch.labels))
+            loss = sum((F.cross_entropy(*part) for part in parts[1:]), F.cross_entropy(*parts[0])) / len(parts)
+            optimizer.zero_grad(set_to_none=True)
             loss.backward()
         ends = (step + 1) % per_epoch == 0
         sums.add(step + 1, loss.detach(), [(scores.detach(), labels) for scores, labels in parts], now=ends)

@@ -120,8 +120,7 @@ class Passes:
             outputs = self._forward(model, images)
 
             def backward(gradient: Tensor) -> None:
-                with safe_strides(images.device):
-                    outputs.backward(gradient[own])
+                _backward(outputs, gradient[own])
                 self.ranks.add_gradients(model.parameters())
 
             return Pass(self.ranks.gather(outputs, counts), backward)
@@ -130,9 +129,7 @@ class Passes:
 
         def again(gradient: Tensor) -> None:
             for piece, part in zip(pieces, gradient[own].tensor_split(len(pieces)), strict=True):
-                logits = self._forward(model, piece)
-                with safe_strides(images.device):
-                    logits.backward(part)
+                _backward(self._forward(model, piece), part)
             self.ranks.add_gradients(model.parameters())
 
         return Pass(self.ranks.gather(mine, counts), again)
@@ -195,9 +192,7 @@ class Passes:
             failed = False
             try:
                 with self.ranks.alone(), torch.random.fork_rng([images.device] if images.is_cuda else []):
-                    logits = self._forward(model, images.tensor_split(self._pieces(counts))[0])
-                    with safe_strides(images.device):
-                        logits.sum().backward()
+                    _backward(self._forward(model, images.tensor_split(self._pieces(counts))[0]).sum())
             except Exception as error:
                 if not is_out_of_memory(error):
                     raise
@@ -220,3 +215,8 @@ class Passes:
         with self._norms.together(), compiling(self.compiled), in_format(device, self.bf16), safe_strides(device):
             logits: Tensor = (model if self._compiled is None else self._compiled)(images)
         return logits.to(torch.promote_types(logits.dtype, torch.float32))
+
+
+def _backward(outputs: Tensor, gradient: Tensor | None = None) -> None:
+    with safe_strides(outputs.device):
+        outputs.backward(gradient)

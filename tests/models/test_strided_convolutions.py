@@ -95,3 +95,17 @@ def test_numbers_of_numpy_are_numbers() -> None:
     images, weight = torch.randn(2, 3, 8, 8), torch.randn(4, 3, 1, 1)
     with safe_strides(CPU):
         assert F.conv2d(images, weight, stride=np.int64(2)).shape == (2, 4, 4, 4)
+
+
+def test_blocks_of_several_threads_leave_torch_as_it_was() -> None:
+    before = F.conv2d
+    first, second = safe_strides(CPU), safe_strides(CPU)
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    with NarrowStrides() as met:
+        shortcut()(torch.randn(2, 3, 8, 8)).sum().backward()
+    assert (met.narrow, met.seen) == ([], 1)
+    second.__exit__(None, None, None)
+    assert F.conv2d is before
+    assert torch.conv2d is before
